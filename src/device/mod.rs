@@ -1,0 +1,248 @@
+//! Where kernels run: a GPU through wgpu, or the built-in CPU backend. Buffers, dispatch, read-back.
+
+mod cpu;
+mod gpu;
+
+use std::sync::Arc;
+
+use bytemuck::Pod;
+
+use crate::error::{Error, Result};
+use crate::kernel::Kernel;
+
+/// What the user asks for with `--device`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// A real GPU if there is one, else the CPU backend.
+    Auto,
+    /// The best adapter wgpu offers, a software one included.
+    Gpu,
+    /// The built-in CPU backend.
+    Cpu,
+    /// The adapter with this index in `deltamax devices`.
+    Index(usize),
+}
+
+impl std::str::FromStr for Choice {
+    type Err = String;
+    fn from_str(s: &str) -> std::result::Result<Self, String> {
+        match s {
+            "auto" => Ok(Choice::Auto),
+            "gpu" => Ok(Choice::Gpu),
+            "cpu" => Ok(Choice::Cpu),
+            _ => s.parse().map(Choice::Index).map_err(|_| "expected auto, gpu, cpu or an adapter's index".into()),
+        }
+    }
+}
+
+/// One adapter as `deltamax devices` lists it.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Adapter {
+    pub index: usize,
+    pub name: String,
+    /// `vulkan`, `metal`, `dx12`.
+    pub backend: String,
+    pub driver: String,
+    /// A CPU pretending to be a GPU (lavapipe, WARP); `auto` never takes it.
+    pub software: bool,
+    /// Largest buffer one kernel can bind, in bytes.
+    pub max_binding: u64,
+}
+
+/// A place to run kernels. Cheap to clone; clones share buffers and queues.
+#[derive(Clone)]
+pub struct Device {
+    backend: Arc<Backend>,
+}
+
+enum Backend {
+    Cpu(cpu::Cpu),
+    Gpu(gpu::Gpu),
+}
+
+/// Device memory of 4-byte words. Returns to the device's pool when dropped.
+pub struct Buffer {
+    len: usize,
+    storage: Storage,
+}
+
+enum Storage {
+    Cpu(cpu::Storage),
+    Gpu(gpu::Storage),
+}
+
+impl Buffer {
+    /// Number of 4-byte words.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}
+
+/// All adapters wgpu can see, in the order of their indices. Empty without a driver.
+pub fn adapters() -> Vec<Adapter> {
+    gpu::adapters()
+}
+
+impl Device {
+    /// The built-in CPU backend.
+    pub fn cpu() -> Device {
+        Device { backend: Arc::new(Backend::Cpu(cpu::Cpu::new())) }
+    }
+
+    /// Opens what `choice` names.
+    pub fn open(choice: &Choice) -> Result<Device> {
+        let gpu = match choice {
+            Choice::Cpu => return Ok(Device::cpu()),
+            Choice::Auto => match adapters().into_iter().find(|a| !a.software) {
+                Some(a) => gpu::Gpu::open(a.index)?,
+                None => return Ok(Device::cpu()),
+            },
+            Choice::Gpu => {
+                let all = adapters();
+                let best = all.iter().find(|a| !a.software).or(all.first());
+                match best {
+                    Some(a) => gpu::Gpu::open(a.index)?,
+                    None => {
+                        return Err(Error::device("no GPU adapter found; install a Vulkan driver or use --device cpu"));
+                    }
+                }
+            }
+            Choice::Index(i) => gpu::Gpu::open(*i)?,
+        };
+        Ok(Device { backend: Arc::new(Backend::Gpu(gpu)) })
+    }
+
+    /// One line for reports: adapter, backend and driver.
+    pub fn describe(&self) -> String {
+        match &*self.backend {
+            Backend::Cpu(c) => c.describe(),
+            Backend::Gpu(g) => g.describe(),
+        }
+    }
+
+    pub fn is_gpu(&self) -> bool {
+        matches!(&*self.backend, Backend::Gpu(_))
+    }
+
+    /// Largest relative error of one f32 `+ - *`: 2^-24 on the CPU (round to nearest), 2^-23 by the WGSL specification.
+    pub fn unit_roundoff(&self) -> f64 {
+        match &*self.backend {
+            Backend::Cpu(_) => 2f64.powi(-24),
+            Backend::Gpu(_) => 2f64.powi(-23),
+        }
+    }
+
+    /// Most 4-byte words one buffer may hold; larger work must be chunked by the caller.
+    pub fn max_buffer(&self) -> usize {
+        match &*self.backend {
+            Backend::Cpu(_) => 1 << 30,
+            Backend::Gpu(g) => g.max_buffer(),
+        }
+    }
+
+    /// A buffer of `len` words with undefined content.
+    pub fn alloc(&self, len: usize) -> Result<Buffer> {
+        if len > self.max_buffer() {
+            return Err(Error::device(format!(
+                "a buffer of {} MiB is over this adapter's limit of {} MiB; use a smaller --batch",
+                len >> 18,
+                self.max_buffer() >> 18
+            )));
+        }
+        let storage = match &*self.backend {
+            Backend::Cpu(c) => Storage::Cpu(c.alloc(len)),
+            Backend::Gpu(g) => Storage::Gpu(g.alloc(len)?),
+        };
+        Ok(Buffer { len, storage })
+    }
+
+    /// A buffer with this content (f32 or u32).
+    pub fn upload<T: Pod>(&self, data: &[T]) -> Result<Buffer> {
+        const { assert!(size_of::<T>() == 4) };
+        let buffer = self.alloc(data.len())?;
+        self.write(&buffer, data)?;
+        Ok(buffer)
+    }
+
+    /// A buffer of `len` zero words.
+    pub fn zeros(&self, len: usize) -> Result<Buffer> {
+        let buffer = self.alloc(len)?;
+        match (&*self.backend, &buffer.storage) {
+            (Backend::Cpu(_), Storage::Cpu(s)) => s.write().fill(0.0),
+            (Backend::Gpu(g), Storage::Gpu(s)) => g.clear(s)?,
+            _ => return Err(Error::device("a buffer of another device was passed")),
+        }
+        Ok(buffer)
+    }
+
+    /// Overwrites the first `data.len()` words.
+    pub fn write<T: Pod>(&self, buffer: &Buffer, data: &[T]) -> Result<()> {
+        const { assert!(size_of::<T>() == 4) };
+        if data.len() > buffer.len {
+            return Err(Error::device(format!("{} words written to a buffer of {}", data.len(), buffer.len)));
+        }
+        match (&*self.backend, &buffer.storage) {
+            (Backend::Cpu(_), Storage::Cpu(s)) => s.write()[..data.len()].copy_from_slice(bytemuck::cast_slice(data)),
+            (Backend::Gpu(g), Storage::Gpu(s)) => g.write(s, bytemuck::cast_slice(data))?,
+            _ => return Err(Error::device("a buffer of another device was passed")),
+        }
+        Ok(())
+    }
+
+    /// Waits for everything dispatched so far and copies the buffer back.
+    pub fn read<T: Pod>(&self, buffer: &Buffer) -> Result<Vec<T>> {
+        const { assert!(size_of::<T>() == 4) };
+        match (&*self.backend, &buffer.storage) {
+            (Backend::Cpu(_), Storage::Cpu(s)) => Ok(bytemuck::cast_slice(&s.read()[..buffer.len]).to_vec()),
+            (Backend::Gpu(g), Storage::Gpu(s)) => {
+                let mut out = vec![T::zeroed(); buffer.len];
+                g.read(s, bytemuck::cast_slice_mut(&mut out))?;
+                Ok(out)
+            }
+            _ => Err(Error::device("a buffer of another device was passed")),
+        }
+    }
+
+    /// Waits until everything dispatched so far is done.
+    pub fn sync(&self) -> Result<()> {
+        match &*self.backend {
+            Backend::Cpu(_) => Ok(()),
+            Backend::Gpu(g) => g.sync(),
+        }
+    }
+
+    /// Queues one dispatch of at least `threads` invocations in each dimension. A buffer may appear once only.
+    pub fn run<P: Pod>(
+        &self,
+        kernel: &'static Kernel,
+        params: &P,
+        reads: &[&Buffer],
+        writes: &[&Buffer],
+        threads: [usize; 3],
+    ) -> Result<()> {
+        let params = bytemuck::bytes_of(params);
+        debug_assert_eq!(params.len(), kernel.params, "{}: parameter struct", kernel.name);
+        debug_assert_eq!((reads.len(), writes.len()), (kernel.reads, kernel.writes), "{}: bindings", kernel.name);
+        match &*self.backend {
+            Backend::Cpu(c) => c.run(kernel, params, reads, writes),
+            Backend::Gpu(g) => {
+                let mut groups = [0u32; 3];
+                for d in 0..3 {
+                    let n = threads[d].div_ceil(kernel.workgroup[d] as usize);
+                    if n > 65_535 {
+                        return Err(Error::device(format!(
+                            "{}: {n} workgroups in dimension {d}; use a smaller --batch",
+                            kernel.name
+                        )));
+                    }
+                    groups[d] = n.max(1) as u32;
+                }
+                g.run(kernel, params, reads, writes, groups)
+            }
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! One error type for the library: every message is one line that names the file (or device) and the remedy.
+
+use std::path::{Path, PathBuf};
+
+/// Shorthand for results of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What can go wrong. `Display` is always a single line fit for a terminal.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file or folder that cannot be used as it is.
+    #[error("{}: {problem}", path.display())]
+    Input { path: PathBuf, problem: String },
+    /// The operating system refused to read or write.
+    #[error("{}: {action} failed: {source}", path.display())]
+    Io { path: PathBuf, action: &'static str, source: std::io::Error },
+    /// The device failed or cannot do what was asked. Never a verdict.
+    #[error("device: {0}")]
+    Device(String),
+    /// A request that makes no sense with these inputs.
+    #[error("{0}")]
+    Usage(String),
+}
+
+impl Error {
+    /// Bad content of `path`; `problem` says what is wrong and what to do.
+    pub fn input(path: impl AsRef<Path>, problem: impl Into<String>) -> Self {
+        Error::Input { path: path.as_ref().to_path_buf(), problem: problem.into() }
+    }
+
+    /// Wraps an I/O error with the path and what was being done (`"reading"`, `"writing"`).
+    pub fn io(path: impl AsRef<Path>, action: &'static str) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.as_ref().to_path_buf();
+        move |source| Error::Io { path, action, source }
+    }
+
+    /// A request that cannot be carried out.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Error::Usage(message.into())
+    }
+
+    /// A fault of the device.
+    pub fn device(message: impl Into<String>) -> Self {
+        Error::Device(message.into())
+    }
+}

@@ -1,0 +1,14 @@
+//! deltamax: how much noise an image classifier can take: measured, attacked and proved.
+//!
+//! See `ARCHITECTURE.md` for the map and the invariants.
+
+pub mod dataset;
+pub mod device;
+pub mod error;
+pub mod kernel;
+pub mod model;
+pub mod ops;
+pub mod rng;
+pub mod rounding;
+pub mod simd;
+pub mod tensor;

@@ -1,0 +1,17 @@
+//! One file per operation: parameter structs, kernels with their CPU twins, and the calls that dispatch them.
+
+pub mod relu;
+
+use crate::kernel::Kernel;
+
+/// Every kernel of the product.
+pub fn kernels() -> Vec<&'static Kernel> {
+    [relu::KERNELS].concat()
+}
+
+/// Grid of a flat kernel over `n` work items: x first, then rows of x. The shader recovers
+/// `i = id.y * num_workgroups.x * workgroup.x + id.x` and checks it against the length.
+pub fn flat(n: usize) -> [usize; 3] {
+    const ROW: usize = 1 << 20;
+    [n.min(ROW), n.div_ceil(ROW), 1]
+}

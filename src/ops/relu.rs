@@ -1,0 +1,50 @@
+//! Rectifier: `y = max(x, 0)`, elementwise.
+
+use bytemuck::{Pod, Zeroable};
+use rayon::prelude::*;
+
+use crate::device::{Buffer, Device};
+use crate::error::Result;
+use crate::kernel::{Call, Kernel};
+
+/// Elements one CPU task handles.
+const CHUNK: usize = 1 << 14;
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct Params {
+    /// Values in the buffer, a multiple of 16.
+    len: u32,
+    /// The radius grows by this share of |centre|: the rounding charge of whoever consumes it.
+    inflate: f32,
+}
+
+const SOURCE: &str = include_str!("../../shaders/relu.wgsl");
+
+pub static FORWARD: Kernel = Kernel {
+    name: "relu_forward",
+    source: SOURCE,
+    entry: "forward",
+    workgroup: [64, 1, 1],
+    params: size_of::<Params>(),
+    reads: 1,
+    writes: 1,
+    twin: forward_twin,
+};
+
+pub static KERNELS: &[&Kernel] = &[&FORWARD];
+
+/// `y = max(x, 0)`.
+pub fn forward(device: &Device, x: &Buffer, y: &Buffer) -> Result<()> {
+    let params = Params { len: x.len() as u32, inflate: 0.0 };
+    device.run(&FORWARD, &params, &[x], &[y], crate::ops::flat(x.len() / 4))
+}
+
+fn forward_twin(call: Call<'_>) {
+    let ([x], [y]) = call.buffers();
+    y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(y, x)| {
+        for (y, x) in y.iter_mut().zip(x) {
+            *y = x.max(0.0);
+        }
+    });
+}

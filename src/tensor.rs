@@ -1,0 +1,68 @@
+//! Shapes, and the one memory layout of activations on a device: `[channel, row, column, lane]`, images innermost.
+
+/// Lanes (images, draws, probes or rows) are padded to a multiple of this, so that no kernel has a ragged vector.
+pub const LANE_BLOCK: usize = 16;
+
+/// Number of lanes that hold `count` items: rounded up to [`LANE_BLOCK`].
+pub fn lanes(count: usize) -> usize {
+    count.max(1).next_multiple_of(LANE_BLOCK)
+}
+
+/// Channels, height and width of one image or activation. A vector of `n` values is `n x 1 x 1`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+pub struct Shape {
+    pub channels: usize,
+    pub height: usize,
+    pub width: usize,
+}
+
+impl Shape {
+    pub const fn new(channels: usize, height: usize, width: usize) -> Self {
+        Shape { channels, height, width }
+    }
+
+    /// A plain vector of `n` values.
+    pub const fn flat(n: usize) -> Self {
+        Shape::new(n, 1, 1)
+    }
+
+    /// Number of values.
+    pub const fn len(&self) -> usize {
+        self.channels * self.height * self.width
+    }
+
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl std::fmt::Display for Shape {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}x{}x{}", self.channels, self.height, self.width)
+    }
+}
+
+/// Interleaves `items` (each `elements` values long) into `[element][lane]` order, unused lanes zero.
+pub fn interleave<'a>(items: impl ExactSizeIterator<Item = &'a [f32]>, elements: usize) -> Vec<f32> {
+    let lanes = lanes(items.len());
+    let mut out = vec![0.0; elements * lanes];
+    for (lane, item) in items.enumerate() {
+        assert_eq!(item.len(), elements, "every item has the same number of values");
+        for (k, &v) in item.iter().enumerate() {
+            out[k * lanes + lane] = v;
+        }
+    }
+    out
+}
+
+/// The inverse of [`interleave`]: values of the first `count` lanes, one item after another.
+pub fn deinterleave(data: &[f32], elements: usize, count: usize) -> Vec<f32> {
+    let lanes = data.len() / elements.max(1);
+    let mut out = vec![0.0; elements * count];
+    for k in 0..elements {
+        for i in 0..count {
+            out[i * elements + k] = data[k * lanes + i];
+        }
+    }
+    out
+}
