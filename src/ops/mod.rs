@@ -1,12 +1,29 @@
 //! One file per operation: parameter structs, kernels with their CPU twins, and the calls that dispatch them.
 
+pub mod add;
+pub mod gather;
+pub mod loss;
+pub mod noise;
+pub mod optimizer;
+pub mod pool;
 pub mod relu;
+pub mod scale;
 
 use crate::kernel::Kernel;
 
 /// Every kernel of the product.
 pub fn kernels() -> Vec<&'static Kernel> {
-    [relu::KERNELS].concat()
+    [
+        add::KERNELS,
+        gather::KERNELS,
+        loss::KERNELS,
+        noise::KERNELS,
+        optimizer::KERNELS,
+        pool::KERNELS,
+        relu::KERNELS,
+        scale::KERNELS,
+    ]
+    .concat()
 }
 
 /// Grid of a flat kernel over `n` work items: x first, then rows of x. The shader recovers

@@ -40,6 +40,16 @@ pub fn forward(device: &Device, x: &Buffer, y: &Buffer) -> Result<()> {
     device.run(&FORWARD, &params, &[x], &[y], crate::ops::flat(x.len() / 4))
 }
 
+#[allow(unused_variables)]
+pub fn backward(device: &Device, x: &Buffer, gy: &Buffer, gx: &Buffer) -> Result<()> {
+    Err(crate::error::Error::device("relu::backward is not built yet"))
+}
+
+#[allow(unused_variables)]
+pub fn interval(device: &Device, xc: &Buffer, xr: &Buffer, yc: &Buffer, yr: &Buffer, inflate: f32) -> Result<()> {
+    Err(crate::error::Error::device("relu::interval is not built yet"))
+}
+
 fn forward_twin(call: Call<'_>) {
     let ([x], [y]) = call.buffers();
     y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(y, x)| {
