@@ -1,6 +1,8 @@
 //! One file per operation: parameter structs, kernels with their CPU twins, and the calls that dispatch them.
 
 pub mod add;
+pub mod conv;
+mod conv_twin;
 pub mod gather;
 pub mod loss;
 pub mod noise;
@@ -8,6 +10,7 @@ pub mod optimizer;
 pub mod pool;
 pub mod relu;
 pub mod scale;
+mod tile;
 
 use crate::kernel::Kernel;
 
@@ -15,6 +18,7 @@ use crate::kernel::Kernel;
 pub fn kernels() -> Vec<&'static Kernel> {
     [
         add::KERNELS,
+        conv::KERNELS,
         gather::KERNELS,
         loss::KERNELS,
         noise::KERNELS,

@@ -1,0 +1,1 @@
+// Convolution; see src/ops/conv.rs.

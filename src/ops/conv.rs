@@ -1,0 +1,242 @@
+//! Convolution, and dense layers as its 1x1 case: forward, sound interval, input gradient, weight gradient.
+//!
+//! Activations are `[channel][row][column][lane]`, weights `[in][kernel row][kernel column][out]`. The backward step of
+//! linear bounds through a convolution is its input gradient; there is no other kernel for it.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::device::{Buffer, Device};
+use crate::error::Result;
+use crate::kernel::Kernel;
+use crate::model::{Conv, Dense};
+use crate::ops::conv_twin as twin;
+use crate::rounding::{self, ETA};
+use crate::tensor::Shape;
+
+/// Outputs one GPU thread computes.
+pub const OUTPUTS: usize = 8;
+
+/// Shapes and window of one convolution. Zeros are padded above/left by `pad`; below and to the right by whatever the
+/// output shape needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Geometry {
+    pub input: Shape,
+    pub output: Shape,
+    pub kernel: [usize; 2],
+    pub stride: [usize; 2],
+    pub pad: [usize; 2],
+}
+
+impl Geometry {
+    /// Geometry of a convolution node.
+    pub fn of(conv: &Conv, input: Shape, output: Shape) -> Self {
+        Geometry { input, output, kernel: conv.kernel, stride: conv.stride, pad: conv.pad }
+    }
+
+    /// A dense layer is a 1x1 convolution over flattened values.
+    pub fn dense(inputs: usize, outputs: usize) -> Self {
+        Geometry {
+            input: Shape::flat(inputs),
+            output: Shape::flat(outputs),
+            kernel: [1, 1],
+            stride: [1, 1],
+            pad: [0, 0],
+        }
+    }
+
+    /// Products summed into one output value, at most.
+    pub fn fan_in(&self) -> usize {
+        self.input.channels * self.kernel[0] * self.kernel[1]
+    }
+
+    /// Products summed into one value of the input gradient, at most.
+    pub fn fan_out(&self) -> usize {
+        self.output.channels * self.kernel[0].div_ceil(self.stride[0]) * self.kernel[1].div_ceil(self.stride[1])
+    }
+
+    /// Multiply-adds of one forward pass of one lane (border clipping not subtracted).
+    pub fn products(&self) -> usize {
+        self.fan_in() * self.output.len()
+    }
+}
+
+/// Packs ONNX-ordered convolution weights `[out][in][kernel]` as `[in][kernel][out]`.
+pub fn pack_conv(conv: &Conv, inputs: usize, outputs: usize) -> Vec<f32> {
+    let taps = conv.kernel[0] * conv.kernel[1];
+    pack(&conv.weight, inputs * taps, outputs)
+}
+
+/// Packs `[out][in]` as `[in][out]`.
+pub fn pack_dense(dense: &Dense, inputs: usize, outputs: usize) -> Vec<f32> {
+    pack(&dense.weight, inputs, outputs)
+}
+
+/// Transposes `[rows_out][rows_in]` weights into the device's order.
+pub fn pack(weight: &[f32], inputs: usize, outputs: usize) -> Vec<f32> {
+    (0..inputs * outputs).map(|i| weight[(i % outputs) * inputs + i / outputs]).collect()
+}
+
+/// The inverse of [`pack`].
+pub fn unpack(packed: &[f32], inputs: usize, outputs: usize) -> Vec<f32> {
+    pack(packed, outputs, inputs)
+}
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub(crate) struct Params {
+    pub in_channels: u32,
+    pub in_height: u32,
+    pub in_width: u32,
+    pub out_channels: u32,
+    pub out_height: u32,
+    pub out_width: u32,
+    pub kernel_height: u32,
+    pub kernel_width: u32,
+    pub stride_y: u32,
+    pub stride_x: u32,
+    pub pad_y: u32,
+    pub pad_x: u32,
+    pub lanes: u32,
+    /// Always zero: the run-time value that makes the border between blocks of a sum opaque.
+    pub zero: u32,
+    /// Interval: factor on the summed radius, `1 + 2 g`.
+    pub scale: f32,
+    /// Interval: factor on |bias|.
+    pub bias_error: f32,
+    /// Interval: absolute error of flushed subnormals.
+    pub floor: f32,
+    /// Interval: the output radius grows by this share of |centre|, the rounding charge of its consumers.
+    pub inflate: f32,
+}
+
+impl Params {
+    fn new(g: &Geometry, lanes: usize) -> Self {
+        Params {
+            in_channels: g.input.channels as u32,
+            in_height: g.input.height as u32,
+            in_width: g.input.width as u32,
+            out_channels: g.output.channels as u32,
+            out_height: g.output.height as u32,
+            out_width: g.output.width as u32,
+            kernel_height: g.kernel[0] as u32,
+            kernel_width: g.kernel[1] as u32,
+            stride_y: g.stride[0] as u32,
+            stride_x: g.stride[1] as u32,
+            pad_y: g.pad[0] as u32,
+            pad_x: g.pad[1] as u32,
+            lanes: lanes as u32,
+            zero: 0,
+            scale: 0.0,
+            bias_error: 0.0,
+            floor: 0.0,
+            inflate: 0.0,
+        }
+    }
+}
+
+const SOURCE: &str = include_str!("../../shaders/conv.wgsl");
+
+const fn row(name: &'static str, entry: &'static str, reads: usize, writes: usize) -> Kernel {
+    Kernel {
+        name,
+        source: SOURCE,
+        entry,
+        workgroup: [16, 4, 1],
+        params: size_of::<Params>(),
+        reads,
+        writes,
+        twin: twin::forward,
+    }
+}
+
+/// `y = w * x + b`. Reads x, w, b; writes y.
+pub static FORWARD: Kernel = row("conv_forward", "forward", 3, 1);
+/// Centre and radius of `w * x + b`. Reads centre, radius, w, b; writes centre, radius.
+pub static INTERVAL: Kernel = Kernel { twin: twin::interval, ..row("conv_interval", "interval", 4, 2) };
+/// Vector-Jacobian product. Reads gy, w; writes gx.
+pub static INPUT_GRAD: Kernel = Kernel { twin: twin::input_grad, ..row("conv_input_grad", "input_grad", 2, 1) };
+/// Gradient of the weights summed over lanes. Reads x, gy; writes gw.
+pub static WEIGHT_GRAD: Kernel = Kernel { twin: twin::weight_grad, ..row("conv_weight_grad", "weight_grad", 2, 1) };
+/// Gradient of the bias summed over positions and lanes. Reads gy; writes gb.
+pub static BIAS_GRAD: Kernel =
+    Kernel { workgroup: [64, 1, 1], twin: twin::bias_grad, ..row("conv_bias_grad", "bias_grad", 1, 1) };
+
+pub static KERNELS: &[&Kernel] = &[&FORWARD, &INTERVAL, &INPUT_GRAD, &WEIGHT_GRAD, &BIAS_GRAD];
+
+/// `y = w * x + b`: x `[in][lanes]`, y `[out][lanes]`.
+pub fn forward(
+    device: &Device,
+    g: &Geometry,
+    x: &Buffer,
+    w: &Buffer,
+    b: &Buffer,
+    y: &Buffer,
+    lanes: usize,
+) -> Result<()> {
+    let threads = [lanes / 4, g.output.height * g.output.width, g.output.channels.div_ceil(OUTPUTS)];
+    device.run(&FORWARD, &Params::new(g, lanes), &[x, w, b], &[y], threads)
+}
+
+/// Rounding constants of one affine layer, see [`interval`].
+#[derive(Clone, Copy, Debug)]
+pub struct Charge {
+    /// Relative error of a sum of `fan_in` products against the sum of their magnitudes, rounded up.
+    pub g: f32,
+    /// Share of |centre| by which the *input's* radius must already have been inflated: at least `g`.
+    pub floor: f32,
+}
+
+impl Charge {
+    /// Charges for sums of `products` terms on this device.
+    pub fn new(device: &Device, products: usize) -> Self {
+        let g = rounding::sum_error(products, device.unit_roundoff());
+        Charge { g, floor: rounding::to_f32_up(3.0 * (products as f64 + 16.0) * f64::from(ETA)) }
+    }
+
+    /// No charge at all: unsound, to measure the price of soundness.
+    pub fn none() -> Self {
+        Charge { g: 0.0, floor: 0.0 }
+    }
+}
+
+/// Bounds of `w * x + b`: inputs lie in `xc ± xr`, where `xr` has already been inflated by `charge.g * |xc|` by its
+/// producer; outputs lie in `yc ± yr`, and `yr` is inflated by `inflate * |yc|` (soundness.md, "Interval bounds").
+#[allow(clippy::too_many_arguments)]
+pub fn interval(
+    device: &Device,
+    g: &Geometry,
+    [xc, xr]: [&Buffer; 2],
+    w: &Buffer,
+    b: &Buffer,
+    [yc, yr]: [&Buffer; 2],
+    lanes: usize,
+    charge: Charge,
+    inflate: f32,
+) -> Result<()> {
+    let params = Params {
+        scale: rounding::to_f32_up(1.0 + 2.0 * f64::from(charge.g)),
+        bias_error: rounding::to_f32_up(f64::from(charge.g) * 1.001),
+        floor: charge.floor,
+        inflate,
+        ..Params::new(g, lanes)
+    };
+    let threads = [lanes / 4, g.output.height * g.output.width, g.output.channels.div_ceil(OUTPUTS)];
+    device.run(&INTERVAL, &params, &[xc, xr, w, b], &[yc, yr], threads)
+}
+
+/// `gx = wᵀ gy`: the vector-Jacobian product of the affine map.
+pub fn input_grad(device: &Device, g: &Geometry, gy: &Buffer, w: &Buffer, gx: &Buffer, lanes: usize) -> Result<()> {
+    let threads = [lanes / 4, g.input.height * g.input.width, g.input.channels.div_ceil(OUTPUTS)];
+    device.run(&INPUT_GRAD, &Params::new(g, lanes), &[gy, w], &[gx], threads)
+}
+
+/// `gw = sum over lanes and positions of gy xᵀ`, packed as the weights.
+pub fn weight_grad(device: &Device, g: &Geometry, x: &Buffer, gy: &Buffer, gw: &Buffer, lanes: usize) -> Result<()> {
+    let threads = [g.output.channels, g.kernel[0] * g.kernel[1], g.input.channels];
+    device.run(&WEIGHT_GRAD, &Params::new(g, lanes), &[x, gy], &[gw], threads)
+}
+
+/// `gb = sum over lanes and positions of gy`.
+pub fn bias_grad(device: &Device, g: &Geometry, gy: &Buffer, gb: &Buffer, lanes: usize) -> Result<()> {
+    device.run(&BIAS_GRAD, &Params::new(g, lanes), &[gy], &[gb], [g.output.channels, 1, 1])
+}

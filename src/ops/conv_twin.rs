@@ -1,0 +1,495 @@
+//! CPU twins of the convolution kernels: register tiles over lanes, rayon over lane blocks and output rows.
+
+use rayon::prelude::*;
+
+use super::conv::Params;
+use super::tile::{Sum, Tap, product};
+use crate::dispatch;
+use crate::kernel::Call;
+use crate::rounding::up;
+use crate::simd::{Lanes, Shared};
+
+/// Blocks of sixteen lanes per register tile.
+const N: usize = 2;
+/// Outputs one task computes at a position.
+const TASK_OUTPUTS: usize = 32;
+
+/// One product over a whole activation: the geometry of [`forward`], [`interval`] or [`input_grad`] as sums over taps.
+struct Job<'a> {
+    x: &'a [f32],
+    w: &'a [f32],
+    /// Second stream of the interval pass: radii and |w|.
+    pair: Option<(&'a [f32], &'a [f32])>,
+    bias: Option<&'a [f32]>,
+    y: Shared,
+    y2: Shared,
+    params: &'a Params,
+    /// Values per channel of the output, and outputs.
+    positions: usize,
+    outputs: usize,
+    /// Channels summed over, and the steps of [`Sum`].
+    channels: usize,
+    x_channel: usize,
+    w_channel: usize,
+    w_output: usize,
+}
+
+impl Job<'_> {
+    fn run(&self, taps: impl Fn(usize, &mut Vec<Tap>) + Sync) {
+        let lanes = self.params.lanes as usize;
+        let width = 16 * N;
+        let blocks = lanes.div_ceil(width);
+        let groups = self.outputs.div_ceil(TASK_OUTPUTS);
+        // A task keeps its lane block's window in cache: several positions, some outputs.
+        let run = (self.positions / 4).clamp(1, 32);
+        let runs = self.positions.div_ceil(run);
+        (0..blocks * runs * groups).into_par_iter().for_each(|task| {
+            let (block, rest) = (task / (runs * groups), task % (runs * groups));
+            let (start, group) = ((rest / groups) * run, rest % groups);
+            let outputs = group * TASK_OUTPUTS..((group + 1) * TASK_OUTPUTS).min(self.outputs);
+            let mut list = Vec::new();
+            for position in start..(start + run).min(self.positions) {
+                list.clear();
+                taps(position, &mut list);
+                let lane = block * width;
+                position_sums(self, &list, position, outputs.start, outputs.end, lane, (lanes - lane).min(width) / 16);
+            }
+        });
+    }
+}
+
+dispatch! {
+    /// All sums of one position for outputs `from..to` and `blocks` blocks of lanes from `lane` on.
+    fn position_sums = position_sums_lanes(
+        job: &Job<'_>, taps: &[Tap], position: usize, from: usize, to: usize, lane: usize, blocks: usize
+    )
+}
+
+#[inline(always)]
+unsafe fn position_sums_lanes<L: Lanes>(
+    job: &Job<'_>,
+    taps: &[Tap],
+    position: usize,
+    from: usize,
+    to: usize,
+    lane: usize,
+    blocks: usize,
+) {
+    let at = |o| (position, o, lane);
+    let mut o = from;
+    unsafe {
+        match (job.pair.is_some(), blocks) {
+            (false, N) => {
+                while o + 8 <= to {
+                    tile::<L, 8, N, false>(job, taps, at(o));
+                    o += 8;
+                }
+                while o + 4 <= to {
+                    tile::<L, 4, N, false>(job, taps, at(o));
+                    o += 4;
+                }
+                while o < to {
+                    tile::<L, 1, N, false>(job, taps, at(o));
+                    o += 1;
+                }
+            }
+            (false, _) => {
+                while o + 8 <= to {
+                    tile::<L, 8, 1, false>(job, taps, at(o));
+                    o += 8;
+                }
+                while o < to {
+                    tile::<L, 1, 1, false>(job, taps, at(o));
+                    o += 1;
+                }
+            }
+            (true, N) => {
+                while o + 4 <= to {
+                    tile::<L, 4, N, true>(job, taps, at(o));
+                    o += 4;
+                }
+                while o < to {
+                    tile::<L, 1, N, true>(job, taps, at(o));
+                    o += 1;
+                }
+            }
+            (true, _) => {
+                while o + 4 <= to {
+                    tile::<L, 4, 1, true>(job, taps, at(o));
+                    o += 4;
+                }
+                while o < to {
+                    tile::<L, 1, 1, true>(job, taps, at(o));
+                    o += 1;
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn tile<L: Lanes, const M: usize, const B: usize, const PAIR: bool>(
+    job: &Job<'_>,
+    taps: &[Tap],
+    (position, output, lane): (usize, usize, usize),
+) {
+    let lanes = job.params.lanes as usize;
+    let sum = Sum {
+        taps,
+        channels: job.channels,
+        x_channel: job.x_channel,
+        w_channel: job.w_channel,
+        w_output: job.w_output,
+        lanes,
+    };
+    let (x2, w2) = job.pair.unwrap_or((&[], &[]));
+    let w_start = output * job.w_output;
+    unsafe {
+        let [total, total2] = product::<L, M, B, PAIR>(
+            &sum,
+            job.w.as_ptr().add(w_start),
+            job.x.as_ptr().add(lane),
+            w2.as_ptr().wrapping_add(w_start),
+            x2.as_ptr().wrapping_add(lane),
+        );
+        for m in 0..M {
+            let bias = job.bias.map_or(0.0, |b| b[output + m]);
+            let start = ((output + m) * job.positions + position) * lanes + lane;
+            for n in 0..B {
+                let y = job.y.get().add(start + 16 * n);
+                let centre = total[m][n].add(L::splat(bias));
+                centre.store(y);
+                if PAIR {
+                    let p = job.params;
+                    let fixed = up(p.bias_error * bias.abs() + p.floor);
+                    let y2 = job.y2.get().add(start + 16 * n);
+                    total2[m][n].store(y2);
+                    for lane in 0..16 {
+                        let radius = up(*y2.add(lane) * p.scale + fixed);
+                        *y2.add(lane) = up(radius + p.inflate * (*y.add(lane)).abs());
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Taps of the output position `(oy, ox)` in the input plane.
+fn forward_taps(p: &Params, position: usize, taps: &mut Vec<Tap>) {
+    let (oy, ox) = (position / p.out_width as usize, position % p.out_width as usize);
+    for ky in 0..p.kernel_height as usize {
+        let y = (oy * p.stride_y as usize + ky).wrapping_sub(p.pad_y as usize);
+        if y >= p.in_height as usize {
+            continue;
+        }
+        for kx in 0..p.kernel_width as usize {
+            let x = (ox * p.stride_x as usize + kx).wrapping_sub(p.pad_x as usize);
+            if x < p.in_width as usize {
+                let tap = ky * p.kernel_width as usize + kx;
+                taps.push(Tap { x: y * p.in_width as usize + x, w: tap * p.out_channels as usize });
+            }
+        }
+    }
+}
+
+/// Taps of the input position `(y, x)` in the output plane: every kernel tap that reads it.
+fn input_taps(p: &Params, position: usize, taps: &mut Vec<Tap>) {
+    let (y, x) = (position / p.in_width as usize, position % p.in_width as usize);
+    let (sy, sx) = (p.stride_y as usize, p.stride_x as usize);
+    for ky in 0..p.kernel_height as usize {
+        let Some(oy) = (y + p.pad_y as usize).checked_sub(ky) else { continue };
+        if oy % sy != 0 || oy / sy >= p.out_height as usize {
+            continue;
+        }
+        for kx in 0..p.kernel_width as usize {
+            let Some(ox) = (x + p.pad_x as usize).checked_sub(kx) else { continue };
+            if ox % sx == 0 && ox / sx < p.out_width as usize {
+                let at = oy / sy * p.out_width as usize + ox / sx;
+                let tap = ky * p.kernel_width as usize + kx;
+                taps.push(Tap { x: at, w: tap * p.out_channels as usize });
+            }
+        }
+    }
+}
+
+fn forward_job<'a>(p: &'a Params, x: &'a [f32], w: &'a [f32], y: &mut [f32]) -> Job<'a> {
+    Job {
+        x,
+        w,
+        pair: None,
+        bias: None,
+        y: Shared(y.as_mut_ptr()),
+        y2: Shared(std::ptr::null_mut()),
+        params: p,
+        positions: (p.out_height * p.out_width) as usize,
+        outputs: p.out_channels as usize,
+        channels: p.in_channels as usize,
+        x_channel: (p.in_height * p.in_width) as usize,
+        w_channel: (p.kernel_height * p.kernel_width * p.out_channels) as usize,
+        w_output: 1,
+    }
+}
+
+pub(super) fn forward(call: Call<'_>) {
+    let p: Params = call.params();
+    let ([x, w, b], [y]) = call.buffers();
+    let job = Job { bias: Some(b), ..forward_job(&p, x, w, y) };
+    check(&p, x.len(), w.len(), y.len());
+    job.run(|position, taps| forward_taps(&p, position, taps));
+}
+
+pub(super) fn interval(call: Call<'_>) {
+    let p: Params = call.params();
+    let ([xc, xr, w, b], [yc, yr]) = call.buffers();
+    check(&p, xc.len().min(xr.len()), w.len(), yc.len().min(yr.len()));
+    let magnitude: Vec<f32> = w.iter().map(|w| w.abs()).collect();
+    let job =
+        Job { pair: Some((xr, &magnitude)), bias: Some(b), y2: Shared(yr.as_mut_ptr()), ..forward_job(&p, xc, w, yc) };
+    job.run(|position, taps| forward_taps(&p, position, taps));
+}
+
+pub(super) fn input_grad(call: Call<'_>) {
+    let p: Params = call.params();
+    let ([gy, w], [gx]) = call.buffers();
+    check(&p, gx.len(), w.len(), gy.len());
+    let job = Job {
+        x: gy,
+        w,
+        pair: None,
+        bias: None,
+        y: Shared(gx.as_mut_ptr()),
+        y2: Shared(std::ptr::null_mut()),
+        params: &p,
+        positions: (p.in_height * p.in_width) as usize,
+        outputs: p.in_channels as usize,
+        channels: p.out_channels as usize,
+        x_channel: (p.out_height * p.out_width) as usize,
+        w_channel: 1,
+        w_output: (p.kernel_height * p.kernel_width * p.out_channels) as usize,
+    };
+    job.run(|position, taps| input_taps(&p, position, taps));
+}
+
+/// The tiles write through raw pointers: sizes are checked once here.
+fn check(p: &Params, inputs: usize, weights: usize, outputs: usize) {
+    let lanes = p.lanes as usize;
+    assert_eq!(lanes % 16, 0);
+    assert!(inputs >= (p.in_channels * p.in_height * p.in_width) as usize * lanes);
+    assert!(outputs >= (p.out_channels * p.out_height * p.out_width) as usize * lanes);
+    assert!(weights >= (p.in_channels * p.kernel_height * p.kernel_width * p.out_channels) as usize);
+}
+
+pub(super) fn weight_grad(call: Call<'_>) {
+    let p: Params = call.params();
+    let ([x, gy], [gw]) = call.buffers();
+    check(&p, x.len(), gw.len(), gy.len());
+    let outputs = p.out_channels as usize;
+    let taps = (p.kernel_height * p.kernel_width) as usize;
+    gw[..p.in_channels as usize * taps * outputs].par_chunks_mut(outputs).enumerate().for_each(|(k, gw)| {
+        let (channel, tap) = (k / taps, k % taps);
+        let pairs = weight_pairs(&p, channel, tap);
+        gw.fill(0.0);
+        weight_row(&p, &pairs, x, gy, gw);
+    });
+}
+
+/// Lane rows (in x, in gy's plane) that meet at this tap.
+fn weight_pairs(p: &Params, channel: usize, tap: usize) -> Vec<(usize, usize)> {
+    let (ky, kx) = (tap / p.kernel_width as usize, tap % p.kernel_width as usize);
+    let mut pairs = Vec::with_capacity((p.out_height * p.out_width) as usize);
+    for oy in 0..p.out_height as usize {
+        let y = (oy * p.stride_y as usize + ky).wrapping_sub(p.pad_y as usize);
+        if y >= p.in_height as usize {
+            continue;
+        }
+        for ox in 0..p.out_width as usize {
+            let x = (ox * p.stride_x as usize + kx).wrapping_sub(p.pad_x as usize);
+            if x < p.in_width as usize {
+                let from = (channel * p.in_height as usize + y) * p.in_width as usize + x;
+                pairs.push((from, oy * p.out_width as usize + ox));
+            }
+        }
+    }
+    pairs
+}
+
+dispatch! {
+    /// One row `[out]` of the weight gradient.
+    fn weight_row = weight_row_lanes(p: &Params, pairs: &[(usize, usize)], x: &[f32], gy: &[f32], gw: &mut [f32])
+}
+
+#[inline(always)]
+unsafe fn weight_row_lanes<L: Lanes>(p: &Params, pairs: &[(usize, usize)], x: &[f32], gy: &[f32], gw: &mut [f32]) {
+    const M: usize = 8;
+    let lanes = p.lanes as usize;
+    let plane = (p.out_height * p.out_width) as usize * lanes;
+    let mut o = 0;
+    while o < gw.len() {
+        let m = M.min(gw.len() - o);
+        unsafe {
+            let mut acc = [L::splat(0.0); M];
+            for &(from, to) in pairs {
+                for lane in (0..lanes).step_by(16) {
+                    let xs = L::load(x.as_ptr().add(from * lanes + lane));
+                    let g = gy.as_ptr().add(o * plane + to * lanes + lane);
+                    if m == M {
+                        for (i, a) in acc.iter_mut().enumerate() {
+                            *a = a.mul_acc(xs, L::load(g.add(i * plane)));
+                        }
+                    } else {
+                        for (i, a) in acc.iter_mut().enumerate().take(m) {
+                            *a = a.mul_acc(xs, L::load(g.add(i * plane)));
+                        }
+                    }
+                }
+            }
+            for (i, a) in acc.iter().enumerate().take(m) {
+                let mut spread = [0.0f32; 16];
+                a.store(spread.as_mut_ptr());
+                gw[o + i] = spread.iter().sum();
+            }
+        }
+        o += m;
+    }
+}
+
+pub(super) fn bias_grad(call: Call<'_>) {
+    let p: Params = call.params();
+    let ([gy], [gb]) = call.buffers();
+    let plane = (p.out_height * p.out_width * p.lanes) as usize;
+    for (o, gb) in gb.iter_mut().enumerate().take(p.out_channels as usize) {
+        *gb = gy[o * plane..(o + 1) * plane].chunks(64).map(|c| c.iter().sum::<f32>()).sum();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::conv::{self, Charge, Geometry};
+    use crate::device::Device;
+    use crate::rng::Rng;
+    use crate::tensor::Shape;
+
+    fn random(rng: &mut Rng, n: usize) -> Vec<f32> {
+        (0..n).map(|_| rng.range(-1.0, 1.0)).collect()
+    }
+
+    fn geometries() -> Vec<Geometry> {
+        let g = |ci, h, w, co, k: [usize; 2], s: [usize; 2], p: [usize; 2], oh, ow| Geometry {
+            input: Shape::new(ci, h, w),
+            output: Shape::new(co, oh, ow),
+            kernel: k,
+            stride: s,
+            pad: p,
+        };
+        vec![
+            g(1, 6, 6, 3, [4, 4], [2, 2], [1, 1], 3, 3),
+            g(3, 5, 7, 13, [3, 3], [1, 1], [1, 1], 5, 7),
+            g(2, 7, 5, 8, [2, 3], [2, 1], [0, 1], 3, 5),
+            g(4, 4, 4, 5, [1, 1], [2, 2], [0, 0], 2, 2),
+            Geometry::dense(150, 21),
+        ]
+    }
+
+    /// `each(weight index, input index, output index)` for every product of the layer.
+    fn products(g: &Geometry, mut each: impl FnMut(usize, usize, usize)) {
+        let (i, o) = (g.input, g.output);
+        for co in 0..o.channels {
+            for oy in 0..o.height {
+                for ox in 0..o.width {
+                    for ci in 0..i.channels {
+                        for ky in 0..g.kernel[0] {
+                            for kx in 0..g.kernel[1] {
+                                let y = (oy * g.stride[0] + ky) as isize - g.pad[0] as isize;
+                                let x = (ox * g.stride[1] + kx) as isize - g.pad[1] as isize;
+                                if y >= 0 && x >= 0 && (y as usize) < i.height && (x as usize) < i.width {
+                                    let w = ((ci * g.kernel[0] + ky) * g.kernel[1] + kx) * o.channels + co;
+                                    let from = (ci * i.height + y as usize) * i.width + x as usize;
+                                    each(w, from, (co * o.height + oy) * o.width + ox);
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn value_kernels_agree_with_f64() {
+        let device = Device::cpu();
+        for (case, g) in geometries().iter().enumerate() {
+            for lanes in [16, 48, 80] {
+                let mut rng = Rng::new(case as u64, lanes as u64);
+                let x = random(&mut rng, g.input.len() * lanes);
+                let w = random(&mut rng, g.fan_in() * g.output.channels);
+                let b = random(&mut rng, g.output.channels);
+                let gy = random(&mut rng, g.output.len() * lanes);
+                let mut y: Vec<f64> = (0..g.output.len() * lanes)
+                    .map(|i| f64::from(b[i / lanes / (g.output.height * g.output.width)]))
+                    .collect();
+                let mut gx = vec![0f64; x.len()];
+                let mut gw = vec![0f64; w.len()];
+                products(g, |wi, from, to| {
+                    for l in 0..lanes {
+                        let (xv, gv) = (f64::from(x[from * lanes + l]), f64::from(gy[to * lanes + l]));
+                        y[to * lanes + l] += f64::from(w[wi]) * xv;
+                        gx[from * lanes + l] += f64::from(w[wi]) * gv;
+                        gw[wi] += xv * gv;
+                    }
+                });
+                let [xb, wb, bb, gyb] = [&x, &w, &b, &gy].map(|v| device.upload(v).unwrap());
+                let near = |name: &str, buffer: &crate::device::Buffer, expected: &[f64]| {
+                    let got: Vec<f32> = device.read(buffer).unwrap();
+                    for (i, (got, want)) in got.iter().zip(expected).enumerate() {
+                        assert!((f64::from(*got) - want).abs() < 1e-4, "{name} of {g:?}: [{i}] {got} against {want}");
+                    }
+                };
+                let out = device.alloc(y.len()).unwrap();
+                conv::forward(&device, g, &xb, &wb, &bb, &out, lanes).unwrap();
+                near("forward", &out, &y);
+                let out = device.alloc(gx.len()).unwrap();
+                conv::input_grad(&device, g, &gyb, &wb, &out, lanes).unwrap();
+                near("input_grad", &out, &gx);
+                let out = device.alloc(gw.len()).unwrap();
+                conv::weight_grad(&device, g, &xb, &gyb, &out, lanes).unwrap();
+                near("weight_grad", &out, &gw);
+            }
+        }
+    }
+
+    #[test]
+    fn interval_contains_the_exact_range() {
+        let device = Device::cpu();
+        for (case, g) in geometries().iter().enumerate() {
+            let lanes = 48;
+            let mut rng = Rng::new(case as u64, 9);
+            let charge = Charge::new(&device, g.fan_in());
+            let c = random(&mut rng, g.input.len() * lanes);
+            let true_radius: Vec<f32> = c.iter().map(|_| rng.uniform() * 1e-3).collect();
+            let r: Vec<f32> =
+                true_radius.iter().zip(&c).map(|(r, c)| crate::rounding::up(r + 1.001 * charge.g * c.abs())).collect();
+            let w = random(&mut rng, g.fan_in() * g.output.channels);
+            let b = random(&mut rng, g.output.channels);
+            // f64 sums of f32 products err by less than 1e-12 here, far below the slack that is checked.
+            let mut centre: Vec<f64> = (0..g.output.len() * lanes)
+                .map(|i| f64::from(b[i / lanes / (g.output.height * g.output.width)]))
+                .collect();
+            let mut radius = vec![0f64; centre.len()];
+            products(g, |wi, from, to| {
+                for l in 0..lanes {
+                    centre[to * lanes + l] += f64::from(w[wi]) * f64::from(c[from * lanes + l]);
+                    radius[to * lanes + l] += f64::from(w[wi].abs()) * f64::from(true_radius[from * lanes + l]);
+                }
+            });
+            let [cb, rb, wb, bb] = [&c, &r, &w, &b].map(|v| device.upload(v).unwrap());
+            let (yc, yr) = (device.alloc(centre.len()).unwrap(), device.alloc(centre.len()).unwrap());
+            conv::interval(&device, g, [&cb, &rb], &wb, &bb, [&yc, &yr], lanes, charge, 0.0).unwrap();
+            let (yc, yr): (Vec<f32>, Vec<f32>) = (device.read(&yc).unwrap(), device.read(&yr).unwrap());
+            for i in 0..centre.len() {
+                let (c, r) = (f64::from(yc[i]), f64::from(yr[i]));
+                assert!(c - r <= centre[i] - radius[i] && centre[i] + radius[i] <= c + r, "{g:?} at {i}");
+                assert!(r <= radius[i] * 1.02 + 1e-5, "{g:?} at {i}: {r} is loose against {}", radius[i]);
+            }
+        }
+    }
+}

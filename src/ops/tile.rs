@@ -1,0 +1,98 @@
+//! The register tile that all products of the CPU twins go through: `M` outputs x `N` blocks of sixteen lanes at one
+//! output position, summed over taps and channels and set aside every [`SUM_BLOCK`] products (soundness.md).
+
+use crate::rounding::SUM_BLOCK;
+use crate::simd::Lanes;
+
+/// One kernel tap that falls inside the input: where its lane row and its weights start.
+#[derive(Clone, Copy)]
+pub struct Tap {
+    pub x: usize,
+    pub w: usize,
+}
+
+/// What is summed: for every tap and channel, weight `w[tap.w + channel * w_channel + output * w_output]` times the
+/// lane row that starts at `x[(tap.x + channel * x_channel) * lanes]`.
+#[derive(Clone, Copy)]
+pub struct Sum<'a> {
+    pub taps: &'a [Tap],
+    pub channels: usize,
+    pub x_channel: usize,
+    pub w_channel: usize,
+    pub w_output: usize,
+    pub lanes: usize,
+}
+
+/// The sums of `M` outputs over `16 N` lanes, for the pair (`w`, `x`) and, if `PAIR`, for (`w2`, `x2`) too.
+///
+/// # Safety
+/// Every offset of `sum` must be valid for the pointers, and the CPU must support `L`.
+#[inline(always)]
+pub unsafe fn product<L: Lanes, const M: usize, const N: usize, const PAIR: bool>(
+    sum: &Sum<'_>,
+    w: *const f32,
+    x: *const f32,
+    w2: *const f32,
+    x2: *const f32,
+) -> [[[L; N]; M]; 2] {
+    unsafe {
+        let zero = [[L::splat(0.0); N]; M];
+        let (mut total, mut total2) = (zero, zero);
+        let (mut acc, mut acc2) = (zero, zero);
+        let mut filled = 0;
+        let x_step = sum.x_channel * sum.lanes;
+        for tap in sum.taps {
+            let mut channel = 0;
+            while channel < sum.channels {
+                let take = (SUM_BLOCK - filled).min(sum.channels - channel);
+                let mut xo = tap.x * sum.lanes + channel * x_step;
+                let mut wo = tap.w + channel * sum.w_channel;
+                for _ in 0..take {
+                    let xs: [L; N] = std::array::from_fn(|n| L::load(x.add(xo + 16 * n)));
+                    for m in 0..M {
+                        let weight = L::splat(*w.add(wo + m * sum.w_output));
+                        for n in 0..N {
+                            acc[m][n] = acc[m][n].mul_acc(weight, xs[n]);
+                        }
+                    }
+                    if PAIR {
+                        let xs: [L; N] = std::array::from_fn(|n| L::load(x2.add(xo + 16 * n)));
+                        for m in 0..M {
+                            let weight = L::splat(*w2.add(wo + m * sum.w_output));
+                            for n in 0..N {
+                                acc2[m][n] = acc2[m][n].mul_acc(weight, xs[n]);
+                            }
+                        }
+                    }
+                    xo += x_step;
+                    wo += sum.w_channel;
+                }
+                channel += take;
+                filled += take;
+                if filled == SUM_BLOCK {
+                    add_into(&mut total, &acc);
+                    acc = zero;
+                    if PAIR {
+                        add_into(&mut total2, &acc2);
+                        acc2 = zero;
+                    }
+                    filled = 0;
+                }
+            }
+        }
+        add_into(&mut total, &acc);
+        if PAIR {
+            add_into(&mut total2, &acc2);
+        }
+        [total, total2]
+    }
+}
+
+#[inline(always)]
+unsafe fn add_into<L: Lanes, const M: usize, const N: usize>(total: &mut [[L; N]; M], acc: &[[L; N]; M]) {
+    for m in 0..M {
+        for n in 0..N {
+            total[m][n] = unsafe { total[m][n].add(acc[m][n]) };
+        }
+    }
+}
