@@ -8,6 +8,7 @@ pub mod error;
 pub mod kernel;
 pub mod model;
 pub mod ops;
+pub mod results;
 pub mod rng;
 pub mod rounding;
 pub mod simd;

@@ -1,0 +1,524 @@
+//! Everything a study measures, as plain data: what `results.json` holds and the report is drawn from.
+//!
+//! Every field marked with `#[serde(default)]` may stay empty: the report leaves out what was not measured. Classes
+//! are numbers everywhere; their names are in [`DataSummary::classes`]. Deltas are in pixel units of `[0,1]`, variances
+//! are of the Gaussian noise added to such pixels.
+
+mod picture;
+mod spread;
+
+pub use picture::{Picture, base64};
+pub use spread::{Spread, quantile};
+
+use crate::error::{Error, Result};
+use crate::tensor::Shape;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// Version of the layout of `results.json`; a reader refuses a newer one.
+pub const FORMAT: u32 = 1;
+
+/// One run of the case study: the data, the models, and what was found.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Study {
+    /// [`FORMAT`] of the file.
+    pub format: u32,
+    pub title: String,
+    /// The command line that produces these results again.
+    pub command: String,
+    pub seed: u64,
+    /// The device in words, e.g. `CPU backend, 2 threads`.
+    pub device: String,
+    /// Names and versions of the software, e.g. `deltamax` -> `0.1.0`.
+    #[serde(default)]
+    pub versions: BTreeMap<String, String>,
+    /// Any further settings worth repeating, in words: `epochs` -> `12`.
+    #[serde(default)]
+    pub settings: BTreeMap<String, String>,
+    /// When the run began, as text (`2026-11-22 20:55 UTC`).
+    #[serde(default)]
+    pub started: Option<String>,
+    /// Wall-clock seconds of the whole run.
+    #[serde(default)]
+    pub seconds: Option<f64>,
+    pub dataset: DataSummary,
+    /// In the order of the study: the model without augmentation first.
+    pub models: Vec<ModelResult>,
+    /// Written by the report from the rest; see `report::findings`.
+    #[serde(default)]
+    pub findings: Vec<Finding>,
+    /// The published study's claims, re-examined on these results.
+    #[serde(default)]
+    pub claims: Vec<Claim>,
+}
+
+/// What the images are, with enough pictures to show them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DataSummary {
+    /// What the data is called, e.g. `procedural shoes`.
+    pub name: String,
+    /// Where it came from, in words or as a path.
+    #[serde(default)]
+    pub source: String,
+    /// Shape of one image as the models see it.
+    pub shape: Shape,
+    pub classes: Vec<String>,
+    /// Images per class, before augmentation.
+    pub train_counts: Vec<usize>,
+    pub test_counts: Vec<usize>,
+    /// A few training images of every class.
+    #[serde(default)]
+    pub samples: Vec<Sample>,
+    /// Images beside their augmented variants.
+    #[serde(default)]
+    pub augmentation: Vec<Augmented>,
+    /// Pictures of test images by index: those of [`Study::extremes`], for the thumbnails of the report.
+    #[serde(default)]
+    pub pictures: BTreeMap<usize, Picture>,
+}
+
+impl Default for DataSummary {
+    fn default() -> Self {
+        DataSummary {
+            name: String::new(),
+            source: String::new(),
+            shape: Shape::flat(0),
+            classes: Vec::new(),
+            train_counts: Vec::new(),
+            test_counts: Vec::new(),
+            samples: Vec::new(),
+            augmentation: Vec::new(),
+            pictures: BTreeMap::new(),
+        }
+    }
+}
+
+/// One labelled picture.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sample {
+    pub label: usize,
+    pub picture: Picture,
+}
+
+/// An image and what augmentation made of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Augmented {
+    pub label: usize,
+    pub original: Picture,
+    pub variants: Vec<Variant>,
+}
+
+/// One augmented image and the transformation in words (`zoom out 0.8, rotation 12°`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Variant {
+    pub what: String,
+    pub picture: Picture,
+}
+
+/// One trained model and everything measured on it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ModelResult {
+    /// `no-DA`, `DA-slippers`, `all-DA`, or any other name.
+    pub name: String,
+    /// The augmentation policy in words.
+    #[serde(default)]
+    pub policy: String,
+    /// Classes that were augmented in training; empty when none was.
+    #[serde(default)]
+    pub augmented: Vec<usize>,
+    /// Training images per class after augmentation.
+    #[serde(default)]
+    pub train_counts: Vec<usize>,
+    /// Number of weights and biases.
+    #[serde(default)]
+    pub parameters: usize,
+    /// The layers in words, e.g. `Conv16(4,s2) Conv32(4,s2) FC100 FC4`.
+    #[serde(default)]
+    pub architecture: String,
+    /// File of the model, relative to the results.
+    #[serde(default)]
+    pub file: Option<String>,
+    #[serde(default)]
+    pub training: Vec<Epoch>,
+    /// Test set under Gaussian noise, by rising variance; variance 0 is the clean test set.
+    #[serde(default)]
+    pub sweep: Vec<NoiseLevel>,
+    /// One row per test image and variance.
+    #[serde(default)]
+    pub certify: Vec<CertifyRow>,
+    /// The example images, the main one first; the same images for every model.
+    #[serde(default)]
+    pub examples: Vec<Example>,
+    /// Where relevance lies over the test set, one per variance and kind.
+    #[serde(default)]
+    pub relevance: Vec<RelevanceSummary>,
+}
+
+/// One epoch of training. Accuracies in `[0,1]`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Epoch {
+    /// Counted from 1.
+    pub epoch: usize,
+    /// Mean cross-entropy over the training images.
+    pub loss: f64,
+    #[serde(default)]
+    pub train_accuracy: Option<f64>,
+    #[serde(default)]
+    pub test_accuracy: Option<f64>,
+}
+
+/// The test set at one noise variance.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct NoiseLevel {
+    pub variance: f64,
+    /// Noise draws per image (1 for the clean set).
+    pub draws: usize,
+    /// `[true class][predicted class]`, images summed over draws.
+    pub confusion: Vec<Vec<f64>>,
+    /// Accuracy over the draws.
+    pub accuracy: Spread,
+    /// Per class: share rightly classified, over the draws. May be empty: then taken from `confusion`.
+    #[serde(default)]
+    pub class_rates: Vec<Spread>,
+}
+
+/// The bracket of one image: stable up to `proved`, broken at `attacked`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CertifyRow {
+    /// Index in the test set.
+    pub index: usize,
+    #[serde(default)]
+    pub file: String,
+    pub label: usize,
+    pub predicted: usize,
+    /// Noise added before certifying; 0 for the clean image.
+    #[serde(default)]
+    pub variance: f64,
+    /// Every image within this distance (each pixel, clipped to `[0,1]`) keeps the predicted class: proved.
+    pub proved: f64,
+    /// The smallest distance at which an attack changed the class; `None` when no attack succeeded or none was run.
+    #[serde(default)]
+    pub attacked: Option<f64>,
+    /// The class that stops the proof.
+    #[serde(default)]
+    pub rival_proved: Option<usize>,
+    /// The class the attack reached.
+    #[serde(default)]
+    pub rival_attacked: Option<usize>,
+    pub method: String,
+    /// Bound evaluations spent.
+    #[serde(default)]
+    pub passes: usize,
+}
+
+/// One image followed through every noise level.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Example {
+    pub index: usize,
+    #[serde(default)]
+    pub file: String,
+    pub label: usize,
+    /// By rising variance, the clean image first.
+    pub levels: Vec<ExampleLevel>,
+}
+
+/// The example image at one noise level. Vectors indexed by class have one entry per class.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ExampleLevel {
+    pub variance: f64,
+    /// The noisy photo.
+    pub picture: Picture,
+    pub predicted: usize,
+    /// Logits at the image itself.
+    pub logits: Vec<f64>,
+    /// Half-width of the noise box of the dominance picture.
+    pub delta: f64,
+    /// `[low, high]` of every logit over that box.
+    pub logit_bounds: Vec<[f64; 2]>,
+    /// `[low, high]` of every softmax score over that box.
+    #[serde(default)]
+    pub score_bounds: Vec<[f64; 2]>,
+    /// Proved lower bounds of `logit(predicted) - logit(rival)` over that box, per rival and method.
+    #[serde(default)]
+    pub margins: Vec<Margin>,
+    /// Whether the predicted class is proved to stay first over the box.
+    pub dominant: bool,
+    /// Delta max of this image: proved end and, where an attack succeeded, the attacked end.
+    #[serde(default)]
+    pub proved: Option<f64>,
+    #[serde(default)]
+    pub attacked: Option<f64>,
+    /// Score intervals as delta grows.
+    #[serde(default)]
+    pub continuous: Vec<ScorePoint>,
+    #[serde(default)]
+    pub relevance: Vec<RelevanceMap>,
+}
+
+/// A proved pairwise margin.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Margin {
+    pub rival: usize,
+    pub method: String,
+    /// Lower bound; positive proves that the rival never wins.
+    pub lower: f64,
+}
+
+/// Score intervals at one delta.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ScorePoint {
+    pub delta: f64,
+    /// `[low, high]` softmax score per class.
+    pub scores: Vec<[f64; 2]>,
+}
+
+/// How relevance was computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RelevanceKind {
+    Gradient,
+    GradientXInput,
+    IntegratedGradients,
+    /// Proved signs of the gradient over the whole noise box.
+    Certified,
+}
+
+/// Signed relevance of every pixel for the predicted class.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RelevanceMap {
+    pub kind: RelevanceKind,
+    pub height: usize,
+    pub width: usize,
+    /// `[row][column]`, channels summed; positive speaks for the class. `Certified`: share of channels proved positive
+    /// minus share proved negative, 0 where undecided.
+    pub values: Vec<f32>,
+    #[serde(default)]
+    pub shares: Option<Shares>,
+    /// Concentration in `[0,1]`: 0 is evenly spread, 1 sits on a single pixel.
+    #[serde(default)]
+    pub gini: Option<f64>,
+}
+
+/// Where absolute relevance lies; the three shares add up to 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Shares {
+    pub object: f64,
+    pub contour: f64,
+    pub background: f64,
+}
+
+/// Shares of relevance over many test images.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RelevanceSummary {
+    pub variance: f64,
+    pub kind: RelevanceKind,
+    pub images: usize,
+    pub object: Spread,
+    pub contour: Spread,
+    pub background: Spread,
+    pub gini: Spread,
+}
+
+/// A sentence that the figures support.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Finding {
+    /// Short, e.g. `Boots turn into Shoes`.
+    pub title: String,
+    pub sentence: String,
+    /// The numbers behind the sentence, named.
+    #[serde(default)]
+    pub figures: Vec<Figure>,
+}
+
+/// A named number. `unit` is `""`, `"%"` (the value is a share in `[0,1]`) or `"delta"`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Figure {
+    pub name: String,
+    pub value: f64,
+    #[serde(default)]
+    pub unit: String,
+}
+
+/// Whether a claim of the published study is seen in these results.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    Holds,
+    Partly,
+    DoesNotHold,
+    NotMeasured,
+}
+
+/// A claim of the published study and what these results say about it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Claim {
+    pub claim: String,
+    pub verdict: Verdict,
+    pub evidence: String,
+}
+
+impl NoiseLevel {
+    /// Share of `class` rightly classified, over all draws; `None` for a class without images.
+    pub fn class_rate(&self, class: usize) -> Option<f64> {
+        let row = self.confusion.get(class)?;
+        let total: f64 = row.iter().sum();
+        (total > 0.0).then(|| row.get(class).copied().unwrap_or(0.0) / total)
+    }
+
+    /// Share of images of class `from` that are called `to`.
+    pub fn share(&self, from: usize, to: usize) -> f64 {
+        let Some(row) = self.confusion.get(from) else { return 0.0 };
+        let total: f64 = row.iter().sum();
+        if total > 0.0 { row.get(to).copied().unwrap_or(0.0) / total } else { 0.0 }
+    }
+}
+
+impl ModelResult {
+    /// The rows certified at `variance`.
+    pub fn rows_at(&self, variance: f64) -> impl Iterator<Item = &CertifyRow> {
+        self.certify.iter().filter(move |r| r.variance == variance)
+    }
+
+    /// The variances at which test images were certified, rising.
+    pub fn certified_variances(&self) -> Vec<f64> {
+        let mut all: Vec<f64> = self.certify.iter().map(|r| r.variance).collect();
+        all.sort_by(f64::total_cmp);
+        all.dedup();
+        all
+    }
+
+    /// Accuracy on the clean test set, where it was measured.
+    pub fn clean_accuracy(&self) -> Option<f64> {
+        self.sweep.iter().find(|l| l.variance == 0.0).map(|l| l.accuracy.mean)
+    }
+}
+
+impl Study {
+    /// Indices of the `count` weakest and `count` strongest clean test images of every model, by proved delta max:
+    /// the images whose pictures belong in [`DataSummary::pictures`].
+    pub fn extremes(&self, count: usize) -> BTreeSet<usize> {
+        let mut picked = BTreeSet::new();
+        for model in &self.models {
+            let (weak, strong) = extremes(model, count);
+            picked.extend(weak.into_iter().chain(strong).map(|r| r.index));
+        }
+        picked
+    }
+
+    /// Writes `results.json`-like JSON to `path`, under a temporary name first.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let text = serde_json::to_vec(self).map_err(|e| Error::input(path, format!("cannot be written: {e}")))?;
+        write_atomically(path, &text)
+    }
+
+    /// Reads what [`Study::save`] wrote.
+    pub fn load(path: &Path) -> Result<Study> {
+        let text = std::fs::read(path).map_err(Error::io(path, "reading"))?;
+        let study: Study = serde_json::from_slice(&text)
+            .map_err(|e| Error::input(path, format!("not results of a study ({e}); run `deltamax study` again")))?;
+        if study.format > FORMAT {
+            return Err(Error::input(
+                path,
+                format!("format {} is newer than this program's {FORMAT}; update deltamax", study.format),
+            ));
+        }
+        study.check().map_err(|problem| Error::input(path, problem))?;
+        Ok(study)
+    }
+
+    /// Whether every class number and vector length fits the classes; the report relies on it.
+    pub fn check(&self) -> std::result::Result<(), String> {
+        let classes = self.dataset.classes.len();
+        let bad = |what: &str| Err(format!("{what} does not fit the {classes} classes; run `deltamax study` again"));
+        if self.dataset.samples.iter().any(|s| s.label >= classes)
+            || self.dataset.augmentation.iter().any(|s| s.label >= classes)
+        {
+            return bad("a sample's label");
+        }
+        for m in &self.models {
+            let square = |c: &Vec<Vec<f64>>| c.len() == classes && c.iter().all(|r| r.len() == classes);
+            if m.sweep.iter().any(|l| !square(&l.confusion)) {
+                return bad("a confusion matrix");
+            }
+            let rival = |r: Option<usize>| r.is_none_or(|r| r < classes);
+            if m.augmented.iter().any(|&c| c >= classes)
+                || m.certify.iter().any(|r| {
+                    r.label >= classes || r.predicted >= classes || !rival(r.rival_proved) || !rival(r.rival_attacked)
+                })
+            {
+                return bad("a certified row");
+            }
+            for e in &m.examples {
+                let fits = |l: &ExampleLevel| {
+                    l.predicted < classes
+                        && l.logits.len() == classes
+                        && l.logit_bounds.len() == classes
+                        && (l.score_bounds.is_empty() || l.score_bounds.len() == classes)
+                        && l.continuous.iter().all(|p| p.scores.len() == classes)
+                        && l.margins.iter().all(|g| g.rival < classes)
+                        && l.relevance.iter().all(|r| r.values.len() == r.height * r.width)
+                };
+                if e.label >= classes || !e.levels.iter().all(fits) {
+                    return bad("an example");
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The `count` weakest (rising) and strongest (falling) clean images of a model, rightly classified ones only.
+pub fn extremes(model: &ModelResult, count: usize) -> (Vec<&CertifyRow>, Vec<&CertifyRow>) {
+    let mut rows: Vec<&CertifyRow> = model.rows_at(0.0).filter(|r| r.label == r.predicted).collect();
+    rows.sort_by(|a, b| a.proved.total_cmp(&b.proved).then(a.index.cmp(&b.index)));
+    let weak: Vec<_> = rows.iter().take(count).copied().collect();
+    let strong = rows.iter().skip(weak.len()).rev().take(count).copied().collect();
+    (weak, strong)
+}
+
+/// Writes a file whole or not at all: under a temporary name in the same folder, then renamed.
+pub fn write_atomically(path: &Path, content: &[u8]) -> Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(".tmp");
+    let temporary = path.with_file_name(name);
+    std::fs::write(&temporary, content).and_then(|()| std::fs::rename(&temporary, path)).map_err(|e| {
+        let _ = std::fs::remove_file(&temporary);
+        Error::io(path, "writing")(e)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(index: usize, proved: f64, label: usize) -> CertifyRow {
+        CertifyRow { index, label, predicted: 0, proved, method: "ibp".into(), ..Default::default() }
+    }
+
+    #[test]
+    fn extremes_are_disjoint_and_rightly_classified() {
+        let certify = vec![row(0, 0.3, 0), row(1, 0.1, 0), row(2, 0.0, 1), row(3, 0.2, 0)];
+        let model = ModelResult { certify, ..Default::default() };
+        let (weak, strong) = extremes(&model, 2);
+        assert_eq!(weak.iter().map(|r| r.index).collect::<Vec<_>>(), [1, 3]);
+        assert_eq!(strong.iter().map(|r| r.index).collect::<Vec<_>>(), [0]);
+    }
+
+    #[test]
+    fn results_survive_a_round_trip_and_foreign_files_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("results.json");
+        let mut study = Study { title: "t".into(), format: FORMAT, ..Default::default() };
+        study.dataset.classes = vec!["a".into(), "b".into()];
+        study.dataset.pictures.insert(7, Picture::new(1, 2, vec![0.0, 1.0], 1));
+        study.models.push(ModelResult { certify: vec![row(0, 0.1, 1)], ..Default::default() });
+        study.save(&path).unwrap();
+        assert_eq!(Study::load(&path).unwrap(), study);
+        std::fs::write(&path, "{\"a\":1}").unwrap();
+        assert!(Study::load(&path).unwrap_err().to_string().contains("results.json"));
+        study.models[0].certify[0].label = 2;
+        study.save(&path).unwrap();
+        assert!(Study::load(&path).unwrap_err().to_string().contains("2 classes"));
+    }
+}
