@@ -7,6 +7,7 @@ pub mod device;
 pub mod error;
 pub mod kernel;
 pub mod model;
+pub mod network;
 pub mod ops;
 pub mod results;
 pub mod rng;

@@ -4,6 +4,8 @@ pub mod add;
 pub mod conv;
 mod conv_twin;
 pub mod gather;
+pub mod linear;
+mod linear_twin;
 pub mod loss;
 pub mod noise;
 pub mod optimizer;
@@ -20,6 +22,7 @@ pub fn kernels() -> Vec<&'static Kernel> {
         add::KERNELS,
         conv::KERNELS,
         gather::KERNELS,
+        linear::KERNELS,
         loss::KERNELS,
         noise::KERNELS,
         optimizer::KERNELS,

@@ -1,0 +1,1 @@
+// Rows of linear bounds; see src/ops/linear.rs.

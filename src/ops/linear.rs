@@ -1,0 +1,232 @@
+//! Rows of linear lower bounds on their way back through a network (CROWN; Zhang et al., "Efficient Neural Network
+//! Robustness Certification with General Activation Functions", 2018).
+//!
+//! A row says `target >= sum_k A_k z_k + constant - error` over the values `z` of one layer. Rows are lanes: `A` is
+//! `[channel][window row][window column][row]`. A row may see only a window of the layer (a patch): element
+//! `(c, y, x)` of the window is element `(c, y + place_y * step_y - offset_y, ..)` of the layer; coefficients that fall
+//! outside the layer multiply padding zeros and are dropped. Affine layers are walked by their `input_grad`.
+//!
+//! `sums` is `[2 * SLICES][lanes]`: constants and errors, one pair of rows per slice of the elements, so that few rows
+//! still keep many threads busy. Errors bound every rounding of the walk (soundness.md, "CROWN at almost no extra
+//! cost") and are always rounded up.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::linear_twin as twin;
+use crate::device::{Buffer, Device};
+use crate::error::Result;
+use crate::kernel::Kernel;
+use crate::tensor::Shape;
+
+/// Shares of the elements that accumulate separately.
+pub const SLICES: usize = 8;
+
+/// Words per neuron in the relaxation table: upper slope, upper intercept, lower slope, unused.
+pub const RELAX: usize = 4;
+
+/// The part of a layer that rows have coefficients for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    pub layer: Shape,
+    pub size: [usize; 2],
+    pub step: [usize; 2],
+    pub offset: [isize; 2],
+}
+
+impl Window {
+    /// Coefficients for the whole layer.
+    pub fn dense(layer: Shape) -> Self {
+        Window { layer, size: [layer.height, layer.width], step: [0, 0], offset: [0, 0] }
+    }
+
+    pub fn is_dense(&self) -> bool {
+        *self == Window::dense(self.layer)
+    }
+
+    /// Coefficients per row.
+    pub fn elements(&self) -> usize {
+        self.layer.channels * self.size[0] * self.size[1]
+    }
+}
+
+/// Which neuron each row bounds.
+pub struct Rows {
+    pub count: usize,
+    pub lanes: usize,
+    /// `[2][lanes]`: image, then place of the neuron in its plane as `y << 16 | x`.
+    pub buffer: Buffer,
+}
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub(crate) struct Params {
+    pub channels: u32,
+    pub height: u32,
+    pub width: u32,
+    pub size_y: u32,
+    pub size_x: u32,
+    pub step_y: u32,
+    pub step_x: u32,
+    pub offset_y: i32,
+    pub offset_x: i32,
+    pub lanes: u32,
+    /// Always zero: makes the border between blocks of a sum opaque.
+    pub zero: u32,
+    /// Relative error charged against the magnitudes of the sum.
+    pub g: f32,
+    /// Unit roundoff of this device.
+    pub unit: f32,
+    /// Absolute error for flushed subnormals.
+    pub floor: f32,
+}
+
+impl Params {
+    fn new(device: &Device, window: &Window, lanes: usize, g: f32) -> Self {
+        Params {
+            channels: window.layer.channels as u32,
+            height: window.layer.height as u32,
+            width: window.layer.width as u32,
+            size_y: window.size[0] as u32,
+            size_x: window.size[1] as u32,
+            step_y: window.step[0] as u32,
+            step_x: window.step[1] as u32,
+            offset_y: window.offset[0] as i32,
+            offset_x: window.offset[1] as i32,
+            lanes: lanes as u32,
+            zero: 0,
+            g,
+            unit: device.unit_roundoff() as f32,
+            floor: 0.0,
+        }
+    }
+}
+
+const SOURCE: &str = include_str!("../../shaders/linear.wgsl");
+
+const fn kernel(name: &'static str, entry: &'static str, reads: usize, writes: usize) -> Kernel {
+    Kernel {
+        name,
+        source: SOURCE,
+        entry,
+        workgroup: [64, 1, 1],
+        params: size_of::<Params>(),
+        reads,
+        writes,
+        twin: twin::seed,
+    }
+}
+
+/// Starts rows at the outputs of an affine layer: `A = ± weights of the neuron`. Reads w, b, target; writes A, sums.
+pub static SEED: Kernel = kernel("linear_seed", "seed", 3, 2);
+/// Through a ReLU. Reads the relaxation table, rows; changes A, sums.
+pub static RELU: Kernel = Kernel { twin: twin::relu, ..kernel("linear_relu", "relu", 2, 2) };
+/// Constants and charges of an affine layer; clears coefficients outside the layer. Reads bias, magnitudes, rows;
+/// changes A, sums.
+pub static AFFINE: Kernel = Kernel { twin: twin::affine, ..kernel("linear_affine", "affine", 3, 2) };
+/// Lower bounds over boxes. Reads A, centres, radii, rows, sums; writes lower.
+pub static CONCRETIZE: Kernel = Kernel { twin: twin::concretize, ..kernel("linear_concretize", "concretize", 5, 1) };
+/// Lower bound over a clipped ball, and the largest radius it proves. Reads A, x, deltas, rows, sums; writes result.
+pub static RADIUS: Kernel = Kernel { twin: twin::radius, ..kernel("linear_radius", "radius", 5, 1) };
+/// Patches to whole layers. Reads A, rows; writes A.
+pub static DENSIFY: Kernel = Kernel { twin: twin::densify, ..kernel("linear_densify", "densify", 2, 1) };
+
+pub static KERNELS: &[&Kernel] = &[&SEED, &RELU, &AFFINE, &CONCRETIZE, &RADIUS, &DENSIFY];
+
+/// Bit of [`seed`]'s targets that asks for a lower bound of the *negated* neuron.
+pub const NEGATED: u32 = 1 << 31;
+
+/// Starts rows for neurons of an affine layer with packed weights `w` `[in][taps][out]`: `target` holds per lane the
+/// output channel (with [`NEGATED`]), `u32::MAX` for unused lanes. `a` gets `[inputs * taps][lanes]`.
+#[allow(clippy::too_many_arguments)]
+pub fn seed(
+    device: &Device,
+    window: &Window,
+    outputs: usize,
+    w: &Buffer,
+    b: &Buffer,
+    target: &Buffer,
+    a: &Buffer,
+    sums: &Buffer,
+    lanes: usize,
+) -> Result<()> {
+    // The output channels travel in `step_y`, which a seed has no other use for.
+    let params = Params { step_y: outputs as u32, ..Params::new(device, window, lanes, 0.0) };
+    device.run(&SEED, &params, &[w, b, target], &[a, sums], [lanes, SLICES, 1])
+}
+
+/// `A_k z_k >= A_k * slope_k * x_k + min(A_k, 0) * intercept_k` with the row's image's entry of `table`
+/// `[image][element][RELAX]`. `g` bounds the error of the intercept sum; the roundings of the products are charged by
+/// the next [`affine`].
+pub fn relu(
+    device: &Device,
+    window: &Window,
+    table: &Buffer,
+    rows: &Rows,
+    a: &Buffer,
+    sums: &Buffer,
+    g: f32,
+) -> Result<()> {
+    let params = Params::new(device, window, rows.lanes, g);
+    device.run(&RELU, &params, &[table, &rows.buffer], &[a, sums], [rows.lanes, SLICES, 1])
+}
+
+/// Adds `sum A_k bias_k` to the constant and `g * sum |A_k| magnitude_k` to the error, where `magnitude`
+/// `[image][element]` bounds `|W| |x| + |b|` and `bias` is `[element]`.
+#[allow(clippy::too_many_arguments)]
+pub fn affine(
+    device: &Device,
+    window: &Window,
+    bias: &Buffer,
+    magnitude: &Buffer,
+    rows: &Rows,
+    a: &Buffer,
+    sums: &Buffer,
+    g: f32,
+) -> Result<()> {
+    let params = Params::new(device, window, rows.lanes, g);
+    device.run(&AFFINE, &params, &[bias, magnitude, &rows.buffer], &[a, sums], [rows.lanes, SLICES, 1])
+}
+
+/// Lower bound of every row over the boxes `centre ± radius` `[image][element]`; radii must already be inflated by
+/// `g * |centre|`.
+#[allow(clippy::too_many_arguments)]
+pub fn concretize(
+    device: &Device,
+    window: &Window,
+    a: &Buffer,
+    [centre, radius]: [&Buffer; 2],
+    rows: &Rows,
+    sums: &Buffer,
+    lower: &Buffer,
+    g: f32,
+    floor: f32,
+) -> Result<()> {
+    let params = Params { floor, ..Params::new(device, window, rows.lanes, g) };
+    device.run(&CONCRETIZE, &params, &[a, centre, radius, &rows.buffer, sums], &[lower], [rows.lanes, 1, 1])
+}
+
+/// For dense rows over the input: `result` `[2][lanes]` gets the lower bound over the ball of radius `delta[image]`
+/// around `x` `[image][element]` clipped to [0,1], and the largest radius (possibly beyond delta, where the linear
+/// form itself no longer holds) at which the linear form is proved positive.
+#[allow(clippy::too_many_arguments)]
+pub fn radius(
+    device: &Device,
+    layer: Shape,
+    a: &Buffer,
+    x: &Buffer,
+    delta: &Buffer,
+    rows: &Rows,
+    sums: &Buffer,
+    result: &Buffer,
+    g: f32,
+    floor: f32,
+) -> Result<()> {
+    let params = Params { floor, ..Params::new(device, &Window::dense(layer), rows.lanes, g) };
+    device.run(&RADIUS, &params, &[a, x, delta, &rows.buffer, sums], &[result], [rows.lanes, 1, 1])
+}
+
+/// Spreads patches over whole layers: `dense` `[element][lanes]`.
+pub fn densify(device: &Device, window: &Window, a: &Buffer, rows: &Rows, dense: &Buffer) -> Result<()> {
+    let params = Params::new(device, window, rows.lanes, 0.0);
+    device.run(&DENSIFY, &params, &[a, &rows.buffer], &[dense], [rows.lanes, window.layer.len(), 1])
+}
