@@ -10,6 +10,7 @@ pub mod loss;
 pub mod noise;
 pub mod optimizer;
 pub mod pool;
+pub mod relax;
 pub mod relu;
 pub mod scale;
 mod tile;
@@ -27,6 +28,7 @@ pub fn kernels() -> Vec<&'static Kernel> {
         noise::KERNELS,
         optimizer::KERNELS,
         pool::KERNELS,
+        relax::KERNELS,
         relu::KERNELS,
         scale::KERNELS,
     ]

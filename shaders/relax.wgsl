@@ -1,0 +1,1 @@
+// Tables for rows of linear bounds; see src/ops/relax.rs.

@@ -1,0 +1,125 @@
+//! Tables that rows of linear bounds look up, one row of the table per image: linear relaxations of ReLUs, and plain
+//! transposes `[element][lane] -> [image][element]`.
+
+use bytemuck::{Pod, Zeroable};
+use rayon::prelude::*;
+
+use super::linear::RELAX;
+use crate::device::{Buffer, Device};
+use crate::error::Result;
+use crate::kernel::{Call, Kernel};
+use crate::rounding::{down, up};
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct Params {
+    elements: u32,
+    lanes: u32,
+}
+
+const SOURCE: &str = include_str!("../../shaders/relax.wgsl");
+
+const fn kernel(name: &'static str, entry: &'static str, reads: usize, twin: fn(Call<'_>)) -> Kernel {
+    Kernel { name, source: SOURCE, entry, workgroup: [64, 1, 1], params: size_of::<Params>(), reads, writes: 1, twin }
+}
+
+/// Reads centre, radius; writes the relaxation table.
+pub static RELU: Kernel = kernel("relax_relu", "relu", 2, relu_twin);
+/// Reads `[element][lane]`; writes `[lane][element]`.
+pub static TRANSPOSE: Kernel = kernel("relax_transpose", "transpose_lanes", 1, transpose_twin);
+/// Reads centre, radius; writes a bound on |value|.
+pub static MAGNITUDE: Kernel = kernel("relax_magnitude", "magnitude", 2, magnitude_twin);
+
+pub static KERNELS: &[&Kernel] = &[&RELU, &TRANSPOSE, &MAGNITUDE];
+
+/// The relaxation of `max(z, 0)` for every `z` in `centre ± radius` `[element][lane]`, written as
+/// `[lane][element][RELAX]`: upper line `slope z + intercept` through the ends of the interval (any slope is fine
+/// because the intercept is rounded up to suit it), lower line `slope z` with the slope 0 or 1 that leaves less area.
+pub fn relu(device: &Device, centre: &Buffer, radius: &Buffer, table: &Buffer, lanes: usize) -> Result<()> {
+    let params = Params { elements: (centre.len() / lanes) as u32, lanes: lanes as u32 };
+    device.run(&RELU, &params, &[centre, radius], &[table], [lanes, centre.len() / lanes, 1])
+}
+
+/// `to[lane][element] = from[element][lane]`.
+pub fn transpose(device: &Device, from: &Buffer, to: &Buffer, lanes: usize) -> Result<()> {
+    let params = Params { elements: (from.len() / lanes) as u32, lanes: lanes as u32 };
+    device.run(&TRANSPOSE, &params, &[from], &[to], [lanes, from.len() / lanes, 1])
+}
+
+/// `to >= |z|` for every `z` in `centre ± radius`, same layout.
+pub fn magnitude(device: &Device, centre: &Buffer, radius: &Buffer, to: &Buffer) -> Result<()> {
+    let params = Params { elements: centre.len() as u32, lanes: 1 };
+    device.run(&MAGNITUDE, &params, &[centre, radius], &[to], super::flat(centre.len()))
+}
+
+/// Upper slope, upper intercept, lower slope of ReLU over `[lower, upper]`.
+pub fn relu_lines(lower: f32, upper: f32) -> [f32; 3] {
+    if upper <= 0.0 {
+        [0.0, 0.0, 0.0]
+    } else if lower >= 0.0 {
+        [1.0, 0.0, 1.0]
+    } else {
+        let slope = (upper / (upper - lower)).clamp(0.0, 1.0);
+        let intercept = up(-slope * lower).max(up(upper - down(slope * upper)));
+        [slope, intercept, if upper > -lower { 1.0 } else { 0.0 }]
+    }
+}
+
+fn relu_twin(call: Call<'_>) {
+    let p: Params = call.params();
+    let ([centre, radius], [table]) = call.buffers();
+    let (elements, lanes) = (p.elements as usize, p.lanes as usize);
+    table[..lanes * elements * RELAX].par_chunks_mut(elements * RELAX).enumerate().for_each(|(lane, table)| {
+        for (k, entry) in table.chunks_mut(RELAX).enumerate() {
+            let (c, r) = (centre[k * lanes + lane], radius[k * lanes + lane]);
+            entry[..3].copy_from_slice(&relu_lines(down(c - r), up(c + r)));
+            entry[3] = 0.0;
+        }
+    });
+}
+
+fn transpose_twin(call: Call<'_>) {
+    let p: Params = call.params();
+    let ([from], [to]) = call.buffers();
+    let (elements, lanes) = (p.elements as usize, p.lanes as usize);
+    to[..lanes * elements].par_chunks_mut(elements).enumerate().for_each(|(lane, to)| {
+        for (k, to) in to.iter_mut().enumerate() {
+            *to = from[k * lanes + lane];
+        }
+    });
+}
+
+fn magnitude_twin(call: Call<'_>) {
+    let ([centre, radius], [to]) = call.buffers();
+    to.par_chunks_mut(1 << 14).zip(centre.par_chunks(1 << 14)).zip(radius.par_chunks(1 << 14)).for_each(
+        |((to, centre), radius)| {
+            for ((to, c), r) in to.iter_mut().zip(centre).zip(radius) {
+                *to = up(c.abs() + r);
+            }
+        },
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Rng;
+
+    #[test]
+    fn lines_bound_the_relu() {
+        let mut rng = Rng::new(3, 0);
+        for _ in 0..10_000 {
+            let scale = 10f32.powf(rng.range(-30.0, 10.0));
+            let (a, b) = (rng.range(-1.0, 1.0) * scale, rng.range(-1.0, 1.0) * scale);
+            let (l, u) = (a.min(b), a.max(b));
+            let [s, mu, lower] = relu_lines(l, u).map(f64::from);
+            for t in 0..=10 {
+                let z = f64::from(l) + (f64::from(u) - f64::from(l)) * f64::from(t) / 10.0;
+                let y = z.max(0.0);
+                // The end points carry the claim; between them f64 interpolation may stray by its own rounding.
+                let slack = 1e-15 * f64::from(scale);
+                assert!(lower * z <= y + slack && y <= s * z + mu + slack, "[{l}, {u}] at {z}");
+            }
+        }
+    }
+}
