@@ -1,8 +1,9 @@
 //! The CPU backend: buffers in memory, kernels are their twins.
 
-use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::Buffer;
+use super::pool::{Pool, size_class};
 use crate::error::{Error, Result};
 use crate::kernel::{Call, Kernel};
 
@@ -13,16 +14,13 @@ struct Line([f32; 16]);
 
 type Memory = Vec<Line>;
 
-/// Freed buffers by size in lines; allocation would otherwise cost page faults on every pass.
-type Pool = Arc<Mutex<std::collections::BTreeMap<usize, Vec<Memory>>>>;
-
 pub(super) struct Cpu {
-    pool: Pool,
+    pool: Arc<Pool<Memory>>,
 }
 
 pub(super) struct Storage {
     memory: RwLock<Memory>,
-    pool: Pool,
+    pool: Arc<Pool<Memory>>,
 }
 
 pub(super) struct ReadGuard<'a>(RwLockReadGuard<'a, Memory>);
@@ -60,47 +58,28 @@ impl Storage {
 
 impl Drop for Storage {
     fn drop(&mut self) {
-        let Ok(memory) = self.memory.get_mut() else { return };
-        let memory = std::mem::take(memory);
-        if let Ok(mut pool) = self.pool.lock() {
-            let held = pool.entry(memory.len()).or_default();
-            if held.len() < 8 {
-                held.push(memory);
-            }
-        }
+        let memory = std::mem::take(self.memory.get_mut().unwrap_or_else(|e| e.into_inner()));
+        self.pool.give(memory.len() * 16, memory);
     }
 }
 
 impl Cpu {
     pub(super) fn new() -> Self {
-        Cpu { pool: Pool::default() }
+        Cpu { pool: Arc::new(Pool::new()) }
     }
 
     pub(super) fn describe(&self) -> String {
         format!("built-in CPU backend, {} threads, {}", rayon::current_num_threads(), crate::simd::describe())
     }
 
-    pub(super) fn alloc(&self, len: usize) -> Storage {
-        let lines = len.div_ceil(16).max(1);
-        let pooled = self.pool.lock().ok().and_then(|mut p| p.get_mut(&lines)?.pop());
-        let memory = pooled.unwrap_or_else(|| vec![Line([0.0; 16]); lines]);
-        Storage { memory: RwLock::new(memory), pool: self.pool.clone() }
+    pub(super) fn alloc(&self, len: usize) -> Result<Storage> {
+        let size = size_class(len);
+        let memory = self.pool.take(size, || Ok(vec![Line([0.0; 16]); size / 16]))?;
+        Ok(Storage { memory: RwLock::new(memory), pool: self.pool.clone() })
     }
 
     pub(super) fn run(&self, kernel: &Kernel, params: &[u8], reads: &[&Buffer], writes: &[&Buffer]) -> Result<()> {
         let foreign = || Error::device("a buffer of another device was passed");
-        let twice = || Error::device(format!("{}: one buffer is bound twice", kernel.name));
-        let storage = |b: &&Buffer| match &b.storage {
-            super::Storage::Cpu(s) => Ok(std::ptr::from_ref(s)),
-            super::Storage::Gpu(_) => Err(foreign()),
-        };
-        for (i, b) in writes.iter().enumerate() {
-            let p = storage(b)?;
-            let clash = |o: &&Buffer| storage(o).is_ok_and(|q| q == p);
-            if reads.iter().any(clash) || writes[..i].iter().any(clash) {
-                return Err(twice());
-            }
-        }
         let mut read_guards = Vec::with_capacity(reads.len());
         for b in reads {
             let super::Storage::Cpu(s) = &b.storage else { return Err(foreign()) };

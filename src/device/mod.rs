@@ -2,6 +2,7 @@
 
 mod cpu;
 mod gpu;
+mod pool;
 
 use std::sync::Arc;
 
@@ -154,7 +155,7 @@ impl Device {
             )));
         }
         let storage = match &*self.backend {
-            Backend::Cpu(c) => Storage::Cpu(c.alloc(len)),
+            Backend::Cpu(c) => Storage::Cpu(c.alloc(len)?),
             Backend::Gpu(g) => Storage::Gpu(g.alloc(len)?),
         };
         Ok(Buffer { len, storage })
@@ -224,9 +225,24 @@ impl Device {
         writes: &[&Buffer],
         threads: [usize; 3],
     ) -> Result<()> {
-        let params = bytemuck::bytes_of(params);
+        self.run_bytes(kernel, bytemuck::bytes_of(params), reads, writes, threads)
+    }
+
+    /// [`Device::run`] with the parameter struct as bytes.
+    pub(crate) fn run_bytes(
+        &self,
+        kernel: &'static Kernel,
+        params: &[u8],
+        reads: &[&Buffer],
+        writes: &[&Buffer],
+        threads: [usize; 3],
+    ) -> Result<()> {
         debug_assert_eq!(params.len(), kernel.params, "{}: parameter struct", kernel.name);
         debug_assert_eq!((reads.len(), writes.len()), (kernel.reads, kernel.writes), "{}: bindings", kernel.name);
+        let twice = |(i, w): (usize, &&Buffer)| writes[..i].iter().chain(reads).any(|b| std::ptr::eq(*b, *w));
+        if writes.iter().enumerate().any(twice) {
+            return Err(Error::device(format!("{}: one buffer is bound twice", kernel.name)));
+        }
         match &*self.backend {
             Backend::Cpu(c) => c.run(kernel, params, reads, writes),
             Backend::Gpu(g) => {

@@ -1,6 +1,7 @@
 //! One file per operation: parameter structs, kernels with their CPU twins, and the calls that dispatch them.
 
 pub mod add;
+pub mod case;
 pub mod conv;
 mod conv_twin;
 pub mod gather;
@@ -33,6 +34,11 @@ pub fn kernels() -> Vec<&'static Kernel> {
         scale::KERNELS,
     ]
     .concat()
+}
+
+/// Test cases of every kernel.
+pub fn cases() -> Vec<case::Case> {
+    [relu::cases()].into_iter().flatten().collect()
 }
 
 /// Grid of a flat kernel over `n` work items: x first, then rows of x. The shader recovers

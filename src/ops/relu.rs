@@ -6,6 +6,8 @@ use rayon::prelude::*;
 use crate::device::{Buffer, Device};
 use crate::error::Result;
 use crate::kernel::{Call, Kernel};
+use crate::ops::case::{Case, Check, blank, random};
+use crate::rng::Rng;
 
 /// Elements one CPU task handles.
 const CHUNK: usize = 1 << 14;
@@ -57,4 +59,16 @@ fn forward_twin(call: Call<'_>) {
             *y = x.max(0.0);
         }
     });
+}
+
+/// Test cases of these kernels.
+pub fn cases() -> Vec<Case> {
+    let mut rng = Rng::new(1, 0);
+    let mut forward = |len: usize| {
+        let params = Params { len: len as u32, inflate: 0.0 };
+        let threads = crate::ops::flat(len / 4);
+        let reads = vec![random(&mut rng, len)];
+        Case::new(&FORWARD, format!("{len} values"), &params, reads, vec![blank(len)], threads, Check::Exact)
+    };
+    vec![forward(16), forward(16 * 65)]
 }

@@ -1,0 +1,97 @@
+//! Freed device memory, kept by size for the next allocation: fresh memory costs page faults or a clearing pass.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::error::Result;
+
+/// Blocks of memory of type `T` by size. Holds at most as much as was ever in use at once.
+pub(super) struct Pool<T> {
+    shelves: Mutex<Shelves<T>>,
+}
+
+struct Shelves<T> {
+    by_size: BTreeMap<usize, Vec<T>>,
+    held: usize,
+    in_use: usize,
+    peak: usize,
+}
+
+/// Size in words that serves a request of `len` words: at most an eighth larger, so that requests of nearly the same
+/// size share blocks, and always whole cache lines.
+pub(super) fn size_class(len: usize) -> usize {
+    let step = (len.next_power_of_two() / 16).max(16);
+    len.max(1).next_multiple_of(step)
+}
+
+impl<T> Pool<T> {
+    pub(super) fn new() -> Self {
+        Pool { shelves: Mutex::new(Shelves { by_size: BTreeMap::new(), held: 0, in_use: 0, peak: 0 }) }
+    }
+
+    /// A block of `size` words: one that was given back, else a new one from `make`.
+    pub(super) fn take(&self, size: usize, make: impl FnOnce() -> Result<T>) -> Result<T> {
+        let pooled = {
+            let mut shelves = self.lock();
+            let block = shelves.by_size.get_mut(&size).and_then(Vec::pop);
+            shelves.held -= if block.is_some() { size } else { 0 };
+            block
+        };
+        let block = pooled.map_or_else(make, Ok)?;
+        let mut shelves = self.lock();
+        shelves.in_use += size;
+        shelves.peak = shelves.peak.max(shelves.in_use);
+        Ok(block)
+    }
+
+    /// Returns a block of `size` words that came from [`Pool::take`].
+    pub(super) fn give(&self, size: usize, block: T) {
+        let mut shelves = self.lock();
+        shelves.in_use -= size;
+        if shelves.held + size > shelves.peak {
+            shelves.by_size.clear();
+            shelves.held = 0;
+        }
+        shelves.held += size;
+        shelves.by_size.entry(size).or_default().push(block);
+    }
+
+    /// Frees everything held.
+    pub(super) fn clear(&self) {
+        let mut shelves = self.lock();
+        shelves.by_size.clear();
+        shelves.held = 0;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shelves<T>> {
+        self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_cover_the_request_and_waste_little() {
+        for len in (0..5000).chain([1 << 20, (1 << 20) + 1, 7_654_321]) {
+            let size = size_class(len);
+            assert!(size >= len && size % 16 == 0 && size <= len + (len / 8).max(16), "{len} -> {size}");
+        }
+    }
+
+    #[test]
+    fn a_block_is_used_again_and_old_sizes_are_let_go() {
+        let pool = Pool::new();
+        let a = pool.take(32, || Ok("a")).unwrap();
+        pool.give(32, a);
+        assert_eq!(pool.take(32, || Ok("fresh")).unwrap(), "a");
+        pool.give(32, "a");
+        for size in [16, 48, 64] {
+            let block = pool.take(size, || Ok("new")).unwrap();
+            pool.give(size, block);
+            let shelves = pool.lock();
+            assert!(shelves.held <= shelves.peak);
+        }
+    }
+}
