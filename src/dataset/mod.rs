@@ -1,5 +1,18 @@
-//! Labelled images as plain data, no device.
+//! Labelled images as plain data, no device: readers ([`load`]), made-up shoe photos ([`shoes`]) and [`augment`].
 
+mod cifar;
+mod classes;
+mod folder;
+mod idx;
+mod npz;
+mod picture;
+mod source;
+mod split;
+
+use sha2::{Digest, Sha256};
+
+pub use self::picture::load_image;
+pub use self::source::{Source, Splits, load};
 use crate::tensor::Shape;
 
 /// Labelled images of one shape. Pixels are f32 in [0,1].
@@ -16,6 +29,11 @@ pub struct Dataset {
 }
 
 impl Dataset {
+    /// No images yet.
+    pub fn empty(shape: Shape, classes: Vec<String>) -> Self {
+        Dataset { shape, classes, names: Vec::new(), labels: Vec::new(), pixels: Vec::new() }
+    }
+
     /// Number of images.
     pub fn len(&self) -> usize {
         self.labels.len()
@@ -31,10 +49,106 @@ impl Dataset {
         &self.pixels[i * n..(i + 1) * n]
     }
 
+    /// Appends one image; `pixels` has `shape.len()` values in [0,1], `label` indexes into `classes`.
+    pub fn push(&mut self, name: String, label: usize, pixels: &[f32]) {
+        assert_eq!(pixels.len(), self.shape.len(), "an image of shape {}", self.shape);
+        assert!(label < self.classes.len(), "label {label} of {} classes", self.classes.len());
+        self.names.push(name);
+        self.labels.push(label);
+        self.pixels.extend_from_slice(pixels);
+    }
+
     /// Images per class.
     pub fn counts(&self) -> Vec<usize> {
         let mut counts = vec![0; self.classes.len()];
         self.labels.iter().for_each(|&l| counts[l] += 1);
         counts
+    }
+
+    /// Images per class for people: `Sandals 110, Slippers 30, Shoes 600, Boots 260`.
+    pub fn counts_line(&self) -> String {
+        let parts: Vec<_> = self.classes.iter().zip(self.counts()).map(|(name, n)| format!("{name} {n}")).collect();
+        parts.join(", ")
+    }
+
+    /// The first `limit` images.
+    pub fn take(&self, limit: usize) -> Dataset {
+        let n = limit.min(self.len());
+        Dataset {
+            shape: self.shape,
+            classes: self.classes.clone(),
+            names: self.names[..n].to_vec(),
+            labels: self.labels[..n].to_vec(),
+            pixels: self.pixels[..n * self.shape.len()].to_vec(),
+        }
+    }
+
+    /// The images at `indices`, in that order; an index may repeat.
+    pub fn subset(&self, indices: &[usize]) -> Dataset {
+        let mut pixels = Vec::with_capacity(indices.len() * self.shape.len());
+        indices.iter().for_each(|&i| pixels.extend_from_slice(self.image(i)));
+        Dataset {
+            shape: self.shape,
+            classes: self.classes.clone(),
+            names: indices.iter().map(|&i| self.names[i].clone()).collect(),
+            labels: indices.iter().map(|&i| self.labels[i]).collect(),
+            pixels,
+        }
+    }
+
+    /// SHA-256 (hex) over shape, class names, labels, image names and pixel bits: names the data of a result.
+    pub fn hash(&self) -> String {
+        let mut sha = Sha256::new();
+        let mut text = |s: &str| {
+            sha.update((s.len() as u64).to_le_bytes());
+            sha.update(s.as_bytes());
+        };
+        text(&format!("{} {} {}", self.shape, self.classes.len(), self.len()));
+        self.classes.iter().chain(&self.names).for_each(|s| text(s));
+        self.labels.iter().for_each(|&l| sha.update((l as u64).to_le_bytes()));
+        let mut bytes = Vec::with_capacity(4 << 12);
+        for chunk in self.pixels.chunks(1 << 12) {
+            bytes.clear();
+            chunk.iter().for_each(|v| bytes.extend_from_slice(&v.to_le_bytes()));
+            sha.update(&bytes);
+        }
+        sha.finalize().iter().map(|b| format!("{b:02x}")).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn three() -> Dataset {
+        let mut data = Dataset::empty(Shape::new(1, 1, 2), vec!["a".into(), "b".into()]);
+        data.push("x".into(), 0, &[0.0, 0.25]);
+        data.push("y".into(), 1, &[0.5, 0.75]);
+        data.push("z".into(), 1, &[1.0, 0.0]);
+        data
+    }
+
+    #[test]
+    fn subsets_counts_and_prefixes() {
+        let data = three();
+        assert_eq!(data.counts_line(), "a 1, b 2");
+        assert_eq!(data.take(2).names, ["x", "y"]);
+        assert_eq!(data.take(9).len(), 3);
+        let back = data.subset(&[2, 0]);
+        assert_eq!((back.names[0].as_str(), back.image(0), back.labels[1]), ("z", &[1.0, 0.0][..], 0));
+    }
+
+    #[test]
+    fn the_hash_sees_every_part() {
+        let base = three();
+        let mut others = vec![base.clone(); 5];
+        others[0].pixels[3] = 0.76;
+        others[1].labels[0] = 1;
+        others[2].names[0] = "w".into();
+        others[3].classes[0] = "c".into();
+        others[4].shape = Shape::new(2, 1, 1);
+        assert_eq!(base.hash().len(), 64);
+        assert_eq!(base.hash(), three().hash());
+        others.iter().for_each(|other| assert_ne!(base.hash(), other.hash()));
     }
 }

@@ -1,0 +1,1 @@
+//! Augmentation: new views of training images.

@@ -1,0 +1,116 @@
+//! CIFAR-10 and CIFAR-100 binary files: records of label byte(s) and 3072 bytes, planes of 32x32.
+
+use std::path::Path;
+
+use super::classes::{Choice, numbered};
+use super::folder::Entry;
+use super::source::Found;
+use super::{Dataset, Source, Splits};
+use crate::error::{Error, Result};
+use crate::tensor::Shape;
+
+const SHAPE: Shape = Shape::new(3, 32, 32);
+
+/// Whether a file name is that of a CIFAR file.
+pub(super) fn is_batch(name: &str) -> bool {
+    matches!(name, "train.bin" | "test.bin" | "test_batch.bin") || is_cifar10_train(name)
+}
+
+fn is_cifar10_train(name: &str) -> bool {
+    name.starts_with("data_batch_") && name.ends_with(".bin")
+}
+
+/// CIFAR-10 (`data_batch_*.bin`, `test_batch.bin`, `batches.meta.txt`) or CIFAR-100 (`train.bin`, `test.bin`,
+/// `fine_label_names.txt`; fine labels). Training and test files are the split, in file order.
+pub(super) fn read(folder: &Path, entries: &[Entry], source: &Source) -> Result<Found> {
+    let ten = entries.iter().any(|e| is_cifar10_train(&e.name) || e.name == "test_batch.bin");
+    // CIFAR-100 has the coarse label first.
+    let (label_bytes, classes, names) =
+        if ten { (1, 10, "batches.meta.txt") } else { (2, 100, "fine_label_names.txt") };
+    let names = class_names(&folder.join(names), classes)?;
+    let choice = Choice::new(folder, &names, &source.classes)?;
+    let (mut train, mut test) =
+        (Dataset::empty(SHAPE, choice.names.clone()), Dataset::empty(SHAPE, choice.names.clone()));
+    for entry in entries.iter().filter(|e| !e.is_dir && is_batch(&e.name)) {
+        let path = folder.join(&entry.name);
+        let bytes = std::fs::read(&path).map_err(Error::io(&path, "reading"))?;
+        let record = label_bytes + SHAPE.len();
+        if bytes.is_empty() || bytes.len() % record != 0 {
+            let problem = format!("{} bytes are not whole records of {record}; fetch the file again", bytes.len());
+            return Err(Error::input(path, problem));
+        }
+        let part = if entry.name.starts_with("test") { &mut test } else { &mut train };
+        let stem = entry.name.trim_end_matches(".bin");
+        for (i, record) in bytes.chunks(record).enumerate() {
+            let class = usize::from(record[label_bytes - 1]);
+            if class >= classes {
+                let problem =
+                    format!("label {class} in record {i}, but there are {classes} classes; not a CIFAR-{classes} file");
+                return Err(Error::input(path, problem));
+            }
+            if let Some(label) = choice.label(class) {
+                part.names.push(format!("{stem}-{i:05}"));
+                part.labels.push(label);
+                part.pixels.extend(record[label_bytes..].iter().map(|&v| f32::from(v) / 255.0));
+            }
+        }
+    }
+    Ok(if test.is_empty() { Found::Whole(train) } else { Found::Split(Splits { train, test }) })
+}
+
+/// One name a line; numbers where the file is missing.
+fn class_names(path: &Path, count: usize) -> Result<Vec<String>> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(numbered(count - 1)),
+        Err(e) => return Err(Error::io(path, "reading")(e)),
+    };
+    let names: Vec<String> = text.lines().map(str::trim).filter(|l| !l.is_empty()).map(String::from).collect();
+    if names.len() == count {
+        Ok(names)
+    } else {
+        Err(Error::input(path, format!("{} class names, expected {count}; remove it or fetch it again", names.len())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::load;
+    use super::*;
+
+    fn records(labels: &[u8], coarse: bool) -> Vec<u8> {
+        let mut out = Vec::new();
+        for &label in labels {
+            out.extend(std::iter::repeat_n(7, usize::from(coarse)));
+            out.push(label);
+            out.extend((0..SHAPE.len()).map(|k| (k / 1024) as u8 * 100 + label));
+        }
+        out
+    }
+
+    #[test]
+    fn cifar_10_and_100() {
+        let dir = tempfile::tempdir().unwrap();
+        let put = |name: &str, bytes: &[u8]| std::fs::write(dir.path().join(name), bytes).unwrap();
+        put("data_batch_1.bin", &records(&[0, 1, 2, 3, 4], false));
+        put("data_batch_2.bin", &records(&[5, 6, 7, 8, 9], false));
+        put("test_batch.bin", &records(&[9, 0], false));
+        put("batches.meta.txt", b"a\nb\nc\nd\ne\nf\ng\nh\ni\nj\n\n");
+        let splits = load(&Source::new(dir.path())).unwrap();
+        assert_eq!((splits.train.len(), splits.test.labels.clone()), (10, vec![9, 0]));
+        assert_eq!(splits.test.image(0)[1024], 109.0 / 255.0);
+        assert_eq!(splits.train.classes[9], "j");
+        let mut source = Source::new(dir.path());
+        source.classes = vec!["j".into(), "0".into()];
+        assert_eq!(load(&source).unwrap().test.labels, [0, 1]);
+        put("test_batch.bin", &records(&[10], false));
+        assert!(load(&source).unwrap_err().to_string().contains("label 10"));
+        put("test_batch.bin", &records(&[9], false)[..3000]);
+        assert!(load(&source).unwrap_err().to_string().contains("test_batch.bin"));
+
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("train.bin"), records(&(0..100).collect::<Vec<u8>>(), true)).unwrap();
+        std::fs::write(dir.path().join("test.bin"), records(&[42], true)).unwrap();
+        assert_eq!(load(&Source::new(dir.path())).unwrap().test.labels, [42]);
+    }
+}

@@ -1,0 +1,358 @@
+//! NumPy archives (`.npz`): one array of images and one of labels, or such a pair each for training and test.
+
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::Path;
+
+use zip::ZipArchive;
+
+use super::classes::{Choice, numbered};
+use super::idx::MAX_DEFLATE;
+use super::source::Found;
+use super::{Dataset, Source, Splits};
+use crate::error::{Error, Result};
+use crate::tensor::Shape;
+
+/// Names under which a pair of images and labels is found.
+const TRAIN: [(&str, &str); 4] = [
+    ("x_train", "y_train"),
+    ("train_images", "train_labels"),
+    ("images_train", "labels_train"),
+    ("train_x", "train_y"),
+];
+const TEST: [(&str, &str); 4] =
+    [("x_test", "y_test"), ("test_images", "test_labels"), ("images_test", "labels_test"), ("test_x", "test_y")];
+const WHOLE: [(&str, &str); 7] = [
+    ("images", "labels"),
+    ("x", "y"),
+    ("data", "labels"),
+    ("data", "target"),
+    ("images", "y"),
+    ("x", "labels"),
+    ("arr_0", "arr_1"),
+];
+
+/// Images `[N,H,W]`, `[N,H,W,C]` or `[N,C,H,W]` (C is 1 or 3) of integers 0..255 or floats in [0,1] or [0,255]; labels are
+/// integers `[N]` or `[N,1]`. Keys as in Keras (`x_train`, `y_train`, …), MedMNIST (`train_images`, …) or `images`/`labels`.
+pub(super) fn read(path: &Path, source: &Source) -> Result<Found> {
+    let broken = |e: zip::result::ZipError| Error::input(path, format!("not a readable .npz archive ({e})"));
+    let file = File::open(path).map_err(Error::io(path, "reading"))?;
+    let mut archive = ZipArchive::new(BufReader::new(file)).map_err(broken)?;
+    let keys: Vec<String> = archive.file_names().flatten().map(|n| n.trim_end_matches(".npy").to_string()).collect();
+    let pair = |names: &[(&str, &str)]| {
+        let key = |wanted: &str| keys.iter().find(|k| k.eq_ignore_ascii_case(wanted)).cloned();
+        names.iter().find_map(|(x, y)| Some((key(x)?, key(y)?)))
+    };
+    let mut part = |names: Option<(String, String)>| -> Result<Option<Part>> {
+        names.map(|(images, labels)| read_part(path, &mut archive, &images, &labels)).transpose()
+    };
+    let (train, test) = (part(pair(&TRAIN))?, part(pair(&TEST))?);
+    let (train, whole) = match (&train, &test) {
+        (None, None) => (None, part(pair(&WHOLE))?),
+        (Some(_), None) => (None, train),
+        _ => (train, None),
+    };
+    let parts: Vec<&Part> = train.iter().chain(&test).chain(&whole).collect();
+    let Some(first) = parts.first() else {
+        let problem =
+            format!("holds {}; expected images and labels, or x_train, y_train, x_test, y_test", keys.join(", "));
+        return Err(Error::input(path, problem));
+    };
+    let shape = first.shape;
+    if let Some(other) = parts.iter().find(|p| p.shape != shape) {
+        return Err(Error::input(path, format!("training images are {shape}, test images {}", other.shape)));
+    }
+    let largest = parts.iter().flat_map(|p| &p.labels).copied().max().unwrap_or(0);
+    let choice = Choice::new(path, &numbered(largest), &source.classes)?;
+    let convert = |part: Option<Part>, name: &str| {
+        part.map_or(Dataset::empty(shape, choice.names.clone()), |p| p.into_dataset(name, &choice))
+    };
+    Ok(match whole {
+        Some(whole) => Found::Whole(whole.into_dataset("image", &choice)),
+        None => Found::Split(Splits { train: convert(train, "train"), test: convert(test, "test") }),
+    })
+}
+
+/// Images as `[image][channel][row][column]` in [0,1], and their labels in the file.
+struct Part {
+    shape: Shape,
+    pixels: Vec<f32>,
+    labels: Vec<usize>,
+}
+
+impl Part {
+    fn into_dataset(self, prefix: &str, choice: &Choice) -> Dataset {
+        let mut data = Dataset::empty(self.shape, choice.names.clone());
+        for (i, (pixels, &class)) in self.pixels.chunks(self.shape.len()).zip(&self.labels).enumerate() {
+            if let Some(label) = choice.label(class) {
+                data.push(format!("{prefix}-{i:05}"), label, pixels);
+            }
+        }
+        data
+    }
+}
+
+type Archive = ZipArchive<BufReader<File>>;
+
+fn read_part(path: &Path, archive: &mut Archive, images_key: &str, labels_key: &str) -> Result<Part> {
+    let images = Array::read(path, archive, images_key)?;
+    let labels = Array::read(path, archive, labels_key)?;
+    let count = images.dims.first().copied().unwrap_or(0);
+    let labels_fit = matches!(labels.dims[..], [n] | [n, 1] if n == count);
+    if !labels_fit {
+        let problem =
+            format!("{images_key} is {:?} but {labels_key} is {:?}; one label per image", images.dims, labels.dims);
+        return Err(Error::input(path, problem));
+    }
+    // Channels last is NumPy's habit, so it is tried first.
+    let (shape, last) = match images.dims[1..] {
+        [h, w] => (Shape::new(1, h, w), false),
+        [h, w, c] if c == 1 || c == 3 => (Shape::new(c, h, w), true),
+        [c, h, w] if c == 1 || c == 3 => (Shape::new(c, h, w), false),
+        _ => {
+            let problem =
+                format!("{images_key} is {:?}; expected [N,H,W], [N,H,W,C] or [N,C,H,W], C 1 or 3", images.dims);
+            return Err(Error::input(path, problem));
+        }
+    };
+    if count == 0 || shape.is_empty() {
+        return Err(Error::input(path, format!("{images_key} is empty")));
+    }
+    let mut pixels: Vec<f32> = images.values.iter().map(|&v| v as f32).collect();
+    if last && shape.channels > 1 {
+        let plane = shape.height * shape.width;
+        for (to, from) in pixels.chunks_mut(shape.len()).zip(images.values.chunks(shape.len())) {
+            for (k, &v) in from.iter().enumerate() {
+                to[k % shape.channels * plane + k / shape.channels] = v as f32;
+            }
+        }
+    }
+    into_unit_range(path, images_key, &mut pixels, images.integer)?;
+    let label = |&v: &f64| {
+        let whole = v.fract() == 0.0 && (0.0..100_000.0).contains(&v);
+        whole.then_some(v as usize).ok_or_else(|| {
+            Error::input(path, format!("{labels_key} has the label {v}; labels are whole numbers from 0"))
+        })
+    };
+    let labels = labels.values.iter().map(label).collect::<Result<Vec<_>>>()?;
+    Ok(Part { shape, pixels, labels })
+}
+
+/// Divides by 255 where values are bytes; refuses what is neither bytes nor in [0,1].
+fn into_unit_range(path: &Path, key: &str, pixels: &mut [f32], integer: bool) -> Result<()> {
+    if let Some(at) = pixels.iter().position(|v| !v.is_finite()) {
+        return Err(Error::input(path, format!("{key} has {} at value {at}; pixels must be finite", pixels[at])));
+    }
+    let (low, high) = pixels.iter().fold((f32::MAX, f32::MIN), |(l, h), &v| (l.min(v), h.max(v)));
+    if low < 0.0 || high > 255.0 {
+        let problem = format!("{key} spans {low} to {high}; pixels are in [0,1] or 0 to 255, without normalisation");
+        return Err(Error::input(path, problem));
+    }
+    if integer || high > 1.0 {
+        pixels.iter_mut().for_each(|v| *v /= 255.0);
+    }
+    Ok(())
+}
+
+/// One `.npy` array in C order.
+struct Array {
+    dims: Vec<usize>,
+    values: Vec<f64>,
+    integer: bool,
+}
+
+impl Array {
+    fn read(path: &Path, archive: &mut Archive, key: &str) -> Result<Array> {
+        let broken = |why: &str| Error::input(path, format!("array {key}: {why}"));
+        let name = [format!("{key}.npy"), key.to_string()].into_iter().find(|n| archive.index_for_name(n).is_some());
+        let name = name.ok_or_else(|| broken("not found"))?;
+        let mut entry = archive.by_name(&name).map_err(|e| broken(&format!("unreadable ({e})")))?;
+        let room = entry.compressed_size().saturating_mul(MAX_DEFLATE);
+        let cut = |_| broken("cut short or damaged; write the file again");
+
+        let mut start = [0; 8];
+        entry.read_exact(&mut start).map_err(cut)?;
+        if &start[..6] != b"\x93NUMPY" {
+            return Err(broken("not a NumPy array"));
+        }
+        let mut length = [0; 4];
+        entry.read_exact(&mut length[..if start[6] == 1 { 2 } else { 4 }]).map_err(cut)?;
+        let length = u64::from(u32::from_le_bytes(length));
+        let mut header = String::new();
+        entry.by_ref().take(length.min(1 << 16)).read_to_string(&mut header).map_err(cut)?;
+        let Header { kind, dims } = Header::parse(&header).map_err(|why| broken(&why))?;
+        let count = dims.iter().try_fold(1u64, |n, &d| n.checked_mul(d as u64)).unwrap_or(u64::MAX);
+        let total = count.saturating_mul(kind.bytes as u64);
+        if total > room {
+            return Err(broken(&format!("declares {dims:?} values, more than the file can hold")));
+        }
+        let mut bytes = Vec::new();
+        entry.take(total).read_to_end(&mut bytes).map_err(cut)?;
+        if bytes.len() as u64 != total {
+            return Err(cut(std::io::ErrorKind::UnexpectedEof.into()));
+        }
+        let values = bytes.chunks_exact(kind.bytes).map(|b| kind.value(b)).collect();
+        Ok(Array { dims, values, integer: kind.letter != 'f' })
+    }
+}
+
+struct Header {
+    kind: Kind,
+    dims: Vec<usize>,
+}
+
+/// Type of the values: `f`, `i`, `u` or `b` (bool) and its width.
+#[derive(Clone, Copy)]
+struct Kind {
+    letter: char,
+    bytes: usize,
+    big_endian: bool,
+}
+
+impl Header {
+    /// `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }`
+    fn parse(text: &str) -> std::result::Result<Header, String> {
+        let after = |key: &str| {
+            let at = text.find(key).ok_or(format!("its header lacks {key}"))?;
+            text[at + key.len()..]
+                .split_once(':')
+                .map(|(_, rest)| rest.trim_start())
+                .ok_or("damaged header".to_string())
+        };
+        let descr = after("'descr'")?.split('\'').nth(1).ok_or("values that are not plain numbers")?;
+        let mut letters = descr.chars();
+        let (order, letter) = (letters.next().unwrap_or(' '), letters.next().unwrap_or(' '));
+        let bytes = letters.as_str().parse().unwrap_or(0);
+        if !matches!((letter, bytes), ('f', 2 | 4 | 8) | ('i' | 'u', 1 | 2 | 4 | 8) | ('b', 1)) {
+            return Err(format!("values of type {descr}; expected uint8, another integer type or float"));
+        }
+        if !after("'fortran_order'")?.starts_with("False") {
+            return Err("stored in Fortran order; save np.ascontiguousarray(array)".to_string());
+        }
+        let shape = after("'shape'")?;
+        let inside = shape.strip_prefix('(').and_then(|s| s.split_once(')')).ok_or("damaged header")?.0;
+        let dims = inside.split(',').map(str::trim).filter(|d| !d.is_empty());
+        let dims =
+            dims.map(|d| d.parse().map_err(|_| format!("a dimension {d:?}"))).collect::<std::result::Result<_, _>>()?;
+        Ok(Header { kind: Kind { letter, bytes, big_endian: order == '>' }, dims })
+    }
+}
+
+impl Kind {
+    fn value(self, bytes: &[u8]) -> f64 {
+        let mut raw = [0; 8];
+        raw[..self.bytes].copy_from_slice(bytes);
+        if self.big_endian {
+            raw[..self.bytes].reverse();
+        }
+        let bits = u64::from_le_bytes(raw);
+        let unused = 64 - 8 * self.bytes as u32;
+        match (self.letter, self.bytes) {
+            ('f', 2) => half::f16::from_bits(bits as u16).to_f64(),
+            ('f', 4) => f64::from(f32::from_bits(bits as u32)),
+            ('f', _) => f64::from_bits(bits),
+            ('i', _) => ((bits << unused) as i64 >> unused) as f64,
+            _ => bits as f64,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use zip::write::{SimpleFileOptions, ZipWriter};
+
+    use super::super::load;
+    use super::*;
+
+    fn npy(descr: &str, dims: &str, bytes: &[u8]) -> Vec<u8> {
+        let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {dims}, }}\n");
+        let mut out = b"\x93NUMPY\x01\x00".to_vec();
+        out.extend((header.len() as u16).to_le_bytes());
+        out.extend(header.as_bytes());
+        out.extend(bytes);
+        out
+    }
+
+    fn npz(path: &Path, arrays: &[(&str, Vec<u8>)]) {
+        let mut zip = ZipWriter::new(File::create(path).unwrap());
+        for (name, bytes) in arrays {
+            zip.start_file(format!("{name}.npy"), SimpleFileOptions::default()).unwrap();
+            zip.write_all(bytes).unwrap();
+        }
+        zip.finish().unwrap();
+    }
+
+    fn floats(values: &[f32]) -> Vec<u8> {
+        values.iter().flat_map(|v| v.to_le_bytes()).collect()
+    }
+
+    #[test]
+    fn channels_last_bytes_and_a_split_of_their_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("d.npz");
+        let images: Vec<u8> = (0..24).collect();
+        let labels: Vec<u8> = [1i64, 0].iter().flat_map(|v| v.to_le_bytes()).collect();
+        let pair = |x: &'static str, y: &'static str| {
+            [(x, npy("|u1", "(2, 2, 2, 3)", &images)), (y, npy("<i8", "(2,)", &labels))]
+        };
+        let [a, b] = pair("x_train", "y_train");
+        let [c, d] = pair("x_test", "y_test");
+        npz(&path, &[a, b, c, d]);
+        for given in [&path, &dir.path().to_path_buf()] {
+            let splits = load(&Source::new(given)).unwrap();
+            assert_eq!((splits.test.shape, splits.test.labels.clone()), (Shape::new(3, 2, 2), vec![1, 0]));
+            assert_eq!(splits.train.image(1)[4..8], [13.0, 16.0, 19.0, 22.0].map(|v| v / 255.0));
+        }
+    }
+
+    #[test]
+    fn floats_with_or_without_channels() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("d.npz");
+        let labels = npy("<i4", "(4, 1)", &[0i32, 1, 0, 1].iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>());
+        let values: Vec<f32> = (0..16).map(|v| v as f32 / 16.0).collect();
+        for dims in ["(4, 2, 2)", "(4, 1, 2, 2)", "(4, 2, 2, 1)"] {
+            npz(&path, &[("images", npy("<f4", dims, &floats(&values))), ("labels", labels.clone())]);
+            let splits = load(&Source { test_share: 0.5, ..Source::new(&path) }).unwrap();
+            assert_eq!((splits.test.shape, splits.test.counts()), (Shape::new(1, 2, 2), vec![1, 1]));
+        }
+        let big: Vec<u8> = values.iter().flat_map(|v| f64::from(*v * 100.0).to_be_bytes()).collect();
+        npz(&path, &[("X", npy(">f8", "(4, 2, 2)", &big)), ("Y", labels)]);
+        let splits = load(&Source { test_share: 0.0, ..Source::new(&path) }).unwrap();
+        let high = splits.train.pixels.iter().copied().fold(0.0, f32::max);
+        assert_eq!(high, 93.75 / 255.0);
+    }
+
+    #[test]
+    fn bad_archives_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("d.npz");
+        let labels = || ("labels", npy("|u1", "(2,)", &[0, 1]));
+        let error = || {
+            let message = load(&Source::new(&path)).unwrap_err().to_string();
+            assert!(message.contains("d.npz") && !message.contains('\n'), "{message}");
+            message
+        };
+        let case = |images: Vec<u8>, expected: &str| {
+            npz(&path, &[("images", images), labels()]);
+            let message = error();
+            assert!(message.contains(expected), "{message}");
+        };
+        case(npy("<f4", "(2, 1, 2)", &floats(&[0.0, f32::NAN, 1.0, 1.0])), "NaN");
+        case(npy("<f4", "(2, 1, 2)", &floats(&[0.0, -1.5, 1.0, 1.0])), "-1.5");
+        case(npy("|u1", "(3, 1, 2)", &[0; 6]), "one label per image");
+        case(npy("|u1", "(2, 5)", &[0; 10]), "expected [N,H,W]");
+        case(npy("|u1", "(2, 1, 3)", &[0; 5]), "cut short");
+        case(npy("|u1", "(2, 4000000000, 4000000000)", &[0; 5]), "more than the file can hold");
+        case(npy("|O", "(2, 1, 2)", &[0; 5]), "type |O");
+        case(b"nonsense that is long enough".to_vec(), "not a NumPy array");
+        npz(&path, &[("weights", npy("|u1", "(2,)", &[0, 1]))]);
+        assert!(error().contains("weights"));
+        npz(&path, &[("images", npy("|u1", "(2, 1, 2)", &[0; 4])), labels()]);
+        let whole = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+        assert!(error().contains("not a readable .npz"));
+    }
+}

@@ -1,0 +1,79 @@
+//! The seeded, stratified split of data that comes without one.
+
+use std::path::Path;
+
+use super::{Dataset, Splits};
+use crate::error::{Error, Result};
+use crate::rng::Rng;
+
+/// Keeps the split's random numbers apart from other uses of the seed.
+const STREAM: u64 = 0x5371;
+
+/// Sends `share` of every class to the test set (at least one image, and never all). Both sets are ordered so that every
+/// prefix has about the class balance of the whole: the first N images are a fair sample.
+pub(super) fn stratified(path: &Path, data: &Dataset, share: f64, seed: u64) -> Result<Splits> {
+    let mut members = vec![Vec::new(); data.classes.len()];
+    data.labels.iter().enumerate().for_each(|(i, &label)| members[label].push(i));
+    let (mut train, mut test) = (Vec::new(), Vec::new());
+    for (class, mut images) in members.into_iter().enumerate() {
+        Rng::new(seed, STREAM + ((class as u64) << 32)).shuffle(&mut images);
+        let count = (images.len() as f64 * share).round() as usize;
+        let count = if share > 0.0 { count.clamp(1, images.len().max(2) - 1) } else { 0 };
+        if count >= images.len() {
+            return Err(Error::input(
+                path,
+                format!("class {} has one image; a split into training and test needs two", data.classes[class]),
+            ));
+        }
+        test.push(images.split_off(images.len() - count));
+        train.push(images);
+    }
+    Ok(Splits { train: data.subset(&mixed(&train)), test: data.subset(&mixed(&test)) })
+}
+
+/// Merges lists so that each is spread evenly over the result.
+fn mixed(lists: &[Vec<usize>]) -> Vec<usize> {
+    let mut placed: Vec<(f64, usize, usize)> = Vec::new();
+    for (class, list) in lists.iter().enumerate() {
+        placed.extend(list.iter().enumerate().map(|(k, &i)| ((k as f64 + 0.5) / list.len() as f64, class, i)));
+    }
+    placed.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    placed.into_iter().map(|(_, _, i)| i).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensor::Shape;
+
+    fn data(counts: &[usize]) -> Dataset {
+        let mut data = Dataset::empty(Shape::flat(1), (0..counts.len()).map(|c| c.to_string()).collect());
+        for (class, &n) in counts.iter().enumerate() {
+            (0..n).for_each(|i| data.push(format!("{class}/{i}"), class, &[0.5]));
+        }
+        data
+    }
+
+    #[test]
+    fn every_class_is_in_both_parts_and_nothing_is_lost() {
+        let all = data(&[100, 10, 2]);
+        let splits = stratified(Path::new("d"), &all, 0.2, 7).unwrap();
+        assert_eq!(splits.test.counts(), [20, 2, 1]);
+        assert_eq!(splits.train.counts(), [80, 8, 1]);
+        let mut names: Vec<_> = splits.train.names.iter().chain(&splits.test.names).collect();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), all.len());
+        let again = stratified(Path::new("d"), &all, 0.2, 7).unwrap();
+        assert_eq!(again.test.names, splits.test.names);
+        assert_ne!(stratified(Path::new("d"), &all, 0.2, 8).unwrap().test.names, splits.test.names);
+    }
+
+    #[test]
+    fn a_prefix_is_a_fair_sample() {
+        let splits = stratified(Path::new("d"), &data(&[60, 30, 10]), 0.5, 1).unwrap();
+        assert_eq!(splits.test.take(10).counts(), [6, 3, 1]);
+        assert!(stratified(Path::new("d"), &data(&[5, 1]), 0.2, 0).unwrap_err().to_string().contains("class 1"));
+        assert!(stratified(Path::new("d"), &data(&[5, 1]), 0.0, 0).unwrap().test.is_empty());
+    }
+}
