@@ -16,6 +16,51 @@ pub fn down(x: f32) -> f32 {
     -up(-x)
 }
 
+/// Magnitudes below this are replaced by twice it when rounding outward (2^-100): above it one unit in the last place is
+/// worth several [`ETA`], so a step also pays for subnormals that an operation flushed.
+pub const TINY: f32 = f32::from_bits(0x0d80_0000);
+
+const MAGNITUDE: u32 = 0x7fff_ffff;
+
+/// At least `x` plus `steps` units in the last place. Mirrors `shaders/lib/rounding.wgsl`; free of branches. Not for
+/// infinities, which the range check before a dispatch excludes.
+#[inline(always)]
+pub fn raise(x: f32, steps: u32) -> f32 {
+    let bits = x.to_bits();
+    let moved = if bits > MAGNITUDE { bits.wrapping_sub(steps) } else { bits.wrapping_add(steps) };
+    f32::from_bits(if bits & MAGNITUDE < TINY.to_bits() { (2.0 * TINY).to_bits() } else { moved })
+}
+
+/// Mirror image of [`raise`].
+#[inline(always)]
+pub fn lower(x: f32, steps: u32) -> f32 {
+    -raise(-x, steps)
+}
+
+#[inline(always)]
+pub fn is_subnormal(x: f32) -> bool {
+    (x.to_bits() & MAGNITUDE).wrapping_sub(1) < 0x7f_ffff
+}
+
+/// `x`, or zero where it is subnormal: what every device agrees to read.
+#[inline(always)]
+pub fn settle(x: f32) -> f32 {
+    if is_subnormal(x) { 0.0 } else { x }
+}
+
+/// Radius around `settle(centre)` that still covers `centre ± radius`; never subnormal.
+#[inline(always)]
+pub fn settle_radius(centre: f32, radius: f32) -> f32 {
+    if is_subnormal(centre) | is_subnormal(radius) { raise(radius, 1) } else { radius }
+}
+
+/// `radius + share * |centre|`, rounded up; exactly `radius` where there is nothing to add.
+#[inline(always)]
+pub fn inflated(radius: f32, centre: f32, share: f32) -> f32 {
+    let sum = raise(radius + share * centre.abs(), 3);
+    if (centre == 0.0) | (share == 0.0) { radius } else { sum }
+}
+
 /// `n u / (1 - n u)`, Higham's bound on the relative error of `n` chained roundings with unit roundoff `u`.
 pub fn gamma(n: usize, u: f64) -> f64 {
     let nu = n as f64 * u;

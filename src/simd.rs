@@ -169,6 +169,38 @@ macro_rules! dispatch {
     };
 }
 
+/// Defines `fn $name(args)` that runs the plain Rust function `$body(args)` compiled for the machine's level: simple
+/// loops then use its widest registers. `$body` must be `#[inline(always)]`. Results are the same at every level.
+#[macro_export]
+macro_rules! vectorise {
+    ($(#[$doc:meta])* fn $name:ident = $body:ident($($arg:ident: $ty:ty),* $(,)?)) => {
+        $(#[$doc])*
+        #[allow(clippy::too_many_arguments)]
+        fn $name($($arg: $ty),*) {
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx512f,fma")]
+                #[allow(clippy::too_many_arguments)]
+                fn avx512($($arg: $ty),*) {
+                    $body($($arg),*)
+                }
+                #[target_feature(enable = "avx2,fma")]
+                #[allow(clippy::too_many_arguments)]
+                fn avx2($($arg: $ty),*) {
+                    $body($($arg),*)
+                }
+                match $crate::simd::level() {
+                    // SAFETY: the level was detected on this machine.
+                    $crate::simd::Level::Avx512 => return unsafe { avx512($($arg),*) },
+                    $crate::simd::Level::Avx2 => return unsafe { avx2($($arg),*) },
+                    $crate::simd::Level::Plain => {}
+                }
+            }
+            $body($($arg),*)
+        }
+    };
+}
+
 /// A pointer into a buffer that several tasks write at disjoint places.
 #[derive(Clone, Copy)]
 pub struct Shared(pub *mut f32);

@@ -47,3 +47,11 @@ pub fn flat(n: usize) -> [usize; 3] {
     const ROW: usize = 1 << 20;
     [n.min(ROW), n.div_ceil(ROW), 1]
 }
+
+/// Values one CPU task of an elementwise twin handles.
+const CHUNK: usize = 1 << 14;
+
+/// Values one CPU task handles when it must hold whole groups of `unit` values.
+fn chunk_of(unit: usize) -> usize {
+    (CHUNK / unit).max(1) * unit
+}

@@ -1,17 +1,64 @@
-//! TODO
+//! Elementwise affine map `y_k = scale_k x_k + shift_k`, the same for every lane.
+
+use bytemuck::{Pod, Zeroable};
+use rayon::prelude::*;
+
+use super::chunk_of;
 use crate::device::{Buffer, Device};
-use crate::error::{Error, Result};
-use crate::kernel::Kernel;
-pub static KERNELS: &[&Kernel] = &[];
-#[allow(unused_variables, clippy::too_many_arguments)]
+use crate::error::Result;
+use crate::kernel::{Call, Kernel};
+use crate::rounding::{TINY, inflated, is_subnormal, raise, settle, settle_radius, to_f32_up};
+use crate::vectorise;
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct Params {
+    elements: u32,
+    lanes: u32,
+    /// Relative error of the centre against `|scale| |x| + |shift|`.
+    error: f32,
+    /// The radius grows by this share of |centre|: the rounding charge of whoever consumes it.
+    inflate: f32,
+}
+
+impl Params {
+    fn new(y: &Buffer, lanes: usize) -> Self {
+        Params { elements: (y.len() / lanes) as u32, lanes: lanes as u32, error: 0.0, inflate: 0.0 }
+    }
+}
+
+const fn row(name: &'static str, entry: &'static str, reads: usize, writes: usize, twin: fn(Call<'_>)) -> Kernel {
+    Kernel {
+        name,
+        source: concat!(include_str!("../../shaders/scale.wgsl"), include_str!("../../shaders/lib/rounding.wgsl")),
+        entry,
+        workgroup: [64, 1, 1],
+        params: size_of::<Params>(),
+        reads,
+        writes,
+        twin,
+    }
+}
+
+pub static FORWARD: Kernel = row("scale_forward", "forward", 3, 1, forward_twin);
+pub static BACKWARD: Kernel = row("scale_backward", "backward", 2, 1, backward_twin);
+pub static INTERVAL: Kernel = row("scale_interval", "interval", 4, 2, interval_twin);
+
+pub static KERNELS: &[&Kernel] = &[&FORWARD, &BACKWARD, &INTERVAL];
+
+/// `y = scale x + shift`: x and y `[elements][lanes]`, scale and shift `[elements]`.
 pub fn forward(device: &Device, x: &Buffer, scale: &Buffer, shift: &Buffer, y: &Buffer, lanes: usize) -> Result<()> {
-    Err(Error::device("scale::forward is not built yet"))
+    device.run(&FORWARD, &Params::new(y, lanes), &[x, scale, shift], &[y], super::flat(y.len() / 4))
 }
-#[allow(unused_variables, clippy::too_many_arguments)]
+
+/// `gx = scale gy`.
 pub fn backward(device: &Device, gy: &Buffer, scale: &Buffer, gx: &Buffer, lanes: usize) -> Result<()> {
-    Err(Error::device("scale::backward is not built yet"))
+    device.run(&BACKWARD, &Params::new(gx, lanes), &[gy, scale], &[gx], super::flat(gx.len() / 4))
 }
-#[allow(unused_variables, clippy::too_many_arguments)]
+
+/// Sound bounds: for every real `x` in `xc ± xr`, `scale x + shift` lies in `yc ± yr`, and `yr` holds a further
+/// `inflate * |yc|`.
+#[allow(clippy::too_many_arguments)]
 pub fn interval(
     device: &Device,
     xc: &Buffer,
@@ -23,5 +70,75 @@ pub fn interval(
     lanes: usize,
     inflate: f32,
 ) -> Result<()> {
-    Err(Error::device("scale::interval is not built yet"))
+    // One rounding of the product, one of the sum.
+    let error = to_f32_up(2.001 * device.unit_roundoff());
+    let params = Params { error, inflate, ..Params::new(yc, lanes) };
+    device.run(&INTERVAL, &params, &[xc, xr, scale, shift], &[yc, yr], super::flat(yc.len() / 4))
+}
+
+fn forward_twin(call: Call<'_>) {
+    let lanes = call.params::<Params>().lanes as usize;
+    let ([x, scale, shift], [y]) = call.buffers();
+    let (values, rows) = (chunk_of(lanes), chunk_of(lanes) / lanes);
+    let constants = scale.par_chunks(rows).zip(shift.par_chunks(rows));
+    y.par_chunks_mut(values).zip(x.par_chunks(values)).zip(constants).for_each(|((y, x), (scale, shift))| {
+        let rows = y.chunks_exact_mut(lanes).zip(x.chunks_exact(lanes));
+        for ((y, x), (&scale, &shift)) in rows.zip(scale.iter().zip(shift)) {
+            for (y, x) in y.iter_mut().zip(x) {
+                *y = scale * x + shift;
+            }
+        }
+    });
+}
+
+fn backward_twin(call: Call<'_>) {
+    let lanes = call.params::<Params>().lanes as usize;
+    let ([gy, scale], [gx]) = call.buffers();
+    let (values, rows) = (chunk_of(lanes), chunk_of(lanes) / lanes);
+    let reads = gy.par_chunks(values).zip(scale.par_chunks(rows));
+    gx.par_chunks_mut(values).zip(reads).for_each(|(gx, (gy, scale))| {
+        for ((gx, gy), &scale) in gx.chunks_exact_mut(lanes).zip(gy.chunks_exact(lanes)).zip(scale) {
+            for (gx, gy) in gx.iter_mut().zip(gy) {
+                *gx = scale * gy;
+            }
+        }
+    });
+}
+
+fn interval_twin(call: Call<'_>) {
+    let params: Params = call.params();
+    let lanes = params.lanes as usize;
+    let ([xc, xr, scale, shift], [yc, yr]) = call.buffers();
+    let (values, rows) = (chunk_of(lanes), chunk_of(lanes) / lanes);
+    let x = xc.par_chunks(values).zip(xr.par_chunks(values));
+    let y = yc.par_chunks_mut(values).zip(yr.par_chunks_mut(values));
+    let constants = scale.par_chunks(rows).zip(shift.par_chunks(rows));
+    y.zip(x).zip(constants).for_each(|(((yc, yr), (xc, xr)), (scale, shift))| {
+        let x = xc.chunks_exact(lanes).zip(xr.chunks_exact(lanes));
+        let y = yc.chunks_exact_mut(lanes).zip(yr.chunks_exact_mut(lanes));
+        for ((y, x), (&scale, &shift)) in y.zip(x).zip(scale.iter().zip(shift)) {
+            interval_row(params, scale, shift, [x.0, x.1], y.0, y.1);
+        }
+    });
+}
+
+vectorise!(fn interval_row = interval_body(
+    p: Params, scale: f32, shift: f32, x: [&[f32]; 2], yc: &mut [f32], yr: &mut [f32],
+));
+
+#[inline(always)]
+fn interval_body(p: Params, scale: f32, shift: f32, [xc, xr]: [&[f32]; 2], yc: &mut [f32], yr: &mut [f32]) {
+    let (factor, offset) = (settle(scale), settle(shift));
+    // What a flushed factor may miss is below 2^-126 |c|: the error share of 2^-100 |c| covers it.
+    let size = if scale == 0.0 { 0.0 } else { factor.abs().max(TINY) };
+    let (no_factor, true_offset) = (scale == 0.0, !is_subnormal(shift));
+    for ((yc, yr), (xc, xr)) in yc.iter_mut().zip(yr).zip(xc.iter().zip(xr)) {
+        let (c, r) = (settle(*xc), settle_radius(*xc, *xr));
+        let centre = settle(factor * c + offset);
+        let radius = size * r + p.error * (size * c.abs() + offset.abs()) + p.inflate * centre.abs();
+        let exact = (no_factor | ((c == 0.0) & (r == 0.0))) & true_offset;
+        *yc = centre;
+        // Seven roundings of at most one unit in the last place, and flushed subnormals.
+        *yr = if exact { inflated(0.0, centre, p.inflate) } else { raise(radius, 10) };
+    }
 }
