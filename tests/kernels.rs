@@ -11,38 +11,37 @@ use wgpu::naga;
 
 fn main() {
     let args = Arguments::from_args();
-    let gpu = Device::open(&Choice::Gpu).map_err(|e| e.to_string());
-    if let Ok(gpu) = &gpu {
-        eprintln!("adapter: {}", gpu.describe());
-    }
+    let missing = Device::open(&Choice::Gpu).map(|gpu| eprintln!("adapter: {}", gpu.describe())).err();
+    let missing = missing.map(|e| e.to_string());
     let mut cases = ops::cases();
     let mut trials = vec![Trial::test("table::names_are_unique", names_are_unique)];
     for kernel in ops::kernels() {
         let (own, rest) = cases.into_iter().partition::<Vec<Case>, _>(|c| c.kernel.name == kernel.name);
         cases = rest;
         trials.push(Trial::test(format!("layout::{}", kernel.name), move || layout(kernel).map_err(Failed::from)));
-        trials.push(on_gpu(&gpu, format!("twin::{}", kernel.name), move |gpu| agrees(gpu, kernel, &own)));
+        trials.push(on_gpu(&missing, format!("twin::{}", kernel.name), move |gpu| agrees(gpu, kernel, &own)));
     }
     let strays: HashSet<&str> = cases.iter().map(|c| c.kernel.name).collect();
     trials.push(Trial::test("table::every_case_has_a_kernel", move || match strays.is_empty() {
         true => Ok(()),
         false => Err(format!("not in ops::kernels(): {strays:?}").into()),
     }));
-    trials.push(on_gpu(&gpu, "fault::a_broken_shader_is_an_error".into(), |_| broken_shader()));
-    trials.push(on_gpu(&gpu, "fault::too_large_a_buffer_is_an_error".into(), too_large_a_buffer));
-    trials.push(on_gpu(&gpu, "order::uploads_clears_and_dispatches".into(), order));
+    trials.push(on_gpu(&missing, "fault::a_broken_shader_is_an_error".into(), broken_shader));
+    trials.push(on_gpu(&missing, "fault::too_large_a_buffer_is_an_error".into(), too_large_a_buffer));
+    trials.push(on_gpu(&missing, "order::uploads_clears_and_dispatches".into(), order));
     libtest_mimic::run(&args, trials).exit();
 }
 
+/// A test with a device of its own, since a fault stays with the device. Ignored if there is none, with the reason.
 fn on_gpu(
-    gpu: &Result<Device, String>,
+    missing: &Option<String>,
     name: String,
     test: impl FnOnce(&Device) -> Result<(), String> + Send + 'static,
 ) -> Trial {
-    let gpu = gpu.clone();
-    Trial::ignorable_test(name, move || match gpu {
-        Ok(gpu) => Ok(test(&gpu).map(|()| Completion::Completed)?),
-        Err(reason) => Ok(Completion::ignored_with(reason)),
+    let missing = missing.clone();
+    Trial::ignorable_test(name, move || match missing {
+        Some(reason) => Ok(Completion::ignored_with(reason)),
+        None => Ok(test(&Device::open(&Choice::Gpu)?).map(|()| Completion::Completed)?),
     })
 }
 
@@ -148,8 +147,7 @@ fn words(module: &naga::Module, ty: &naga::TypeInner) -> Result<(), String> {
 
 fn no_twin(_: deltamax::kernel::Call<'_>) {}
 
-/// A device of its own, since a fault stays with the device.
-fn broken_shader() -> Result<(), String> {
+fn broken_shader(gpu: &Device) -> Result<(), String> {
     static BROKEN: Kernel = Kernel {
         name: "broken",
         source: "@compute @workgroup_size(64) fn main() { let x: f32 = 1u; }",
@@ -160,7 +158,6 @@ fn broken_shader() -> Result<(), String> {
         writes: 1,
         twin: no_twin,
     };
-    let gpu = Device::open(&Choice::Gpu).map_err(|e| e.to_string())?;
     let y = gpu.zeros(16).map_err(|e| e.to_string())?;
     let error = gpu.run(&BROKEN, &0u32, &[], &[&y], [16, 1, 1]).expect_err("a broken shader ran").to_string();
     let later = gpu.read::<f32>(&y).expect_err("a faulty device gave results");

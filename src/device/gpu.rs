@@ -355,7 +355,7 @@ impl Gpu {
             return Ok(p.clone());
         }
         let pipeline = self.compile(kernel);
-        self.fault.check().map_err(|e| Error::device(format!("{}: {e}", kernel.name)))?;
+        self.fault.check()?;
         pipelines.insert(kernel.name, pipeline.clone());
         Ok(pipeline)
     }

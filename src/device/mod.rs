@@ -225,18 +225,7 @@ impl Device {
         writes: &[&Buffer],
         threads: [usize; 3],
     ) -> Result<()> {
-        self.run_bytes(kernel, bytemuck::bytes_of(params), reads, writes, threads)
-    }
-
-    /// [`Device::run`] with the parameter struct as bytes.
-    pub(crate) fn run_bytes(
-        &self,
-        kernel: &'static Kernel,
-        params: &[u8],
-        reads: &[&Buffer],
-        writes: &[&Buffer],
-        threads: [usize; 3],
-    ) -> Result<()> {
+        let params = bytemuck::bytes_of(params);
         debug_assert_eq!(params.len(), kernel.params, "{}: parameter struct", kernel.name);
         debug_assert_eq!((reads.len(), writes.len()), (kernel.reads, kernel.writes), "{}: bindings", kernel.name);
         let twice = |(i, w): (usize, &&Buffer)| writes[..i].iter().chain(reads).any(|b| std::ptr::eq(*b, *w));

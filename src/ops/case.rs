@@ -1,25 +1,24 @@
 //! Test cases as data: inputs of one dispatch and what its outputs must satisfy. Every kernel has at least one;
 //! `tests/kernels.rs` runs them all, on the GPU and on the twin.
 
-use bytemuck::Pod;
-
-use crate::device::Device;
+use crate::device::{Buffer, Device};
 use crate::error::Result;
 use crate::kernel::Kernel;
 use crate::rng::Rng;
 
+/// Dispatches through the op's public function: device, the buffers read, the buffers written.
+type Dispatch = dyn Fn(&Device, &[Buffer], &[Buffer]) -> Result<()> + Send + Sync;
+
 /// One dispatch with its inputs.
 pub struct Case {
+    /// The kernel that is dispatched.
     pub kernel: &'static Kernel,
     /// What is odd about it: `"one channel, stride 2"`.
     pub label: String,
-    /// Bytes of the parameter struct.
-    pub params: Vec<u8>,
-    pub reads: Vec<Vec<f32>>,
-    /// Content of the written buffers before the dispatch.
-    pub writes: Vec<Vec<f32>>,
-    pub threads: [usize; 3],
-    pub check: Check,
+    reads: Vec<Vec<f32>>,
+    writes: Vec<Vec<f32>>,
+    check: Check,
+    dispatch: Box<Dispatch>,
 }
 
 /// What the outputs must satisfy.
@@ -35,25 +34,23 @@ pub enum Check {
 }
 
 impl Case {
-    pub fn new<P: Pod>(
+    /// `writes` is the content of the written buffers before the dispatch, see [`blank`].
+    pub fn new(
         kernel: &'static Kernel,
         label: impl Into<String>,
-        params: &P,
         reads: Vec<Vec<f32>>,
         writes: Vec<Vec<f32>>,
-        threads: [usize; 3],
         check: Check,
+        dispatch: impl Fn(&Device, &[Buffer], &[Buffer]) -> Result<()> + Send + Sync + 'static,
     ) -> Case {
-        let params = bytemuck::bytes_of(params).to_vec();
-        Case { kernel, label: label.into(), params, reads, writes, threads, check }
+        Case { kernel, label: label.into(), reads, writes, check, dispatch: Box::new(dispatch) }
     }
 
     /// Runs the dispatch and returns the written buffers.
     pub fn run(&self, device: &Device) -> Result<Vec<Vec<f32>>> {
         let upload = |data: &Vec<Vec<f32>>| data.iter().map(|d| device.upload(d)).collect::<Result<Vec<_>>>();
         let (reads, writes) = (upload(&self.reads)?, upload(&self.writes)?);
-        let (r, w): (Vec<_>, Vec<_>) = (reads.iter().collect(), writes.iter().collect());
-        device.run_bytes(self.kernel, &self.params, &r, &w, self.threads)?;
+        (self.dispatch)(device, &reads, &writes)?;
         writes.iter().map(|b| device.read(b)).collect()
     }
 

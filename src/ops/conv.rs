@@ -13,8 +13,8 @@ use crate::ops::conv_twin as twin;
 use crate::rounding::{self, ETA};
 use crate::tensor::Shape;
 
-/// Outputs one GPU thread computes.
-pub const OUTPUTS: usize = 8;
+/// Channels one GPU thread computes.
+const CHANNELS: usize = 8;
 
 /// Shapes and window of one convolution. Zeros are padded above/left by `pad`; below and to the right by whatever the
 /// output shape needs.
@@ -134,14 +134,14 @@ impl Params {
     }
 }
 
-const SOURCE: &str = include_str!("../../shaders/conv.wgsl");
+const SOURCE: &str = concat!(include_str!("../../shaders/conv.wgsl"), include_str!("../../shaders/lib/rounding.wgsl"));
 
 const fn row(name: &'static str, entry: &'static str, reads: usize, writes: usize) -> Kernel {
     Kernel {
         name,
         source: SOURCE,
         entry,
-        workgroup: [16, 4, 1],
+        workgroup: [64, 1, 1],
         params: size_of::<Params>(),
         reads,
         writes,
@@ -156,12 +156,18 @@ pub static INTERVAL: Kernel = Kernel { twin: twin::interval, ..row("conv_interva
 /// Vector-Jacobian product. Reads gy, w; writes gx.
 pub static INPUT_GRAD: Kernel = Kernel { twin: twin::input_grad, ..row("conv_input_grad", "input_grad", 2, 1) };
 /// Gradient of the weights summed over lanes. Reads x, gy; writes gw.
-pub static WEIGHT_GRAD: Kernel = Kernel { twin: twin::weight_grad, ..row("conv_weight_grad", "weight_grad", 2, 1) };
+pub static WEIGHT_GRAD: Kernel =
+    Kernel { workgroup: [16, 4, 1], twin: twin::weight_grad, ..row("conv_weight_grad", "weight_grad", 2, 1) };
 /// Gradient of the bias summed over positions and lanes. Reads gy; writes gb.
-pub static BIAS_GRAD: Kernel =
-    Kernel { workgroup: [64, 1, 1], twin: twin::bias_grad, ..row("conv_bias_grad", "bias_grad", 1, 1) };
+pub static BIAS_GRAD: Kernel = Kernel { twin: twin::bias_grad, ..row("conv_bias_grad", "bias_grad", 1, 1) };
 
 pub static KERNELS: &[&Kernel] = &[&FORWARD, &INTERVAL, &INPUT_GRAD, &WEIGHT_GRAD, &BIAS_GRAD];
+
+/// Grid over `columns` threads per position of a value, eight channels each.
+fn threads(shape: &Shape, columns: usize) -> [usize; 3] {
+    let [x, y, _] = super::flat(shape.height * shape.width * columns);
+    [x, y, shape.channels.div_ceil(CHANNELS)]
+}
 
 /// `y = w * x + b`: x `[in][lanes]`, y `[out][lanes]`.
 pub fn forward(
@@ -173,8 +179,7 @@ pub fn forward(
     y: &Buffer,
     lanes: usize,
 ) -> Result<()> {
-    let threads = [lanes / 4, g.output.height * g.output.width, g.output.channels.div_ceil(OUTPUTS)];
-    device.run(&FORWARD, &Params::new(g, lanes), &[x, w, b], &[y], threads)
+    device.run(&FORWARD, &Params::new(g, lanes), &[x, w, b], &[y], threads(&g.output, lanes / 8))
 }
 
 /// Rounding constants of one affine layer, see [`interval`].
@@ -220,23 +225,22 @@ pub fn interval(
         inflate,
         ..Params::new(g, lanes)
     };
-    let threads = [lanes / 4, g.output.height * g.output.width, g.output.channels.div_ceil(OUTPUTS)];
-    device.run(&INTERVAL, &params, &[xc, xr, w, b], &[yc, yr], threads)
+    device.run(&INTERVAL, &params, &[xc, xr, w, b], &[yc, yr], threads(&g.output, lanes / 4))
 }
 
 /// `gx = wᵀ gy`: the vector-Jacobian product of the affine map.
 pub fn input_grad(device: &Device, g: &Geometry, gy: &Buffer, w: &Buffer, gx: &Buffer, lanes: usize) -> Result<()> {
-    let threads = [lanes / 4, g.input.height * g.input.width, g.input.channels.div_ceil(OUTPUTS)];
-    device.run(&INPUT_GRAD, &Params::new(g, lanes), &[gy, w], &[gx], threads)
+    device.run(&INPUT_GRAD, &Params::new(g, lanes), &[gy, w], &[gx], threads(&g.input, lanes / 8))
 }
 
 /// `gw = sum over lanes and positions of gy xᵀ`, packed as the weights.
 pub fn weight_grad(device: &Device, g: &Geometry, x: &Buffer, gy: &Buffer, gw: &Buffer, lanes: usize) -> Result<()> {
-    let threads = [g.output.channels, g.kernel[0] * g.kernel[1], g.input.channels];
+    // One workgroup per tap and tile of four by four channels.
+    let threads = [g.output.channels.div_ceil(4) * 16, g.kernel[0] * g.kernel[1] * 4, g.input.channels.div_ceil(4)];
     device.run(&WEIGHT_GRAD, &Params::new(g, lanes), &[x, gy], &[gw], threads)
 }
 
 /// `gb = sum over lanes and positions of gy`.
 pub fn bias_grad(device: &Device, g: &Geometry, gy: &Buffer, gb: &Buffer, lanes: usize) -> Result<()> {
-    device.run(&BIAS_GRAD, &Params::new(g, lanes), &[gy], &[gb], [g.output.channels, 1, 1])
+    device.run(&BIAS_GRAD, &Params::new(g, lanes), &[gy], &[gb], [g.output.channels * 64, 1, 1])
 }

@@ -3,6 +3,7 @@
 pub mod add;
 pub mod case;
 pub mod conv;
+mod conv_case;
 mod conv_twin;
 pub mod gather;
 pub mod linear;
@@ -38,7 +39,7 @@ pub fn kernels() -> Vec<&'static Kernel> {
 
 /// Test cases of every kernel.
 pub fn cases() -> Vec<case::Case> {
-    [relu::cases()].into_iter().flatten().collect()
+    [conv_case::cases(), relu::cases()].into_iter().flatten().collect()
 }
 
 /// Grid of a flat kernel over `n` work items: x first, then rows of x. The shader recovers

@@ -119,10 +119,10 @@ fn interval_body(yc: &mut [f32], yr: &mut [f32], xc: &[f32], xr: &[f32], inflate
 pub fn cases() -> Vec<Case> {
     let mut rng = Rng::new(1, 0);
     let mut forward = |len: usize| {
-        let params = Params { len: len as u32, inflate: 0.0 };
-        let threads = super::flat(len / 4);
         let reads = vec![random(&mut rng, len)];
-        Case::new(&FORWARD, format!("{len} values"), &params, reads, vec![blank(len)], threads, Check::Exact)
+        Case::new(&FORWARD, format!("{len} values"), reads, vec![blank(len)], Check::Exact, |device, r, w| {
+            self::forward(device, &r[0], &w[0])
+        })
     };
     vec![forward(16), forward(16 * 65)]
 }
