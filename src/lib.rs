@@ -2,6 +2,7 @@
 //!
 //! See `ARCHITECTURE.md` for the map and the invariants.
 
+pub mod bounds;
 pub mod dataset;
 pub mod device;
 pub mod error;

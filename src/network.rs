@@ -10,8 +10,9 @@ use crate::ops::{add, gather, pool, relu, scale};
 use crate::rounding;
 use crate::tensor::Shape;
 
-/// Largest magnitude any intermediate may reach (soundness.md, rule 3: WGSL leaves overflow indeterminate).
-const LARGEST: f64 = (1u128 << 100) as f64;
+/// Largest magnitude any intermediate may reach (WGSL leaves overflow indeterminate, and flushed subnormals are
+/// charged in proportion).
+const LARGEST: f64 = (1u128 << 80) as f64;
 
 /// A network on a device. Weights are shared by clones.
 #[derive(Clone)]
@@ -85,8 +86,8 @@ impl Network {
         &self.layers[i]
     }
 
-    /// Refuses inputs of magnitude up to `peak` for which an intermediate of a bound could overflow.
-    pub fn check_range(&self, peak: f64) -> Result<()> {
+    /// Bounds every intermediate of a bound for inputs of magnitude up to `peak`; refuses what could overflow.
+    pub fn check_range(&self, peak: f64) -> Result<f64> {
         let mut peaks = vec![peak.max(1.0)];
         let mut growth = 1.0f64;
         for (node, gain) in self.model.nodes.iter().zip(self.gains.iter()) {
@@ -100,7 +101,7 @@ impl Network {
         }
         let worst = peaks.iter().copied().fold(0.0, f64::max) * growth;
         if worst.is_finite() && worst < LARGEST {
-            Ok(())
+            Ok(worst)
         } else {
             Err(Error::usage(format!(
                 "the weights are so large that intermediate values may reach {worst:.1e}; nothing can be proved about this network in f32"

@@ -187,8 +187,8 @@ pub fn affine(
     device.run(&AFFINE, &params, &[bias, magnitude, &rows.buffer], &[a, sums], [rows.lanes, SLICES, 1])
 }
 
-/// Lower bound of every row over the boxes `centre ± radius` `[image][element]`; radii must already be inflated by
-/// `g * |centre|`.
+/// Lower bound of every row over the boxes `centre ± radius` `[image][element]`; `g` bounds the relative error of a sum
+/// over the window.
 #[allow(clippy::too_many_arguments)]
 pub fn concretize(
     device: &Device,

@@ -251,7 +251,7 @@ pub(super) fn concretize(call: Call<'_>) {
                 }
             }
             dots.add(std::array::from_fn(|i| coefficients[i] * c[i]));
-            spans.add(std::array::from_fn(|i| coefficients[i].abs() * r[i]));
+            spans.add(std::array::from_fn(|i| coefficients[i].abs() * (r[i] + p.g * c[i].abs())));
         }
         let (constant, error) = gather_sums(&p, sums, lane);
         let (dot, span) = (dots.value(), spans.value());

@@ -1,6 +1,7 @@
 //! One file per operation: parameter structs, kernels with their CPU twins, and the calls that dispatch them.
 
 pub mod add;
+pub mod ball;
 pub mod case;
 pub mod conv;
 mod conv_case;
@@ -23,6 +24,7 @@ use crate::kernel::Kernel;
 pub fn kernels() -> Vec<&'static Kernel> {
     [
         add::KERNELS,
+        ball::KERNELS,
         conv::KERNELS,
         gather::KERNELS,
         linear::KERNELS,

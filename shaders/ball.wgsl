@@ -1,0 +1,1 @@
+// The clipped box around an image; see src/ops/ball.rs.

@@ -1,0 +1,274 @@
+//! Backward walks: rows of linear lower bounds from some value down to the input box.
+
+use super::Method;
+use super::forward::State;
+use crate::device::Buffer;
+use crate::error::{Error, Result};
+use crate::model::ValueId;
+use crate::network::{Affine, Placed};
+use crate::ops::conv::{self, Geometry};
+use crate::ops::linear::{self, Rows, SLICES, Window};
+use crate::ops::{add, gather, pool, scale};
+use crate::tensor::Shape;
+
+/// Coefficients over one value.
+struct Coefficients {
+    a: Buffer,
+    window: Window,
+}
+
+/// A patch this much of its layer is spread over the whole layer: denser arithmetic, one image per register.
+const DENSE_SHARE: f64 = 0.5;
+
+impl State<'_> {
+    /// Margin rows (coefficients over the logits): lower bounds and, for balls walked down to the input, reaches.
+    pub fn finish(&self, a: Buffer, rows: &Rows, sums: &Buffer) -> Result<(Vec<f32>, Option<Vec<f32>>)> {
+        let model = &self.bounder.net.model;
+        let stop = if self.bounder.method == Method::Ibp { self.frontier() } else { 0 };
+        let start = Coefficients { a, window: Window::dense(model.shape(model.output())) };
+        let end = self.walk(model.output(), start, rows, sums, stop)?;
+        let Some((images, delta)) = self.boxes.ball.as_ref().filter(|_| stop == 0) else {
+            return Ok((self.concretize(stop, &end, rows, sums)?, None));
+        };
+        let end = self.densify(end, rows)?;
+        let d = self.bounder.device();
+        let g = self.bounder.sum_error(end.window.elements());
+        let result = d.alloc(2 * rows.lanes)?;
+        let (layer, floor) = (end.window.layer, self.bounder.floor);
+        linear::radius(d, layer, &end.a, images, delta, rows, sums, &result, g, floor)?;
+        let mut lower: Vec<f32> = d.read(&result)?;
+        let reach = lower.split_off(rows.lanes);
+        Ok((lower, Some(reach)))
+    }
+
+    /// Lower bounds of output neurons of node `i`; `channels` per lane with [`linear::NEGATED`].
+    pub fn neuron_bounds(&self, i: usize, rows: &Rows, channels: &[u32]) -> Result<Vec<f32>> {
+        let d = self.bounder.device();
+        let node = &self.bounder.net.model.nodes[i];
+        let lanes = rows.lanes;
+        let (value, start, sums) = if let Placed::Affine(affine) = self.bounder.net.layer(i) {
+            let sums = d.alloc(2 * SLICES * lanes)?;
+            let window = self.seed_window(affine, node.inputs[0]);
+            let a = d.alloc(window.elements() * lanes)?;
+            let target = d.upload(channels)?;
+            let outputs = affine.geometry.output.channels;
+            linear::seed(d, &window, outputs, &affine.weight, &affine.bias, &target, &a, &sums, lanes)?;
+            (node.inputs[0], Coefficients { a, window }, sums)
+        } else {
+            let window = Window { layer: node.shape, size: [1, 1], step: [1, 1], offset: [0, 0] };
+            let mut a = vec![0.0f32; node.shape.channels * lanes];
+            for (lane, &c) in channels.iter().enumerate().filter(|(_, c)| **c != u32::MAX) {
+                let sign = if c & linear::NEGATED != 0 { -1.0 } else { 1.0 };
+                a[(c & !linear::NEGATED) as usize * lanes + lane] = sign;
+            }
+            (i + 1, Coefficients { a: d.upload(&a)?, window }, d.zeros(2 * SLICES * lanes)?)
+        };
+        let end = self.walk(value, start, rows, &sums, 0)?;
+        self.concretize(0, &end, rows, &sums)
+    }
+
+    /// What one neuron of an affine layer sees of its input.
+    fn seed_window(&self, affine: &Affine, input: ValueId) -> Window {
+        let g = &affine.geometry;
+        if is_dense_layer(g) {
+            return Window::dense(self.bounder.net.model.shape(input));
+        }
+        Window { layer: g.input, size: g.kernel, step: g.stride, offset: [g.pad[0] as isize, g.pad[1] as isize] }
+    }
+
+    /// The window one affine layer further down.
+    fn next_window(&self, affine: &Affine, window: &Window, input: ValueId) -> Window {
+        let g = &affine.geometry;
+        if window.is_dense() || is_dense_layer(g) {
+            return Window::dense(self.bounder.net.model.shape(input));
+        }
+        let size = |d: usize| (window.size[d] - 1) * g.stride[d] + g.kernel[d];
+        let offset = |d: usize| window.offset[d] * g.stride[d] as isize + g.pad[d] as isize;
+        let step = |d: usize| window.step[d] * g.stride[d];
+        Window { layer: g.input, size: [size(0), size(1)], step: [step(0), step(1)], offset: [offset(0), offset(1)] }
+    }
+
+    /// Most coefficients per row on the way from `value` to the input.
+    pub fn widest(&self, value: ValueId) -> usize {
+        (0..=value).map(|v| self.bounder.net.model.shape(v).len()).max().unwrap_or(1)
+    }
+
+    fn walk(
+        &self,
+        from: ValueId,
+        start: Coefficients,
+        rows: &Rows,
+        sums: &Buffer,
+        stop: ValueId,
+    ) -> Result<Coefficients> {
+        let (net, d) = (&self.bounder.net, self.bounder.device());
+        let mut at: Vec<Option<Coefficients>> = (0..=from).map(|_| None).collect();
+        at[from] = Some(start);
+        for value in (stop + 1..=from).rev() {
+            let Some(c) = at[value].take() else { continue };
+            let i = value - 1;
+            let inputs = &net.model.nodes[i].inputs;
+            let below = |k: usize| -> Result<Coefficients> {
+                let window = Window::dense(net.model.shape(inputs[k]));
+                Ok(Coefficients { a: d.alloc(window.elements() * rows.lanes)?, window })
+            };
+            match net.layer(i) {
+                Placed::Relu => {
+                    let c = self.through_relu(i, c, rows, sums)?;
+                    self.deposit(&mut at, inputs[0], c, rows, sums)?;
+                }
+                Placed::Affine(affine) => {
+                    let c = self.through_affine(i, affine, c, rows, sums)?;
+                    self.deposit(&mut at, inputs[0], c, rows, sums)?;
+                }
+                Placed::Add => {
+                    let copy = Coefficients { a: d.alloc(c.a.len())?, window: c.window };
+                    net.copy(&c.a, &copy.a, rows.lanes)?;
+                    self.deposit(&mut at, inputs[0], c, rows, sums)?;
+                    self.deposit(&mut at, inputs[1], copy, rows, sums)?;
+                }
+                Placed::Scale { scale, shift, .. } => {
+                    let c = self.densify(c, rows)?;
+                    self.charge(i, &c, shift, rows, sums, self.bounder.sum_error(c.window.elements()))?;
+                    let next = below(0)?;
+                    scale::backward(d, &c.a, scale, &next.a, rows.lanes)?;
+                    self.deposit(&mut at, inputs[0], next, rows, sums)?;
+                }
+                Placed::AvgPool(g) => {
+                    let c = self.densify(c, rows)?;
+                    let zero = d.zeros(c.window.elements())?;
+                    let terms = c.window.elements().max(g.kernel[0] * g.kernel[1] + 8);
+                    self.charge(i, &c, &zero, rows, sums, self.bounder.sum_error(terms))?;
+                    let next = below(0)?;
+                    pool::average_backward(d, g, &c.a, &next.a, rows.lanes)?;
+                    self.deposit(&mut at, inputs[0], next, rows, sums)?;
+                }
+                Placed::Gather(moves) => {
+                    let c = self.densify(c, rows)?;
+                    for (k, m) in moves.iter().enumerate() {
+                        let next = below(k)?;
+                        gather::forward(d, &c.a, &m.backward, &next.a, rows.lanes, false)?;
+                        self.deposit(&mut at, inputs[k], next, rows, sums)?;
+                    }
+                }
+                Placed::MaxPool(_) => {
+                    return Err(Error::usage("linear bounds through max pooling are not supported; use --method ibp"));
+                }
+            }
+        }
+        match at[stop].take() {
+            Some(c) => Ok(c),
+            // No path reaches the input: the rows are constants.
+            None => {
+                let window = Window::dense(net.model.shape(stop));
+                Ok(Coefficients { a: d.zeros(window.elements() * rows.lanes)?, window })
+            }
+        }
+    }
+
+    fn through_relu(&self, i: usize, c: Coefficients, rows: &Rows, sums: &Buffer) -> Result<Coefficients> {
+        let table = self.relaxations[i].as_ref().expect("relaxed on the way forward");
+        let g = self.bounder.sum_error(c.window.elements());
+        linear::relu(self.bounder.device(), &c.window, table, rows, &c.a, sums, g)?;
+        // Products with slopes are charged by the affine layer below; other layers have no charge of their own.
+        let below = self.bounder.net.model.nodes[i].inputs[0];
+        if below == 0 || !matches!(self.bounder.net.layer(below - 1), Placed::Affine(_)) {
+            self.charge_value(below, &c, rows, sums)?;
+        }
+        Ok(c)
+    }
+
+    fn through_affine(
+        &self,
+        i: usize,
+        affine: &Affine,
+        c: Coefficients,
+        rows: &Rows,
+        sums: &Buffer,
+    ) -> Result<Coefficients> {
+        let d = self.bounder.device();
+        let input = self.bounder.net.model.nodes[i].inputs[0];
+        let wide = |w: Window| w.elements() as f64 >= DENSE_SHARE * w.layer.len() as f64;
+        let c = if wide(self.next_window(affine, &c.window, input)) { self.densify(c, rows)? } else { c };
+        let next = self.next_window(affine, &c.window, input);
+        // The products of the walk (with room for the slopes multiplied in above), and the sum of constants.
+        let g = self.bounder.sum_error(affine.geometry.fan_out())
+            + self.bounder.sum_error(c.window.elements().div_ceil(SLICES));
+        self.charge(i, &c, &affine.bias_values, rows, sums, g)?;
+        let a = d.alloc(next.elements() * rows.lanes)?;
+        let geometry = if c.window.is_dense() {
+            affine.geometry
+        } else {
+            let shape = |w: &Window| Shape::new(w.layer.channels, w.size[0], w.size[1]);
+            Geometry { input: shape(&next), output: shape(&c.window), pad: [0, 0], ..affine.geometry }
+        };
+        conv::input_grad(d, &geometry, &c.a, &affine.weight, &a, rows.lanes)?;
+        Ok(Coefficients { a, window: next })
+    }
+
+    /// Constants and rounding charges of node `i`, whose coefficients are `c`.
+    fn charge(&self, i: usize, c: &Coefficients, bias: &Buffer, rows: &Rows, sums: &Buffer, g: f32) -> Result<()> {
+        let table = self.magnitudes[i].as_ref().expect("computed on the way forward");
+        linear::affine(self.bounder.device(), &c.window, bias, table, rows, &c.a, sums, g * 1.01)
+    }
+
+    /// Charges a few roundings of the coefficients over `value`.
+    fn charge_value(&self, value: ValueId, c: &Coefficients, rows: &Rows, sums: &Buffer) -> Result<()> {
+        let d = self.bounder.device();
+        let table = self.table(&self.size(value)?)?;
+        let zero = d.zeros(c.window.layer.len())?;
+        linear::affine(d, &c.window, &zero, &table, rows, &c.a, sums, self.bounder.sum_error(1))
+    }
+
+    /// Adds coefficients to what is already known about `value`.
+    fn deposit(
+        &self,
+        at: &mut [Option<Coefficients>],
+        value: ValueId,
+        c: Coefficients,
+        rows: &Rows,
+        sums: &Buffer,
+    ) -> Result<()> {
+        at[value] = Some(match at[value].take() {
+            None => c,
+            Some(other) => {
+                let (sum, c) = (self.densify(other, rows)?, self.densify(c, rows)?);
+                add::accumulate(self.bounder.device(), &c.a, &sum.a)?;
+                self.charge_value(value, &sum, rows, sums)?;
+                sum
+            }
+        });
+        Ok(())
+    }
+
+    fn densify(&self, c: Coefficients, rows: &Rows) -> Result<Coefficients> {
+        if c.window.is_dense() {
+            return Ok(c);
+        }
+        let window = Window::dense(c.window.layer);
+        let dense = self.bounder.device().alloc(window.elements() * rows.lanes)?;
+        linear::densify(self.bounder.device(), &c.window, &c.a, rows, &dense)?;
+        Ok(Coefficients { a: dense, window })
+    }
+
+    /// Lower bounds over the bounds of `value`.
+    fn concretize(&self, value: ValueId, c: &Coefficients, rows: &Rows, sums: &Buffer) -> Result<Vec<f32>> {
+        let d = self.bounder.device();
+        let made;
+        let [centre, radius] = if value == 0 {
+            self.box_tables()?
+        } else {
+            made = self.tables(value)?;
+            &made
+        };
+        let lower = d.alloc(rows.lanes)?;
+        let g = self.bounder.sum_error(c.window.elements());
+        linear::concretize(d, &c.window, &c.a, [centre, radius], rows, sums, &lower, g, self.bounder.floor)?;
+        d.read(&lower)
+    }
+}
+
+/// Whether a convolution's geometry is that of a dense layer, whose input may have any shape.
+fn is_dense_layer(g: &Geometry) -> bool {
+    g.kernel == [1, 1] && g.input.height * g.input.width * g.output.height * g.output.width == 1
+}

@@ -1,0 +1,278 @@
+//! From the input box forward: bounds of every value, relaxations of every nonlinearity, and for `crown` the backward
+//! refinement of every unstable neuron before the layer that rectifies it.
+
+use std::cell::OnceCell;
+
+use super::{Bounder, Boxes, Method, not_finite};
+use crate::device::Buffer;
+use crate::error::{Error, Result};
+use crate::model::ValueId;
+use crate::network::Placed;
+use crate::ops::conv::{self, Charge};
+use crate::ops::{add, gather, linear, pool, relax, relu, scale};
+use crate::rounding::{down, up};
+use crate::tensor;
+
+/// Bounds of one value for all lanes, `[element][lane]`.
+struct Interval {
+    centre: Buffer,
+    radius: Buffer,
+}
+
+/// A row that bounds one neuron from below, or its negation.
+#[derive(Clone, Copy)]
+struct Target {
+    image: u32,
+    neuron: u32,
+    negated: bool,
+}
+
+/// Everything known about one batch of boxes.
+pub(super) struct State<'a> {
+    pub bounder: &'a Bounder,
+    pub boxes: &'a Boxes,
+    /// By value; 0 is the box itself and lives in `boxes`.
+    intervals: Vec<Option<Interval>>,
+    /// ReLU relaxations by node, `[lane][element][RELAX]`.
+    pub relaxations: Vec<Option<Buffer>>,
+    /// `|W| |x| + |b|` by affine node, `[lane][element]`.
+    pub magnitudes: Vec<Option<Buffer>>,
+    /// Centre and radius of the box, `[lane][element]`.
+    box_tables: OnceCell<[Buffer; 2]>,
+}
+
+impl<'a> State<'a> {
+    pub fn new(bounder: &'a Bounder, boxes: &'a Boxes) -> Result<Self> {
+        let nodes = bounder.net.model.nodes.len();
+        let mut state = State {
+            bounder,
+            boxes,
+            intervals: (0..=nodes).map(|_| None).collect(),
+            relaxations: (0..nodes).map(|_| None).collect(),
+            magnitudes: (0..nodes).map(|_| None).collect(),
+            box_tables: OnceCell::new(),
+        };
+        // Interval margins stop at the last nonlinearity; the layers above it are left to the backward walk.
+        let frontier = if bounder.method == Method::Ibp { state.frontier() } else { 0 };
+        for i in 0..nodes {
+            let bounded = i + 1 < nodes || matches!(bounder.net.layer(i), Placed::Relu | Placed::MaxPool(_));
+            if bounded {
+                state.interval_step(i)?;
+            }
+            if i >= frontier {
+                state.magnitude(i)?;
+            }
+            if bounder.method >= Method::CrownIbp {
+                state.relaxation_step(i)?;
+            }
+        }
+        Ok(state)
+    }
+
+    /// The value from which every layer up to the logits is affine with one input.
+    pub fn frontier(&self) -> ValueId {
+        let net = &self.bounder.net;
+        let mut value = net.model.output();
+        while value > 0 {
+            let inputs = &net.model.nodes[value - 1].inputs;
+            match net.layer(value - 1) {
+                Placed::Affine(_) | Placed::AvgPool(_) | Placed::Scale { .. } => value = inputs[0],
+                Placed::Gather(_) if inputs.len() == 1 => value = inputs[0],
+                Placed::Gather(_) | Placed::Relu | Placed::MaxPool(_) | Placed::Add => break,
+            }
+        }
+        value
+    }
+
+    /// Bounds of a value.
+    pub fn interval(&self, value: ValueId) -> [&Buffer; 2] {
+        match &self.intervals[value] {
+            Some(i) => [&i.centre, &i.radius],
+            None => [&self.boxes.centre, &self.boxes.radius],
+        }
+    }
+
+    /// Centre and radius of a value as tables `[lane][element]`.
+    pub fn tables(&self, value: ValueId) -> Result<[Buffer; 2]> {
+        let [c, r] = self.interval(value);
+        Ok([self.table(c)?, self.table(r)?])
+    }
+
+    /// `[lane][element]` of `[element][lane]`.
+    pub fn table(&self, values: &Buffer) -> Result<Buffer> {
+        let d = self.bounder.device();
+        let table = d.alloc(values.len())?;
+        relax::transpose(d, values, &table, self.boxes.lanes)?;
+        Ok(table)
+    }
+
+    /// Tables of the input box, made once.
+    pub fn box_tables(&self) -> Result<&[Buffer; 2]> {
+        if self.box_tables.get().is_none() {
+            let _ = self.box_tables.set(self.tables(0)?);
+        }
+        Ok(self.box_tables.get().expect("set above"))
+    }
+
+    fn interval_step(&mut self, i: usize) -> Result<()> {
+        let net = &self.bounder.net;
+        let (d, lanes) = (self.bounder.device(), self.boxes.lanes);
+        let node = &net.model.nodes[i];
+        let inflate = self.bounder.inflation(i + 1);
+        let len = node.shape.len() * lanes;
+        let out = Interval { centre: d.alloc(len)?, radius: d.alloc(len)? };
+        let to = [&out.centre, &out.radius];
+        let [c, r] = self.interval(node.inputs[0]);
+        match net.layer(i) {
+            Placed::Affine(a) => {
+                let charge = if self.bounder.sound { Charge::new(d, a.geometry.fan_in()) } else { Charge::none() };
+                conv::interval(d, &a.geometry, [c, r], &a.weight, &a.bias, to, lanes, charge, inflate)?;
+            }
+            Placed::Relu => relu::interval(d, c, r, to[0], to[1], inflate)?,
+            Placed::MaxPool(g) => pool::max_interval(d, g, c, r, to[0], to[1], lanes, inflate)?,
+            Placed::AvgPool(g) => pool::average_interval(d, g, c, r, to[0], to[1], lanes, inflate)?,
+            Placed::Add => {
+                let [c2, r2] = self.interval(node.inputs[1]);
+                add::interval(d, c, r, c2, r2, to[0], to[1], inflate)?;
+            }
+            Placed::Scale { scale, shift, .. } => {
+                scale::interval(d, c, r, scale, shift, to[0], to[1], lanes, inflate)?;
+            }
+            Placed::Gather(moves) => {
+                for (k, m) in moves.iter().enumerate() {
+                    let from = self.interval(node.inputs[k]);
+                    for side in 0..2 {
+                        gather::forward(d, from[side], &m.forward, to[side], lanes, k > 0)?;
+                    }
+                }
+            }
+        }
+        self.intervals[i + 1] = Some(out);
+        Ok(())
+    }
+
+    /// Relaxes a ReLU, or tightens the bounds of what a nonlinearity will read.
+    fn relaxation_step(&mut self, i: usize) -> Result<()> {
+        let net = &self.bounder.net;
+        if let Placed::Relu = net.layer(i) {
+            let d = self.bounder.device();
+            let [c, r] = self.interval(net.model.nodes[i].inputs[0]);
+            let table = d.alloc(c.len() * linear::RELAX)?;
+            relax::relu(d, c, r, &table, self.boxes.lanes)?;
+            self.relaxations[i] = Some(table);
+        }
+        // Through a single layer over the box, interval bounds are as tight as any.
+        let exact = net.model.nodes[i].inputs.iter().all(|&v| v == 0);
+        if self.bounder.method >= Method::Crown && !exact && self.feeds_relaxation(i + 1) {
+            self.refine(i)?;
+        }
+        Ok(())
+    }
+
+    /// Stores the rounding magnitudes of an affine node.
+    fn magnitude(&mut self, i: usize) -> Result<()> {
+        let net = &self.bounder.net;
+        let (d, lanes) = (self.bounder.device(), self.boxes.lanes);
+        let node = &net.model.nodes[i];
+        let v = d.alloc(node.shape.len() * lanes)?;
+        match net.layer(i) {
+            Placed::Affine(a) => {
+                let [weight, bias] = &a.magnitude;
+                conv::forward(d, &a.geometry, &self.size(node.inputs[0])?, weight, bias, &v, lanes)?;
+            }
+            Placed::Scale { magnitude: [scale, shift], .. } => {
+                scale::forward(d, &self.size(node.inputs[0])?, scale, shift, &v, lanes)?;
+            }
+            Placed::AvgPool(g) => pool::average_forward(d, g, &self.size(node.inputs[0])?, &v, lanes)?,
+            Placed::Relu | Placed::MaxPool(_) | Placed::Add | Placed::Gather(_) => return Ok(()),
+        }
+        self.magnitudes[i] = Some(self.table(&v)?);
+        Ok(())
+    }
+
+    /// A bound on |x| of a value, `[element][lane]`.
+    pub fn size(&self, value: ValueId) -> Result<Buffer> {
+        let d = self.bounder.device();
+        let [c, r] = self.interval(value);
+        let m = d.alloc(c.len())?;
+        relax::magnitude(d, c, r, &m)?;
+        Ok(m)
+    }
+
+    fn feeds_relaxation(&self, value: ValueId) -> bool {
+        let net = &self.bounder.net;
+        let reads = |(i, n): (usize, &crate::model::Node)| {
+            n.inputs.contains(&value) && matches!(net.layer(i), Placed::Relu | Placed::MaxPool(_))
+        };
+        net.model.nodes.iter().enumerate().any(reads)
+    }
+
+    /// Tightens the bounds of node `i`'s output by backward linear bounds of its unstable neurons.
+    fn refine(&mut self, i: usize) -> Result<()> {
+        let (d, lanes) = (self.bounder.device(), self.boxes.lanes);
+        let neurons = self.bounder.net.model.nodes[i].shape.len();
+        let [c, r] = self.interval(i + 1);
+        let (mut c, mut r): (Vec<f32>, Vec<f32>) = (d.read(c)?, d.read(r)?);
+        let (mut lower, mut upper) = (c.clone(), c.clone());
+        let mut targets = Vec::new();
+        for image in 0..self.boxes.count {
+            for k in 0..neurons {
+                let at = k * lanes + image;
+                (lower[at], upper[at]) = (down(c[at] - r[at]), up(c[at] + r[at]));
+                if lower[at] < 0.0 && upper[at] > 0.0 {
+                    let target = |negated| Target { image: image as u32, neuron: k as u32, negated };
+                    targets.extend([target(false), target(true)]);
+                }
+            }
+        }
+        if targets.is_empty() {
+            return Ok(());
+        }
+        for chunk in targets.chunks(self.bounder.rows_per_chunk(self.widest(i + 1))) {
+            for (target, bound) in chunk.iter().zip(self.bound_neurons(i, chunk)?) {
+                if !bound.is_finite() {
+                    return Err(not_finite());
+                }
+                let at = target.neuron as usize * lanes + target.image as usize;
+                if target.negated {
+                    upper[at] = upper[at].min(-bound);
+                } else {
+                    lower[at] = lower[at].max(bound);
+                }
+            }
+        }
+        let inflate = self.bounder.inflation(i + 1);
+        for target in targets.iter().step_by(2) {
+            let at = target.neuron as usize * lanes + target.image as usize;
+            if lower[at] > upper[at] {
+                return Err(Error::device("a lower bound came back above its upper bound"));
+            }
+            c[at] = 0.5 * (lower[at] + upper[at]);
+            let radius = up((upper[at] - c[at]).max(c[at] - lower[at]));
+            r[at] = up(radius + inflate * c[at].abs());
+        }
+        let [centre, radius] = self.interval(i + 1);
+        d.write(centre, &c)?;
+        d.write(radius, &r)
+    }
+
+    /// Lower bounds of (negated) output neurons of node `i`, one per target.
+    fn bound_neurons(&self, i: usize, targets: &[Target]) -> Result<Vec<f32>> {
+        let d = self.bounder.device();
+        let shape = self.bounder.net.model.nodes[i].shape;
+        let plane = shape.height * shape.width;
+        let lanes = tensor::lanes(targets.len());
+        // Unused lanes repeat the last image, so that its block stays uniform.
+        let mut place = vec![targets.last().map_or(0, |t| t.image); 2 * lanes];
+        place[lanes..].fill(0);
+        let mut channels = vec![u32::MAX; lanes];
+        for (lane, target) in targets.iter().enumerate() {
+            let (channel, at) = (target.neuron as usize / plane, target.neuron as usize % plane);
+            place[lane] = target.image;
+            place[lanes + lane] = ((at / shape.width) << 16 | (at % shape.width)) as u32;
+            channels[lane] = channel as u32 | if target.negated { linear::NEGATED } else { 0 };
+        }
+        let rows = linear::Rows { count: targets.len(), lanes, buffer: d.upload(&place)? };
+        self.neuron_bounds(i, &rows, &channels)
+    }
+}

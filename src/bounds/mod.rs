@@ -1,0 +1,234 @@
+//! Sound bounds of a network over boxes of inputs; the only place that says "proved".
+//!
+//! A probe asks: over the ball of radius delta around an image, clipped to [0,1], by how much does the logit of one
+//! class exceed every other? All probes of a batch go through the same kernels, one lane each.
+
+mod backward;
+mod forward;
+
+use crate::device::{Buffer, Device};
+use crate::error::{Error, Result};
+use crate::network::Network;
+use crate::ops::{ball, linear, relax};
+use crate::rounding::{self, ETA};
+use crate::tensor;
+
+/// How bounds are computed, cheapest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Method {
+    /// Interval bound propagation (Gowal et al. 2018).
+    Ibp,
+    /// Interval bounds inside, one backward linear pass for the margins (Zhang et al. 2020).
+    CrownIbp,
+    /// Backward linear bounds for every unstable neuron (Zhang et al. 2018).
+    Crown,
+}
+
+impl std::fmt::Display for Method {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Method::Ibp => "ibp",
+            Method::CrownIbp => "crown-ibp",
+            Method::Crown => "crown",
+        })
+    }
+}
+
+/// One question: does `class` dominate on the ball of radius `delta` around `image`, clipped to [0,1]?
+#[derive(Clone, Copy, Debug)]
+pub struct Ball<'a> {
+    /// `[channel][row][column]`, values in [0,1].
+    pub image: &'a [f32],
+    pub class: usize,
+    pub delta: f32,
+}
+
+/// What is proved about one [`Ball`].
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Lower bound of `logit_class - logit_j` over the ball, per class j; infinite for the class itself.
+    pub margins: Vec<f32>,
+    /// Dominance is proved up to this radius, at most `delta`; 0 if nothing is proved.
+    pub radius: f32,
+    /// Where the bounds of this probe would cross zero if they held beyond delta: a guess for the next probe. Infinite
+    /// for methods that cannot tell.
+    pub reach: f32,
+}
+
+impl Outcome {
+    /// The smallest margin and the class it is against.
+    pub fn worst(&self) -> (f32, usize) {
+        let mut worst = (f32::INFINITY, 0);
+        for (j, &m) in self.margins.iter().enumerate() {
+            if m < worst.0 {
+                worst = (m, j);
+            }
+        }
+        worst
+    }
+}
+
+/// A linear function of the logits whose lower bound is wanted over one lane's box.
+#[derive(Clone, Debug)]
+pub struct Row {
+    pub lane: usize,
+    /// One coefficient per logit, and a constant.
+    pub coefficients: Vec<f32>,
+    pub constant: f32,
+}
+
+/// Computes bounds of one network by one method.
+#[derive(Clone)]
+pub struct Bounder {
+    pub net: Network,
+    pub method: Method,
+    /// Bytes that rows of coefficients may take at a time.
+    pub memory: usize,
+    /// Absolute error charged for flushed subnormals.
+    floor: f32,
+    /// Rounding charges on; off only to measure what they cost.
+    sound: bool,
+}
+
+/// Boxes on the device, one per lane.
+pub(crate) struct Boxes {
+    pub count: usize,
+    pub lanes: usize,
+    /// Centre and radius `[element][lane]`, the radius inflated for the consumers of the input.
+    pub centre: Buffer,
+    pub radius: Buffer,
+    /// For balls: the images `[lane][element]` and their deltas.
+    pub ball: Option<(Buffer, Buffer)>,
+}
+
+impl Bounder {
+    /// Refuses a network whose intermediates could overflow f32 for inputs in [0,1].
+    pub fn new(net: &Network, method: Method) -> Result<Bounder> {
+        Bounder::for_inputs(net, method, 1.0)
+    }
+
+    /// As [`new`](Self::new) for inputs of magnitude up to `peak`.
+    pub fn for_inputs(net: &Network, method: Method, peak: f64) -> Result<Bounder> {
+        let largest = net.check_range(peak)?;
+        let operations: f64 = net.model.nodes.iter().map(|n| n.shape.len() as f64).sum::<f64>() * 1e4;
+        let floor = rounding::to_f32_up(operations * largest * f64::from(ETA));
+        let memory = if net.device.is_gpu() { 256 << 20 } else { 16 << 20 };
+        Ok(Bounder { net: net.clone(), method, memory, floor, sound: true })
+    }
+
+    /// The same bounds with every rounding charge set to zero: *unsound*, to measure the price of soundness.
+    pub fn without_charges(mut self) -> Self {
+        self.sound = false;
+        self.floor = 0.0;
+        self
+    }
+
+    fn device(&self) -> &Device {
+        &self.net.device
+    }
+
+    /// Relative error of a sum of `products` terms on this device, or zero when charges are off.
+    fn sum_error(&self, products: usize) -> f32 {
+        if self.sound { rounding::sum_error(products, self.device().unit_roundoff()) } else { 0.0 }
+    }
+
+    fn inflation(&self, value: usize) -> f32 {
+        if self.sound { self.net.inflation(value) } else { 0.0 }
+    }
+
+    /// Bounds for a batch of balls, in order.
+    pub fn probe(&self, balls: &[Ball<'_>]) -> Result<Vec<Outcome>> {
+        let classes = self.net.model.outputs();
+        let boxes = self.balls(balls)?;
+        let mut rows = Vec::with_capacity(balls.len() * classes);
+        let mut rivals = Vec::with_capacity(balls.len() * classes);
+        for (lane, ball) in balls.iter().enumerate() {
+            for j in (0..classes).filter(|&j| j != ball.class) {
+                let mut coefficients = vec![0.0; classes];
+                coefficients[ball.class] = 1.0;
+                coefficients[j] = -1.0;
+                rows.push(Row { lane, coefficients, constant: 0.0 });
+                rivals.push(j);
+            }
+        }
+        let (lower, reach) = self.lower_bounds(&boxes, &rows)?;
+        let outcome =
+            |b: &Ball<'_>| Outcome { margins: vec![f32::INFINITY; classes], radius: b.delta, reach: f32::INFINITY };
+        let mut outcomes: Vec<Outcome> = balls.iter().map(outcome).collect();
+        for (r, (row, &j)) in rows.iter().zip(&rivals).enumerate() {
+            let outcome = &mut outcomes[row.lane];
+            outcome.margins[j] = lower[r];
+            if let Some(reach) = &reach {
+                outcome.reach = outcome.reach.min(reach[r]);
+                outcome.radius = outcome.radius.min(reach[r]);
+            } else if lower[r] <= 0.0 {
+                outcome.radius = 0.0;
+            }
+        }
+        Ok(outcomes)
+    }
+
+    fn balls(&self, balls: &[Ball<'_>]) -> Result<Boxes> {
+        let (d, elements) = (self.device(), self.net.model.input.len());
+        let lanes = tensor::lanes(balls.len());
+        let x = d.upload(&tensor::interleave(balls.iter().map(|b| b.image), elements))?;
+        let mut deltas = vec![0.0; lanes];
+        balls.iter().zip(&mut deltas).for_each(|(b, d)| *d = b.delta);
+        let delta = d.upload(&deltas)?;
+        let (centre, radius) = (d.alloc(x.len())?, d.alloc(x.len())?);
+        ball::clip(d, &x, &delta, [&centre, &radius], lanes, self.inflation(0))?;
+        let ball = if self.method == Method::Ibp {
+            None
+        } else {
+            let images = d.alloc(x.len())?;
+            relax::transpose(d, &x, &images, lanes)?;
+            Some((images, delta))
+        };
+        Ok(Boxes { count: balls.len(), lanes, centre, radius, ball })
+    }
+
+    /// Lower bound of every row over its lane's box and, for balls bounded down to the input, the largest radius at
+    /// which the row's linear form stays positive.
+    pub(crate) fn lower_bounds(&self, boxes: &Boxes, rows: &[Row]) -> Result<(Vec<f32>, Option<Vec<f32>>)> {
+        let state = forward::State::new(self, boxes)?;
+        let outputs = self.net.model.outputs();
+        let per_chunk = self.rows_per_chunk(state.widest(self.net.model.output()));
+        let (mut lower, mut reach) = (Vec::with_capacity(rows.len()), Vec::new());
+        for chunk in rows.chunks(per_chunk) {
+            let lanes = tensor::lanes(chunk.len());
+            let mut a = vec![0.0; outputs * lanes];
+            let mut sums = vec![0.0; 2 * linear::SLICES * lanes];
+            let mut place = vec![0u32; 2 * lanes];
+            for (i, row) in chunk.iter().enumerate() {
+                row.coefficients.iter().enumerate().for_each(|(k, c)| a[k * lanes + i] = *c);
+                sums[i] = row.constant;
+                place[i] = row.lane as u32;
+            }
+            let d = self.device();
+            let rows = linear::Rows { count: chunk.len(), lanes, buffer: d.upload(&place)? };
+            let (l, r) = state.finish(d.upload(&a)?, &rows, &d.upload(&sums)?)?;
+            lower.extend_from_slice(&l[..chunk.len()]);
+            if let Some(r) = r {
+                reach.extend_from_slice(&r[..chunk.len()]);
+            }
+        }
+        if lower.iter().chain(&reach).any(|b| !b.is_finite()) {
+            return Err(not_finite());
+        }
+        let reach = (!reach.is_empty()).then_some(reach);
+        Ok((lower, reach))
+    }
+
+    /// Rows that fit the memory budget when the widest step of their walk has `elements` coefficients.
+    fn rows_per_chunk(&self, elements: usize) -> usize {
+        let fit = self.memory / (2 * 4 * elements.max(1));
+        let device = self.device().max_buffer() / elements.max(1);
+        (fit.min(device) / tensor::LANE_BLOCK).max(1) * tensor::LANE_BLOCK
+    }
+}
+
+/// Overflow is excluded beforehand, so this is a fault, never a verdict.
+fn not_finite() -> Error {
+    Error::device("a bound came back as infinite or not a number")
+}

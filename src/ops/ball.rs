@@ -1,0 +1,71 @@
+//! The box around an image: `[x - delta, x + delta]` clipped to [0,1], as centre and radius.
+
+use bytemuck::{Pod, Zeroable};
+use rayon::prelude::*;
+
+use crate::device::{Buffer, Device};
+use crate::error::Result;
+use crate::kernel::{Call, Kernel};
+use crate::rounding::{down, up};
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct Params {
+    elements: u32,
+    lanes: u32,
+    /// The radius grows by this share of |centre|.
+    inflate: f32,
+}
+
+/// Reads x `[element][lane]`, delta `[lane]`; writes centre, radius.
+pub static BALL: Kernel = Kernel {
+    name: "ball_clip",
+    source: include_str!("../../shaders/ball.wgsl"),
+    entry: "clip",
+    workgroup: [64, 1, 1],
+    params: size_of::<Params>(),
+    reads: 2,
+    writes: 2,
+    twin,
+};
+
+pub static KERNELS: &[&Kernel] = &[&BALL];
+
+/// Every real `x'` in [0,1] with `|x' - x| <= delta[lane]` lies in `centre ± radius`; the radius is inflated by
+/// `inflate * |centre|` for the consumer's rounding. `x` must lie in [0,1].
+pub fn clip(
+    device: &Device,
+    x: &Buffer,
+    delta: &Buffer,
+    [centre, radius]: [&Buffer; 2],
+    lanes: usize,
+    inflate: f32,
+) -> Result<()> {
+    let params = Params { elements: (x.len() / lanes) as u32, lanes: lanes as u32, inflate };
+    device.run(&BALL, &params, &[x, delta], &[centre, radius], [lanes, x.len() / lanes, 1])
+}
+
+/// Centre and radius of the clipped interval around one pixel.
+pub fn around(x: f32, delta: f32) -> (f32, f32) {
+    let (low, high) = (down(x - delta).max(0.0), up(x + delta).min(1.0));
+    let centre = 0.5 * (low + high);
+    (centre, up((high - centre).max(centre - low)))
+}
+
+fn twin(call: Call<'_>) {
+    let p: Params = call.params();
+    let ([x, delta], [centre, radius]) = call.buffers();
+    let lanes = p.lanes as usize;
+    let chunk = lanes * 64;
+    centre.par_chunks_mut(chunk).zip(radius.par_chunks_mut(chunk)).zip(x.par_chunks(chunk)).for_each(
+        |((centre, radius), x)| {
+            for ((centre, radius), x) in centre.chunks_mut(lanes).zip(radius.chunks_mut(lanes)).zip(x.chunks(lanes)) {
+                for (((c, r), x), d) in centre.iter_mut().zip(radius).zip(x).zip(delta) {
+                    let (centre, radius) = around(*x, *d);
+                    *c = centre;
+                    *r = up(radius + p.inflate * centre.abs());
+                }
+            }
+        },
+    );
+}
