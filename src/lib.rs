@@ -13,5 +13,6 @@ pub mod ops;
 pub mod results;
 pub mod rng;
 pub mod rounding;
+pub mod search;
 pub mod simd;
 pub mod tensor;
