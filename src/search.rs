@@ -158,7 +158,7 @@ impl Track {
         let converged = if linear { y.abs() <= t * d } else { y > 0.0 && root - d <= t * d };
         if converged
             || self.low >= 1.0
-            || self.high - self.low <= t * self.high
+            || (self.high.is_finite() && self.high - self.low <= t * self.high)
             || self.probes as usize >= settings.max_probes
         {
             self.done = true;
