@@ -8,7 +8,7 @@ use crate::model::{Layer, Model, Node, ValueId};
 use crate::ops::conv::{self, Charge};
 use crate::ops::{add, gather, pool, relu, scale};
 use crate::rounding;
-use crate::tensor::Shape;
+use crate::tensor::{self, Shape};
 
 /// Largest magnitude any intermediate may reach (WGSL leaves overflow indeterminate, and flushed subnormals are
 /// charged in proportion).
@@ -129,6 +129,16 @@ impl Network {
     pub fn logits(&self, x: Buffer, lanes: usize) -> Result<Buffer> {
         let mut values = self.forward(x, lanes, false)?;
         Ok(values.pop().flatten().expect("the last value is kept"))
+    }
+
+    /// Logits of every image, `images[i]` `[channel][row][column]`.
+    pub fn scores(&self, images: &[&[f32]]) -> Result<Vec<Vec<f32>>> {
+        let elements = self.model.input.len();
+        let lanes = tensor::lanes(images.len());
+        let x = self.device.upload(&tensor::interleave(images.iter().copied(), elements))?;
+        let logits: Vec<f32> = self.device.read(&self.logits(x, lanes)?)?;
+        let classes = self.model.outputs();
+        Ok(tensor::deinterleave(&logits, classes, images.len()).chunks(classes).map(<[f32]>::to_vec).collect())
     }
 
     fn forward_layer(&self, i: usize, inputs: &[&Buffer], y: &Buffer, lanes: usize) -> Result<()> {
@@ -359,4 +369,15 @@ fn gain(node: &Node) -> Gain {
 pub fn describe(model: &Model) -> String {
     let shape: Shape = model.input;
     format!("{shape} -> {} classes, {} parameters", model.outputs(), model.parameters())
+}
+
+/// Index of the largest score; the first of equals.
+pub fn largest(scores: &[f32]) -> usize {
+    let mut best = 0;
+    for (i, s) in scores.iter().enumerate() {
+        if *s > scores[best] {
+            best = i;
+        }
+    }
+    best
 }

@@ -1,5 +1,6 @@
 //! A network as plain data: a feed-forward graph of layers over f32 weights, no device.
 
+pub mod cnn;
 pub mod onnx;
 
 use crate::tensor::Shape;

@@ -1,0 +1,107 @@
+//! The noise sweep: accuracy and confusion matrices of a model under Gaussian noise of several variances.
+
+use crate::dataset::Dataset;
+use crate::device::Device;
+use crate::error::Result;
+use crate::network::{Network, largest};
+use crate::ops::noise::{self, Noise};
+use crate::progress::Progress;
+use crate::results::{NoiseLevel, Spread};
+use crate::tensor;
+
+/// Images noised and classified at once.
+const BATCH: usize = 256;
+
+/// What noise to apply.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Variances of the noise, in squared pixel units of [0,1].
+    pub variances: Vec<f64>,
+    /// Independent draws per image and variance (variance 0 needs one).
+    pub draws: usize,
+    pub seed: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings { variances: vec![0.0, 0.001, 0.005, 0.025], draws: 3, seed: 0 }
+    }
+}
+
+/// The images `first..first + count` with noise of this variance, clipped to [0,1]; the same for a seed, image and draw
+/// on every device and in every batch.
+pub fn noisy(
+    device: &Device,
+    data: &Dataset,
+    first: usize,
+    count: usize,
+    variance: f64,
+    seed: u64,
+    draw: u32,
+) -> Result<Vec<f32>> {
+    let elements = data.shape.len();
+    if variance == 0.0 {
+        return Ok(data.pixels[first * elements..(first + count) * elements].to_vec());
+    }
+    let lanes = tensor::lanes(count);
+    let x = device.upload(&tensor::interleave((first..first + count).map(|i| data.image(i)), elements))?;
+    let ids: Vec<u32> = (0..lanes).map(|i| (first + i) as u32).collect();
+    let y = device.alloc(x.len())?;
+    let noise = Noise { seed, draw, sigma: variance.sqrt() as f32, clip: true };
+    noise::gaussian(device, &x, &device.upload(&ids)?, &y, elements, lanes, &noise)?;
+    Ok(tensor::deinterleave(&device.read::<f32>(&y)?, elements, count))
+}
+
+/// Confusion matrices and rates per variance. `progress` counts classified images.
+pub fn sweep(net: &Network, data: &Dataset, settings: &Settings, progress: &mut Progress) -> Result<Vec<NoiseLevel>> {
+    let classes = data.classes.len();
+    let mut levels = Vec::new();
+    for &variance in &settings.variances {
+        let draws = if variance == 0.0 { 1 } else { settings.draws.max(1) };
+        let mut confusion = vec![vec![0.0; classes]; classes];
+        let (mut accuracies, mut rates) = (Vec::new(), vec![Vec::new(); classes]);
+        for draw in 0..draws {
+            let counts = confusion_of(net, data, variance, settings.seed, draw as u32, progress)?;
+            let diagonal: f64 = (0..classes).map(|c| counts[c][c]).sum();
+            accuracies.push(diagonal / data.len() as f64);
+            for c in 0..classes {
+                let total: f64 = counts[c].iter().sum();
+                if total > 0.0 {
+                    rates[c].push(counts[c][c] / total);
+                }
+                (0..classes).for_each(|j| confusion[c][j] += counts[c][j]);
+            }
+        }
+        levels.push(NoiseLevel {
+            variance,
+            draws,
+            confusion,
+            accuracy: Spread::of(&accuracies),
+            class_rates: rates.iter().map(|r| Spread::of(r)).collect(),
+        });
+    }
+    Ok(levels)
+}
+
+/// Counts `[label][predicted]` of one draw.
+fn confusion_of(
+    net: &Network,
+    data: &Dataset,
+    variance: f64,
+    seed: u64,
+    draw: u32,
+    progress: &mut Progress,
+) -> Result<Vec<Vec<f64>>> {
+    let classes = data.classes.len();
+    let mut counts = vec![vec![0.0; classes]; classes];
+    for first in (0..data.len()).step_by(BATCH) {
+        let count = BATCH.min(data.len() - first);
+        let images = noisy(&net.device, data, first, count, variance, seed, draw)?;
+        let images: Vec<&[f32]> = images.chunks(data.shape.len()).collect();
+        for (i, scores) in net.scores(&images)?.iter().enumerate() {
+            counts[data.labels[first + i]][largest(scores)] += 1.0;
+        }
+        progress.advance(count);
+    }
+    Ok(counts)
+}
