@@ -1,1 +1,355 @@
-// Rows of linear bounds; see src/ops/linear.rs.
+// Rows of linear lower bounds on their way back through a network. Rows are lanes: coefficients are
+// [channel][window row][window column][lane], see src/ops/linear.rs. One thread per row, and per slice of the elements
+// where there are slices.
+//   seed:       w[element][output], b[output], target[lane] -> a, sums[2 * slice]
+//   relu:       table[image][element], rows[2] -> a, sums    through a relaxed rectifier
+//   affine:     bias[element], magnitude[image][element], rows -> a, sums    constant and charge of an affine layer
+//   concretize: a, centre[image][element], radius, rows, sums -> bound[lane]
+//   radius:     a, x[image][element], delta[image], rows, sums -> result[2][lane]
+//   densify:    a, rows -> dense[element][lane]
+//
+// Every rounding may go either way by one unit in the last place; `raise` takes one step more than there are.
+
+struct Params {
+    channels: u32,
+    height: u32,
+    width: u32,
+    size_y: u32,
+    size_x: u32,
+    step_y: u32,
+    step_x: u32,
+    offset_y: i32,
+    offset_x: i32,
+    lanes: u32,
+    zero: u32,
+    g: f32,
+    unit: f32,
+    floor: f32,
+}
+
+const SLICES: u32 = 8u;
+const SUM_BLOCK: u32 = 64u;
+const NEGATED: u32 = 0x80000000u;
+const NONE: u32 = 0xffffffffu;
+
+@group(0) @binding(0) var<uniform> params: Params;
+
+@group(0) @binding(1) var<storage, read> seed_w: array<f32>;
+@group(0) @binding(2) var<storage, read> seed_b: array<f32>;
+@group(0) @binding(3) var<storage, read> seed_target: array<u32>;
+@group(0) @binding(4) var<storage, read_write> seed_a: array<f32>;
+@group(0) @binding(5) var<storage, read_write> seed_sums: array<f32>;
+
+@group(0) @binding(1) var<storage, read> relu_table: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> relu_rows: array<u32>;
+@group(0) @binding(3) var<storage, read_write> relu_a: array<f32>;
+@group(0) @binding(4) var<storage, read_write> relu_sums: array<f32>;
+
+@group(0) @binding(1) var<storage, read> affine_bias: array<f32>;
+@group(0) @binding(2) var<storage, read> affine_magnitude: array<f32>;
+@group(0) @binding(3) var<storage, read> affine_rows: array<u32>;
+@group(0) @binding(4) var<storage, read_write> affine_a: array<f32>;
+@group(0) @binding(5) var<storage, read_write> affine_sums: array<f32>;
+
+// concretize; radius has x for the centre and delta for the radius
+@group(0) @binding(1) var<storage, read> a: array<f32>;
+@group(0) @binding(2) var<storage, read> centre: array<f32>;
+@group(0) @binding(3) var<storage, read> radius_or_delta: array<f32>;
+@group(0) @binding(4) var<storage, read> rows: array<u32>;
+@group(0) @binding(5) var<storage, read> sums: array<f32>;
+@group(0) @binding(6) var<storage, read_write> result: array<f32>;
+
+@group(0) @binding(2) var<storage, read> densify_rows: array<u32>;
+@group(0) @binding(3) var<storage, read_write> dense: array<f32>;
+
+// Where a row's window lies, and where its image's table starts.
+struct Place {
+    table: u32,
+    y: i32,
+    x: i32,
+}
+
+fn layer_size() -> u32 {
+    return params.channels * params.height * params.width;
+}
+
+fn window_size() -> u32 {
+    return params.channels * params.size_y * params.size_x;
+}
+
+fn place_of(image: u32, neuron: u32) -> Place {
+    let y = i32(neuron >> 16u) * i32(params.step_y) - params.offset_y;
+    let x = i32(neuron & 0xffffu) * i32(params.step_x) - params.offset_x;
+    return Place(image * layer_size(), y, x);
+}
+
+// Index in the layer of element k of a window; NONE outside the layer.
+fn element(place: Place, k: u32) -> u32 {
+    if (params.step_y == 0u && params.step_x == 0u) {
+        return k;
+    }
+    let y = u32(place.y + i32(k / params.size_x % params.size_y));
+    let x = u32(place.x + i32(k % params.size_x));
+    let channel = k / (params.size_y * params.size_x);
+    return select(NONE, (channel * params.height + y) * params.width + x, y < params.height && x < params.width);
+}
+
+fn slice_of(slice: u32) -> vec2<u32> {
+    let n = window_size();
+    let share = (n + SLICES - 1u) / SLICES;
+    return min(vec2<u32>(slice, slice + 1u) * share, vec2<u32>(n));
+}
+
+// No floating-point rewriting crosses an integer operation whose operand is known at run time only.
+fn opaque(x: f32) -> f32 {
+    return bitcast<f32>(bitcast<u32>(x) ^ params.zero);
+}
+
+fn up(x: f32) -> f32 {
+    return raise(vec4<f32>(x), 3u).x;
+}
+
+fn down(x: f32) -> f32 {
+    return lower(vec4<f32>(x), 3u).x;
+}
+
+// A slice's constant and error with one more of each, and the rounding of the new constant.
+fn added(constant: f32, error: f32, more_constant: f32, more_error: f32) -> vec2<f32> {
+    let sum = constant + more_constant;
+    return vec2<f32>(sum, up(up(error + more_error) + 2.0 * params.unit * abs(sum)));
+}
+
+@compute @workgroup_size(64, 1, 1)
+fn seed(@builtin(global_invocation_id) id: vec3<u32>) {
+    let lane = id.x;
+    if (lane >= params.lanes) {
+        return;
+    }
+    let wanted = seed_target[lane];
+    let unused = wanted == NONE;
+    let output = select(wanted & ~NEGATED, 0u, unused);
+    let flip = wanted & NEGATED;
+    let outputs = params.step_y;
+    let slice = slice_of(id.y);
+    for (var k = slice.x; k < slice.y; k++) {
+        let weight = bitcast<f32>(bitcast<u32>(seed_w[k * outputs + output]) ^ flip);
+        seed_a[k * params.lanes + lane] = select(weight, 0.0, unused);
+    }
+    let bias = bitcast<f32>(bitcast<u32>(seed_b[output]) ^ flip);
+    seed_sums[2u * id.y * params.lanes + lane] = select(bias, 0.0, unused || id.y > 0u);
+    seed_sums[(2u * id.y + 1u) * params.lanes + lane] = 0.0;
+}
+
+@compute @workgroup_size(64, 1, 1)
+fn relu(@builtin(global_invocation_id) id: vec3<u32>) {
+    let lane = id.x;
+    if (lane >= params.lanes) {
+        return;
+    }
+    let place = place_of(relu_rows[lane], relu_rows[params.lanes + lane]);
+    let slice = slice_of(id.y);
+    var total = 0.0;
+    var k = slice.x;
+    while (k < slice.y) {
+        let end = min(k + SUM_BLOCK, slice.y);
+        var part = 0.0;
+        for (; k < end; k++) {
+            let i = element(place, k);
+            // Upper slope, upper intercept, lower slope.
+            var lines = vec4<f32>(0.0);
+            if (i != NONE) {
+                lines = relu_table[place.table + i];
+            }
+            let coefficient = relu_a[k * params.lanes + lane];
+            relu_a[k * params.lanes + lane] = coefficient * select(lines.z, lines.x, coefficient < 0.0);
+            part += min(coefficient, 0.0) * lines.y;
+        }
+        total += opaque(part);
+    }
+    let c = 2u * id.y * params.lanes + lane;
+    let e = c + params.lanes;
+    let sum = added(relu_sums[c], relu_sums[e], total, up(params.g * abs(total)));
+    relu_sums[c] = sum.x;
+    relu_sums[e] = sum.y;
+}
+
+@compute @workgroup_size(64, 1, 1)
+fn affine(@builtin(global_invocation_id) id: vec3<u32>) {
+    let lane = id.x;
+    if (lane >= params.lanes) {
+        return;
+    }
+    let place = place_of(affine_rows[lane], affine_rows[params.lanes + lane]);
+    let slice = slice_of(id.y);
+    var constant = 0.0;
+    var size = 0.0;
+    var k = slice.x;
+    while (k < slice.y) {
+        let end = min(k + SUM_BLOCK, slice.y);
+        var part = vec2<f32>(0.0);
+        for (; k < end; k++) {
+            let i = element(place, k);
+            if (i == NONE) {
+                affine_a[k * params.lanes + lane] = 0.0;
+                continue;
+            }
+            let coefficient = affine_a[k * params.lanes + lane];
+            part.x += coefficient * affine_bias[i];
+            part.y += abs(coefficient) * affine_magnitude[place.table + i];
+        }
+        constant += opaque(part.x);
+        size += opaque(part.y);
+    }
+    let error = up(up(params.g * size) * (1.0 + 2.0 * params.g));
+    let c = 2u * id.y * params.lanes + lane;
+    let e = c + params.lanes;
+    let sum = added(affine_sums[c], affine_sums[e], constant, error);
+    affine_sums[c] = sum.x;
+    affine_sums[e] = sum.y;
+}
+
+// Sum of a row's constants, and a bound on all its errors so far, that of this sum included.
+fn gathered(lane: u32) -> vec2<f32> {
+    var constant = 0.0;
+    var size = 0.0;
+    var error = params.floor;
+    for (var s = 0u; s < SLICES; s++) {
+        let c = sums[2u * s * params.lanes + lane];
+        constant += c;
+        size += abs(c);
+        error = up(error + sums[(2u * s + 1u) * params.lanes + lane]);
+    }
+    return vec2<f32>(constant, up(error + up(2.0 * f32(SLICES + 2u) * params.unit * size)));
+}
+
+@compute @workgroup_size(64, 1, 1)
+fn concretize(@builtin(global_invocation_id) id: vec3<u32>) {
+    let lane = id.x;
+    if (lane >= params.lanes) {
+        return;
+    }
+    let place = place_of(rows[lane], rows[params.lanes + lane]);
+    let n = window_size();
+    var dot = 0.0;
+    var span = 0.0;
+    var k = 0u;
+    while (k < n) {
+        let end = min(k + SUM_BLOCK, n);
+        var part = vec2<f32>(0.0);
+        for (; k < end; k++) {
+            let i = element(place, k);
+            if (i != NONE) {
+                let coefficient = a[k * params.lanes + lane];
+                let c = centre[place.table + i];
+                part.x += coefficient * c;
+                part.y += abs(coefficient) * (radius_or_delta[place.table + i] + params.g * abs(c));
+            }
+        }
+        dot += opaque(part.x);
+        span += opaque(part.y);
+    }
+    let sum = gathered(lane);
+    let fall = up(up(span * (1.0 + 3.0 * params.g)) + sum.y);
+    let rounding = up(4.0 * params.unit * (abs(dot) + abs(sum.x)));
+    result[lane] = down(down(dot + sum.x) - up(fall + rounding));
+}
+
+// How much a row can fall within the distance `d` of the image, rounded up, and its slope there.
+fn fall_within(lane: u32, image: u32, d: f32) -> vec2<f32> {
+    let n = layer_size();
+    var fall = 0.0;
+    var slope = 0.0;
+    var k = 0u;
+    while (k < n) {
+        let end = min(k + SUM_BLOCK, n);
+        var part = 0.0;
+        for (; k < end; k++) {
+            let coefficient = a[k * params.lanes + lane];
+            let pixel = centre[image * n + k];
+            let room = select(up(1.0 - pixel), pixel, coefficient > 0.0);
+            part += abs(coefficient) * min(room, d);
+            slope += select(0.0, abs(coefficient), room > d);
+        }
+        fall += opaque(part);
+    }
+    return vec2<f32>(up(fall * (1.0 + 2.0 * params.g)), slope);
+}
+
+@compute @workgroup_size(64, 1, 1)
+fn radius(@builtin(global_invocation_id) id: vec3<u32>) {
+    // Keeps candidates on the safe side of the root; any candidate is checked before it counts.
+    const CAUTION: f32 = 1.0 - 1e-5;
+    let lane = id.x;
+    if (lane >= params.lanes) {
+        return;
+    }
+    let image = rows[lane];
+    let n = layer_size();
+    var dot = 0.0;
+    var size = 0.0;
+    var slope = 0.0;
+    var k = 0u;
+    while (k < n) {
+        let end = min(k + SUM_BLOCK, n);
+        var part = vec2<f32>(0.0);
+        for (; k < end; k++) {
+            let coefficient = a[k * params.lanes + lane];
+            let pixel = centre[image * n + k];
+            part += vec2<f32>(coefficient * pixel, abs(coefficient) * abs(pixel));
+            slope += abs(coefficient);
+        }
+        dot += opaque(part.x);
+        size += opaque(part.y);
+    }
+    // A lower bound of the row at the image itself.
+    let sum = gathered(lane);
+    let rounding = up(4.0 * params.unit * (abs(dot) + abs(sum.x)));
+    let error = up(up(sum.y + rounding) + up(params.g * (1.0 + 2.0 * params.g) * size));
+    let base = down(down(dot + sum.x) - error);
+
+    let goal = radius_or_delta[image];
+    let bound = down(base - fall_within(lane, image, goal).x);
+    var best = select(0.0, goal, bound > 0.0);
+    // Newton's method from the left on a convex falling function: every iterate is a candidate.
+    var d = 1.0;
+    var ahead = max(base, 0.0) * CAUTION;
+    if (ahead < slope) {
+        d = ahead / slope;
+    }
+    for (var i = 0u; i < 4u; i++) {
+        let fall = fall_within(lane, image, d);
+        let left = down(base - fall.x);
+        if (left > 0.0) {
+            best = max(best, d);
+            ahead = left * CAUTION;
+            if (ahead < fall.y) {
+                d = min(d + ahead / fall.y, 1.0);
+            } else {
+                d = 1.0;
+            }
+        } else {
+            d *= CAUTION;
+        }
+    }
+    result[lane] = bound;
+    result[params.lanes + lane] = best;
+}
+
+@compute @workgroup_size(64, 1, 1)
+fn densify(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+    let i = id.y * groups.x * 64u + id.x;
+    let k = i / params.lanes;
+    let lane = i % params.lanes;
+    if (k >= layer_size()) {
+        return;
+    }
+    let place = place_of(0u, densify_rows[params.lanes + lane]);
+    let y = u32(i32(k / params.width % params.height) - place.y);
+    let x = u32(i32(k % params.width) - place.x);
+    let channel = k / (params.width * params.height);
+    var value = 0.0;
+    if (y < params.size_y && x < params.size_x) {
+        value = a[((channel * params.size_y + y) * params.size_x + x) * params.lanes + lane];
+    }
+    dense[i] = value;
+}

@@ -31,6 +31,8 @@ pub enum Check {
     /// ones (lower and upper end, computed in f64), and are wider by at most `rel` of the exact width plus `abs`.
     /// Further buffers are compared as by [`Check::Value`].
     Interval { exact: Vec<[f64; 2]>, abs: f64, rel: f64 },
+    /// On both devices the written buffers have no faults by this judgement.
+    Holds(Box<dyn Fn(&[Vec<f32>]) -> Vec<String> + Send + Sync>),
 }
 
 impl Case {
@@ -82,6 +84,11 @@ impl Case {
                     }
                 }
                 compare(outputs, twin, 2, *abs as f32, *rel as f32, &mut faults);
+            }
+            Check::Holds(judge) => {
+                for (name, buffers) in [("device", outputs), ("twin", twin)] {
+                    faults.extend(judge(buffers).into_iter().map(|fault| format!("{name}: {fault}")));
+                }
             }
         }
         faults.truncate(10);

@@ -101,7 +101,8 @@ impl Params {
     }
 }
 
-const SOURCE: &str = include_str!("../../shaders/linear.wgsl");
+const SOURCE: &str =
+    concat!(include_str!("../../shaders/linear.wgsl"), include_str!("../../shaders/lib/rounding.wgsl"));
 
 const fn kernel(name: &'static str, entry: &'static str, reads: usize, writes: usize) -> Kernel {
     Kernel {
@@ -228,5 +229,5 @@ pub fn radius(
 /// Spreads patches over whole layers: `dense` `[element][lanes]`.
 pub fn densify(device: &Device, window: &Window, a: &Buffer, rows: &Rows, dense: &Buffer) -> Result<()> {
     let params = Params::new(device, window, rows.lanes, 0.0);
-    device.run(&DENSIFY, &params, &[a, &rows.buffer], &[dense], [rows.lanes, window.layer.len(), 1])
+    device.run(&DENSIFY, &params, &[a, &rows.buffer], &[dense], super::flat(rows.lanes * window.layer.len()))
 }

@@ -8,6 +8,7 @@ mod conv_case;
 mod conv_twin;
 pub mod gather;
 pub mod linear;
+mod linear_case;
 mod linear_twin;
 pub mod loss;
 pub mod noise;
@@ -41,7 +42,7 @@ pub fn kernels() -> Vec<&'static Kernel> {
 
 /// Test cases of every kernel.
 pub fn cases() -> Vec<case::Case> {
-    [conv_case::cases(), relu::cases()].into_iter().flatten().collect()
+    [conv_case::cases(), linear_case::cases(), relax::cases(), relu::cases()].into_iter().flatten().collect()
 }
 
 /// Grid of a flat kernel over `n` work items: x first, then rows of x. The shader recovers

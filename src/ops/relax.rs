@@ -8,6 +8,8 @@ use super::linear::RELAX;
 use crate::device::{Buffer, Device};
 use crate::error::Result;
 use crate::kernel::{Call, Kernel};
+use crate::ops::case::{Case, Check, blank, random};
+use crate::rng::Rng;
 use crate::rounding::{down, up};
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -17,10 +19,10 @@ struct Params {
     lanes: u32,
 }
 
-const SOURCE: &str = include_str!("../../shaders/relax.wgsl");
+const SOURCE: &str = concat!(include_str!("../../shaders/relax.wgsl"), include_str!("../../shaders/lib/rounding.wgsl"));
 
 const fn kernel(name: &'static str, entry: &'static str, reads: usize, twin: fn(Call<'_>)) -> Kernel {
-    Kernel { name, source: SOURCE, entry, workgroup: [64, 1, 1], params: size_of::<Params>(), reads, writes: 1, twin }
+    Kernel { name, source: SOURCE, entry, workgroup: [16, 16, 1], params: size_of::<Params>(), reads, writes: 1, twin }
 }
 
 /// Reads centre, radius; writes the relaxation table.
@@ -28,7 +30,8 @@ pub static RELU: Kernel = kernel("relax_relu", "relu", 2, relu_twin);
 /// Reads `[element][lane]`; writes `[lane][element]`.
 pub static TRANSPOSE: Kernel = kernel("relax_transpose", "transpose_lanes", 1, transpose_twin);
 /// Reads centre, radius; writes a bound on |value|.
-pub static MAGNITUDE: Kernel = kernel("relax_magnitude", "magnitude", 2, magnitude_twin);
+pub static MAGNITUDE: Kernel =
+    Kernel { workgroup: [64, 1, 1], ..kernel("relax_magnitude", "magnitude", 2, magnitude_twin) };
 
 pub static KERNELS: &[&Kernel] = &[&RELU, &TRANSPOSE, &MAGNITUDE];
 
@@ -100,10 +103,36 @@ fn magnitude_twin(call: Call<'_>) {
     );
 }
 
+/// Test cases of these kernels.
+pub fn cases() -> Vec<Case> {
+    let mut rng = Rng::new(5, 0);
+    let mut cases = Vec::new();
+    for (elements, lanes) in [(1, 16), (35, 48)] {
+        let n = elements * lanes;
+        let label = format!("{elements} elements, {lanes} lanes");
+        let centre = random(&mut rng, n);
+        let radius: Vec<f32> = random(&mut rng, n).into_iter().map(f32::abs).collect();
+        // Slopes and intercepts within a few units in the last place; that they bound is a property of the formula.
+        let close = || Check::Value { abs: 1e-6, rel: 1e-6 };
+        let both = || vec![centre.clone(), radius.clone()];
+        cases.extend([
+            Case::new(&RELU, &*label, both(), vec![blank(n * RELAX)], close(), move |device, r, w| {
+                relu(device, &r[0], &r[1], &w[0], lanes)
+            }),
+            Case::new(&TRANSPOSE, &*label, vec![centre.clone()], vec![blank(n)], Check::Exact, move |device, r, w| {
+                transpose(device, &r[0], &w[0], lanes)
+            }),
+            Case::new(&MAGNITUDE, &*label, both(), vec![blank(n)], close(), |device, r, w| {
+                magnitude(device, &r[0], &r[1], &w[0])
+            }),
+        ]);
+    }
+    cases
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rng::Rng;
 
     #[test]
     fn lines_bound_the_relu() {

@@ -1,0 +1,219 @@
+//! Test cases of the kernels for rows of linear bounds: patches that hang over the layer, and whole layers.
+
+use super::case::{Case, Check, blank, random};
+use super::linear::{AFFINE, CONCRETIZE, DENSIFY, NEGATED, RADIUS, RELAX, RELU, Rows, SEED, SLICES, Window};
+use super::linear::{affine, concretize, densify, radius, relu, seed};
+use crate::device::{Buffer, Device};
+use crate::error::Result;
+use crate::rng::Rng;
+use crate::rounding::sum_error;
+use crate::tensor::Shape;
+
+const IMAGES: usize = 3;
+const LANES: usize = 48;
+
+/// A window with its rows, and the layer element behind every element of every row's window.
+#[derive(Clone)]
+struct Setting {
+    label: &'static str,
+    window: Window,
+    rows: Vec<u32>,
+}
+
+impl Setting {
+    fn new(label: &'static str, window: Window, rng: &mut Rng) -> Setting {
+        let images = (0..LANES).map(|lane| (lane * IMAGES / LANES) as u32);
+        let places: Vec<u32> = (0..LANES).map(|_| (rng.below(3) << 16 | rng.below(3)) as u32).collect();
+        let rows = images.chain(places).collect();
+        Setting { label, window, rows }
+    }
+
+    /// `(element of the window, element of the layer)` for everything inside the layer.
+    fn inside(&self, lane: usize) -> Vec<(usize, usize)> {
+        let w = &self.window;
+        let place = self.rows[LANES + lane];
+        let at = |place: u32, d: usize, i: usize| place as isize * w.step[d] as isize - w.offset[d] + i as isize;
+        let mut pairs = Vec::new();
+        for k in 0..w.elements() {
+            let (c, y, x) = (k / (w.size[0] * w.size[1]), k / w.size[1] % w.size[0], k % w.size[1]);
+            let (y, x) = (at(place >> 16, 0, y), at(place & 0xffff, 1, x));
+            if (0..w.layer.height as isize).contains(&y) && (0..w.layer.width as isize).contains(&x) {
+                pairs.push((k, (c * w.layer.height + y as usize) * w.layer.width + x as usize));
+            }
+        }
+        pairs
+    }
+
+    fn image(&self, lane: usize) -> usize {
+        self.rows[lane] as usize
+    }
+
+    fn rows_word(&self) -> Vec<f32> {
+        bytemuck::cast_slice(&self.rows).to_vec()
+    }
+}
+
+/// The rows' buffer is one of the case's inputs; a dispatch wants it wrapped.
+fn rows(device: &Device, words: &Buffer) -> Result<Rows> {
+    let buffer = device.upload(&device.read::<u32>(words)?)?;
+    Ok(Rows { count: LANES, lanes: LANES, buffer })
+}
+
+fn g(device: &Device, n: usize) -> f32 {
+    sum_error(n, device.unit_roundoff())
+}
+
+/// Test cases of the linear-bound kernels.
+pub(super) fn cases() -> Vec<Case> {
+    let mut rng = Rng::new(7, 0);
+    let small = Window::dense(Shape::new(2, 3, 5));
+    let long = Window::dense(Shape::flat(600));
+    let patch = Window { layer: Shape::new(3, 4, 6), size: [3, 2], step: [2, 1], offset: [1, 1] };
+    let settings = [("whole layer", small), ("whole layer, many blocks", long), ("patch over the edge", patch)]
+        .map(|(label, window)| Setting::new(label, window, &mut rng));
+    settings.iter().flat_map(|s| setting_cases(s, &mut rng)).collect()
+}
+
+fn setting_cases(s: &Setting, rng: &mut Rng) -> Vec<Case> {
+    let (n, layer) = (s.window.elements(), s.window.layer.len());
+    let window = s.window;
+    let a = random(rng, n * LANES);
+    let sums: Vec<f32> = (0..2 * SLICES * LANES)
+        .map(|i| if i / LANES % 2 == 0 { rng.range(-1.0, 1.0) } else { 1e-5 * rng.uniform() })
+        .collect();
+    let table: Vec<f32> = (0..IMAGES * layer * RELAX).map(|_| rng.uniform()).collect();
+    let magnitude: Vec<f32> = (0..IMAGES * layer).map(|_| rng.uniform()).collect();
+    // Errors differ between devices by their unit roundoff; soundness is checked at the end of the walk.
+    let close = || Check::Value { abs: 1e-3, rel: 1e-5 };
+    let mut cases = vec![
+        seed_case(s, rng),
+        Case::new(
+            &RELU,
+            s.label,
+            vec![table, s.rows_word()],
+            vec![a.clone(), sums.clone()],
+            close(),
+            move |d, r, w| relu(d, &window, &r[0], &rows(d, &r[1])?, &w[0], &w[1], g(d, n)),
+        ),
+        Case::new(
+            &AFFINE,
+            s.label,
+            vec![random(rng, layer), magnitude, s.rows_word()],
+            vec![a.clone(), sums.clone()],
+            close(),
+            move |d, r, w| affine(d, &window, &r[0], &r[1], &rows(d, &r[2])?, &w[0], &w[1], g(d, n)),
+        ),
+        Case::new(
+            &DENSIFY,
+            s.label,
+            vec![a.clone(), s.rows_word()],
+            vec![blank(layer * LANES)],
+            Check::Exact,
+            move |d, r, w| densify(d, &window, &r[0], &rows(d, &r[1])?, &w[0]),
+        ),
+        concretize_case(s, rng, a.clone(), sums.clone()),
+    ];
+    if s.window.is_dense() {
+        cases.push(radius_case(s, rng, a, sums));
+    }
+    cases
+}
+
+fn seed_case(s: &Setting, rng: &mut Rng) -> Case {
+    const OUTPUTS: usize = 5;
+    let target: Vec<u32> = (0..LANES)
+        .map(|_| match rng.below(8) {
+            0 => u32::MAX,
+            i => rng.below(OUTPUTS) as u32 | if i % 2 == 0 { NEGATED } else { 0 },
+        })
+        .collect();
+    let (window, n) = (s.window, s.window.elements());
+    Case::new(
+        &SEED,
+        s.label,
+        vec![random(rng, n * OUTPUTS), random(rng, OUTPUTS), bytemuck::cast_slice(&target).to_vec()],
+        vec![blank(n * LANES), blank(2 * SLICES * LANES)],
+        Check::Value { abs: 0.0, rel: 0.0 },
+        move |d, r, w| seed(d, &window, OUTPUTS, &r[0], &r[1], &r[2], &w[0], &w[1], LANES),
+    )
+}
+
+/// Constant less error of a row, exactly.
+fn offset(sums: &[f32], lane: usize) -> f64 {
+    let word = |i: usize| f64::from(sums[i * LANES + lane]);
+    (0..SLICES).map(|s| word(2 * s) - word(2 * s + 1)).sum()
+}
+
+fn concretize_case(s: &Setting, rng: &mut Rng, a: Vec<f32>, sums: Vec<f32>) -> Case {
+    let (window, n, layer) = (s.window, s.window.elements(), s.window.layer.len());
+    let centre = random(rng, IMAGES * layer);
+    let radius: Vec<f32> = (0..IMAGES * layer).map(|_| 0.1 * rng.uniform()).collect();
+    let exact: Vec<f64> = (0..LANES)
+        .map(|lane| {
+            let term = |(k, i): (usize, usize)| {
+                let (a, i) = (f64::from(a[k * LANES + lane]), s.image(lane) * layer + i);
+                a * f64::from(centre[i]) - a.abs() * f64::from(radius[i])
+            };
+            offset(&sums, lane) + s.inside(lane).into_iter().map(term).sum::<f64>()
+        })
+        .collect();
+    let check = Check::Holds(Box::new(move |out| below(&out[0], &exact, 5e-3)));
+    Case::new(
+        &CONCRETIZE,
+        s.label,
+        vec![a, centre, radius, s.rows_word(), sums],
+        vec![blank(LANES)],
+        check,
+        move |d, r, w| concretize(d, &window, &r[0], [&r[1], &r[2]], &rows(d, &r[3])?, &r[4], &w[0], g(d, n), 1e-30),
+    )
+}
+
+/// Faults of lower bounds: above the exact value, or below it by more than `slack`.
+fn below(bounds: &[f32], exact: &[f64], slack: f64) -> Vec<String> {
+    let pairs = bounds.iter().zip(exact).enumerate();
+    pairs
+        .filter(|&(_, (&b, &e))| !(f64::from(b) <= e && f64::from(b) >= e - slack))
+        .map(|(i, (b, e))| format!("row {i}: {b} against exactly {e}"))
+        .collect()
+}
+
+fn radius_case(s: &Setting, rng: &mut Rng, a: Vec<f32>, mut sums: Vec<f32>) -> Case {
+    let layer = s.window.layer;
+    let n = layer.len();
+    // Most rows start positive, so that there is a radius to find.
+    sums[..LANES].iter_mut().for_each(|c| *c += 0.3 * n as f32 * rng.uniform());
+    let x: Vec<f32> = (0..IMAGES * n).map(|_| rng.uniform()).collect();
+    let delta: Vec<f32> = (0..IMAGES).map(|_| 0.1 * rng.uniform()).collect();
+    let (form, goal) = (s.clone(), delta.clone());
+    let (fa, fx, fs) = (a.clone(), x.clone(), sums.clone());
+    // The row's exact least value within distance d of its image.
+    let least = move |lane: usize, d: f64| {
+        let term = |k: usize| {
+            let (a, x) = (f64::from(fa[k * LANES + lane]), f64::from(fx[form.image(lane) * n + k]));
+            a * x - a.abs() * d.min(if a > 0.0 { x } else { 1.0 - x })
+        };
+        offset(&fs, lane) + (0..n).map(term).sum::<f64>()
+    };
+    let images = s.clone();
+    let check = Check::Holds(Box::new(move |out| {
+        let (bounds, radii) = out[0].split_at(LANES);
+        let exact: Vec<f64> = (0..LANES).map(|l| least(l, f64::from(goal[images.image(l)]))).collect();
+        let mut faults = below(bounds, &exact, 1e-2);
+        for (lane, &r) in radii.iter().enumerate() {
+            let proved = r == 0.0 || least(lane, f64::from(r)) > 0.0;
+            let largest = r >= 1.0 || least(lane, f64::from(r) * 1.05 + 1e-4) <= 0.0;
+            if !(proved && largest && (0.0..=1.0).contains(&r)) {
+                faults.push(format!("row {lane}: radius {r}, where the form is {}", least(lane, f64::from(r))));
+            }
+        }
+        faults
+    }));
+    Case::new(
+        &RADIUS,
+        s.label,
+        vec![a, x, delta, s.rows_word(), sums],
+        vec![blank(2 * LANES)],
+        check,
+        move |d, r, w| radius(d, layer, &r[0], &r[1], &r[2], &rows(d, &r[3])?, &r[4], &w[0], g(d, n), 1e-30),
+    )
+}
