@@ -6,6 +6,8 @@ use rayon::prelude::*;
 use crate::device::{Buffer, Device};
 use crate::error::Result;
 use crate::kernel::{Call, Kernel};
+use crate::ops::case::{Case, Check, blank};
+use crate::rng::Rng;
 use crate::rounding::{down, up};
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -20,7 +22,7 @@ struct Params {
 /// Reads x `[element][lane]`, delta `[lane]`; writes centre, radius.
 pub static BALL: Kernel = Kernel {
     name: "ball_clip",
-    source: include_str!("../../shaders/ball.wgsl"),
+    source: concat!(include_str!("../../shaders/ball.wgsl"), include_str!("../../shaders/lib/rounding.wgsl")),
     entry: "clip",
     workgroup: [64, 1, 1],
     params: size_of::<Params>(),
@@ -42,7 +44,7 @@ pub fn clip(
     inflate: f32,
 ) -> Result<()> {
     let params = Params { elements: (x.len() / lanes) as u32, lanes: lanes as u32, inflate };
-    device.run(&BALL, &params, &[x, delta], &[centre, radius], [lanes, x.len() / lanes, 1])
+    device.run(&BALL, &params, &[x, delta], &[centre, radius], super::flat(x.len() / 4))
 }
 
 /// Centre and radius of the clipped interval around one pixel.
@@ -68,4 +70,20 @@ fn twin(call: Call<'_>) {
             }
         },
     );
+}
+
+/// Test cases of this kernel.
+pub fn cases() -> Vec<Case> {
+    let (mut rng, lanes, elements) = (Rng::new(4, 0), 48, 33);
+    let n = elements * lanes;
+    // Black and white pixels are clipped; a delta of zero and one beyond every pixel are among the balls.
+    let x: Vec<f32> = (0..n).map(|_| [0.0, 1.0, rng.uniform(), rng.uniform()][rng.below(4)]).collect();
+    let delta: Vec<f32> = (0..lanes).map(|lane| [0.0, 2.0, 0.1 * rng.uniform()][lane.min(2)]).collect();
+    let range = |i: usize| {
+        let (x, d) = (f64::from(x[i]), f64::from(delta[i % lanes]));
+        [(x - d).max(0.0), (x + d).min(1.0)]
+    };
+    let check = Check::Interval { exact: (0..n).map(range).collect(), abs: 1e-6, rel: 1e-5 };
+    let dispatch = move |d: &Device, r: &[Buffer], w: &[Buffer]| clip(d, &r[0], &r[1], [&w[0], &w[1]], lanes, 0.0);
+    vec![Case::new(&BALL, "clipped and empty balls", vec![x, delta], vec![blank(n), blank(n)], check, dispatch)]
 }

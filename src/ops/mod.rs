@@ -42,7 +42,10 @@ pub fn kernels() -> Vec<&'static Kernel> {
 
 /// Test cases of every kernel.
 pub fn cases() -> Vec<case::Case> {
-    [conv_case::cases(), linear_case::cases(), relax::cases(), relu::cases()].into_iter().flatten().collect()
+    [ball::cases(), conv_case::cases(), linear_case::cases(), relax::cases(), relu::cases()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// Grid of a flat kernel over `n` work items: x first, then rows of x. The shader recovers
