@@ -38,7 +38,7 @@ pub fn cnn(input: Shape, classes: &[String], architecture: &Architecture, seed: 
         return Err(Error::usage("layers need at least one channel or neuron"));
     }
     let mut rng = Rng::new(seed, 0x1217);
-    let mut model = Model { input, nodes: Vec::new(), classes: classes.to_vec() };
+    let mut model = Model { input, nodes: Vec::new(), classes: classes.to_vec(), folded: Vec::new() };
     let mut shape = input;
     for (i, &channels) in architecture.channels.iter().enumerate() {
         if shape.height < 2 || shape.width < 2 {

@@ -1,7 +1,11 @@
 //! A network as plain data: a feed-forward graph of layers over f32 weights, no device.
 
+mod check;
 pub mod cnn;
 pub mod onnx;
+pub mod reference;
+
+use sha2::{Digest, Sha256};
 
 use crate::tensor::Shape;
 
@@ -15,6 +19,19 @@ pub struct Model {
     pub nodes: Vec<Node>,
     /// Names of the classes, one per logit (`"0"`, `"1"`, … when the file has none).
     pub classes: Vec<String>,
+    /// Layers whose stored weights only approximate those the file defines; empty for a network of our own.
+    pub folded: Vec<Folding>,
+}
+
+/// The price of folding (batch normalisation into a convolution, a division into a product): output value `k` of the
+/// layer as the file defines it lies within `relative * sum |w x| + absolute` of what the stored f32 weights give,
+/// `w` and `x` being the stored weights and the layer's inputs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Folding {
+    /// Index into [`Model::nodes`] of a Conv, Dense or Scale.
+    pub node: usize,
+    pub relative: f32,
+    pub absolute: f32,
 }
 
 /// One layer applied to earlier values.
@@ -117,5 +134,68 @@ impl Model {
                 Layer::Relu | Layer::MaxPool(_) | Layer::AvgPool(_) | Layer::Add | Layer::Gather(_) => 0,
             })
             .sum()
+    }
+
+    /// Multiplications of one forward pass, the measure of work.
+    pub fn products(&self) -> u64 {
+        let count = |n: &Node| match &n.layer {
+            Layer::Conv(c) => n.shape.len() * (c.weight.len() / n.shape.channels.max(1)),
+            Layer::Dense(d) => d.weight.len(),
+            Layer::MaxPool(p) | Layer::AvgPool(p) => n.shape.len().saturating_mul(p.kernel[0] * p.kernel[1]),
+            Layer::Relu | Layer::Add | Layer::Scale { .. } | Layer::Gather(_) => n.shape.len(),
+        };
+        self.nodes.iter().map(|n| count(n) as u64).sum()
+    }
+
+    /// SHA-256 (hex) of everything that decides what the network computes: geometry, wiring, the bits of the weights
+    /// and the folding charges. Names do not count.
+    pub fn hash(&self) -> String {
+        let mut sha = Sha256::new();
+        let mut sizes = |values: &[usize]| {
+            let mut bytes = Vec::with_capacity(values.len() * 8);
+            values.iter().for_each(|&v| bytes.extend((v as u64).to_le_bytes()));
+            sha.update(bytes);
+        };
+        let shape = |s: Shape| [s.channels, s.height, s.width];
+        sizes(&shape(self.input));
+        for node in &self.nodes {
+            sizes(&shape(node.shape));
+            sizes(&[node.inputs.len()]);
+            sizes(&node.inputs);
+            let (kind, geometry): (usize, Vec<usize>) = match &node.layer {
+                Layer::Conv(c) => (1, [c.kernel, c.stride, c.pad].concat()),
+                Layer::Dense(_) => (2, vec![]),
+                Layer::Relu => (3, vec![]),
+                Layer::MaxPool(p) => (4, [p.kernel, p.stride, p.pad].concat()),
+                Layer::AvgPool(p) => (5, [p.kernel, p.stride, p.pad, [usize::from(p.count_include_pad), 0]].concat()),
+                Layer::Add => (6, vec![]),
+                Layer::Scale { .. } => (7, vec![]),
+                Layer::Gather(map) => {
+                    (8, map.iter().flat_map(|s| s.map_or([0, 0], |s| [s.input as usize + 1, s.index as usize])).collect())
+                }
+            };
+            sizes(&[kind, geometry.len()]);
+            sizes(&geometry);
+        }
+        for node in &self.nodes {
+            let weights: [&[f32]; 2] = match &node.layer {
+                Layer::Conv(c) => [&c.weight, &c.bias],
+                Layer::Dense(d) => [&d.weight, &d.bias],
+                Layer::Scale { scale, shift } => [scale, shift],
+                Layer::Relu | Layer::MaxPool(_) | Layer::AvgPool(_) | Layer::Add | Layer::Gather(_) => [&[], &[]],
+            };
+            for values in weights {
+                for chunk in values.chunks(4096) {
+                    let bytes: Vec<u8> = chunk.iter().flat_map(|v| v.to_le_bytes()).collect();
+                    sha.update(bytes);
+                }
+            }
+        }
+        for f in &self.folded {
+            sha.update((f.node as u64).to_le_bytes());
+            sha.update(f.relative.to_le_bytes());
+            sha.update(f.absolute.to_le_bytes());
+        }
+        sha.finalize().iter().map(|b| format!("{b:02x}")).collect()
     }
 }

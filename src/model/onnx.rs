@@ -1,1 +1,0 @@
-//! ONNX, read and written.

@@ -1,0 +1,148 @@
+//! A plain forward pass in f64, written to be read rather than to be fast: tests, load checks and the re-evaluation of
+//! counterexamples compare against it.
+
+use super::{Conv, Layer, Model, Pool};
+use crate::tensor::Shape;
+
+/// All values of the graph for one input, indexed by [`super::ValueId`]: the input itself, then every node's output.
+/// The logits are the last. Each value is in `[channel][row][column]` order.
+///
+/// # Panics
+/// If `input` does not have the model's size, or the model does not pass [`Model::validate`].
+pub fn forward(model: &Model, input: &[f32]) -> Vec<Vec<f64>> {
+    forward_f64(model, input.iter().map(|&v| f64::from(v)).collect())
+}
+
+/// [`forward`] from an f64 input.
+pub fn forward_f64(model: &Model, input: Vec<f64>) -> Vec<Vec<f64>> {
+    assert_eq!(input.len(), model.input.len(), "the input has the model's size");
+    let mut values = vec![input];
+    for node in &model.nodes {
+        let inputs: Vec<&[f64]> = node.inputs.iter().map(|&v| values[v].as_slice()).collect();
+        values.push(apply(&node.layer, &inputs, model.shape(node.inputs[0]), node.shape));
+    }
+    values
+}
+
+/// One layer: `x` is the shape of its first input, `y` that of its output.
+pub fn apply(layer: &Layer, inputs: &[&[f64]], x: Shape, y: Shape) -> Vec<f64> {
+    let first = inputs[0];
+    match layer {
+        Layer::Conv(c) => conv(c, first, x, y),
+        Layer::Dense(d) => {
+            let rows = d.weight.chunks_exact(x.len()).zip(&d.bias);
+            rows.map(|(row, &b)| f64::from(b) + row.iter().zip(first).map(|(&w, v)| f64::from(w) * v).sum::<f64>()).collect()
+        }
+        Layer::Relu => first.iter().map(|v| v.max(0.0)).collect(),
+        Layer::MaxPool(p) => pool(p, first, x, y, |window| window.iter().copied().fold(f64::NEG_INFINITY, f64::max)),
+        Layer::AvgPool(p) => pool(p, first, x, y, |window| {
+            let count = if p.count_include_pad { p.kernel[0] * p.kernel[1] } else { window.len() };
+            window.iter().sum::<f64>() / count as f64
+        }),
+        Layer::Add => first.iter().zip(inputs[1]).map(|(a, b)| a + b).collect(),
+        Layer::Scale { scale, shift } => {
+            let constants = scale.iter().zip(shift);
+            first.iter().zip(constants).map(|(v, (&a, &b))| f64::from(a) * v + f64::from(b)).collect()
+        }
+        Layer::Gather(map) => {
+            map.iter().map(|s| s.map_or(0.0, |s| inputs[s.input as usize][s.index as usize])).collect()
+        }
+    }
+}
+
+fn conv(c: &Conv, input: &[f64], x: Shape, y: Shape) -> Vec<f64> {
+    let [kh, kw] = c.kernel;
+    let mut out = Vec::with_capacity(y.len());
+    for o in 0..y.channels {
+        for row in 0..y.height {
+            for col in 0..y.width {
+                let mut sum = f64::from(c.bias[o]);
+                for (i, plane) in input.chunks_exact(x.height * x.width).enumerate() {
+                    let taps = &c.weight[(o * x.channels + i) * kh * kw..][..kh * kw];
+                    for (ky, r) in inside(row, kh, c.stride[0], c.pad[0], x.height) {
+                        for (kx, q) in inside(col, kw, c.stride[1], c.pad[1], x.width) {
+                            sum += f64::from(taps[ky * kw + kx]) * plane[r * x.width + q];
+                        }
+                    }
+                }
+                out.push(sum);
+            }
+        }
+    }
+    out
+}
+
+/// Applies `f` to the real (not padding) values of each window.
+fn pool(p: &Pool, input: &[f64], x: Shape, y: Shape, f: impl Fn(&[f64]) -> f64) -> Vec<f64> {
+    let mut out = Vec::with_capacity(y.len());
+    let mut window = Vec::new();
+    for plane in input.chunks_exact(x.height * x.width) {
+        for row in 0..y.height {
+            for col in 0..y.width {
+                window.clear();
+                for (_, r) in inside(row, p.kernel[0], p.stride[0], p.pad[0], x.height) {
+                    let columns = inside(col, p.kernel[1], p.stride[1], p.pad[1], x.width);
+                    window.extend(columns.map(|(_, q)| plane[r * x.width + q]));
+                }
+                out.push(f(&window));
+            }
+        }
+    }
+    out
+}
+
+/// The taps of output position `out` that fall inside `0..size`: (tap, position).
+fn inside(out: usize, kernel: usize, stride: usize, pad: usize, size: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..kernel).filter_map(move |k| {
+        let at = (out * stride + k).checked_sub(pad)?;
+        (at < size).then_some((k, at))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Dense, Node, Source};
+    use super::*;
+
+    #[test]
+    fn convolution_by_hand() {
+        let c = Conv { weight: vec![1.0, 2.0, 3.0, 4.0], bias: vec![0.5], kernel: [2, 2], stride: [2, 1], pad: [1, 0] };
+        let y = apply(&Layer::Conv(c), &[&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]], Shape::new(1, 2, 3), Shape::new(1, 2, 2));
+        assert_eq!(y, [11.5, 18.5, 14.5, 17.5]);
+    }
+
+    #[test]
+    fn pools_by_hand() {
+        let p = |count_include_pad| Pool { kernel: [2, 2], stride: [2, 2], pad: [1, 1], count_include_pad };
+        let x = [-1.0, -2.0, -3.0, -4.0];
+        let (a, b) = (Shape::new(1, 2, 2), Shape::new(1, 2, 2));
+        assert_eq!(apply(&Layer::MaxPool(p(false)), &[&x], a, b), x);
+        assert_eq!(apply(&Layer::AvgPool(p(false)), &[&x], a, b), x);
+        assert_eq!(apply(&Layer::AvgPool(p(true)), &[&x], a, b), [-0.25, -0.5, -0.75, -1.0]);
+    }
+
+    #[test]
+    fn a_residual_graph_by_hand() {
+        let node = |name: &str, layer, inputs: &[usize], n| Node {
+            name: name.into(),
+            layer,
+            inputs: inputs.to_vec(),
+            shape: Shape::flat(n),
+        };
+        let source = |input, index| Some(Source { input, index });
+        let model = Model {
+            input: Shape::flat(2),
+            nodes: vec![
+                node("d", Layer::Dense(Dense { weight: vec![1.0, -1.0, 2.0, 0.0], bias: vec![0.0, -3.0] }), &[0], 2),
+                node("r", Layer::Relu, &[1], 2),
+                node("a", Layer::Add, &[2, 0], 2),
+                node("s", Layer::Scale { scale: vec![2.0, 3.0], shift: vec![0.0, 1.0] }, &[3], 2),
+                node("g", Layer::Gather(vec![source(1, 1), None, source(0, 0)]), &[4, 0], 3),
+            ],
+            classes: vec!["0".into(), "1".into(), "2".into()],
+            folded: vec![],
+        };
+        model.validate().unwrap();
+        assert_eq!(forward(&model, &[5.0, 2.0])[5], [2.0, 0.0, 16.0]);
+    }
+}
