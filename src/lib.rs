@@ -16,6 +16,7 @@ pub mod rng;
 pub mod rounding;
 pub mod search;
 pub mod simd;
+pub mod spec;
 pub mod sweep;
 pub mod tensor;
 pub mod train;

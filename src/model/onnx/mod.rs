@@ -1,6 +1,22 @@
 //! ONNX, the only model format: read and written.
+//!
+//! The reader turns each operator into layers over plain f32 weights, for a batch of one. What only moves data becomes
+//! one `Gather` or disappears; what cannot be represented is refused by name. No content of a file makes it panic, loop
+//! or allocate without bound.
 
+mod affine;
+mod build;
+mod elementwise;
+mod error;
+mod fold;
+mod movement;
+mod op;
 mod proto;
+mod read;
+mod tensors;
+mod window;
 mod write;
 
+pub use error::{OnnxError, OnnxResult};
+pub use read::{Loaded, decode, load, read};
 pub use write::{CLASSES, INPUT, OUTPUT, encode, write};

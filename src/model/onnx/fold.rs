@@ -1,0 +1,179 @@
+//! Arithmetic on constants, mostly of shapes, and the broadcasting rules of ONNX.
+
+use super::build::{Builder, Value};
+use super::elementwise::Arithmetic;
+use super::error::OnnxResult;
+use super::op::Op;
+use super::tensors::{self, Data, Tensor, count};
+
+/// Constants made up by folding may not be larger than this.
+const LIMIT: usize = 1 << 26;
+
+/// Dimensions of the elementwise combination of two tensors.
+pub fn broadcast(op: &Op, a: &[usize], b: &[usize]) -> OnnxResult<Vec<usize>> {
+    let rank = a.len().max(b.len());
+    let at = |dims: &[usize], k: usize| (k + dims.len()).checked_sub(rank).map_or(1, |i| dims[i]);
+    let dims: Option<Vec<usize>> = (0..rank)
+        .map(|k| match (at(a, k), at(b, k)) {
+            (x, y) if x == y => Some(x),
+            (1, y) => Some(y),
+            (x, 1) => Some(x),
+            _ => None,
+        })
+        .collect();
+    match dims {
+        Some(dims) if count(&dims, 1 << 28).is_some() => Ok(dims),
+        _ => op.fail(format!("dimensions {a:?} and {b:?} do not fit each other")),
+    }
+}
+
+/// Where each value of a tensor of dimensions `to` comes from in one of dimensions `from` (which broadcasts to it).
+fn sources(from: &[usize], to: &[usize]) -> impl Iterator<Item = usize> {
+    let lead = to.len() - from.len();
+    let mut strides = vec![0; to.len()];
+    let mut stride = 1;
+    for k in (0..from.len()).rev() {
+        if from[k] != 1 {
+            strides[lead + k] = stride;
+        }
+        stride *= from[k];
+    }
+    let to = to.to_vec();
+    (0..to.iter().product()).map(move |mut k| {
+        let mut at = 0;
+        for axis in (0..to.len()).rev() {
+            at += k % to[axis] * strides[axis];
+            k /= to[axis];
+        }
+        at
+    })
+}
+
+/// The floats of `t`, repeated to dimensions `dims`.
+pub fn expand(op: &Op, t: &Tensor, dims: &[usize]) -> OnnxResult<Vec<f32>> {
+    match &t.data {
+        Data::Float(v) => Ok(sources(&t.dims, dims).map(|k| v[k]).collect()),
+        Data::Int(_) => op.fail("combines the network's values with integers"),
+    }
+}
+
+/// `x op y` of two constants.
+pub fn arithmetic(b: &mut Builder, op: &Op, what: Arithmetic, x: &Tensor, y: &Tensor) -> OnnxResult<Tensor> {
+    let dims = broadcast(op, &x.dims, &y.dims)?;
+    let len = count(&dims, LIMIT).ok_or_else(|| op.error("makes a constant that is too large"))?;
+    b.spend(op, len)?;
+    let pairs = sources(&x.dims, &dims).zip(sources(&y.dims, &dims));
+    let data = match (&x.data, &y.data) {
+        (Data::Int(x), Data::Int(y)) => {
+            let result: Option<Vec<i64>> = pairs
+                .map(|(i, j)| match what {
+                    Arithmetic::Add => x[i].checked_add(y[j]),
+                    Arithmetic::Sub => x[i].checked_sub(y[j]),
+                    Arithmetic::Mul => x[i].checked_mul(y[j]),
+                    Arithmetic::Div => x[i].checked_div(y[j]),
+                })
+                .collect();
+            Data::Int(result.ok_or_else(|| op.error("divides by zero or overflows"))?)
+        }
+        (Data::Float(x), Data::Float(y)) => {
+            b.warnings.push(format!("node '{}' computes a constant; the network with that constant is certified", op.name()));
+            let compute = |(i, j): (usize, usize)| match what {
+                Arithmetic::Add => x[i] + y[j],
+                Arithmetic::Sub => x[i] - y[j],
+                Arithmetic::Mul => x[i] * y[j],
+                Arithmetic::Div => x[i] / y[j],
+            };
+            Data::Float(pairs.map(compute).collect())
+        }
+        _ => return op.fail("mixes floats and integers"),
+    };
+    Ok(Tensor { dims, data })
+}
+
+/// Constant: one of the attributes that may hold its value.
+pub fn constant(b: &mut Builder, op: &Op, folder: Option<&std::path::Path>) -> OnnxResult<()> {
+    op.only(&["value", "value_float", "value_floats", "value_int", "value_ints"])?;
+    b.at_most(op, 0)?;
+    let [attribute] = &op.node.attribute[..] else { return op.fail("needs exactly one value") };
+    let tensor = match attribute.name.as_str() {
+        "value" => match op.tensor("value")? {
+            Some(t) => tensors::read(t, folder, &mut b.warnings)?,
+            None => return op.fail("has no value"),
+        },
+        "value_float" => Tensor { dims: vec![], data: Data::Float(vec![op.float("value_float", 0.0)?]) },
+        "value_int" => Tensor { dims: vec![], data: Data::Int(vec![op.int("value_int", 0)?]) },
+        "value_floats" => Tensor { dims: vec![attribute.floats.len()], data: Data::Float(attribute.floats.clone()) },
+        _ => Tensor::ints(attribute.ints.clone()),
+    };
+    b.define(op, Value::Const(tensor))
+}
+
+/// ConstantOfShape: one value, repeated.
+pub fn constant_of_shape(b: &mut Builder, op: &Op, folder: Option<&std::path::Path>) -> OnnxResult<()> {
+    op.only(&["value"])?;
+    b.at_most(op, 1)?;
+    let dims = b.ints(op, 0)?.ok_or_else(|| op.error("lacks a shape"))?;
+    let dims: Option<Vec<usize>> = dims.iter().map(|&d| usize::try_from(d).ok()).collect();
+    let dims = dims.ok_or_else(|| op.error("has a negative dimension"))?;
+    let n = count(&dims, LIMIT).ok_or_else(|| op.error("makes a constant that is too large"))?;
+    b.spend(op, n)?;
+    let data = match op.tensor("value")? {
+        None => Data::Float(vec![0.0; n]),
+        Some(t) => match tensors::read(t, folder, &mut b.warnings)?.data {
+            Data::Float(v) if v.len() == 1 => Data::Float(vec![v[0]; n]),
+            Data::Int(v) if v.len() == 1 => Data::Int(vec![v[0]; n]),
+            _ => return op.fail("needs a single value"),
+        },
+    };
+    b.define(op, Value::Const(Tensor { dims, data }))
+}
+
+/// Shape: the dimensions of a value for a batch of one.
+pub fn shape(b: &mut Builder, op: &Op) -> OnnxResult<()> {
+    op.only(&["start", "end"])?;
+    b.at_most(op, 1)?;
+    let dims = match b.value(op, 0)? {
+        Value::Live(l) => &l.dims,
+        Value::Const(t) => &t.dims,
+    };
+    let rank = dims.len() as i64;
+    let clamp = |v: i64| (if v < 0 { v.saturating_add(rank) } else { v }).clamp(0, rank) as usize;
+    let (start, end) = (clamp(op.int("start", 0)?), clamp(op.int("end", i64::MAX)?));
+    let part = dims.get(start..end.max(start)).unwrap_or(&[]).iter().map(|&d| d as i64).collect();
+    b.define(op, Value::Const(Tensor::ints(part)))
+}
+
+/// Cast: free where no value changes; constants may change between floats and integers.
+pub fn cast(b: &mut Builder, op: &Op) -> OnnxResult<()> {
+    use super::proto::data_type::{BOOL, DOUBLE, FLOAT, INT32, INT64};
+    op.only(&["to", "saturate"])?;
+    b.at_most(op, 1)?;
+    let to = op.int("to", 0)?;
+    let to = i32::try_from(to).unwrap_or(0);
+    let value = b.value(op, 0)?.clone();
+    if let Value::Const(t) = &value {
+        b.spend(op, t.len())?;
+    }
+    let value = match (value, to) {
+        (Value::Live(l), FLOAT | DOUBLE) => Value::Live(l),
+        (Value::Const(Tensor { dims, data }), FLOAT | DOUBLE) => {
+            let data = match data {
+                Data::Float(v) => Data::Float(v),
+                Data::Int(v) => Data::Float(v.iter().map(|&v| v as f32).collect()),
+            };
+            Value::Const(Tensor { dims, data })
+        }
+        (Value::Const(Tensor { dims, data }), INT64 | INT32) => {
+            let data = match data {
+                Data::Float(v) => Data::Int(v.iter().map(|&v| v as i64).collect()),
+                Data::Int(v) => Data::Int(v),
+            };
+            Value::Const(Tensor { dims, data })
+        }
+        (Value::Const(Tensor { dims, data: Data::Int(v) }), BOOL) => {
+            Value::Const(Tensor { dims, data: Data::Int(v.iter().map(|&v| i64::from(v != 0)).collect()) })
+        }
+        _ => return op.fail(format!("a change to data type {to} is not supported")),
+    };
+    b.define(op, value)
+}

@@ -1,0 +1,247 @@
+//! Reading ONNX: the file's operators, one after another, become layers of a [`Model`].
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use prost::Message;
+
+use super::super::{Layer, Model, reference};
+use super::build::{Builder, Live, Value, shape_of};
+use super::elementwise::{self, Arithmetic};
+use super::error::{OnnxError, OnnxResult, quote};
+use super::op::Op;
+use super::tensors;
+use super::write::CLASSES;
+use super::{affine, fold, movement, proto, window};
+use crate::error::{Error, Result};
+
+/// Largest file that is read, compressed or not: the limit of the format itself.
+const MAX_BYTES: u64 = 1 << 31;
+/// A forward pass of at most so many products is tried at load.
+const TRIAL: u64 = 1 << 25;
+
+/// A model read from a file, and what its user should know about it.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    pub model: Model,
+    /// One line each, to be shown: narrowed weights, a softmax left out, folded layers.
+    pub warnings: Vec<String>,
+}
+
+/// Reads an ONNX model (`.onnx`, or `.gz` of one), notes dropped. See [`load`].
+///
+/// # Errors
+/// As [`load`].
+pub fn read(path: impl AsRef<Path>) -> Result<Model> {
+    Ok(load(path)?.model)
+}
+
+/// Reads an ONNX model (`.onnx`, or `.gz` of one). The model is whole: nothing in the file was passed over.
+///
+/// # Errors
+/// [`Error::Io`] if the file cannot be read, [`Error::Input`] naming the node and operator if it cannot be understood.
+pub fn load(path: impl AsRef<Path>) -> Result<Loaded> {
+    let path = path.as_ref();
+    let bytes = crate::spec::read_maybe_gz(path, MAX_BYTES)?;
+    let folder = path.parent().map(|p| if p.as_os_str().is_empty() { Path::new(".") } else { p });
+    decode(&bytes, folder).map_err(|e| Error::input(path, e.to_string()))
+}
+
+/// Reads the bytes of an ONNX file; external data is looked for in `folder`.
+pub fn decode(bytes: &[u8], folder: Option<&Path>) -> OnnxResult<Loaded> {
+    if bytes.is_empty() {
+        return Err(OnnxError::Format("the file is empty".into()));
+    }
+    let file = proto::Model::decode(bytes).map_err(|e| OnnxError::Format(quote(&e.to_string())))?;
+    let Some(graph) = file.graph else { return Err(OnnxError::Format("it holds no graph".into())) };
+    let standard = |o: &&proto::OperatorSet| o.domain.is_empty() || o.domain == "ai.onnx";
+    let opset = match file.opset_import.iter().find(standard) {
+        Some(o) if o.version >= 7 => o.version,
+        Some(o) => return Err(OnnxError::graph(format!("opset {} is too old; export with opset 7 or newer", o.version))),
+        None => return Err(OnnxError::graph("the file names no operator set; export the network again")),
+    };
+    if !graph.sparse_initializer.is_empty() {
+        return Err(OnnxError::graph("sparse weights are not supported; export them dense"));
+    }
+    let classes = file.metadata_props.into_iter().find(|e| e.key == CLASSES).map(|e| e.value);
+    read_graph(graph, opset, classes, folder)
+}
+
+fn read_graph(graph: proto::Graph, opset: i64, classes: Option<String>, folder: Option<&Path>) -> OnnxResult<Loaded> {
+    let mut warnings = vec![];
+    let mut constants = HashMap::new();
+    for tensor in graph.initializer {
+        let name = tensor.name.clone();
+        let value = Value::Const(tensors::read(tensor, folder, &mut warnings)?);
+        if constants.insert(name.clone(), value).is_some() {
+            return Err(OnnxError::tensor(&name, "exists twice"));
+        }
+    }
+    let inputs: Vec<_> = graph.input.iter().filter(|i| !constants.contains_key(&i.name)).collect();
+    let [input] = inputs[..] else {
+        return Err(OnnxError::graph(format!("the network has {} inputs, one is needed", inputs.len())));
+    };
+    let [output] = &graph.output[..] else {
+        return Err(OnnxError::graph(format!("the network has {} outputs, one is needed", graph.output.len())));
+    };
+    let dims = input_dims(input)?;
+    let shape = shape_of(&dims).ok_or_else(|| OnnxError::graph(format!("an input of {dims:?} is empty or too large")))?;
+
+    let mut uses: HashMap<String, usize> = HashMap::new();
+    let read_names = graph.node.iter().flat_map(|n| &n.input).chain([&output.name]);
+    for name in read_names.filter(|n| !n.is_empty()) {
+        *uses.entry(name.clone()).or_default() += 1;
+    }
+    let declared: HashMap<&str, &proto::ValueInfo> =
+        graph.value_info.iter().chain(&graph.output).map(|v| (v.name.as_str(), v)).collect();
+    let mut b = Builder::new(shape, uses);
+    b.warnings = warnings;
+    b.values = constants;
+    b.values.insert(input.name.clone(), Value::Live(Live { id: 0, dims, sole: false }));
+    for node in &graph.node {
+        let op = Op { node, opset };
+        operator(&mut b, &op, &output.name, folder)?;
+        for name in &node.output {
+            if let (Some(info), Some(Value::Live(live))) = (declared.get(name.as_str()), b.values.get(name)) {
+                check_declared(&op, info, &live.dims)?;
+            }
+        }
+    }
+    let last = match b.values.get(&output.name) {
+        Some(Value::Live(live)) => live.id,
+        Some(Value::Const(_)) => return Err(OnnxError::graph("the network's output is a constant")),
+        None => return Err(OnnxError::graph(format!("nothing computes the output '{}'", quote(&output.name)))),
+    };
+    finish(b, last, classes)
+}
+
+/// Dimensions of the input for a batch of one.
+fn input_dims(input: &proto::ValueInfo) -> OnnxResult<Vec<usize>> {
+    let fail = |problem: String| Err(OnnxError::graph(format!("input '{}': {problem}", quote(&input.name))));
+    let tensor = input.ty.as_ref().and_then(|t| t.tensor.as_ref());
+    let Some(tensor) = tensor else { return fail("has no tensor type".into()) };
+    use proto::data_type::{DOUBLE, FLOAT};
+    if !matches!(tensor.elem_type, Some(FLOAT | DOUBLE)) {
+        return fail("is not a tensor of 32 bit floats".into());
+    }
+    let Some(shape) = &tensor.shape else { return fail("has no shape; export with fixed sizes".into()) };
+    let mut dims = vec![];
+    for (k, d) in shape.dim.iter().enumerate() {
+        dims.push(match d.value {
+            Some(v) if v > 1 && k == 0 && shape.dim.len() > 1 => {
+                return fail(format!("has a fixed batch of {v}; export with a batch of 1 or a dynamic one"));
+            }
+            Some(v) if v > 0 => usize::try_from(v).unwrap_or(usize::MAX),
+            _ if k == 0 && shape.dim.len() > 1 => 1,
+            _ => return fail(format!("dimension {k} has no fixed size; export with fixed sizes")),
+        });
+    }
+    if dims.is_empty() { fail("is a single number".into()) } else { Ok(dims) }
+}
+
+/// The shape the file declares for a value must be the one our layers give.
+fn check_declared(op: &Op, info: &proto::ValueInfo, dims: &[usize]) -> OnnxResult<()> {
+    let Some(shape) = info.ty.as_ref().and_then(|t| t.tensor.as_ref()).and_then(|t| t.shape.as_ref()) else {
+        return Ok(());
+    };
+    let declared: Vec<i64> = shape.dim.iter().map(|d| d.value.unwrap_or(0)).take(32).collect();
+    let fits = declared.len() == dims.len()
+        && declared.iter().zip(dims).all(|(&want, &have)| want <= 0 || usize::try_from(want) == Ok(have));
+    if fits {
+        return Ok(());
+    }
+    op.fail(format!("the file declares {declared:?} for '{}', its layers give {dims:?}", quote(&info.name)))
+}
+
+fn operator(b: &mut Builder, op: &Op, output: &str, folder: Option<&Path>) -> OnnxResult<()> {
+    let domain = op.node.domain.as_str();
+    let kind = if domain.is_empty() || domain == "ai.onnx" { op.node.op_type.as_str() } else { "" };
+    match kind {
+        "Conv" => affine::conv(b, op),
+        "Gemm" => affine::gemm(b, op),
+        "MatMul" => affine::matmul(b, op),
+        "BatchNormalization" => affine::batch_norm(b, op),
+        "Relu" => elementwise::relu(b, op),
+        "Clip" => elementwise::clip(b, op),
+        "Add" => elementwise::arithmetic(b, op, Arithmetic::Add),
+        "Sub" => elementwise::arithmetic(b, op, Arithmetic::Sub),
+        "Mul" => elementwise::arithmetic(b, op, Arithmetic::Mul),
+        "Div" => elementwise::arithmetic(b, op, Arithmetic::Div),
+        "Neg" => elementwise::negate(b, op),
+        "Softmax" | "LogSoftmax" => elementwise::softmax(b, op, output),
+        "MaxPool" => window::pool(b, op, true),
+        "AveragePool" => window::pool(b, op, false),
+        "GlobalMaxPool" => window::global_pool(b, op, true),
+        "GlobalAveragePool" => window::global_pool(b, op, false),
+        "ReduceMean" => window::reduce_mean(b, op),
+        "Identity" | "Dropout" => movement::identity(b, op),
+        "Flatten" => movement::flatten(b, op),
+        "Reshape" => movement::reshape(b, op),
+        "Squeeze" => movement::squeeze(b, op),
+        "Unsqueeze" => movement::unsqueeze(b, op),
+        "Transpose" => movement::transpose(b, op),
+        "Slice" => movement::slice(b, op),
+        "Split" => movement::split(b, op),
+        "Gather" => movement::gather(b, op),
+        "Concat" => movement::concat(b, op),
+        "Pad" => movement::pad(b, op),
+        "Constant" => fold::constant(b, op, folder),
+        "ConstantOfShape" => fold::constant_of_shape(b, op, folder),
+        "Shape" => fold::shape(b, op),
+        "Cast" => fold::cast(b, op),
+        _ => {
+            let operator = if domain.is_empty() { quote(&op.node.op_type) } else { quote(&format!("{domain}.{}", op.node.op_type)) };
+            Err(OnnxError::Unsupported { node: quote(op.name()), operator })
+        }
+    }
+}
+
+fn finish(mut b: Builder, last: usize, classes: Option<String>) -> OnnxResult<Loaded> {
+    let mut warnings = std::mem::take(&mut b.warnings);
+    let input = b.input;
+    b.values.clear();
+    let (nodes, folded) = b.prune(last)?;
+    let mut model = Model { input, nodes, classes: vec![], folded };
+    let names = classes.and_then(|c| serde_json::from_str::<Vec<String>>(&c).ok());
+    model.classes = match names.filter(|n| n.len() == model.outputs()) {
+        Some(names) => names,
+        None => (0..model.outputs()).map(|k| k.to_string()).collect(),
+    };
+    let tiny = drop_subnormals(&mut model);
+    if tiny > 0 {
+        warnings.push(format!("{tiny} weights below 2^-126 are taken as zero; the network with those zeros is certified"));
+    }
+    if !model.folded.is_empty() {
+        let n = model.folded.len();
+        warnings.push(format!("{n} layers hold folded weights; their rounding is charged to every bound"));
+    }
+    model.validate().map_err(OnnxError::graph)?;
+    if model.products() <= TRIAL {
+        let centre = vec![0.5; model.input.len()];
+        let values = reference::forward(&model, &centre);
+        for (node, value) in model.nodes.iter().zip(&values[1..]) {
+            if value.len() != node.shape.len() || value.iter().any(|v| !v.is_finite()) {
+                return Err(OnnxError::graph(format!("node '{}' does not compute {} finite values", node.name, node.shape)));
+            }
+        }
+    }
+    Ok(Loaded { model, warnings })
+}
+
+/// Devices may flush subnormal numbers to zero, so that no bound could count on such a weight: zero says so.
+fn drop_subnormals(model: &mut Model) -> usize {
+    let mut dropped = 0;
+    for node in &mut model.nodes {
+        let weights: [&mut [f32]; 2] = match &mut node.layer {
+            Layer::Conv(c) => [&mut c.weight, &mut c.bias],
+            Layer::Dense(d) => [&mut d.weight, &mut d.bias],
+            Layer::Scale { scale, shift } => [scale, shift],
+            Layer::Relu | Layer::MaxPool(_) | Layer::AvgPool(_) | Layer::Add | Layer::Gather(_) => continue,
+        };
+        for w in weights.into_iter().flatten().filter(|w| w.is_subnormal()) {
+            *w = 0.0;
+            dropped += 1;
+        }
+    }
+    dropped
+}

@@ -1,0 +1,237 @@
+//! Constant tensors: initialisers of every float width, integers for shape arithmetic, data in other files.
+
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Component, Path};
+
+use super::error::{OnnxError, OnnxResult, quote};
+use super::proto::{self, data_type};
+
+/// A constant of the graph, row major.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensor {
+    pub dims: Vec<usize>,
+    pub data: Data,
+}
+
+/// Floats are weights; integers (and booleans) describe shapes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Data {
+    Float(Vec<f32>),
+    Int(Vec<i64>),
+}
+
+impl Tensor {
+    pub fn ints(values: Vec<i64>) -> Self {
+        Tensor { dims: vec![values.len()], data: Data::Int(values) }
+    }
+
+    pub fn len(&self) -> usize {
+        match &self.data {
+            Data::Float(v) => v.len(),
+            Data::Int(v) => v.len(),
+        }
+    }
+}
+
+/// More axes than any network has; bounds the work per value.
+const MAX_RANK: usize = 16;
+
+/// Number of values of a tensor with these dimensions, if there are not too many axes and at most `limit` values.
+pub fn count(dims: &[usize], limit: usize) -> Option<usize> {
+    if dims.len() > MAX_RANK {
+        return None;
+    }
+    if dims.contains(&0) {
+        return Some(0);
+    }
+    dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d).filter(|&n| n <= limit))
+}
+
+/// Reads one tensor. `folder` is where external data may lie; notes on lost precision go to `warnings`.
+pub fn read(tensor: proto::Tensor, folder: Option<&Path>, warnings: &mut Vec<String>) -> OnnxResult<Tensor> {
+    let name = tensor.name.clone();
+    let fail = |problem: String| OnnxError::tensor(&name, problem);
+    let dims: Vec<usize> = tensor
+        .dims
+        .iter()
+        .map(|&d| usize::try_from(d).map_err(|_| fail(format!("dimension {d} makes no sense"))))
+        .collect::<OnnxResult<_>>()?;
+    let len = count(&dims, 1 << 31).ok_or_else(|| fail("dimensions are too large".into()))?;
+    let kind = tensor.data_type.unwrap_or(0);
+    let width = match kind {
+        data_type::FLOAT | data_type::INT32 => 4,
+        data_type::INT64 | data_type::DOUBLE => 8,
+        data_type::FLOAT16 | data_type::BFLOAT16 => 2,
+        data_type::BOOL => 1,
+        _ => return Err(fail(format!("data type {kind} is not supported; use 16, 32 or 64 bit floats"))),
+    };
+    let raw = if tensor.data_location == Some(1) {
+        Some(external(&tensor, len * width, folder).map_err(&fail)?)
+    } else {
+        tensor.raw_data
+    };
+    let data = match raw {
+        Some(bytes) if bytes.len() == len * width => from_bytes(kind, &bytes),
+        Some(bytes) => return Err(fail(format!("holds {} bytes, its shape needs {}", bytes.len(), len * width))),
+        None => match kind {
+            data_type::FLOAT => Values::F32(tensor.float_data),
+            data_type::DOUBLE => Values::F64(tensor.double_data),
+            data_type::INT64 => Values::Int(tensor.int64_data),
+            data_type::FLOAT16 => Values::F32(tensor.int32_data.iter().map(|&v| half::f16::from_bits(v as u16).to_f32()).collect()),
+            data_type::BFLOAT16 => {
+                Values::F32(tensor.int32_data.iter().map(|&v| half::bf16::from_bits(v as u16).to_f32()).collect())
+            }
+            _ => Values::Int(tensor.int32_data.iter().map(|&v| i64::from(v)).collect()),
+        },
+    };
+    let data = match data {
+        Values::F32(v) => Data::Float(v),
+        Values::Int(v) => Data::Int(v),
+        Values::F64(v) => {
+            let narrow: Vec<f32> = v.iter().map(|&x| x as f32).collect();
+            if narrow.iter().zip(&v).any(|(&a, &b)| f64::from(a) != b) {
+                warnings.push(format!("tensor '{}' is narrowed from 64 to 32 bits; the narrowed network is certified", quote(&name)));
+            }
+            Data::Float(narrow)
+        }
+    };
+    let tensor = Tensor { dims, data };
+    if tensor.len() != len {
+        return Err(fail(format!("holds {} values, its shape needs {len}", tensor.len())));
+    }
+    Ok(tensor)
+}
+
+enum Values {
+    F32(Vec<f32>),
+    F64(Vec<f64>),
+    Int(Vec<i64>),
+}
+
+/// Little-endian values of one of the supported types.
+fn from_bytes(kind: i32, bytes: &[u8]) -> Values {
+    fn words<const N: usize>(bytes: &[u8]) -> impl Iterator<Item = [u8; N]> {
+        bytes.as_chunks::<N>().0.iter().copied()
+    }
+    match kind {
+        data_type::FLOAT => Values::F32(words(bytes).map(f32::from_le_bytes).collect()),
+        data_type::DOUBLE => Values::F64(words(bytes).map(f64::from_le_bytes).collect()),
+        data_type::FLOAT16 => Values::F32(words(bytes).map(|b| half::f16::from_le_bytes(b).to_f32()).collect()),
+        data_type::BFLOAT16 => Values::F32(words(bytes).map(|b| half::bf16::from_le_bytes(b).to_f32()).collect()),
+        data_type::INT64 => Values::Int(words(bytes).map(i64::from_le_bytes).collect()),
+        data_type::INT32 => Values::Int(words(bytes).map(|b| i64::from(i32::from_le_bytes(b))).collect()),
+        _ => Values::Int(bytes.iter().map(|&b| i64::from(b)).collect()),
+    }
+}
+
+/// Bytes of a tensor kept in another file, which must lie inside the model's folder.
+fn external(tensor: &proto::Tensor, expected: usize, folder: Option<&Path>) -> Result<Vec<u8>, String> {
+    let entry = |key: &str| tensor.external_data.iter().find(|e| e.key == key).map(|e| e.value.as_str());
+    let location = entry("location").ok_or("external data without a location")?;
+    let shown = quote(location);
+    let number = |key: &str| match entry(key) {
+        None => Ok(None),
+        Some(v) => v.parse::<u64>().map(Some).map_err(|_| format!("external data with {key} '{}'", quote(v))),
+    };
+    let (offset, length) = (number("offset")?.unwrap_or(0), number("length")?);
+    if length.is_some_and(|l| l != expected as u64) {
+        return Err(format!("external data of {} bytes, its shape needs {expected}", length.unwrap_or(0)));
+    }
+    let outside = || format!("external data '{shown}' is outside the model's folder");
+    let relative = Path::new(location);
+    if !relative.components().all(|c| matches!(c, Component::Normal(_) | Component::CurDir)) {
+        return Err(outside());
+    }
+    let folder = folder.ok_or_else(|| format!("external data '{shown}' cannot be found without the model's folder"))?;
+    let unreadable = |e: std::io::Error| format!("external data '{shown}' cannot be read: {e}");
+    let folder = folder.canonicalize().map_err(unreadable)?;
+    let file = folder.join(relative).canonicalize().map_err(unreadable)?;
+    if !file.starts_with(&folder) {
+        return Err(outside());
+    }
+    let meta = file.metadata().map_err(unreadable)?;
+    if !meta.is_file() || offset.checked_add(expected as u64).is_none_or(|end| end > meta.len()) {
+        return Err(format!("external data '{shown}' is too short; copy the whole model again"));
+    }
+    let mut file = std::fs::File::open(file).map_err(unreadable)?;
+    file.seek(SeekFrom::Start(offset)).map_err(unreadable)?;
+    let mut bytes = vec![0; expected];
+    file.read_exact(&mut bytes).map_err(unreadable)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raw(kind: i32, dims: &[i64], bytes: Vec<u8>) -> proto::Tensor {
+        let dims = dims.to_vec();
+        proto::Tensor { name: "w".into(), dims, data_type: Some(kind), raw_data: Some(bytes), ..Default::default() }
+    }
+
+    #[test]
+    fn every_float_width_reads_as_f32() {
+        let expected = Tensor { dims: vec![2], data: Data::Float(vec![1.5, -2.0]) };
+        let mut warnings = vec![];
+        let bytes = |f: &dyn Fn(f32) -> Vec<u8>| [1.5f32, -2.0].into_iter().flat_map(f).collect::<Vec<u8>>();
+        let cases = [
+            (data_type::FLOAT, bytes(&|v| v.to_le_bytes().to_vec())),
+            (data_type::DOUBLE, bytes(&|v| f64::from(v).to_le_bytes().to_vec())),
+            (data_type::FLOAT16, bytes(&|v| half::f16::from_f32(v).to_le_bytes().to_vec())),
+            (data_type::BFLOAT16, bytes(&|v| half::bf16::from_f32(v).to_le_bytes().to_vec())),
+        ];
+        for (kind, bytes) in cases {
+            assert_eq!(read(raw(kind, &[2], bytes), None, &mut warnings).unwrap(), expected);
+        }
+        assert!(warnings.is_empty());
+        read(raw(data_type::DOUBLE, &[1], 0.1f64.to_le_bytes().to_vec()), None, &mut warnings).unwrap();
+        assert_eq!(warnings.len(), 1);
+        let int32 = proto::Tensor {
+            dims: vec![1],
+            data_type: Some(data_type::FLOAT16),
+            int32_data: vec![0x3e00],
+            ..Default::default()
+        };
+        assert_eq!(read(int32, None, &mut warnings).unwrap().data, Data::Float(vec![1.5]));
+    }
+
+    #[test]
+    fn sizes_that_do_not_fit_are_refused() {
+        for (kind, dims, bytes) in [
+            (data_type::FLOAT, vec![2], 4),
+            (data_type::FLOAT, vec![-1], 4),
+            (data_type::FLOAT, vec![i64::MAX, i64::MAX], 4),
+            (8, vec![1], 4),
+            (0, vec![1], 4),
+        ] {
+            assert!(read(raw(kind, &dims, vec![0; bytes]), None, &mut vec![]).is_err());
+        }
+    }
+
+    #[test]
+    fn external_data_stays_in_the_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let inner = dir.path().join("model");
+        std::fs::create_dir(&inner).unwrap();
+        std::fs::write(inner.join("w.bin"), [[0u8; 4], 1.5f32.to_le_bytes()].concat()).unwrap();
+        std::fs::write(dir.path().join("secret.bin"), [0u8; 16]).unwrap();
+        let at = |location: &str, offset: &str| proto::Tensor {
+            name: "w".into(),
+            dims: vec![1],
+            data_type: Some(data_type::FLOAT),
+            data_location: Some(1),
+            external_data: [("location", location), ("offset", offset)]
+                .map(|(k, v)| proto::Entry { key: k.into(), value: v.into() })
+                .to_vec(),
+            ..Default::default()
+        };
+        let read = |t| read(t, Some(&inner), &mut vec![]);
+        assert_eq!(read(at("w.bin", "4")).unwrap().data, Data::Float(vec![1.5]));
+        for (location, offset) in
+            [("../secret.bin", "0"), ("/etc/hostname", "0"), ("w.bin", "5"), ("w.bin", "-1"), ("none", "0"), (".", "0")]
+        {
+            assert!(read(at(location, offset)).is_err(), "{location} {offset}");
+        }
+        assert!(super::read(at("w.bin", "0"), None, &mut vec![]).is_err());
+    }
+}
