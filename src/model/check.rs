@@ -132,7 +132,9 @@ fn check_window(kernel: [usize; 2], stride: [usize; 2]) -> Result<(), String> {
 /// Every window must hold at least one real value, so that a maximum and an average exist.
 fn check_pool(p: &Pool, x: Shape, y: Shape) -> Result<(), String> {
     check_window(p.kernel, p.stride)?;
-    let fits = |axis: usize, n: usize, out: usize| p.pad[axis] < p.kernel[axis] && (out - 1) * p.stride[axis] < n + p.pad[axis];
+    let fits = |axis: usize, n: usize, out: usize| {
+        p.pad[axis] < p.kernel[axis] && (out - 1) * p.stride[axis] < n + p.pad[axis]
+    };
     if x.channels != y.channels || !fits(0, x.height, y.height) || !fits(1, x.width, y.width) {
         return Err(format!("pooling {x} to {y} leaves a window empty"));
     }
@@ -165,7 +167,13 @@ mod tests {
             model(Layer::Gather(vec![Some(Source { input: 0, index: 1 }); 2]), Shape::flat(2)),
             model(Layer::Gather(vec![Some(Source { input: 0, index: 4 }); 1]), Shape::flat(1)),
             model(
-                Layer::Conv(Conv { weight: vec![0.0; 4], bias: vec![0.0], kernel: [2, 2], stride: [0, 1], pad: [0, 0] }),
+                Layer::Conv(Conv {
+                    weight: vec![0.0; 4],
+                    bias: vec![0.0],
+                    kernel: [2, 2],
+                    stride: [0, 1],
+                    pad: [0, 0],
+                }),
                 Shape::flat(1),
             ),
             model(

@@ -170,9 +170,10 @@ impl Model {
                 Layer::AvgPool(p) => (5, [p.kernel, p.stride, p.pad, [usize::from(p.count_include_pad), 0]].concat()),
                 Layer::Add => (6, vec![]),
                 Layer::Scale { .. } => (7, vec![]),
-                Layer::Gather(map) => {
-                    (8, map.iter().flat_map(|s| s.map_or([0, 0], |s| [s.input as usize + 1, s.index as usize])).collect())
-                }
+                Layer::Gather(map) => (
+                    8,
+                    map.iter().flat_map(|s| s.map_or([0, 0], |s| [s.input as usize + 1, s.index as usize])).collect(),
+                ),
             };
             sizes(&[kind, geometry.len()]);
             sizes(&geometry);

@@ -31,7 +31,8 @@ pub fn apply(layer: &Layer, inputs: &[&[f64]], x: Shape, y: Shape) -> Vec<f64> {
         Layer::Conv(c) => conv(c, first, x, y),
         Layer::Dense(d) => {
             let rows = d.weight.chunks_exact(x.len()).zip(&d.bias);
-            rows.map(|(row, &b)| f64::from(b) + row.iter().zip(first).map(|(&w, v)| f64::from(w) * v).sum::<f64>()).collect()
+            rows.map(|(row, &b)| f64::from(b) + row.iter().zip(first).map(|(&w, v)| f64::from(w) * v).sum::<f64>())
+                .collect()
         }
         Layer::Relu => first.iter().map(|v| v.max(0.0)).collect(),
         Layer::MaxPool(p) => pool(p, first, x, y, |window| window.iter().copied().fold(f64::NEG_INFINITY, f64::max)),

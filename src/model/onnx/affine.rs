@@ -193,7 +193,9 @@ pub fn batch_norm(b: &mut Builder, op: &Op) -> OnnxResult<()> {
         Layer::Conv(c) if c.bias.len() == channels => Some((&mut c.weight, &mut c.bias)),
         Layer::Dense(d) if d.bias.len() == channels => Some((&mut d.weight, &mut d.bias)),
         Layer::Conv(_) | Layer::Dense(_) => None,
-        Layer::Relu | Layer::MaxPool(_) | Layer::AvgPool(_) | Layer::Add | Layer::Scale { .. } | Layer::Gather(_) => None,
+        Layer::Relu | Layer::MaxPool(_) | Layer::AvgPool(_) | Layer::Add | Layer::Scale { .. } | Layer::Gather(_) => {
+            None
+        }
     };
     if let Some((weight, old)) = affine {
         let fan_in = weight.len() / channels;

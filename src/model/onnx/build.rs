@@ -104,7 +104,9 @@ impl Builder {
         match self.optional(op, k)? {
             None => Ok(None),
             Some(Value::Const(t)) => Ok(Some(t)),
-            Some(Value::Live(_)) => op.fail(format!("input {k} is computed by the network, only a constant is supported")),
+            Some(Value::Live(_)) => {
+                op.fail(format!("input {k} is computed by the network, only a constant is supported"))
+            }
         }
     }
 

@@ -76,7 +76,8 @@ pub fn arithmetic(b: &mut Builder, op: &Op, what: Arithmetic, x: &Tensor, y: &Te
             Data::Int(result.ok_or_else(|| op.error("divides by zero or overflows"))?)
         }
         (Data::Float(x), Data::Float(y)) => {
-            b.warnings.push(format!("node '{}' computes a constant; the network with that constant is certified", op.name()));
+            b.warnings
+                .push(format!("node '{}' computes a constant; the network with that constant is certified", op.name()));
             let compute = |(i, j): (usize, usize)| match what {
                 Arithmetic::Add => x[i] + y[j],
                 Arithmetic::Sub => x[i] - y[j],

@@ -57,7 +57,9 @@ pub fn decode(bytes: &[u8], folder: Option<&Path>) -> OnnxResult<Loaded> {
     let standard = |o: &&proto::OperatorSet| o.domain.is_empty() || o.domain == "ai.onnx";
     let opset = match file.opset_import.iter().find(standard) {
         Some(o) if o.version >= 7 => o.version,
-        Some(o) => return Err(OnnxError::graph(format!("opset {} is too old; export with opset 7 or newer", o.version))),
+        Some(o) => {
+            return Err(OnnxError::graph(format!("opset {} is too old; export with opset 7 or newer", o.version)));
+        }
         None => return Err(OnnxError::graph("the file names no operator set; export the network again")),
     };
     if !graph.sparse_initializer.is_empty() {
@@ -85,7 +87,8 @@ fn read_graph(graph: proto::Graph, opset: i64, classes: Option<String>, folder: 
         return Err(OnnxError::graph(format!("the network has {} outputs, one is needed", graph.output.len())));
     };
     let dims = input_dims(input)?;
-    let shape = shape_of(&dims).ok_or_else(|| OnnxError::graph(format!("an input of {dims:?} is empty or too large")))?;
+    let shape =
+        shape_of(&dims).ok_or_else(|| OnnxError::graph(format!("an input of {dims:?} is empty or too large")))?;
 
     let mut uses: HashMap<String, usize> = HashMap::new();
     let read_names = graph.node.iter().flat_map(|n| &n.input).chain([&output.name]);
@@ -190,7 +193,11 @@ fn operator(b: &mut Builder, op: &Op, output: &str, folder: Option<&Path>) -> On
         "Shape" => fold::shape(b, op),
         "Cast" => fold::cast(b, op),
         _ => {
-            let operator = if domain.is_empty() { quote(&op.node.op_type) } else { quote(&format!("{domain}.{}", op.node.op_type)) };
+            let operator = if domain.is_empty() {
+                quote(&op.node.op_type)
+            } else {
+                quote(&format!("{domain}.{}", op.node.op_type))
+            };
             Err(OnnxError::Unsupported { node: quote(op.name()), operator })
         }
     }
@@ -209,7 +216,8 @@ fn finish(mut b: Builder, last: usize, classes: Option<String>) -> OnnxResult<Lo
     };
     let tiny = drop_subnormals(&mut model);
     if tiny > 0 {
-        warnings.push(format!("{tiny} weights below 2^-126 are taken as zero; the network with those zeros is certified"));
+        warnings
+            .push(format!("{tiny} weights below 2^-126 are taken as zero; the network with those zeros is certified"));
     }
     if !model.folded.is_empty() {
         let n = model.folded.len();
@@ -221,7 +229,10 @@ fn finish(mut b: Builder, last: usize, classes: Option<String>) -> OnnxResult<Lo
         let values = reference::forward(&model, &centre);
         for (node, value) in model.nodes.iter().zip(&values[1..]) {
             if value.len() != node.shape.len() || value.iter().any(|v| !v.is_finite()) {
-                return Err(OnnxError::graph(format!("node '{}' does not compute {} finite values", node.name, node.shape)));
+                return Err(OnnxError::graph(format!(
+                    "node '{}' does not compute {} finite values",
+                    node.name, node.shape
+                )));
             }
         }
     }

@@ -77,7 +77,9 @@ pub fn read(tensor: proto::Tensor, folder: Option<&Path>, warnings: &mut Vec<Str
             data_type::FLOAT => Values::F32(tensor.float_data),
             data_type::DOUBLE => Values::F64(tensor.double_data),
             data_type::INT64 => Values::Int(tensor.int64_data),
-            data_type::FLOAT16 => Values::F32(tensor.int32_data.iter().map(|&v| half::f16::from_bits(v as u16).to_f32()).collect()),
+            data_type::FLOAT16 => {
+                Values::F32(tensor.int32_data.iter().map(|&v| half::f16::from_bits(v as u16).to_f32()).collect())
+            }
             data_type::BFLOAT16 => {
                 Values::F32(tensor.int32_data.iter().map(|&v| half::bf16::from_bits(v as u16).to_f32()).collect())
             }
@@ -90,7 +92,10 @@ pub fn read(tensor: proto::Tensor, folder: Option<&Path>, warnings: &mut Vec<Str
         Values::F64(v) => {
             let narrow: Vec<f32> = v.iter().map(|&x| x as f32).collect();
             if narrow.iter().zip(&v).any(|(&a, &b)| f64::from(a) != b) {
-                warnings.push(format!("tensor '{}' is narrowed from 64 to 32 bits; the narrowed network is certified", quote(&name)));
+                warnings.push(format!(
+                    "tensor '{}' is narrowed from 64 to 32 bits; the narrowed network is certified",
+                    quote(&name)
+                ));
             }
             Data::Float(narrow)
         }

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use prost::Message;
 
-use super::proto::{self, attribute_type, data_type};
 use super::super::{Layer, Model, Node, Source};
+use super::proto::{self, attribute_type, data_type};
 use crate::error::{Error, Result};
 use crate::tensor::Shape;
 
@@ -41,7 +41,8 @@ pub fn write(model: &Model, path: impl AsRef<Path>) -> Result<()> {
 pub fn encode(model: &Model) -> std::result::Result<Vec<u8>, String> {
     model.validate()?;
     let windowed = |n: &Node| matches!(n.layer, Layer::Conv(_) | Layer::MaxPool(_) | Layer::AvgPool(_));
-    let image = model.input.height * model.input.width > 1 || model.nodes.iter().any(|n| n.inputs[0] == 0 && windowed(n));
+    let image =
+        model.input.height * model.input.width > 1 || model.nodes.iter().any(|n| n.inputs[0] == 0 && windowed(n));
     let input = Value { name: INPUT.into(), flat: !image };
     let (inputs, values) = (vec![value_info(&input, model.input)], vec![input]);
     let mut writer = Writer { model, nodes: vec![], tensors: vec![], values, converted: HashSet::new() };
@@ -95,7 +96,8 @@ impl Writer<'_> {
             Layer::Conv(c) => {
                 let geometry = window(c.kernel, c.stride, c.pad, x, y)?;
                 let input = self.image(first, x);
-                let weight = self.floats(node, "weight", &[y.channels, x.channels, c.kernel[0], c.kernel[1]], &c.weight);
+                let weight =
+                    self.floats(node, "weight", &[y.channels, x.channels, c.kernel[0], c.kernel[1]], &c.weight);
                 let bias = self.floats(node, "bias", &[c.bias.len()], &c.bias);
                 self.push(&node.name, "Conv", vec![input, weight, bias], &output, geometry);
                 false
@@ -195,7 +197,8 @@ impl Writer<'_> {
 
     fn push(&mut self, name: &str, op: &str, input: Vec<String>, output: &str, attribute: Vec<proto::Attribute>) {
         let output = vec![output.to_string()];
-        let node = proto::Node { input, output, name: name.into(), op_type: op.into(), attribute, domain: String::new() };
+        let node =
+            proto::Node { input, output, name: name.into(), op_type: op.into(), attribute, domain: String::new() };
         self.nodes.push(node);
     }
 
