@@ -11,6 +11,7 @@ pub mod model;
 pub mod network;
 pub mod ops;
 pub mod progress;
+pub mod report;
 pub mod results;
 pub mod rng;
 pub mod rounding;

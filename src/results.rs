@@ -376,7 +376,7 @@ impl NoiseLevel {
 
 impl ModelResult {
     /// The rows certified at `variance`.
-    pub fn rows_at(&self, variance: f64) -> impl Iterator<Item = &CertifyRow> {
+    pub fn rows_at(&self, variance: f64) -> impl Iterator<Item = &CertifyRow> + Clone {
         self.certify.iter().filter(move |r| r.variance == variance)
     }
 

@@ -1,0 +1,183 @@
+//! Figures: the drawing on the page, and its SVG, CSV and JSON beside it.
+
+use super::chart::Svg;
+use crate::error::{Error, Result};
+use crate::results::write_atomically;
+use maud::{Markup, PreEscaped, html};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// A value of a table.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Cell {
+    Text(String),
+    Number(f64),
+    Missing,
+}
+
+impl From<f64> for Cell {
+    fn from(v: f64) -> Cell {
+        if v.is_finite() { Cell::Number(v) } else { Cell::Missing }
+    }
+}
+
+impl From<usize> for Cell {
+    fn from(v: usize) -> Cell {
+        Cell::Number(v as f64)
+    }
+}
+
+impl From<&str> for Cell {
+    fn from(v: &str) -> Cell {
+        Cell::Text(v.into())
+    }
+}
+
+impl<T: Into<Cell>> From<Option<T>> for Cell {
+    fn from(v: Option<T>) -> Cell {
+        v.map_or(Cell::Missing, Into::into)
+    }
+}
+
+/// The numbers behind a figure.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Table {
+    pub columns: Vec<String>,
+    pub rows: Vec<Vec<Cell>>,
+}
+
+impl Table {
+    pub fn new(columns: &[&str]) -> Table {
+        Table { columns: columns.iter().map(|c| c.to_string()).collect(), rows: Vec::new() }
+    }
+
+    fn csv(&self, path: &Path) -> Result<Vec<u8>> {
+        let mut out = csv::Writer::from_writer(Vec::new());
+        let failed = |e: csv::Error| Error::input(path, format!("cannot be written: {e}"));
+        out.write_record(&self.columns).map_err(failed)?;
+        for row in &self.rows {
+            let row = row.iter().map(|c| match c {
+                Cell::Text(t) => t.clone(),
+                Cell::Number(v) => v.to_string(),
+                Cell::Missing => String::new(),
+            });
+            out.write_record(row).map_err(failed)?;
+        }
+        out.into_inner().map_err(|e| Error::input(path, format!("cannot be written: {e}")))
+    }
+
+    fn json(&self, title: &str) -> Value {
+        let rows = self.rows.iter().map(|row| {
+            let fields = self.columns.iter().zip(row).map(|(name, cell)| {
+                let value = match cell {
+                    Cell::Text(t) => json!(t),
+                    Cell::Number(v) => json!(v),
+                    Cell::Missing => Value::Null,
+                };
+                (name.clone(), value)
+            });
+            Value::Object(fields.collect::<Map<_, _>>())
+        });
+        json!({ "title": title, "rows": rows.collect::<Vec<_>>() })
+    }
+}
+
+/// Builds a row of a [`Table`] from values of different types.
+macro_rules! row {
+    ($($value:expr),* $(,)?) => { vec![$($crate::report::figure::Cell::from($value)),*] };
+}
+pub(crate) use row;
+
+/// Collects the figures of a page.
+#[derive(Default)]
+pub struct Figures {
+    all: Vec<(String, String, Option<String>, Option<Table>)>,
+    taken: BTreeSet<String>,
+}
+
+impl Figures {
+    /// Registers a drawing (and its numbers) under `id`, and returns it for the page.
+    pub fn add(&mut self, id: &str, title: &str, svg: &Svg, table: Option<Table>) -> Markup {
+        let id = self.free(id);
+        self.all.push((id, title.into(), Some(svg.standalone()), table));
+        PreEscaped(svg.inline())
+    }
+
+    /// Registers a drawing in two widths: one for screens, one for phones. The wide one is what is written as a file.
+    pub fn responsive(&mut self, id: &str, title: &str, draw: impl Fn(f64) -> Svg, table: Option<Table>) -> Markup {
+        let wide = self.add(id, title, &draw(860.0), table);
+        let narrow = PreEscaped(draw(420.0).inline());
+        html! { div.wide { (wide) } div.narrow { (narrow) } }
+    }
+
+    /// Registers numbers that no single drawing shows.
+    pub fn table(&mut self, id: &str, title: &str, table: Table) {
+        let id = self.free(id);
+        self.all.push((id, title.into(), None, Some(table)));
+    }
+
+    fn free(&mut self, id: &str) -> String {
+        let base = slug(id);
+        let mut name = base.clone();
+        let mut n = 2;
+        while !self.taken.insert(name.clone()) {
+            name = format!("{base}-{n}");
+            n += 1;
+        }
+        name
+    }
+
+    /// Writes every figure into `dir` as `id.svg`, `id.csv` and `id.json`.
+    pub fn write(&self, dir: &Path) -> Result<()> {
+        std::fs::create_dir_all(dir).map_err(Error::io(dir, "creating"))?;
+        for (id, title, svg, table) in &self.all {
+            if let Some(svg) = svg {
+                write_atomically(&dir.join(format!("{id}.svg")), svg.as_bytes())?;
+            }
+            if let Some(table) = table {
+                let path = dir.join(format!("{id}.csv"));
+                write_atomically(&path, &table.csv(&path)?)?;
+                let text = table.json(title).to_string();
+                write_atomically(&dir.join(format!("{id}.json")), text.as_bytes())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A name fit for a file: letters, digits, dots and dashes.
+pub fn slug(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars().take(80) {
+        match c {
+            c if c.is_ascii_alphanumeric() || c == '.' => out.push(c.to_ascii_lowercase()),
+            _ if out.ends_with('-') || out.is_empty() => {}
+            _ => out.push('-'),
+        }
+    }
+    let out = out.trim_matches(['-', '.']).to_string();
+    if out.is_empty() { "figure".into() } else { out }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_safe_and_never_clash() {
+        assert_eq!(slug("../../etc/pass wd"), "etc-pass-wd");
+        assert_eq!(slug("Überschuh"), "berschuh");
+        let mut figures = Figures::default();
+        assert_eq!((figures.free("a b"), figures.free("a/b")), ("a-b".into(), "a-b-2".into()));
+    }
+
+    #[test]
+    fn tables_become_csv_and_json() {
+        let mut t = Table::new(&["class", "rate"]);
+        t.rows.push(row!["a,b", 0.5]);
+        t.rows.push(row!["c", None::<f64>]);
+        assert_eq!(t.csv(Path::new("x")).unwrap(), b"class,rate\n\"a,b\",0.5\nc,\n");
+        assert_eq!(t.json("T")["rows"][1]["rate"], Value::Null);
+    }
+}

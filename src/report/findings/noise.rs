@@ -1,0 +1,239 @@
+//! Findings about accuracy under noise: who falls, who turns into whom, where the models look.
+
+use super::{Roles, ends, finding, list, plain, points, pull, rate, share};
+use crate::report::chart::{number, percent};
+use crate::results::{Finding, ModelResult, RelevanceKind, RelevanceSummary, Study};
+
+/// A class's fall counts from this many points below its clean rate.
+const FALL: f64 = 0.10;
+
+pub(super) fn findings(study: &Study) -> Vec<Finding> {
+    let mut out = Vec::new();
+    out.extend(accuracy(study));
+    out.extend(drift(study));
+    for m in &study.models {
+        out.extend(confusions(study, m));
+    }
+    for m in &study.models {
+        out.extend(falls(study, m));
+    }
+    out.extend(relevance(study));
+    out
+}
+
+/// Whether augmentation helped accuracy, clean and noisy.
+fn accuracy(study: &Study) -> Option<Finding> {
+    let base = Roles::of(study).none?;
+    let (clean, noisy) = ends(base)?;
+    let mut parts = Vec::new();
+    let mut figures = vec![
+        share(format!("{}, clean", base.name), clean.accuracy.mean),
+        share(format!("{}, noisiest", base.name), noisy.accuracy.mean),
+    ];
+    let mut gains = Vec::new();
+    for m in study.models.iter().filter(|m| !m.augmented.is_empty()) {
+        let Some((c, n)) = ends(m) else { continue };
+        let (dc, dn) = (c.accuracy.mean - clean.accuracy.mean, n.accuracy.mean - noisy.accuracy.mean);
+        parts.push(format!(
+            "{} changes clean accuracy by {} and accuracy at variance {} by {}",
+            m.name,
+            points(dc),
+            number(n.variance),
+            points(dn)
+        ));
+        figures.push(share(format!("{}, clean", m.name), c.accuracy.mean));
+        figures.push(share(format!("{}, noisiest", m.name), n.accuracy.mean));
+        gains.push(dn);
+    }
+    if parts.is_empty() {
+        return None;
+    }
+    let title = if gains.iter().all(|&g| g > 0.005) {
+        "Augmentation helps under noise"
+    } else if gains.iter().all(|&g| g <= 0.005) {
+        "Augmentation does not help under noise"
+    } else {
+        "Augmentation helps under noise for some models only"
+    };
+    let sentence = format!(
+        "Against {} ({} clean, {} at variance {}), {}.",
+        base.name,
+        rate(clean),
+        rate(noisy),
+        number(noisy.variance),
+        list(&parts)
+    );
+    Some(finding(title, sentence, figures))
+}
+
+/// Drift toward the augmented class.
+fn drift(study: &Study) -> Option<Finding> {
+    let roles = Roles::of(study);
+    let one = roles.one?;
+    let (clean, noisy) = ends(one)?;
+    let &class = one.augmented.first()?;
+    let name = &study.dataset.classes[class];
+    let (before, after) = (pull(clean, class), pull(noisy, class));
+    let mut figures =
+        vec![share(format!("{}, clean", one.name), before), share(format!("{}, noisiest", one.name), after)];
+    let mut sentence = format!(
+        "{} saw extra {name}. Of the images that are not {name}, it calls {} so when clean and {} at variance {}",
+        one.name,
+        percent(before),
+        percent(after),
+        number(noisy.variance)
+    );
+    if let Some((_, n)) = roles.none.and_then(ends) {
+        sentence += &format!("; the model without augmentation calls {} so at that level", percent(pull(n, class)));
+        figures.push(share("without augmentation, noisiest", pull(n, class)));
+    }
+    sentence.push('.');
+    let grows = after - before > 0.05;
+    let title = if grows {
+        format!("Augmenting {name} alone pulls other classes toward it")
+    } else {
+        format!("No drift toward {name}, the augmented class")
+    };
+    Some(finding(title, sentence, figures))
+}
+
+/// The confusion that grows most with noise.
+fn confusions(study: &Study, m: &ModelResult) -> Option<Finding> {
+    let (clean, noisy) = ends(m)?;
+    let classes = study.dataset.classes.len();
+    let mut grown: Vec<(f64, usize, usize)> = (0..classes)
+        .flat_map(|from| (0..classes).filter(move |&to| to != from).map(move |to| (from, to)))
+        .map(|(from, to)| (noisy.share(from, to) - clean.share(from, to), from, to))
+        .filter(|g| g.0 >= 0.05)
+        .collect();
+    grown.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let name = |c: usize| &study.dataset.classes[c];
+    let Some(&(_, from, to)) = grown.first() else {
+        let sentence = format!(
+            "For {}, no share of one class called another grows by 5 points or more up to variance {}.",
+            m.name,
+            number(noisy.variance)
+        );
+        return Some(finding(format!("{}: no class turns into another", m.name), sentence, vec![]));
+    };
+    let parts: Vec<String> = grown
+        .iter()
+        .take(3)
+        .map(|&(_, f, t)| {
+            format!(
+                "{} of {} called {} (clean: {})",
+                percent(noisy.share(f, t)),
+                name(f),
+                name(t),
+                percent(clean.share(f, t))
+            )
+        })
+        .collect();
+    let figures = grown
+        .iter()
+        .take(3)
+        .flat_map(|&(_, f, t)| {
+            let pair = format!("{} → {}", name(f), name(t));
+            [share(format!("{pair}, clean"), clean.share(f, t)), share(format!("{pair}, noisiest"), noisy.share(f, t))]
+        })
+        .collect();
+    let sentence = format!("At variance {}: {}.", number(noisy.variance), list(&parts));
+    Some(finding(format!("{}: {} turn into {}", m.name, name(from), name(to)), sentence, figures))
+}
+
+/// The noise level at which each class's rate has fallen by ten points.
+fn falls(study: &Study, m: &ModelResult) -> Option<Finding> {
+    let (clean, noisy) = ends(m)?;
+    let mut fallen = Vec::new();
+    let mut steady = Vec::new();
+    let mut figures = Vec::new();
+    for (c, name) in study.dataset.classes.iter().enumerate() {
+        let Some(before) = clean.class_rate(c) else { continue };
+        let level = m.sweep.iter().find(|l| l.class_rate(c).is_some_and(|r| before - r >= FALL));
+        match level {
+            Some(l) => {
+                let after = l.class_rate(c).unwrap_or(0.0);
+                fallen.push((
+                    l.variance,
+                    format!("{name} at {} ({} → {})", number(l.variance), percent(before), percent(after)),
+                ));
+                figures.push(plain(format!("{name}: variance of a fall by 10 points"), l.variance));
+            }
+            None => steady.push(name.clone()),
+        }
+    }
+    fallen.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let texts: Vec<String> = fallen.into_iter().map(|f| f.1).collect();
+    let (title, sentence) = if texts.is_empty() {
+        (
+            format!("{}: every class holds", m.name),
+            format!(
+                "No class of {} falls 10 points below its clean rate up to variance {}.",
+                m.name,
+                number(noisy.variance)
+            ),
+        )
+    } else {
+        let rest = match steady.len() {
+            0 => "no class holds to the end".to_string(),
+            _ => format!("{} hold{} to the end", list(&steady), if steady.len() == 1 { "s" } else { "" }),
+        };
+        let (fell, total) = (texts.len(), texts.len() + steady.len());
+        (
+            format!("{}: {fell} of {total} classes fall", m.name),
+            format!("First measured variance with the rate 10 points below clean: {}; {rest}.", list(&texts)),
+        )
+    };
+    Some(finding(title, sentence, figures))
+}
+
+/// The relevance summaries of a model to compare: one kind, by variance.
+pub(super) fn relevance_of(m: &ModelResult) -> Vec<&RelevanceSummary> {
+    const PREFERRED: [RelevanceKind; 4] = [
+        RelevanceKind::IntegratedGradients,
+        RelevanceKind::GradientXInput,
+        RelevanceKind::Gradient,
+        RelevanceKind::Certified,
+    ];
+    let kind = PREFERRED.into_iter().find(|&k| m.relevance.iter().any(|r| r.kind == k));
+    let mut all: Vec<_> = m.relevance.iter().filter(|r| Some(r.kind) == kind).collect();
+    all.sort_by(|a, b| a.variance.total_cmp(&b.variance));
+    all
+}
+
+/// Where relevance moves as noise grows.
+fn relevance(study: &Study) -> Option<Finding> {
+    let mut parts = Vec::new();
+    let mut figures = Vec::new();
+    let mut moved = 0;
+    for m in &study.models {
+        let all = relevance_of(m);
+        let (Some(first), Some(last)) = (all.first(), all.last()) else { continue };
+        if first.variance == last.variance {
+            continue;
+        }
+        let (before, after) = (first.background, last.background);
+        moved += usize::from(after.mean - before.mean > 0.03);
+        parts.push(format!(
+            "{} from {} ± {} to {} ± {}",
+            m.name,
+            percent(before.mean),
+            percent(before.deviation),
+            percent(after.mean),
+            percent(after.deviation)
+        ));
+        figures.push(share(format!("{}, background, clean", m.name), before.mean));
+        figures.push(share(format!("{}, background, noisiest", m.name), after.mean));
+    }
+    if parts.is_empty() {
+        return None;
+    }
+    let title = match moved {
+        0 => "Relevance stays off the background".to_string(),
+        n if n == parts.len() => "Under noise the models look at the background".to_string(),
+        n => format!("Relevance moves to the background for {n} of {} models", parts.len()),
+    };
+    let sentence =
+        format!("Share of relevance on the background over the test images, clean to noisiest: {}.", list(&parts));
+    Some(finding(title, sentence, figures))
+}

@@ -1,0 +1,95 @@
+//! The page: sections in order, style and script inlined.
+
+use super::chart::PALETTE;
+use super::figure::Figures;
+use super::findings;
+use super::section::{Page, Section, closing, data, example, noise, relevance, robustness, training, verdict};
+use crate::results::Study;
+use maud::{DOCTYPE, PreEscaped, html};
+
+const STYLE: &str = include_str!("style.css");
+const SCRIPT: &str = include_str!("script.js");
+
+/// The whole page, and the figures to write beside it.
+pub fn page(study: &Study) -> (String, Figures) {
+    let mut page = Page { study, figures: Figures::default() };
+    let found = findings::findings(study);
+    let judged = findings::claims(study);
+    let card = verdict::card(&mut page);
+    let sections: Vec<Section> = [
+        verdict::findings_section(&page, &found),
+        data::section(&mut page),
+        training::section(&mut page),
+        noise::section(&mut page),
+        example::section(&mut page),
+        relevance::section(&mut page),
+        robustness::section(&mut page),
+        closing::claims(&mut page, &judged),
+        Some(closing::methods()),
+        Some(closing::reproducibility(&page)),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let title = if study.title.is_empty() { "How much noise can this classifier take?" } else { &study.title };
+    let text = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (title) }
+                style { (PreEscaped(PALETTE)) (PreEscaped(STYLE)) }
+            }
+            body {
+                nav aria-label="Sections" {
+                    div {
+                        a.brand href="#top" { "deltamax" }
+                        div.links { @for s in &sections { a href={ "#" (s.id) } { (s.nav) } } }
+                        button #theme type="button" hidden title="Light or dark" aria-label="Light or dark" { "◐" }
+                    }
+                }
+                main #top {
+                    header {
+                        p.kicker { "Measured, attacked and proved" }
+                        h1 { (title) }
+                        p.standfirst { (standfirst(study)) }
+                    }
+                    (card)
+                    @for s in &sections {
+                        section id=(s.id) {
+                            h2 { (s.title) }
+                            p.lead { (s.lead) }
+                            (s.body)
+                        }
+                    }
+                }
+                footer { p { "Made by deltamax from " code { "results.json" } ". This file needs no network." } }
+                div #tip role="status" hidden {}
+                script { (PreEscaped(SCRIPT)) }
+            }
+        }
+    };
+    (text.into_string(), page.figures)
+}
+
+fn standfirst(study: &Study) -> String {
+    let models = match study.models.len() {
+        0 => return String::new(),
+        1 => "One model".to_string(),
+        2 => "Two models".to_string(),
+        3 => "Three models".to_string(),
+        n => format!("{n} models"),
+    };
+    let images: usize = study.dataset.test_counts.iter().sum();
+    let proved = if study.models.iter().any(|m| !m.certify.is_empty()) {
+        ", and the noise up to which its class provably cannot change"
+    } else {
+        ""
+    };
+    format!(
+        "{models}, {} test images. For every image: what each model calls it as noise grows{proved}.",
+        super::chart::count(images as f64)
+    )
+}

@@ -1,0 +1,148 @@
+//! Results to a page: one self-contained HTML file, with every figure as SVG, CSV and JSON beside it. Knows no device.
+
+pub mod chart;
+mod figure;
+pub mod findings;
+mod html;
+mod picture;
+#[cfg(test)]
+mod sample;
+mod section;
+mod stats;
+
+use crate::error::{Error, Result};
+use crate::results::{FORMAT, Study, write_atomically};
+use std::path::Path;
+
+/// Writes `report.html`, `results.json` and `figures/*` into `dir`, each file whole or not at all. The findings and
+/// claims are computed anew from the figures.
+pub fn write(study: &Study, dir: &Path) -> Result<()> {
+    study.check().map_err(|problem| Error::input(dir, problem))?;
+    std::fs::create_dir_all(dir).map_err(Error::io(dir, "creating"))?;
+    let mut study = study.clone();
+    study.format = FORMAT;
+    study.findings = findings::findings(&study);
+    study.claims = findings::claims(&study);
+    study.save(&dir.join("results.json"))?;
+    let (page, figures) = html::page(&study);
+    figures.write(&dir.join("figures"))?;
+    write_atomically(&dir.join("report.html"), page.as_bytes())
+}
+
+/// Reads the results that [`write`] left in `dir`.
+pub fn load(dir: &Path) -> Result<Study> {
+    Study::load(&dir.join("results.json"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(study: &Study) -> String {
+        html::page(study).0
+    }
+
+    /// Whether the text names a figure that is not a number, pictures aside.
+    fn has_non_numbers(text: &str) -> bool {
+        text.split('"')
+            .filter(|part| !part.starts_with("data:image"))
+            .any(|part| part.contains("NaN") || part.contains(">inf"))
+    }
+
+    #[test]
+    fn the_page_stands_alone_and_has_every_section() {
+        let text = page(&sample::study());
+        for id in
+            ["findings", "data", "training", "noise", "example", "relevance", "delta-max", "claims", "methods", "again"]
+        {
+            assert!(text.contains(&format!("id=\"{id}\"")), "section {id} is missing");
+        }
+        for outside in ["src=\"http", "href=\"http", "url(http", "@import", "<link"] {
+            assert!(!text.contains(outside), "{outside}");
+        }
+        assert!(!has_non_numbers(&text));
+    }
+
+    #[test]
+    fn writing_and_loading_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let study = sample::study();
+        write(&study, dir.path()).unwrap();
+        let back = load(dir.path()).unwrap();
+        assert!(!back.findings.is_empty() && !back.claims.is_empty());
+        assert!(back.models == study.models, "models differ");
+        write(&back, dir.path()).unwrap();
+        for name in ["certified-accuracy.svg", "certified-accuracy.csv", "certified-accuracy.json", "confusion.csv"] {
+            assert!(dir.path().join("figures").join(name).is_file(), "{name}");
+        }
+        assert!(
+            !std::fs::read_dir(dir.path()).unwrap().any(|f| f.unwrap().path().extension().is_some_and(|e| e == "tmp"))
+        );
+    }
+
+    #[test]
+    fn names_from_outside_cannot_break_the_page() {
+        let mut study = sample::study();
+        let evil = "</script><b onload=\"x\">'&";
+        study.dataset.classes[1] = evil.into();
+        study.models[0].name = evil.into();
+        study.title = evil.into();
+        let text = page(&study);
+        assert!(!text.contains("<b onload"));
+        assert_eq!(text.matches("</script>").count(), 1);
+    }
+
+    #[test]
+    fn any_part_may_be_missing() {
+        let whole = sample::study();
+        page(&Study::default());
+        let prunes: [fn(&mut Study); 8] = [
+            |s| s.models.iter_mut().for_each(|m| m.certify.clear()),
+            |s| s.models.iter_mut().for_each(|m| m.sweep.clear()),
+            |s| s.models.iter_mut().for_each(|m| m.sweep.truncate(1)),
+            |s| s.models.iter_mut().for_each(|m| m.examples.clear()),
+            |s| s.models.iter_mut().for_each(|m| m.training.clear()),
+            |s| {
+                s.models.iter_mut().flat_map(|m| &mut m.certify).for_each(|r| {
+                    (r.attacked, r.rival_proved, r.rival_attacked, r.variance) = (None, None, None, 0.0);
+                })
+            },
+            |s| {
+                s.models.iter_mut().flat_map(|m| &mut m.examples).flat_map(|e| &mut e.levels).for_each(|l| {
+                    l.score_bounds.clear();
+                    l.margins.clear();
+                    l.continuous.clear();
+                    l.relevance.clear();
+                    l.proved = None;
+                })
+            },
+            |s| s.models.truncate(1),
+        ];
+        for prune in prunes {
+            let mut study = whole.clone();
+            prune(&mut study);
+            let text = page(&study);
+            assert!(!has_non_numbers(&text));
+        }
+    }
+
+    #[test]
+    fn ten_thousand_images_stay_a_small_page() {
+        let mut study = sample::study();
+        for m in &mut study.models {
+            let rows = m.certify.clone();
+            m.certify = (0..10_000)
+                .map(|i| crate::results::CertifyRow { index: i, variance: 0.0, ..rows[i % rows.len()].clone() })
+                .collect();
+        }
+        let size = page(&study).len();
+        assert!(size < 5_000_000, "{size} bytes");
+    }
+
+    /// Writes the sample study where a person can look at it: `cargo test --release --lib report_preview -- --ignored`.
+    #[test]
+    #[ignore = "writes target/report-preview for a person to look at"]
+    fn report_preview() {
+        write(&sample::study(), &Path::new(env!("CARGO_MANIFEST_DIR")).join("target/report-preview")).unwrap();
+    }
+}

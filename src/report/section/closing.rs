@@ -1,0 +1,140 @@
+//! The study's claims, the methods, and how to do it again.
+
+use super::{Page, Section};
+use crate::report::chart::{count, number};
+use crate::report::figure::{Table, row};
+use crate::results::{Claim, Verdict};
+use maud::html;
+
+/// The published study's claims beside what was found here.
+pub fn claims(page: &mut Page, claims: &[Claim]) -> Option<Section> {
+    if claims.is_empty() {
+        return None;
+    }
+    let mut table = Table::new(&["claim", "verdict", "evidence"]);
+    for c in claims {
+        table.rows.push(row![c.claim.as_str(), word(c.verdict).0, c.evidence.as_str()]);
+    }
+    page.figures.table("claims", "The published study's claims, re-examined", table);
+    let held = claims.iter().filter(|c| c.verdict == Verdict::Holds).count();
+    let measured = claims.iter().filter(|c| c.verdict != Verdict::NotMeasured).count();
+    let body = html! {
+        div.claims { @for c in claims {
+            @let (text, class) = word(c.verdict);
+            article { p class={ "verdict-word " (class) } { (text) } div { h3 { (c.claim) } p { (c.evidence) } } }
+        } }
+    };
+    Some(Section {
+        id: "claims",
+        nav: "Claims",
+        title: "The published claims, re-examined".into(),
+        lead: format!(
+            "The study this one follows (Saimple, Numalis, 2023) looked at one image and one training of each model. Of {measured} of its claims that were measured here, {held} hold fully on these data."
+        ),
+        body,
+    })
+}
+
+fn word(v: Verdict) -> (&'static str, &'static str) {
+    match v {
+        Verdict::Holds => ("Holds", "yes"),
+        Verdict::Partly => ("In part", "part"),
+        Verdict::DoesNotHold => ("Does not hold", "no"),
+        Verdict::NotMeasured => ("Not measured", "none"),
+    }
+}
+
+const TERMS: [(&str, &str); 11] = [
+    (
+        "Noise box, delta",
+        "All images whose every pixel differs from the photo by at most delta, kept between black and white. Delta is given on the scale 0 to 1 and in grey levels of 255.",
+    ),
+    (
+        "Logit and softmax score",
+        "What the network computes for each class, and the same turned into shares that add up to 1. The class with the largest is the decision.",
+    ),
+    (
+        "Margin",
+        "The logit of the chosen class minus that of a rival. While all margins are positive the decision stands.",
+    ),
+    (
+        "Dominance",
+        "The chosen class dominates over a noise box when all its margins are proved positive there: no image in the box, seen or not, gets another class. Intervals of single classes may overlap all the same, since a class and its rival depend on the same pixels.",
+    ),
+    (
+        "Delta max",
+        "The largest delta for which a class dominates. It is given as a bracket: proved, up to where no change is possible, and attacked, where an image with another class was found. The exact threshold lies between.",
+    ),
+    (
+        "Proved",
+        "By bounds computed with directed care for rounding: the figure holds for the float32 network itself, not only for ideal arithmetic. It is a statement about every image in the box, not a sample.",
+    ),
+    (
+        "Certified accuracy",
+        "Share of test images that are rightly classified and proved to stay so at a given delta. Wrong decisions count as not certified, however stable.",
+    ),
+    (
+        "Gaussian noise",
+        "Independent noise on every pixel and channel, clipped to black and white; its variance is on pixels from 0 to 1. Unlike a noise box it has no hard limit, so it is measured, not proved.",
+    ),
+    (
+        "Relevance",
+        "How the logit of the chosen class responds to each pixel: its gradient, the gradient times the pixel, or the gradient averaged on the way from a blank image (integrated gradients). Object, contour and background are told apart by the white background.",
+    ),
+    (
+        "Certified relevance",
+        "Bounds of the gradient over the whole noise box: a pixel is red or blue only where the sign of its influence is proved for every image in the box, and blank where it is undecided.",
+    ),
+    (
+        "Bootstrap interval",
+        "The test images are drawn again with replacement many times; the middle 95% of the results show how much a figure hangs on the choice of images.",
+    ),
+];
+
+/// Every term in plain words.
+pub fn methods() -> Section {
+    let body = html! { dl.terms { @for (term, text) in TERMS { div { dt { (term) } dd { (text) } } } } };
+    Section {
+        id: "methods",
+        nav: "Methods",
+        title: "Methods and terms".into(),
+        lead: "What the words on this page mean.".into(),
+        body,
+    }
+}
+
+/// Command, seed, device, versions.
+pub fn reproducibility(page: &Page) -> Section {
+    let s = page.study;
+    let body = html! {
+        @if !s.command.is_empty() { pre { code { (s.command) } } }
+        dl.facts {
+            div { dt { "Seed" } dd { (s.seed) } }
+            @if !s.device.is_empty() { div { dt { "Device" } dd { (s.device) } } }
+            @if let Some(t) = &s.started { div { dt { "Started" } dd { (t) } } }
+            @if let Some(t) = s.seconds { div { dt { "Took" } dd { (duration(t)) } } }
+            @if !s.dataset.source.is_empty() { div { dt { "Data" } dd { (s.dataset.source) } } }
+            @for (name, version) in &s.versions { div { dt { (name) } dd { (version) } } }
+            @for (name, value) in &s.settings { div { dt { (name) } dd { (value) } } }
+        }
+        p.note {
+            "Beside this page: " code { "results.json" } " holds everything measured, and " code { "figures/" }
+            " every figure as SVG with its numbers as CSV and JSON. " code { "deltamax report" } " draws this page again from the results."
+        }
+    };
+    Section {
+        id: "again",
+        nav: "Do it again",
+        title: "Do it again".into(),
+        lead: "The same command with the same seed gives the same figures.".into(),
+        body,
+    }
+}
+
+fn duration(seconds: f64) -> String {
+    if seconds < 100.0 {
+        format!("{} s", number(seconds))
+    } else {
+        format!("{} min {:.0} s", count((seconds / 60.0).floor()), seconds % 60.0)
+    }
+}

@@ -1,0 +1,147 @@
+//! The data and its augmentation.
+
+use super::{Page, Section, figure, image};
+use crate::report::chart::{Bar, Bars, class_color, count, percent};
+use crate::report::figure::{Table, row};
+use maud::{Markup, html};
+
+/// Classes, counts, samples.
+pub fn section(page: &mut Page) -> Option<Section> {
+    let data = &page.study.dataset;
+    if data.classes.is_empty() {
+        return None;
+    }
+    let body = html! { (balance(page)) (samples(page)) (rebalanced(page)) (augmentation(page)) };
+    let (train, test) = (data.train_counts.iter().sum::<usize>(), data.test_counts.iter().sum::<usize>());
+    let title = if data.name.is_empty() { "The photos".into() } else { format!("The photos: {}", data.name) };
+    let lead = format!(
+        "{} training and {} test images of {} classes, {} by {} pixels{}.",
+        count(train as f64),
+        count(test as f64),
+        data.classes.len(),
+        data.shape.width,
+        data.shape.height,
+        if data.shape.channels == 3 { " in colour" } else { "" }
+    );
+    Some(Section { id: "data", nav: "Photos", title, lead, body })
+}
+
+fn balance(page: &mut Page) -> Markup {
+    let data = &page.study.dataset;
+    let total: usize = data.train_counts.iter().sum();
+    let mut table = Table::new(&["class", "train", "test"]);
+    let mut bars = Vec::new();
+    for (c, name) in data.classes.iter().enumerate() {
+        let (train, test) = (*data.train_counts.get(c).unwrap_or(&0), *data.test_counts.get(c).unwrap_or(&0));
+        table.rows.push(row![name.as_str(), train, test]);
+        bars.push(Bar {
+            name: name.clone(),
+            value: train as f64,
+            text: format!("{} ({})", count(train as f64), percent(train as f64 / total.max(1) as f64)),
+            color: class_color(c),
+            apart: false,
+        });
+    }
+    if total == 0 {
+        return html! {};
+    }
+    let largest = bars.iter().map(|b| b.value).fold(0.0, f64::max);
+    let smallest = bars.iter().map(|b| b.value).fold(f64::MAX, f64::min);
+    let caption = if smallest > 0.0 && largest > 1.5 * smallest {
+        format!(
+            "Training images per class, before augmentation. The largest class has {} times as many images as the smallest: a model can score well by favouring it.",
+            crate::report::chart::number(largest / smallest)
+        )
+    } else {
+        "Training images per class, before augmentation.".to_string()
+    };
+    let chart = Bars { width: 520.0, title: "Training images per class".into(), bars };
+    let svg = page.figures.add("class-balance", "Images per class", &chart.draw(), Some(table));
+    figure("How many of each", html! { div.medium { (svg) } }, &caption)
+}
+
+fn samples(page: &Page) -> Markup {
+    let data = &page.study.dataset;
+    if data.samples.is_empty() {
+        return html! {};
+    }
+    let body = html! {
+        div.samples {
+            @for (c, name) in data.classes.iter().enumerate() {
+                @let of_class: Vec<_> = data.samples.iter().filter(|s| s.label == c).take(8).collect();
+                @if !of_class.is_empty() {
+                    div {
+                        h4 { span.chip style={ "--k:" (class_color(c)) } { (name) } }
+                        div.thumbs { @for s in of_class { (image(&s.picture, name)) } }
+                    }
+                }
+            }
+        }
+    };
+    figure("What they look like", body, "Training images of every class, as the models see them.")
+}
+
+fn rebalanced(page: &mut Page) -> Markup {
+    let study = page.study;
+    if study.models.iter().all(|m| m.train_counts.is_empty()) || study.dataset.classes.len() > 12 {
+        return html! {};
+    }
+    let mut table = Table::new(&["model", "class", "images"]);
+    let mut panels = Vec::new();
+    let most = study.models.iter().flat_map(|m| &m.train_counts).copied().max().unwrap_or(1);
+    for m in study.models.iter().filter(|m| m.train_counts.len() == study.dataset.classes.len()) {
+        let bars = m.train_counts.iter().enumerate().map(|(c, &n)| {
+            table.rows.push(row![m.name.as_str(), study.dataset.classes[c].as_str(), n]);
+            let augmented = if m.augmented.contains(&c) { " augmented" } else { "" };
+            Bar {
+                name: study.dataset.classes[c].clone(),
+                value: n as f64,
+                text: format!("{}{augmented}", count(n as f64)),
+                color: class_color(c),
+                apart: false,
+            }
+        });
+        let bars: Vec<Bar> = bars.collect();
+        let shrink = bars.iter().map(|b| b.value).fold(0.0, f64::max) / most.max(1) as f64;
+        // One scale for all panels: a panel whose largest bar is shorter is given that much less room.
+        let chart =
+            Bars { width: 320.0 * shrink.clamp(0.75, 1.0), title: format!("Training images of {}", m.name), bars };
+        panels.push((
+            m.name.clone(),
+            page.figures.add(&format!("training-images-{}", m.name), &chart.title, &chart.draw(), None),
+        ));
+    }
+    page.figures.table("training-images", "Training images per model and class", table);
+    let body = html! {
+        div.grid { @for (name, svg) in panels { div.panel { h4 { (name) } (svg) } } }
+    };
+    figure(
+        "What each model was trained on",
+        body,
+        "Training images per class after augmentation: extra images are altered copies, made to even out the classes.",
+    )
+}
+
+fn augmentation(page: &Page) -> Markup {
+    let data = &page.study.dataset;
+    if data.augmentation.is_empty() {
+        return html! {};
+    }
+    let body = html! {
+        div.augmented {
+            @for a in data.augmentation.iter().take(8) {
+                div.row {
+                    div.shot { (image(&a.original, page.class(a.label))) small { b { (page.class(a.label)) } } }
+                    @for v in a.variants.iter().take(7) {
+                        div.shot { (image(&v.picture, &v.what)) small { (v.what) } }
+                    }
+                }
+            }
+        }
+    };
+    figure(
+        "Augmentation",
+        body,
+        "First in each row the photo, then copies with a changed size, perspective or angle; pixels that open are filled with the background.",
+    )
+}

@@ -1,0 +1,371 @@
+//! One image followed through the noise: photos, dominance, intervals against delta, the stable space.
+
+use super::{Choice, Page, Section, choose, figure, image, level_name, levels};
+use crate::report::chart::{
+    Axis, Format, Lines, Mark, Range, Ranges, Series, class_color, model_color, number, percent,
+};
+use crate::report::figure::{Table, row};
+use crate::report::findings::both_units;
+use crate::results::{Example, ExampleLevel};
+use maud::{Markup, html};
+
+/// The main example in full; further ones by their brackets.
+pub fn section(page: &mut Page) -> Option<Section> {
+    let first = page.study.models.iter().find_map(|m| m.examples.first())?;
+    let file = if first.file.is_empty() { format!("number {}", first.index) } else { first.file.clone() };
+    let body = html! {
+        (photos(page, first))
+        (dominance(page, 0))
+        @if let Some(c) = continuous(page, 0) { (c) }
+        @if let Some(c) = stable_space(page) { (c) }
+    };
+    Some(Section {
+        id: "example",
+        nav: "One image",
+        title: "One image, step by step".into(),
+        lead: format!(
+            "Test image {file}, a true {}: what each model makes of it as noise is added.",
+            page.class(first.label)
+        ),
+        body,
+    })
+}
+
+fn examples<'a>(page: &Page<'a>, which: usize) -> Vec<(usize, &'a Example)> {
+    let all = page.study.models.iter().enumerate();
+    all.filter_map(|(i, m)| m.examples.get(which).map(|e| (i, e))).collect()
+}
+
+fn photos(page: &Page, first: &Example) -> Markup {
+    let models = examples(page, 0);
+    let body = html! {
+        div.strip {
+            @for (k, l) in first.levels.iter().enumerate() {
+                div.shot {
+                    (image(&l.picture, &format!("the example image, {}", level_name(l.variance))))
+                    b { (level_name(l.variance)) }
+                    @for &(i, e) in &models {
+                        @if let Some(own) = e.levels.get(k) {
+                            small.call.wrong[own.predicted != e.label] style={ "--k:" (model_color(i)) } {
+                                (page.study.models[i].name) ": " (page.class(own.predicted))
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    };
+    figure(
+        "The photo under noise",
+        body,
+        "The image at every noise level, and what each model calls it; wrong answers in red.",
+    )
+}
+
+fn dominance(page: &mut Page, which: usize) -> Markup {
+    let study = page.study;
+    let mut table = Table::new(&[
+        "model",
+        "variance",
+        "delta",
+        "class",
+        "predicted",
+        "logit",
+        "logit_low",
+        "logit_high",
+        "score_low",
+        "score_high",
+        "best_margin",
+        "dominant",
+    ]);
+    let mut panels = Vec::new();
+    let all = examples(page, which);
+    // Logits have no natural ends: one range for all panels, so that they compare.
+    let logits = || {
+        all.iter().flat_map(|e| &e.1.levels).flat_map(|l| &l.logit_bounds).flatten().copied().filter(|v| v.is_finite())
+    };
+    let reach = [logits().fold(0.0, f64::min), logits().fold(0.0, f64::max)];
+    for &(i, e) in &all {
+        for (k, l) in e.levels.iter().enumerate() {
+            for (c, name) in study.dataset.classes.iter().enumerate() {
+                let score = l.score_bounds.get(c);
+                table.rows.push(row![
+                    study.models[i].name.as_str(),
+                    l.variance,
+                    l.delta,
+                    name.as_str(),
+                    page.class(l.predicted),
+                    l.logits[c],
+                    l.logit_bounds[c][0],
+                    l.logit_bounds[c][1],
+                    score.map(|s| s[0]),
+                    score.map(|s| s[1]),
+                    best_margin(l, c),
+                    if l.dominant { "yes" } else { "not proved" },
+                ]);
+            }
+            let title = format!("Dominance of {}, {}", study.models[i].name, level_name(l.variance));
+            let svg = page.figures.add(
+                &format!("dominance-{}-{}", study.models[i].name, l.variance),
+                &title,
+                &ranges(page, l, reach, &title).draw(),
+                None,
+            );
+            let overlaps = l
+                .logit_bounds
+                .iter()
+                .enumerate()
+                .any(|(c, b)| c != l.predicted && b[1] >= l.logit_bounds[l.predicted][0]);
+            panels.push(html! {
+                div.panel data-model=(i) data-level=(k) {
+                    h4 { (super::model_chip(study, i)) small { (level_name(l.variance)) } }
+                    p.badge.yes[l.dominant].no[!l.dominant] {
+                        @if l.dominant { (page.class(l.predicted)) " dominates: proved" } @else { (page.class(l.predicted)) ": dominance not proved" }
+                        @if l.dominant && overlaps { span { " (intervals overlap all the same)" } }
+                    }
+                    (svg)
+                    @if let Some(text) = weakest(page, l) { p.note { (text) } }
+                }
+            });
+        }
+    }
+    page.figures.table("dominance", "Dominance of the example image", table);
+    let variances: Vec<f64> = all.first().map(|e| e.1.levels.iter().map(|l| l.variance).collect()).unwrap_or_default();
+    let models = study.models.iter().map(|m| m.name.clone()).collect();
+    let delta = all.first().and_then(|e| e.1.levels.first()).map_or(0.0, |l| l.delta);
+    let body = choose(
+        &[
+            Choice { key: "level", label: "Noise", options: levels(&variances), first: None },
+            Choice { key: "model", label: "Model", options: models, first: None },
+        ],
+        html! { div.grid { @for p in panels { (p) } } },
+    );
+    let caption = format!(
+        "Every value each class can take when any pixel moves by up to {}: the bar is the proved interval, the dot the value at the image itself. The chosen class is green when it is proved to stay first, amber when not. Intervals may overlap without dominance being lost: the proof compares classes pair by pair, and a pixel cannot be at two values at once.",
+        both_units(delta)
+    );
+    figure("Dominance", body, &caption)
+}
+
+fn ranges(page: &Page, l: &ExampleLevel, reach: [f64; 2], title: &str) -> Ranges {
+    let scored = !l.score_bounds.is_empty();
+    let bounds = if scored { &l.score_bounds } else { &l.logit_bounds };
+    let scores = softmax(&l.logits);
+    let mut order: Vec<usize> = (0..l.logits.len()).collect();
+    order.sort_by(|&a, &b| (b == l.predicted).cmp(&(a == l.predicted)).then(l.logits[b].total_cmp(&l.logits[a])));
+    let rows = order.into_iter().map(|c| {
+        let color = match (c == l.predicted, l.dominant) {
+            (true, true) => "var(--good)",
+            (true, false) => "var(--warn)",
+            (false, _) => "var(--c0)",
+        };
+        let value = if scored { scores[c] } else { l.logits[c] };
+        let write = |v: f64| if scored { percent(v) } else { number(v) };
+        Range {
+            name: page.class(c).to_string(),
+            color: color.into(),
+            whole: bounds[c],
+            core: None,
+            point: Some(value),
+            tip: format!(
+                "{}\n{} to {}, at the image {}",
+                page.class(c),
+                write(bounds[c][0]),
+                write(bounds[c][1]),
+                write(value)
+            ),
+            apart: false,
+        }
+    });
+    let x = if scored {
+        Axis::linear("Softmax score", 0.0, 1.0, Format::Percent, 4)
+    } else {
+        Axis::linear("Logit", reach[0], reach[1], Format::Number, 4)
+    };
+    Ranges { width: 330.0, title: title.into(), x, rows: rows.collect(), thick: true }
+}
+
+fn softmax(logits: &[f64]) -> Vec<f64> {
+    let most = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let all: Vec<f64> = logits.iter().map(|l| (l - most).exp()).collect();
+    let sum: f64 = all.iter().sum();
+    all.into_iter().map(|v| v / sum).collect()
+}
+
+fn best_margin(l: &ExampleLevel, rival: usize) -> Option<f64> {
+    l.margins.iter().filter(|m| m.rival == rival).map(|m| m.lower).reduce(f64::max)
+}
+
+/// The rival nearest to winning, per method.
+fn weakest(page: &Page, l: &ExampleLevel) -> Option<String> {
+    let mut methods: Vec<&str> = l.margins.iter().map(|m| m.method.as_str()).collect();
+    methods.dedup();
+    let mut seen = Vec::new();
+    let parts: Vec<String> = methods
+        .into_iter()
+        .filter(|m| {
+            !seen.contains(m) && {
+                seen.push(*m);
+                true
+            }
+        })
+        .filter_map(|method| {
+            let worst = l
+                .margins
+                .iter()
+                .filter(|m| m.method == method && m.rival != l.predicted)
+                .min_by(|a, b| a.lower.total_cmp(&b.lower))?;
+            Some(format!("{} over {} ({method})", number(worst.lower), page.class(worst.rival)))
+        })
+        .collect();
+    (!parts.is_empty()).then(|| format!("Smallest proved margin: {}.", parts.join("; ")))
+}
+
+/// Chart points kept per curve.
+const POINTS: usize = 60;
+
+fn continuous(page: &mut Page, which: usize) -> Option<Markup> {
+    let study = page.study;
+    let all = examples(page, which);
+    all.iter().flat_map(|e| &e.1.levels).find(|l| !l.continuous.is_empty())?;
+    let mut table =
+        Table::new(&["model", "variance", "delta", "class", "score_low", "score_high", "proved", "attacked"]);
+    let mut panels = Vec::new();
+    for &(i, e) in &all {
+        for (k, l) in e.levels.iter().enumerate().filter(|l| !l.1.continuous.is_empty()) {
+            for p in &l.continuous {
+                for (c, s) in p.scores.iter().enumerate() {
+                    table.rows.push(row![
+                        study.models[i].name.as_str(),
+                        l.variance,
+                        p.delta,
+                        page.class(c),
+                        s[0],
+                        s[1],
+                        l.proved,
+                        l.attacked
+                    ]);
+                }
+            }
+            let step = l.continuous.len().div_ceil(POINTS).max(1);
+            let kept: Vec<_> = l.continuous.iter().step_by(step).collect();
+            let mut order: Vec<usize> = (0..study.dataset.classes.len()).collect();
+            order.sort_by(|&a, &b| l.logits[b].total_cmp(&l.logits[a]));
+            let shown = order.into_iter().take(5);
+            let series = shown.flat_map(|c| {
+                let color = class_color(c);
+                let edge = |side: usize, suffix: &str| Series {
+                    name: format!("{} {suffix}", page.class(c)),
+                    color: color.clone(),
+                    points: kept.iter().map(|p| [p.delta, p.scores[c][side]]).collect(),
+                    unlabelled: true,
+                    ..Default::default()
+                };
+                let band = Series {
+                    name: page.class(c).into(),
+                    color: color.clone(),
+                    band: kept.iter().map(|p| [p.delta, p.scores[c][0], p.scores[c][1]]).collect(),
+                    ..Default::default()
+                };
+                [band, edge(0, "at least"), edge(1, "at most")]
+            });
+            let most = l.continuous.iter().map(|p| p.delta).fold(0.0, f64::max);
+            let mark = |x: Option<f64>, text: &str, dashed, color: &str| {
+                x.filter(|x| *x <= most).map(|x| Mark { x, text: text.into(), color: color.into(), dashed })
+            };
+            let marks =
+                [mark(l.proved, "proved", false, "var(--good)"), mark(l.attacked, "attacked", true, "var(--bad)")];
+            let chart = Lines {
+                width: 400.0,
+                height: 270.0,
+                title: format!(
+                    "Score intervals of {} as delta grows, {}",
+                    study.models[i].name,
+                    level_name(l.variance)
+                ),
+                x: Axis::linear("Delta", 0.0, most, Format::Delta, 4),
+                y: Axis::share("Softmax score"),
+                series: series.collect(),
+                marks: marks.into_iter().flatten().collect(),
+            };
+            let svg = page.figures.add(
+                &format!("score-intervals-{}-{}", study.models[i].name, l.variance),
+                &chart.title,
+                &chart.draw(),
+                None,
+            );
+            panels.push(html! { div.panel data-model=(i) data-level=(k) { h4 { (super::model_chip(study, i)) small { (level_name(l.variance)) } } (svg) } });
+        }
+    }
+    page.figures.table("score-intervals", "Score intervals as delta grows", table);
+    let variances: Vec<f64> = all[0].1.levels.iter().map(|l| l.variance).collect();
+    let body = choose(
+        &[Choice { key: "level", label: "Noise", options: levels(&variances), first: Some(0) }],
+        html! { div.grid { @for p in panels { (p) } } },
+    );
+    Some(figure(
+        "Score intervals as the noise box grows",
+        body,
+        "Between its two lines each class can take any value as far as is proved. Left of “proved” no image in the box changes class; at “attacked” one that does was found. The intervals usually overlap before dominance is lost.",
+    ))
+}
+
+fn stable_space(page: &mut Page) -> Option<Markup> {
+    let study = page.study;
+    let all = examples(page, 0);
+    let mut table = Table::new(&["model", "variance", "proved", "attacked"]);
+    let mut variances = Vec::new();
+    let mut series = Vec::new();
+    let mut most = 0.0f64;
+    for &(i, e) in &all {
+        let known: Vec<_> = e.levels.iter().filter_map(|l| Some((l, l.proved?))).collect();
+        for (l, proved) in &known {
+            table.rows.push(row![study.models[i].name.as_str(), l.variance, *proved, l.attacked]);
+            variances.push(l.variance);
+            most = most.max(*proved).max(l.attacked.unwrap_or(0.0));
+        }
+        let band: Vec<[f64; 3]> = known.iter().filter_map(|(l, p)| Some([l.variance, *p, l.attacked?])).collect();
+        let upper = band.iter().map(|b| [b[0], b[2]]).collect();
+        let name = &study.models[i].name;
+        series.push(Series {
+            name: format!("{name} attacked"),
+            color: model_color(i),
+            points: upper,
+            dashed: true,
+            unlabelled: true,
+            ..Default::default()
+        });
+        series.push(Series {
+            name: name.clone(),
+            color: model_color(i),
+            points: known.iter().map(|(l, p)| [l.variance, *p]).collect(),
+            band,
+            dots: true,
+            ..Default::default()
+        });
+    }
+    if variances.is_empty() {
+        return None;
+    }
+    variances.sort_by(f64::total_cmp);
+    variances.dedup();
+    let draw = |width: f64| {
+        Lines {
+            width,
+            height: 320.0,
+            title: "Delta max of the example image against noise, by model".into(),
+            x: Axis::variance(&variances),
+            y: Axis::linear("Delta max", 0.0, most * 1.05, Format::Delta, 5),
+            series: series.clone(),
+            marks: vec![],
+        }
+        .draw()
+    };
+    let chart =
+        page.figures.responsive("stable-space", "Delta max of the example image against noise", draw, Some(table));
+    Some(figure(
+        "Stable space of the example",
+        chart,
+        "Delta max of the example image at every noise level. Solid: proved, no change of class is possible below. Dashed: an attack changed the class here. The exact threshold lies in the shaded band.",
+    ))
+}

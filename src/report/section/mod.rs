@@ -1,0 +1,95 @@
+//! The sections of the page, each from the study alone; a section without data is left out.
+
+pub mod closing;
+pub mod data;
+pub mod example;
+pub mod noise;
+pub mod relevance;
+pub mod robustness;
+pub mod training;
+pub mod verdict;
+
+use super::chart;
+use super::figure::Figures;
+use crate::results::{Picture, Study};
+use maud::{Markup, html};
+
+/// What a section is made from: the study, and the figures drawn so far.
+pub struct Page<'a> {
+    pub study: &'a Study,
+    pub figures: Figures,
+}
+
+/// One section of the page.
+pub struct Section {
+    pub id: &'static str,
+    /// Word in the navigation.
+    pub nav: &'static str,
+    pub title: String,
+    /// One or two sentences under the title.
+    pub lead: String,
+    pub body: Markup,
+}
+
+impl Page<'_> {
+    pub fn class(&self, class: usize) -> &str {
+        self.study.dataset.classes.get(class).map_or("?", String::as_str)
+    }
+}
+
+/// A model's name with its colour.
+pub fn model_chip(study: &Study, model: usize) -> Markup {
+    html! { span.chip style={ "--k:" (chart::model_color(model)) } { (study.models[model].name) } }
+}
+
+/// Names and colours of all classes.
+pub fn class_legend(study: &Study) -> Markup {
+    html! {
+        p.legend {
+            @for (c, name) in study.dataset.classes.iter().enumerate() {
+                span.chip style={ "--k:" (chart::class_color(c)) } { (name) }
+            }
+        }
+    }
+}
+
+/// Names and colours of all models.
+pub fn model_legend(study: &Study) -> Markup {
+    html! { p.legend { @for m in 0..study.models.len() { (model_chip(study, m)) } } }
+}
+
+/// A figure with its caption.
+pub fn figure(title: &str, body: Markup, caption: &str) -> Markup {
+    html! { figure { h3 { (title) } (body) figcaption { (caption) } } }
+}
+
+/// A picture.
+pub fn image(picture: &Picture, alt: &str) -> Markup {
+    html! { img src=(super::picture::uri(picture)) alt=(alt) width=(picture.width) height=(picture.height); }
+}
+
+/// A choice the page's script offers: which of the children marked `data-<key>` are shown.
+pub struct Choice<'a> {
+    pub key: &'a str,
+    pub label: &'a str,
+    pub options: Vec<String>,
+    /// What is shown first; `None` is everything.
+    pub first: Option<usize>,
+}
+
+/// Wraps `body` so that the script can narrow it down; without scripts everything is shown.
+pub fn choose(choices: &[Choice], body: Markup) -> Markup {
+    let choices = choices.iter().filter(|c| c.options.len() > 1);
+    let text = serde_json::json!(choices.map(|c| (c.key, c.label, &c.options, c.first)).collect::<Vec<_>>());
+    html! { div.choose data-choices=(text.to_string()) { (body) } }
+}
+
+/// The noise levels of the first model, as options of a [`Choice`].
+pub fn levels(variances: &[f64]) -> Vec<String> {
+    variances.iter().map(|&v| if v == 0.0 { "clean".into() } else { chart::number(v) }).collect()
+}
+
+/// `clean` or `variance 0.005`.
+pub fn level_name(variance: f64) -> String {
+    if variance == 0.0 { "clean".into() } else { format!("variance {}", chart::number(variance)) }
+}

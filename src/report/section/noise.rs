@@ -1,0 +1,219 @@
+//! The test set under Gaussian noise: accuracy, per-class rates, confusion matrices, who turns into whom.
+
+use super::{Choice, Page, Section, choose, class_legend, figure, level_name, levels};
+use crate::report::chart::{Axis, Heat, Lines, Series, Stack, class_color, model_color};
+use crate::report::figure::{Table, row};
+use crate::results::{ModelResult, NoiseLevel, Study};
+use maud::{Markup, html};
+
+/// Everything the sweep measured.
+pub fn section(page: &mut Page) -> Option<Section> {
+    let study = page.study;
+    let variances: Vec<f64> =
+        study.models.iter().max_by_key(|m| m.sweep.len())?.sweep.iter().map(|l| l.variance).collect();
+    if variances.is_empty() {
+        return None;
+    }
+    let draws = study.models.iter().flat_map(|m| &m.sweep).map(|l| l.draws).max().unwrap_or(1);
+    let body = html! {
+        @if variances.len() > 1 { (accuracy(page, &variances)) (rates(page, &variances)) }
+        (matrices(page, &variances))
+        @if variances.len() > 1 { (turning(page, &variances)) }
+    };
+    Some(Section {
+        id: "noise",
+        nav: "Noise",
+        title: "What noise does to the whole test set".into(),
+        lead: format!(
+            "Gaussian noise, as from a dim photo studio, is added to every test image{}; the same noise for every model.",
+            if draws > 1 { format!(", {draws} draws per level") } else { String::new() }
+        ),
+        body,
+    })
+}
+
+fn accuracy(page: &mut Page, variances: &[f64]) -> Markup {
+    let study = page.study;
+    let mut table = Table::new(&["model", "variance", "accuracy", "deviation", "low", "high"]);
+    for (m, l) in all_levels(study) {
+        let a = l.accuracy;
+        table.rows.push(row![m.name.as_str(), l.variance, a.mean, a.deviation, a.low, a.high]);
+    }
+    let series: Vec<Series> = study
+        .models
+        .iter()
+        .enumerate()
+        .map(|(i, m)| Series {
+            name: m.name.clone(),
+            color: model_color(i),
+            points: m.sweep.iter().map(|l| [l.variance, l.accuracy.mean]).collect(),
+            band: m.sweep.iter().map(|l| [l.variance, l.accuracy.low, l.accuracy.high]).collect(),
+            dots: true,
+            ..Default::default()
+        })
+        .collect();
+    let draw = |width: f64| {
+        Lines {
+            width,
+            height: 300.0,
+            title: "Accuracy against noise variance, by model".into(),
+            x: Axis::variance(variances),
+            y: Axis::share("Test images rightly classified"),
+            series: series.clone(),
+            marks: vec![],
+        }
+        .draw()
+    };
+    let chart = page.figures.responsive("accuracy-noise", "Accuracy against noise", draw, Some(table));
+    figure(
+        "Accuracy under noise",
+        chart,
+        "Share of test images rightly classified as the noise grows; the band holds nine tenths of the draws. The axis is spaced by the noise's standard deviation.",
+    )
+}
+
+fn all_levels(study: &Study) -> impl Iterator<Item = (&ModelResult, &NoiseLevel)> {
+    study.models.iter().flat_map(|m| m.sweep.iter().map(move |l| (m, l)))
+}
+
+fn rates(page: &mut Page, variances: &[f64]) -> Markup {
+    let study = page.study;
+    let classes = &study.dataset.classes;
+    let mut table = Table::new(&["model", "variance", "class", "rate", "low", "high"]);
+    for (m, l) in all_levels(study) {
+        for (c, name) in classes.iter().enumerate() {
+            let spread = l.class_rates.get(c);
+            let rate = l.class_rate(c);
+            table.rows.push(row![
+                m.name.as_str(),
+                l.variance,
+                name.as_str(),
+                rate,
+                spread.map(|s| s.low),
+                spread.map(|s| s.high)
+            ]);
+        }
+    }
+    page.figures.table("class-rates", "Rates per class against noise", table);
+    let mut panels = Vec::new();
+    for m in &study.models {
+        let series = classes.iter().enumerate().map(|(c, name)| Series {
+            name: name.clone(),
+            color: class_color(c),
+            points: m.sweep.iter().filter_map(|l| Some([l.variance, l.class_rate(c)?])).collect(),
+            band: m.sweep.iter().filter_map(|l| l.class_rates.get(c).map(|s| [l.variance, s.low, s.high])).collect(),
+            dots: true,
+            ..Default::default()
+        });
+        let chart = Lines {
+            width: 380.0,
+            height: 280.0,
+            title: format!("Rate of each class against noise variance, {}", m.name),
+            x: Axis::variance(variances),
+            y: Axis::share("Rightly classified"),
+            series: series.collect(),
+            marks: vec![],
+        };
+        let svg = page.figures.add(&format!("class-rates-{}", m.name), &chart.title, &chart.draw(), None);
+        panels.push(html! { div.panel { h4 { (m.name) } (svg) } });
+    }
+    figure(
+        "Which classes fall",
+        html! { div.grid { @for p in panels { (p) } } },
+        "Share of each class rightly classified, one panel per model.",
+    )
+}
+
+fn matrices(page: &mut Page, variances: &[f64]) -> Markup {
+    let study = page.study;
+    let classes = &study.dataset.classes;
+    let mut table = Table::new(&["model", "variance", "true", "predicted", "count", "share"]);
+    let mut panels = Vec::new();
+    for (k, &v) in variances.iter().enumerate() {
+        for (i, m) in study.models.iter().enumerate() {
+            let Some(l) = m.sweep.iter().find(|l| l.variance == v) else { continue };
+            for (t, row) in l.confusion.iter().enumerate() {
+                for (p, &n) in row.iter().enumerate() {
+                    table.rows.push(row![
+                        m.name.as_str(),
+                        v,
+                        classes[t].as_str(),
+                        classes[p].as_str(),
+                        n,
+                        l.share(t, p)
+                    ]);
+                }
+            }
+            let title = format!("Confusion matrix of {}, {}", m.name, level_name(v));
+            let width = if classes.len() > 6 { 440.0 } else { 330.0 };
+            let heat = Heat { width, title: title.clone(), classes, counts: &l.confusion };
+            let svg = page.figures.add(&format!("confusion-{}-{v}", m.name), &title, &heat.draw(), None);
+            panels.push(html! {
+                div.panel data-level=(k) data-model=(i) {
+                    h4 { (super::model_chip(study, i)) small { (level_name(v)) } }
+                    (svg)
+                }
+            });
+        }
+    }
+    page.figures.table("confusion", "Confusion matrices", table);
+    let body = choose(
+        &[Choice { key: "level", label: "Noise", options: levels(variances), first: Some(variances.len() - 1) }],
+        html! { div.grid { @for p in panels { (p) } } },
+    );
+    figure(
+        "Confusion matrices",
+        body,
+        "Rows are the true classes, columns what the model called them, in percent of the row. Green is right, red is wrong; small errors are drawn stronger than their share so that they can be seen.",
+    )
+}
+
+fn turning(page: &mut Page, variances: &[f64]) -> Markup {
+    let study = page.study;
+    let classes = &study.dataset.classes;
+    let parts: Vec<(String, String)> = classes.iter().enumerate().map(|(c, n)| (n.clone(), class_color(c))).collect();
+    let mut panels = Vec::new();
+    for (i, m) in study.models.iter().enumerate() {
+        for (c, name) in classes.iter().enumerate() {
+            if m.sweep.first().and_then(|l| l.class_rate(c)).is_none() {
+                continue;
+            }
+            let stack = Stack {
+                width: 250.0,
+                height: 170.0,
+                title: format!("What {} call {name} as noise grows", m.name).replace(" call ", " calls "),
+                columns: m
+                    .sweep
+                    .iter()
+                    .map(|l| if l.variance == 0.0 { "clean".into() } else { crate::report::chart::number(l.variance) })
+                    .collect(),
+                shares: m.sweep.iter().map(|l| (0..classes.len()).map(|p| l.share(c, p)).collect()).collect(),
+                parts: &parts,
+                first: c,
+                label: String::new(),
+            };
+            let svg = page.figures.add(&format!("turning-{}-{name}", m.name), &stack.title, &stack.draw(), None);
+            panels.push(html! {
+                div.panel data-model=(i) data-class=(c) { h4 { (name) small { (m.name) } } (svg) }
+            });
+        }
+    }
+    let models = study.models.iter().map(|m| m.name.clone()).collect();
+    let first = if classes.len() > 4 { Some(0) } else { None };
+    let body = html! {
+        (class_legend(study))
+        (choose(
+            &[
+                Choice { key: "model", label: "Model", options: models, first },
+                Choice { key: "class", label: "Class", options: classes.clone(), first: None },
+            ],
+            html! { div.grid.four { @for p in panels { (p) } } },
+        ))
+    };
+    let _ = variances;
+    figure(
+        "Who turns into whom",
+        body,
+        "What images of each class are called as the noise grows, in percent. The pale part at the bottom is rightly classified; strong colours are the classes the others turn into.",
+    )
+}

@@ -1,0 +1,190 @@
+//! Where the models look.
+
+use super::{Choice, Page, Section, choose, figure, level_name};
+use crate::report::chart::{Axis, Lines, Series, model_color, percent};
+use crate::report::figure::{Table, row};
+use crate::report::picture;
+use crate::results::{Example, RelevanceKind, RelevanceSummary, Shares};
+use maud::{Markup, html};
+
+const KINDS: [(RelevanceKind, &str, &str); 4] = [
+    (RelevanceKind::IntegratedGradients, "Integrated gradients", "integrated"),
+    (RelevanceKind::GradientXInput, "Gradient × input", "gradient-x-input"),
+    (RelevanceKind::Gradient, "Gradient", "gradient"),
+    (RelevanceKind::Certified, "Certified", "certified"),
+];
+
+/// Maps of the example image and shares over the test set.
+pub fn section(page: &mut Page) -> Option<Section> {
+    let maps = maps(page);
+    let shares = shares(page);
+    if maps.is_none() && shares.is_none() {
+        return None;
+    }
+    Some(Section {
+        id: "relevance",
+        nav: "Relevance",
+        title: "Where the models look".into(),
+        lead: "Relevance says how much each pixel speaks for (red) or against (blue) the class the model chose.".into(),
+        body: html! { @if let Some(m) = maps { (m) } @if let Some(s) = shares { (s) } },
+    })
+}
+
+fn maps(page: &mut Page) -> Option<Markup> {
+    let study = page.study;
+    let examples: Vec<(usize, &Example)> =
+        study.models.iter().enumerate().filter_map(|(i, m)| Some((i, m.examples.first()?))).collect();
+    let of_kind = |kind: RelevanceKind| {
+        examples.iter().flat_map(|e| &e.1.levels).flat_map(|l| &l.relevance).filter(move |r| r.kind == kind)
+    };
+    let kinds: Vec<_> = KINDS.into_iter().filter(|k| of_kind(k.0).next().is_some()).collect();
+    if kinds.is_empty() {
+        return None;
+    }
+    let mut table = Table::new(&["model", "variance", "kind", "object", "contour", "background", "gini", "predicted"]);
+    let mut panels = Vec::new();
+    for (k, &(kind, name, key)) in kinds.iter().enumerate() {
+        let scale = picture::common_scale(of_kind(kind));
+        let mut rows = Vec::new();
+        for &(i, e) in &examples {
+            let mut cells = Vec::new();
+            for l in &e.levels {
+                let Some(map) = l.relevance.iter().find(|r| r.kind == kind) else { continue };
+                let s = map.shares;
+                table.rows.push(row![
+                    study.models[i].name.as_str(),
+                    l.variance,
+                    key,
+                    s.map(|s| s.object),
+                    s.map(|s| s.contour),
+                    s.map(|s| s.background),
+                    map.gini,
+                    page.class(l.predicted),
+                ]);
+                let alt = format!("{name} of {}, {}", study.models[i].name, level_name(l.variance));
+                let wrong = l.predicted != e.label;
+                cells.push(html! {
+                    div.shot {
+                        img src=(picture::overlay(map, &l.picture, scale)) alt=(alt) width=(map.width) height=(map.height);
+                        @if let Some(s) = s { (split(s)) }
+                        small.wrong[wrong] { (page.class(l.predicted)) }
+                    }
+                });
+            }
+            rows.push(html! { h4 { (super::model_chip(study, i)) } div.row { @for c in cells { (c) } } });
+        }
+        panels.push(html! {
+            div.maps data-kind=(k) {
+                h4.kind { (name) }
+                div.row.head { @for l in &examples[0].1.levels { small { (level_name(l.variance)) } } }
+                @for r in rows { (r) }
+            }
+        });
+    }
+    page.figures.table("relevance-example", "Relevance of the example image", table);
+    let options = kinds.iter().map(|k| k.1.to_string()).collect();
+    let body = html! {
+        p.legend {
+            span.chip style="--k:#c81026" { "speaks for the class" } span.chip style="--k:#1652c8" { "speaks against it" }
+            span.sep {} "bars: "
+            span.chip style="--k:var(--good)" { "object" } span.chip style="--k:var(--warn)" { "contour" }
+            span.chip style="--k:var(--faint)" { "background" }
+        }
+        (choose(&[Choice { key: "kind", label: "Method", options, first: Some(0) }], html! { @for p in panels { (p) } }))
+    };
+    let certified = kinds.iter().any(|k| k.0 == RelevanceKind::Certified);
+    let caption = format!(
+        "The example image with relevance laid over it, all models and noise levels of a method on one colour scale; under each picture the share of relevance on the object, its contour and the background, and what the model calls it (red when wrong).{}",
+        if certified {
+            " Certified relevance colours a pixel only where the sign of its influence is proved for every image in the noise box."
+        } else {
+            ""
+        }
+    );
+    Some(figure("Relevance of the example image", body, &caption))
+}
+
+/// A bar of the three shares.
+fn split(s: Shares) -> Markup {
+    let tip =
+        format!("object {}, contour {}, background {}", percent(s.object), percent(s.contour), percent(s.background));
+    let part = |share: f64, color: &str| format!("width:{:.1}%;background:var(--{color})", share * 100.0);
+    html! {
+        div.split title=(tip) {
+            i style=(part(s.object, "good")) {} i style=(part(s.contour, "warn")) {} i style=(part(s.background, "faint")) {}
+        }
+    }
+}
+
+fn shares(page: &mut Page) -> Option<Markup> {
+    let study = page.study;
+    let kinds: Vec<_> =
+        KINDS.into_iter().filter(|k| study.models.iter().flat_map(|m| &m.relevance).any(|r| r.kind == k.0)).collect();
+    let variances = crate::report::stats::sorted(study.models.iter().flat_map(|m| &m.relevance).map(|r| r.variance));
+    let mut variances = variances;
+    variances.dedup();
+    let images = study.models.iter().flat_map(|m| &m.relevance).map(|r| r.images).max()?;
+    let mut table = Table::new(&["model", "kind", "variance", "part", "mean", "deviation", "low", "high", "images"]);
+    let mut panels = Vec::new();
+    type Part = (&'static str, fn(&RelevanceSummary) -> crate::results::Spread);
+    let parts: [Part; 4] = [
+        ("Object", |r| r.object),
+        ("Contour", |r| r.contour),
+        ("Background", |r| r.background),
+        ("Concentration", |r| r.gini),
+    ];
+    for (k, &(kind, name, key)) in kinds.iter().enumerate() {
+        for (part, value) in parts {
+            let series = study.models.iter().enumerate().map(|(i, m)| {
+                let of: Vec<_> = m.relevance.iter().filter(|r| r.kind == kind).collect();
+                for r in &of {
+                    let s = value(r);
+                    table.rows.push(row![
+                        m.name.as_str(),
+                        key,
+                        r.variance,
+                        part,
+                        s.mean,
+                        s.deviation,
+                        s.low,
+                        s.high,
+                        r.images
+                    ]);
+                }
+                Series {
+                    name: m.name.clone(),
+                    color: model_color(i),
+                    points: of.iter().map(|r| [r.variance, value(r).mean]).collect(),
+                    band: of
+                        .iter()
+                        .map(|r| [r.variance, value(r).mean - value(r).deviation, value(r).mean + value(r).deviation])
+                        .collect(),
+                    dots: true,
+                    ..Default::default()
+                }
+            });
+            let label = if part == "Concentration" { "Gini coefficient" } else { "Share of relevance" };
+            let chart = Lines {
+                width: 420.0,
+                height: 250.0,
+                title: format!("{part}, {name}, against noise"),
+                x: Axis::variance(&variances),
+                y: Axis::share(label),
+                series: series.collect(),
+                marks: vec![],
+            };
+            let svg = page.figures.add(&format!("relevance-{key}-{part}"), &chart.title, &chart.draw(), None);
+            panels.push(html! { div.panel data-kind=(k) { h4 { (part) small { (name) } } (svg) } });
+        }
+    }
+    page.figures.table("relevance-shares", "Where relevance lies over the test set", table);
+    let options = kinds.iter().map(|k| k.1.to_string()).collect();
+    let body = choose(
+        &[Choice { key: "kind", label: "Method", options, first: Some(0) }],
+        html! { div.grid.two { @for p in panels { (p) } } },
+    );
+    let caption = format!(
+        "Share of absolute relevance on the object, on its contour and on the background, and how concentrated it is (1: a single pixel), mean over {images} test images; the band is one standard deviation."
+    );
+    Some(figure("Over the whole test set", body, &caption))
+}

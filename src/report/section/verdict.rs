@@ -1,0 +1,151 @@
+//! The top of the page: which model to ship, and the findings.
+
+use super::{Page, Section, model_chip};
+use crate::report::chart::{number, percent};
+use crate::report::figure::{Table, row};
+use crate::report::findings::{self, Robust};
+use crate::results::{Finding, Study};
+use maud::{Markup, html};
+
+/// The recommendation and a row of key figures per model.
+pub fn card(page: &mut Page) -> Markup {
+    let study = page.study;
+    let robust = findings::robustness(study);
+    let choice = findings::choose(study);
+    let table = key_figures(study, &robust);
+    page.figures.table("key-figures", "Key figures of every model", files(study, &robust));
+    html! {
+        section.verdict #verdict {
+            @if let Some(c) = &choice {
+                div.answer {
+                    p.kicker { "The model to ship" }
+                    p.winner style={ "--k:" (crate::report::chart::model_color(c.model)) } { (study.models[c.model].name) }
+                    p.why { (c.why) }
+                    @if !c.cautions.is_empty() {
+                        ul.cautions { @for text in &c.cautions { li { (text) } } }
+                    }
+                    details { summary { "How this was decided" } p { (findings::RULE) } }
+                }
+            }
+            (table)
+        }
+    }
+}
+
+fn files(study: &Study, robust: &[Robust]) -> Table {
+    let mut t = Table::new(&[
+        "model",
+        "clean_accuracy",
+        "noisiest_variance",
+        "noisiest_accuracy",
+        "median_proved",
+        "median_low",
+        "median_high",
+        "reference_delta",
+        "certified_accuracy",
+        "attacked_accuracy",
+    ]);
+    let at = findings::reference_delta(study);
+    for (i, m) in study.models.iter().enumerate() {
+        let r = robust.iter().find(|r| r.model == i);
+        let last = m.sweep.last();
+        t.rows.push(row![
+            m.name.as_str(),
+            m.clean_accuracy(),
+            last.map(|l| l.variance),
+            last.map(|l| l.accuracy.mean),
+            r.map(|r| r.median),
+            r.map(|r| r.interval[0]),
+            r.map(|r| r.interval[1]),
+            at,
+            r.map(|r| r.certified),
+            r.and_then(|r| r.attacked),
+        ]);
+    }
+    t
+}
+
+/// One figure of one model: text, what it is worth (for marking the best), a second line.
+type Entry = Option<(String, f64, String)>;
+
+fn key_figures(study: &Study, robust: &[Robust]) -> Markup {
+    let at = findings::reference_delta(study);
+    let noisiest = study.models.iter().filter_map(|m| m.sweep.last()).map(|l| l.variance).fold(0.0, f64::max);
+    let grey = number((at * 2550.0).round() / 10.0);
+    let find = |i: usize| robust.iter().find(|r| r.model == i);
+    let share = |v: f64| (percent(v), v, String::new());
+    let columns: Vec<(String, Vec<Entry>)> = vec![
+        ("Right on clean photos".into(), each(study, |i| study.models[i].clean_accuracy().map(share))),
+        (
+            format!("Right at noise variance {}", number(noisiest)),
+            each(study, |i| {
+                let last = study.models[i].sweep.last().filter(|l| l.variance == noisiest && noisiest > 0.0)?;
+                Some(share(last.accuracy.mean))
+            }),
+        ),
+        (
+            "Median delta max, proved".into(),
+            each(study, |i| {
+                let r = find(i)?;
+                let [low, high] = r.interval.map(|v| number((v * 25500.0).round() / 100.0));
+                let text = format!("{}/255", number((r.median * 25500.0).round() / 100.0));
+                Some((text, r.median, format!("95%: {low} to {high}")))
+            }),
+        ),
+        (
+            format!("Right and proved at {grey}/255"),
+            each(study, |i| {
+                let r = find(i)?;
+                let note = r.attacked.map(|a| format!("attack leaves {}", percent(a))).unwrap_or_default();
+                Some((percent(r.certified), r.certified, note))
+            }),
+        ),
+    ];
+    let columns: Vec<_> = columns.into_iter().filter(|c| c.1.iter().any(Option::is_some)).collect();
+    html! {
+        @if !columns.is_empty() {
+            div.scroll { table.key {
+                thead { tr { th { "Model" } @for (name, _) in &columns { th { (name) } } } }
+                tbody {
+                    @for i in 0..study.models.len() {
+                        tr {
+                            th { (model_chip(study, i)) @if !study.models[i].policy.is_empty() { small { (study.models[i].policy) } } }
+                            @for (name, entries) in &columns {
+                                @let best = entries.iter().flatten().map(|e| e.1).fold(f64::NEG_INFINITY, f64::max);
+                                td data-label=(name) {
+                                    @if let Some((text, worth, note)) = &entries[i] {
+                                        span.best[*worth == best && entries.len() > 1] { (text) }
+                                        @if !note.is_empty() { small { (note) } }
+                                    } @else { "–" }
+                                }
+                            }
+                        }
+                    }
+                }
+            } }
+        }
+    }
+}
+
+fn each(study: &Study, f: impl Fn(usize) -> Entry) -> Vec<Entry> {
+    (0..study.models.len()).map(f).collect()
+}
+
+/// The findings as cards.
+pub fn findings_section(page: &Page, findings: &[Finding]) -> Option<Section> {
+    if findings.is_empty() {
+        return None;
+    }
+    let body = html! {
+        div.findings {
+            @for f in findings {
+                article { h3 { (f.title) } p { (f.sentence) } }
+            }
+        }
+    };
+    let lead = format!(
+        "Written by the program from the figures below, over {} test images.",
+        crate::report::chart::count(page.study.dataset.test_counts.iter().sum::<usize>() as f64)
+    );
+    Some(Section { id: "findings", nav: "Findings", title: "What was found".into(), lead, body })
+}
