@@ -48,7 +48,7 @@ impl Lines {
     /// The drawing.
     pub fn draw(&self) -> Svg {
         let mut svg = Svg::new(self.width, self.height, &self.title);
-        let named = || self.series.iter().filter(|s| !s.unlabelled && !(s.points.is_empty() && s.band.is_empty()));
+        let named = || self.series.iter().filter(|s| !(s.unlabelled || s.points.is_empty() && s.band.is_empty()));
         let widest = named().map(|s| text_width(&s.name)).fold(0.0, f64::max);
         let right = if widest > 0.0 { (widest + 14.0).min(self.width * 0.3) } else { 12.0 };
         let deltas = self.x.format == Format::Delta;

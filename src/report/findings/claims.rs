@@ -126,7 +126,7 @@ impl Three<'_> {
             .filter_map(|m| {
                 let all = relevance_of(m);
                 let (first, last) = (all.first()?, all.last()?);
-                (first.variance < last.variance).then(|| last.background.mean - first.background.mean)
+                (first.variance < last.variance).then_some(last.background.mean - first.background.mean)
             })
             .collect();
         let [a, b, c] = moved[..] else { return judged(text, None, String::new()) };
