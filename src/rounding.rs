@@ -22,43 +22,75 @@ pub const TINY: f32 = f32::from_bits(0x0d80_0000);
 
 const MAGNITUDE: u32 = 0x7fff_ffff;
 
+/// Arithmetic of interval formulas: f32 itself, or in tests one that rounds either way and flushes at random.
+pub trait Real:
+    Copy + std::ops::Add<Output = Self> + std::ops::Sub<Output = Self> + std::ops::Mul<Output = Self>
+{
+    fn of(x: f32) -> Self;
+    fn get(self) -> f32;
+    #[inline(always)]
+    fn abs(self) -> Self {
+        Self::of(self.get().abs())
+    }
+    #[inline(always)]
+    fn max(self, other: Self) -> Self {
+        if self.get() > other.get() { self } else { other }
+    }
+}
+
+impl Real for f32 {
+    #[inline(always)]
+    fn of(x: f32) -> Self {
+        x
+    }
+    #[inline(always)]
+    fn get(self) -> f32 {
+        self
+    }
+}
+
 /// At least `x` plus `steps` units in the last place. Mirrors `shaders/lib/rounding.wgsl`; free of branches. Not for
 /// infinities, which the range check before a dispatch excludes.
 #[inline(always)]
-pub fn raise(x: f32, steps: u32) -> f32 {
-    let bits = x.to_bits();
+pub fn raise<T: Real>(x: T, steps: u32) -> T {
+    let bits = x.get().to_bits();
     let moved = if bits > MAGNITUDE { bits.wrapping_sub(steps) } else { bits.wrapping_add(steps) };
-    f32::from_bits(if bits & MAGNITUDE < TINY.to_bits() { (2.0 * TINY).to_bits() } else { moved })
+    T::of(f32::from_bits(if bits & MAGNITUDE < TINY.to_bits() { (2.0 * TINY).to_bits() } else { moved }))
 }
 
 /// Mirror image of [`raise`].
 #[inline(always)]
-pub fn lower(x: f32, steps: u32) -> f32 {
-    -raise(-x, steps)
+pub fn lower<T: Real>(x: T, steps: u32) -> T {
+    T::of(-raise(-x.get(), steps))
 }
 
 #[inline(always)]
-pub fn is_subnormal(x: f32) -> bool {
-    (x.to_bits() & MAGNITUDE).wrapping_sub(1) < 0x7f_ffff
+pub fn is_zero<T: Real>(x: T) -> bool {
+    x.get().to_bits() & MAGNITUDE == 0
+}
+
+#[inline(always)]
+pub fn is_subnormal<T: Real>(x: T) -> bool {
+    (x.get().to_bits() & MAGNITUDE).wrapping_sub(1) < 0x7f_ffff
 }
 
 /// `x`, or zero where it is subnormal: what every device agrees to read.
 #[inline(always)]
-pub fn settle(x: f32) -> f32 {
-    if is_subnormal(x) { 0.0 } else { x }
+pub fn settle<T: Real>(x: T) -> T {
+    if is_subnormal(x) { T::of(0.0) } else { x }
 }
 
 /// Radius around `settle(centre)` that still covers `centre ± radius`; never subnormal.
 #[inline(always)]
-pub fn settle_radius(centre: f32, radius: f32) -> f32 {
+pub fn settle_radius<T: Real>(centre: T, radius: T) -> T {
     if is_subnormal(centre) | is_subnormal(radius) { raise(radius, 1) } else { radius }
 }
 
 /// `radius + share * |centre|`, rounded up; exactly `radius` where there is nothing to add.
 #[inline(always)]
-pub fn inflated(radius: f32, centre: f32, share: f32) -> f32 {
-    let sum = raise(radius + share * centre.abs(), 3);
-    if (centre == 0.0) | (share == 0.0) { radius } else { sum }
+pub fn inflated<T: Real>(radius: T, centre: T, share: f32) -> T {
+    let sum = raise(radius + T::of(share) * centre.abs(), 3);
+    if is_zero(centre) | is_zero(share) { radius } else { sum }
 }
 
 /// `n u / (1 - n u)`, Higham's bound on the relative error of `n` chained roundings with unit roundoff `u`.

@@ -7,7 +7,7 @@ use super::CHUNK;
 use crate::device::{Buffer, Device};
 use crate::error::Result;
 use crate::kernel::{Call, Kernel};
-use crate::rounding::{inflated, raise, settle, settle_radius, to_f32_up};
+use crate::rounding::{Real, inflated, is_zero, raise, settle, settle_radius, to_f32_up};
 use crate::vectorise;
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -105,13 +105,17 @@ vectorise!(fn interval_chunk = interval_body(p: Params, a: [&[f32]; 2], b: [&[f3
 fn interval_body(p: Params, [ac, ar]: [&[f32]; 2], [bc, br]: [&[f32]; 2], yc: &mut [f32], yr: &mut [f32]) {
     let reads = ac.iter().zip(ar).zip(bc.iter().zip(br));
     for ((yc, yr), ((ac, ar), (bc, br))) in yc.iter_mut().zip(yr).zip(reads) {
-        let (ca, ra) = (settle(*ac), settle_radius(*ac, *ar));
-        let (cb, rb) = (settle(*bc), settle_radius(*bc, *br));
-        let centre = settle(ca + cb);
-        // Four roundings of at most one unit in the last place, and flushed subnormals.
-        let radius = raise(ra + rb + p.inflate * centre.abs(), 6);
-        let exact = (ra == 0.0) & (rb == 0.0) & ((ca == 0.0) | (cb == 0.0));
-        *yc = centre;
-        *yr = if exact { inflated(0.0, centre, p.consumer) } else { radius };
+        [*yc, *yr] = interval_of(p, [*ac, *ar], [*bc, *br]);
     }
+}
+
+#[inline(always)]
+fn interval_of<T: Real>(p: Params, [ac, ar]: [T; 2], [bc, br]: [T; 2]) -> [T; 2] {
+    let (ca, ra) = (settle(ac), settle_radius(ac, ar));
+    let (cb, rb) = (settle(bc), settle_radius(bc, br));
+    let centre = settle(ca + cb);
+    // Four roundings of at most one unit in the last place, and flushed subnormals.
+    let radius = raise(ra + rb + T::of(p.inflate) * centre.abs(), 6);
+    let exact = is_zero(ra) & is_zero(rb) & (is_zero(ca) | is_zero(cb));
+    [centre, if exact { inflated(T::of(0.0), centre, p.consumer) } else { radius }]
 }

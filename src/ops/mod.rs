@@ -14,6 +14,7 @@ pub mod loss;
 pub mod noise;
 pub mod optimizer;
 pub mod pool;
+mod pool_twin;
 pub mod relax;
 pub mod relu;
 pub mod scale;

@@ -1,12 +1,17 @@
-//! TODO
-use crate::device::{Buffer, Device};
-use crate::error::{Error, Result};
-use crate::kernel::Kernel;
-use crate::model::Pool;
-use crate::tensor::Shape;
-pub static KERNELS: &[&Kernel] = &[];
+//! Pooling over windows of one channel: largest value and mean, with gradients and sound intervals.
 
-/// Window and shapes of one pooling layer.
+use bytemuck::{Pod, Zeroable};
+
+use crate::device::{Buffer, Device};
+use crate::error::Result;
+use crate::kernel::{Call, Kernel};
+use crate::model::Pool;
+use crate::ops::pool_twin as twin;
+use crate::rounding::{gamma, to_f32_up};
+use crate::tensor::Shape;
+
+/// Window and shapes of one pooling layer. `pad` places come before the input; what is needed below and to the right
+/// follows from the output shape. Every window holds at least one input value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
     pub input: Shape,
@@ -19,26 +24,94 @@ pub struct Geometry {
 }
 
 impl Geometry {
+    /// Geometry of a pooling node.
     pub fn new(pool: &Pool, input: Shape, output: Shape) -> Self {
-        Geometry {
-            input,
-            output,
-            kernel: pool.kernel,
-            stride: pool.stride,
-            pad: pool.pad,
-            count_include_pad: pool.count_include_pad,
+        let Pool { kernel, stride, pad, count_include_pad } = *pool;
+        Geometry { input, output, kernel, stride, pad, count_include_pad }
+    }
+}
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub(super) struct Params {
+    pub channels: u32,
+    pub in_height: u32,
+    pub in_width: u32,
+    pub out_height: u32,
+    pub out_width: u32,
+    pub kernel_height: u32,
+    pub kernel_width: u32,
+    pub stride_y: u32,
+    pub stride_x: u32,
+    pub pad_y: u32,
+    pub pad_x: u32,
+    pub lanes: u32,
+    /// 1: the mean divides by the full window even where it hangs over the border.
+    pub include_pad: u32,
+    /// Relative error of a mean against the mean of magnitudes.
+    pub error: f32,
+    /// The radius grows by this share of |centre|: the rounding charge of whoever consumes it.
+    pub inflate: f32,
+}
+
+impl Params {
+    fn new(g: &Geometry, lanes: usize) -> Self {
+        Params {
+            channels: g.input.channels as u32,
+            in_height: g.input.height as u32,
+            in_width: g.input.width as u32,
+            out_height: g.output.height as u32,
+            out_width: g.output.width as u32,
+            kernel_height: g.kernel[0] as u32,
+            kernel_width: g.kernel[1] as u32,
+            stride_y: g.stride[0] as u32,
+            stride_x: g.stride[1] as u32,
+            pad_y: g.pad[0] as u32,
+            pad_x: g.pad[1] as u32,
+            lanes: lanes as u32,
+            include_pad: u32::from(g.count_include_pad),
+            error: 0.0,
+            inflate: 0.0,
         }
     }
 }
-#[allow(unused_variables, clippy::too_many_arguments)]
+
+const fn row(name: &'static str, entry: &'static str, reads: usize, writes: usize, twin: fn(Call<'_>)) -> Kernel {
+    Kernel {
+        name,
+        source: concat!(include_str!("../../shaders/pool.wgsl"), include_str!("../../shaders/lib/rounding.wgsl")),
+        entry,
+        workgroup: [64, 1, 1],
+        params: size_of::<Params>(),
+        reads,
+        writes,
+        twin,
+    }
+}
+
+pub static MAX_FORWARD: Kernel = row("pool_max_forward", "max_forward", 1, 1, twin::max_forward);
+pub static MAX_BACKWARD: Kernel = row("pool_max_backward", "max_backward", 2, 1, twin::max_backward);
+pub static MAX_INTERVAL: Kernel = row("pool_max_interval", "max_interval", 2, 2, twin::max_interval);
+pub static AVERAGE_FORWARD: Kernel = row("pool_average_forward", "average_forward", 1, 1, twin::average_forward);
+pub static AVERAGE_BACKWARD: Kernel = row("pool_average_backward", "average_backward", 1, 1, twin::average_backward);
+pub static AVERAGE_INTERVAL: Kernel = row("pool_average_interval", "average_interval", 2, 2, twin::average_interval);
+
+pub static KERNELS: &[&Kernel] =
+    &[&MAX_FORWARD, &MAX_BACKWARD, &MAX_INTERVAL, &AVERAGE_FORWARD, &AVERAGE_BACKWARD, &AVERAGE_INTERVAL];
+
+/// Largest value of each window; padding is left out.
 pub fn max_forward(device: &Device, g: &Geometry, x: &Buffer, y: &Buffer, lanes: usize) -> Result<()> {
-    Err(Error::device("pool::max_forward is not built yet"))
+    device.run(&MAX_FORWARD, &Params::new(g, lanes), &[x], &[y], super::flat(y.len() / 4))
 }
-#[allow(unused_variables, clippy::too_many_arguments)]
+
+/// Gradient of [`max_forward`]: each window hands its gradient to its first maximum in row-major order.
 pub fn max_backward(device: &Device, g: &Geometry, x: &Buffer, gy: &Buffer, gx: &Buffer, lanes: usize) -> Result<()> {
-    Err(Error::device("pool::max_backward is not built yet"))
+    device.run(&MAX_BACKWARD, &Params::new(g, lanes), &[x, gy], &[gx], super::flat(gx.len() / 4))
 }
-#[allow(unused_variables, clippy::too_many_arguments)]
+
+/// Sound bounds: for all reals in `xc ± xr`, the largest of each window lies in `yc ± yr`, and `yr` holds a further
+/// `inflate * |yc|`.
+#[allow(clippy::too_many_arguments)]
 pub fn max_interval(
     device: &Device,
     g: &Geometry,
@@ -49,17 +122,23 @@ pub fn max_interval(
     lanes: usize,
     inflate: f32,
 ) -> Result<()> {
-    Err(Error::device("pool::max_interval is not built yet"))
+    let params = Params { inflate, ..Params::new(g, lanes) };
+    device.run(&MAX_INTERVAL, &params, &[xc, xr], &[yc, yr], super::flat(yc.len() / 4))
 }
-#[allow(unused_variables, clippy::too_many_arguments)]
+
+/// Mean of each window.
 pub fn average_forward(device: &Device, g: &Geometry, x: &Buffer, y: &Buffer, lanes: usize) -> Result<()> {
-    Err(Error::device("pool::average_forward is not built yet"))
+    device.run(&AVERAGE_FORWARD, &Params::new(g, lanes), &[x], &[y], super::flat(y.len() / 4))
 }
-#[allow(unused_variables, clippy::too_many_arguments)]
+
+/// Gradient of [`average_forward`].
 pub fn average_backward(device: &Device, g: &Geometry, gy: &Buffer, gx: &Buffer, lanes: usize) -> Result<()> {
-    Err(Error::device("pool::average_backward is not built yet"))
+    device.run(&AVERAGE_BACKWARD, &Params::new(g, lanes), &[gy], &[gx], super::flat(gx.len() / 4))
 }
-#[allow(unused_variables, clippy::too_many_arguments)]
+
+/// Sound bounds: for all reals in `xc ± xr`, the mean of each window lies in `yc ± yr`, and `yr` holds a further
+/// `inflate * |yc|`.
+#[allow(clippy::too_many_arguments)]
 pub fn average_interval(
     device: &Device,
     g: &Geometry,
@@ -70,5 +149,9 @@ pub fn average_interval(
     lanes: usize,
     inflate: f32,
 ) -> Result<()> {
-    Err(Error::device("pool::average_interval is not built yet"))
+    // A plain sum, one reciprocal (2.5 units in the last place by the WGSL specification) and one product.
+    let window = g.kernel[0] * g.kernel[1];
+    let error = to_f32_up(gamma(window + 8, device.unit_roundoff()));
+    let params = Params { error, inflate, ..Params::new(g, lanes) };
+    device.run(&AVERAGE_INTERVAL, &params, &[xc, xr], &[yc, yr], super::flat(yc.len() / 4))
 }

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::kernel::{Call, Kernel};
 use crate::ops::case::{Case, Check, blank, random};
 use crate::rng::Rng;
-use crate::rounding::{inflated, lower, raise, settle, settle_radius};
+use crate::rounding::{Real, inflated, is_zero, lower, raise, settle, settle_radius};
 use crate::vectorise;
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -101,18 +101,23 @@ vectorise!(fn interval_chunk = interval_body(yc: &mut [f32], yr: &mut [f32], xc:
 #[inline(always)]
 fn interval_body(yc: &mut [f32], yr: &mut [f32], xc: &[f32], xr: &[f32], inflate: f32) {
     for ((yc, yr), (xc, xr)) in yc.iter_mut().zip(yr).zip(xc.iter().zip(xr)) {
-        let (c, r) = (settle(*xc), settle_radius(*xc, *xr));
-        let (lo, hi) = (lower(c - r, 1), raise(c + r, 1));
-        let point = r == 0.0;
-        let stable = (lo > 0.0) | (point & (c > 0.0));
-        let dead = (hi <= 0.0) | (point & (c <= 0.0));
-        // Halving is exact, so an unstable interval is [0, hi] to the bit.
-        let half = 0.5 * hi;
-        let centre = if dead { 0.0 } else { if stable { c } else { half } };
-        let radius = if dead { 0.0 } else { if stable { r } else { half } };
-        *yc = centre;
-        *yr = inflated(radius, centre, inflate);
+        [*yc, *yr] = interval_of(*xc, *xr, inflate);
     }
+}
+
+#[inline(always)]
+fn interval_of<T: Real>(xc: T, xr: T, inflate: f32) -> [T; 2] {
+    let (c, r) = (settle(xc), settle_radius(xc, xr));
+    let (lo, hi) = (lower(c - r, 1), raise(c + r, 1));
+    let point = is_zero(r);
+    let stable = (lo.get() > 0.0) | (point & (c.get() > 0.0));
+    let dead = (hi.get() <= 0.0) | (point & (c.get() <= 0.0));
+    // Halving is exact, so an unstable interval is [0, hi] to the bit.
+    let half = T::of(0.5) * hi;
+    let zero = T::of(0.0);
+    let centre = if dead { zero } else { if stable { c } else { half } };
+    let radius = if dead { zero } else { if stable { r } else { half } };
+    [centre, inflated(radius, centre, inflate)]
 }
 
 /// Test cases of these kernels.

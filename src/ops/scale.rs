@@ -7,7 +7,7 @@ use super::chunk_of;
 use crate::device::{Buffer, Device};
 use crate::error::Result;
 use crate::kernel::{Call, Kernel};
-use crate::rounding::{TINY, inflated, is_subnormal, raise, settle, settle_radius, to_f32_up};
+use crate::rounding::{Real, TINY, inflated, is_subnormal, is_zero, raise, settle, settle_radius, to_f32_up};
 use crate::vectorise;
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -128,17 +128,21 @@ vectorise!(fn interval_row = interval_body(
 
 #[inline(always)]
 fn interval_body(p: Params, scale: f32, shift: f32, [xc, xr]: [&[f32]; 2], yc: &mut [f32], yr: &mut [f32]) {
+    for ((yc, yr), (xc, xr)) in yc.iter_mut().zip(yr).zip(xc.iter().zip(xr)) {
+        [*yc, *yr] = interval_of(p, scale, shift, [*xc, *xr]);
+    }
+}
+
+#[inline(always)]
+fn interval_of<T: Real>(p: Params, scale: T, shift: T, [xc, xr]: [T; 2]) -> [T; 2] {
+    let (c, r) = (settle(xc), settle_radius(xc, xr));
     let (factor, offset) = (settle(scale), settle(shift));
     // What a flushed factor may miss is below 2^-126 |c|: the error share of 2^-100 |c| covers it.
-    let size = if scale == 0.0 { 0.0 } else { factor.abs().max(TINY) };
-    let (no_factor, true_offset) = (scale == 0.0, !is_subnormal(shift));
-    for ((yc, yr), (xc, xr)) in yc.iter_mut().zip(yr).zip(xc.iter().zip(xr)) {
-        let (c, r) = (settle(*xc), settle_radius(*xc, *xr));
-        let centre = settle(factor * c + offset);
-        let radius = size * r + p.error * (size * c.abs() + offset.abs()) + p.inflate * centre.abs();
-        let exact = (no_factor | ((c == 0.0) & (r == 0.0))) & true_offset;
-        *yc = centre;
-        // Seven roundings of at most one unit in the last place, and flushed subnormals.
-        *yr = if exact { inflated(0.0, centre, p.inflate) } else { raise(radius, 10) };
-    }
+    let size = if is_zero(scale) { T::of(0.0) } else { factor.abs().max(T::of(TINY)) };
+    let centre = settle(factor * c + offset);
+    let error = T::of(p.error) * (size * c.abs() + offset.abs());
+    let radius = size * r + error + T::of(p.inflate) * centre.abs();
+    let exact = (is_zero(scale) | (is_zero(c) & is_zero(r))) & !is_subnormal(shift);
+    // Seven roundings of at most one unit in the last place, and flushed subnormals.
+    [centre, if exact { inflated(T::of(0.0), centre, p.inflate) } else { raise(radius, 10) }]
 }

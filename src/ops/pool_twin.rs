@@ -1,0 +1,317 @@
+//! Pooling on the CPU. Loops run over blocks of sixteen lanes, which stay in registers over a window.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::chunk_of;
+use super::pool::Params;
+use crate::kernel::Call;
+use crate::rounding::{Real, TINY, inflated, is_zero, lower, raise, settle, settle_radius};
+use crate::tensor::LANE_BLOCK;
+use crate::vectorise;
+
+type Block = [f32; LANE_BLOCK];
+
+fn blocks(x: &[f32]) -> &[Block] {
+    x.as_chunks().0
+}
+
+fn blocks_mut(x: &mut [f32]) -> &mut [Block] {
+    x.as_chunks_mut().0
+}
+
+impl Params {
+    fn blocks(&self) -> usize {
+        self.lanes as usize / LANE_BLOCK
+    }
+
+    fn output_row(&self) -> usize {
+        (self.out_width * self.lanes) as usize
+    }
+
+    fn output_plane(&self) -> usize {
+        self.out_height as usize * self.output_row()
+    }
+
+    fn input_plane(&self) -> usize {
+        (self.in_height * self.in_width) as usize * self.lanes as usize
+    }
+
+    /// Input rows under an output row.
+    fn rows(&self, output: usize) -> Range<usize> {
+        window(output, self.stride_y, self.pad_y, self.kernel_height, self.in_height)
+    }
+
+    /// Input columns under an output column.
+    fn columns(&self, output: usize) -> Range<usize> {
+        window(output, self.stride_x, self.pad_x, self.kernel_width, self.in_width)
+    }
+
+    /// `1 / number of values` a mean is over.
+    fn share(&self, rows: &Range<usize>, columns: &Range<usize>) -> f32 {
+        let full = self.kernel_height * self.kernel_width;
+        let count = if self.include_pad == 1 { full } else { (rows.len() * columns.len()) as u32 };
+        1.0 / count as f32
+    }
+
+    /// Calls `visit` with the position, in blocks, of every value of a window in one channel's plane.
+    #[inline(always)]
+    fn each(&self, rows: &Range<usize>, columns: &Range<usize>, block: usize, mut visit: impl FnMut(usize)) {
+        let (width, blocks) = (self.in_width as usize, self.blocks());
+        for row in rows.clone() {
+            for column in columns.clone() {
+                visit((row * width + column) * blocks + block);
+            }
+        }
+    }
+}
+
+fn window(output: usize, stride: u32, pad: u32, kernel: u32, size: u32) -> Range<usize> {
+    let start = output * stride as usize;
+    start.saturating_sub(pad as usize)..(start + kernel as usize).saturating_sub(pad as usize).min(size as usize)
+}
+
+/// Runs `row(y, plane of x, output row)` over all output rows.
+fn rows_of(p: Params, y: &mut [f32], x: &[f32], row: fn(Params, &mut [f32], &[f32], usize)) {
+    let unit = p.output_row();
+    let task = chunk_of(unit);
+    y.par_chunks_mut(task).enumerate().for_each(|(t, y)| {
+        for (i, y) in y.chunks_exact_mut(unit).enumerate() {
+            let index = t * (task / unit) + i;
+            let (channel, oy) = (index / p.out_height as usize, index % p.out_height as usize);
+            row(p, y, &x[channel * p.input_plane()..][..p.input_plane()], oy);
+        }
+    });
+}
+
+pub(super) fn max_forward(call: Call<'_>) {
+    let p: Params = call.params();
+    let ([x], [y]) = call.buffers();
+    rows_of(p, y, x, max_row);
+}
+
+vectorise!(fn max_row = max_body(p: Params, y: &mut [f32], x: &[f32], oy: usize));
+
+#[inline(always)]
+fn max_body(p: Params, y: &mut [f32], x: &[f32], oy: usize) {
+    let (x, y, rows) = (blocks(x), blocks_mut(y), p.rows(oy));
+    for ox in 0..p.out_width as usize {
+        let columns = p.columns(ox);
+        for block in 0..p.blocks() {
+            let mut best = [f32::MIN; LANE_BLOCK];
+            p.each(&rows, &columns, block, |j| {
+                for (best, x) in best.iter_mut().zip(&x[j]) {
+                    *best = if *x > *best { *x } else { *best };
+                }
+            });
+            y[ox * p.blocks() + block] = best;
+        }
+    }
+}
+
+pub(super) fn average_forward(call: Call<'_>) {
+    let p: Params = call.params();
+    let ([x], [y]) = call.buffers();
+    rows_of(p, y, x, average_row);
+}
+
+vectorise!(fn average_row = average_body(p: Params, y: &mut [f32], x: &[f32], oy: usize));
+
+#[inline(always)]
+fn average_body(p: Params, y: &mut [f32], x: &[f32], oy: usize) {
+    let (x, y, rows) = (blocks(x), blocks_mut(y), p.rows(oy));
+    for ox in 0..p.out_width as usize {
+        let columns = p.columns(ox);
+        let share = p.share(&rows, &columns);
+        for block in 0..p.blocks() {
+            let mut sum = [0.0; LANE_BLOCK];
+            p.each(&rows, &columns, block, |j| {
+                for (sum, x) in sum.iter_mut().zip(&x[j]) {
+                    *sum += x;
+                }
+            });
+            y[ox * p.blocks() + block] = sum.map(|s| s * share);
+        }
+    }
+}
+
+pub(super) fn max_backward(call: Call<'_>) {
+    let p: Params = call.params();
+    let ([x, gy], [gx]) = call.buffers();
+    let reads = x.par_chunks(p.input_plane()).zip(gy.par_chunks(p.output_plane()));
+    gx.par_chunks_mut(p.input_plane()).zip(reads).for_each(|(gx, (x, gy))| max_plane(p, gx, x, gy));
+}
+
+vectorise!(fn max_plane = max_backward_body(p: Params, gx: &mut [f32], x: &[f32], gy: &[f32]));
+
+/// Scatters within one channel, in the order in which the shader gathers.
+#[inline(always)]
+fn max_backward_body(p: Params, gx: &mut [f32], x: &[f32], gy: &[f32]) {
+    let (x, gy, gx) = (blocks(x), blocks(gy), blocks_mut(gx));
+    gx.fill([0.0; LANE_BLOCK]);
+    for output in 0..(p.out_height * p.out_width) as usize {
+        let (oy, ox) = (output / p.out_width as usize, output % p.out_width as usize);
+        let (rows, columns) = (p.rows(oy), p.columns(ox));
+        for block in 0..p.blocks() {
+            let mut best = [f32::MIN; LANE_BLOCK];
+            let mut first = [u32::MAX; LANE_BLOCK];
+            p.each(&rows, &columns, block, |j| {
+                for ((best, first), x) in best.iter_mut().zip(&mut first).zip(&x[j]) {
+                    let wins = (*x > *best) | (*first == u32::MAX);
+                    *best = if wins { *x } else { *best };
+                    *first = if wins { j as u32 } else { *first };
+                }
+            });
+            let gy = &gy[output * p.blocks() + block];
+            p.each(&rows, &columns, block, |j| {
+                for ((gx, first), gy) in gx[j].iter_mut().zip(&first).zip(gy) {
+                    *gx += if *first == j as u32 { *gy } else { 0.0 };
+                }
+            });
+        }
+    }
+}
+
+pub(super) fn average_backward(call: Call<'_>) {
+    let p: Params = call.params();
+    let ([gy], [gx]) = call.buffers();
+    let reads = gy.par_chunks(p.output_plane());
+    gx.par_chunks_mut(p.input_plane()).zip(reads).for_each(|(gx, gy)| average_plane(p, gx, gy));
+}
+
+vectorise!(fn average_plane = average_backward_body(p: Params, gx: &mut [f32], gy: &[f32]));
+
+#[inline(always)]
+fn average_backward_body(p: Params, gx: &mut [f32], gy: &[f32]) {
+    let (gy, gx) = (blocks(gy), blocks_mut(gx));
+    gx.fill([0.0; LANE_BLOCK]);
+    for output in 0..(p.out_height * p.out_width) as usize {
+        let (oy, ox) = (output / p.out_width as usize, output % p.out_width as usize);
+        let (rows, columns) = (p.rows(oy), p.columns(ox));
+        let share = p.share(&rows, &columns);
+        for block in 0..p.blocks() {
+            let part = gy[output * p.blocks() + block].map(|g| g * share);
+            p.each(&rows, &columns, block, |j| {
+                for (gx, part) in gx[j].iter_mut().zip(&part) {
+                    *gx += part;
+                }
+            });
+        }
+    }
+}
+
+type IntervalRow = fn(Params, [&mut [f32]; 2], [&[f32]; 2], usize);
+
+/// As [`rows_of`], for centre and radius.
+fn interval_rows(call: Call<'_>, row: IntervalRow) {
+    let p: Params = call.params();
+    let ([xc, xr], [yc, yr]) = call.buffers();
+    let unit = p.output_row();
+    let task = chunk_of(unit);
+    yc.par_chunks_mut(task).zip(yr.par_chunks_mut(task)).enumerate().for_each(|(t, (yc, yr))| {
+        for (i, (yc, yr)) in yc.chunks_exact_mut(unit).zip(yr.chunks_exact_mut(unit)).enumerate() {
+            let index = t * (task / unit) + i;
+            let (channel, oy) = (index / p.out_height as usize, index % p.out_height as usize);
+            let plane = channel * p.input_plane()..(channel + 1) * p.input_plane();
+            row(p, [yc, yr], [&xc[plane.clone()], &xr[plane]], oy);
+        }
+    });
+}
+
+pub(super) fn max_interval(call: Call<'_>) {
+    interval_rows(call, max_interval_row);
+}
+
+vectorise!(fn max_interval_row = max_interval_body(p: Params, y: [&mut [f32]; 2], x: [&[f32]; 2], oy: usize));
+
+#[inline(always)]
+fn max_interval_body(p: Params, [yc, yr]: [&mut [f32]; 2], [xc, xr]: [&[f32]; 2], oy: usize) {
+    let (yc, yr, xc, xr) = (blocks_mut(yc), blocks_mut(yr), blocks(xc), blocks(xr));
+    let rows = p.rows(oy);
+    for ox in 0..p.out_width as usize {
+        let columns = p.columns(ox);
+        for block in 0..p.blocks() {
+            let mut ends = [[LOWEST; LANE_BLOCK]; 2];
+            p.each(&rows, &columns, block, |j| {
+                for lane in 0..LANE_BLOCK {
+                    let [lo, hi] = max_ends([ends[0][lane], ends[1][lane]], xc[j][lane], xr[j][lane]);
+                    (ends[0][lane], ends[1][lane]) = (lo, hi);
+                }
+            });
+            let at = ox * p.blocks() + block;
+            for lane in 0..LANE_BLOCK {
+                [yc[at][lane], yr[at][lane]] = max_of_ends([ends[0][lane], ends[1][lane]], p.inflate);
+            }
+        }
+    }
+}
+
+/// Below every bound that the range check lets through.
+const LOWEST: f32 = f32::MIN / 2.0;
+
+/// Ends of the interval that holds the maximum so far and one more value.
+#[inline(always)]
+fn max_ends<T: Real>([lo, hi]: [T; 2], c: T, r: T) -> [T; 2] {
+    let (c, r) = (settle(c), settle_radius(c, r));
+    let point = is_zero(r);
+    let (l, u) = (lower(c - r, 1), raise(c + r, 1));
+    [lo.max(if point { c } else { l }), hi.max(if point { c } else { u })]
+}
+
+#[inline(always)]
+fn max_of_ends<T: Real>([lo, hi]: [T; 2], inflate: f32) -> [T; 2] {
+    let half = T::of(0.5);
+    let point = lo.get() == hi.get();
+    let centre = if point { hi } else { settle(half * lo + half * hi) };
+    let radius = raise((hi - centre).max(centre - lo), 2);
+    [centre, inflated(if point { T::of(0.0) } else { radius }, centre, inflate)]
+}
+
+pub(super) fn average_interval(call: Call<'_>) {
+    interval_rows(call, average_interval_row);
+}
+
+vectorise!(fn average_interval_row = average_interval_body(p: Params, y: [&mut [f32]; 2], x: [&[f32]; 2], oy: usize));
+
+#[inline(always)]
+fn average_interval_body(p: Params, [yc, yr]: [&mut [f32]; 2], [xc, xr]: [&[f32]; 2], oy: usize) {
+    let (yc, yr, xc, xr) = (blocks_mut(yc), blocks_mut(yr), blocks(xc), blocks(xr));
+    let rows = p.rows(oy);
+    for ox in 0..p.out_width as usize {
+        let columns = p.columns(ox);
+        let share = p.share(&rows, &columns);
+        for block in 0..p.blocks() {
+            let mut sums = [[0.0; LANE_BLOCK]; 3];
+            p.each(&rows, &columns, block, |j| {
+                for lane in 0..LANE_BLOCK {
+                    let so_far = [sums[0][lane], sums[1][lane], sums[2][lane]];
+                    let next = average_sums(so_far, xc[j][lane], xr[j][lane]);
+                    (sums[0][lane], sums[1][lane], sums[2][lane]) = (next[0], next[1], next[2]);
+                }
+            });
+            let at = ox * p.blocks() + block;
+            for lane in 0..LANE_BLOCK {
+                let sums = [sums[0][lane], sums[1][lane], sums[2][lane]];
+                [yc[at][lane], yr[at][lane]] = average_of_sums(sums, share, p.error, p.inflate);
+            }
+        }
+    }
+}
+
+/// Sums of centres, of their magnitudes and of radii, with one more value.
+#[inline(always)]
+fn average_sums<T: Real>([sum, size, spread]: [T; 3], c: T, r: T) -> [T; 3] {
+    let (settled, r) = (settle(c), settle_radius(c, r));
+    [sum + settled, size + settled.abs(), spread + r]
+}
+
+#[inline(always)]
+fn average_of_sums<T: Real>([sum, size, spread]: [T; 3], share: T, error: f32, inflate: f32) -> [T; 2] {
+    let centre = settle(sum * share);
+    // The sums behind the radius may themselves be short by the error share: hence once more.
+    let radius = (spread + T::of(error) * size) * share;
+    let once_more = T::of(2.0 * error) * radius;
+    let grown = raise(radius + once_more + T::of(inflate) * centre.abs() + T::of(TINY), 8);
+    [centre, if is_zero(size) & is_zero(spread) { T::of(0.0) } else { grown }]
+}
