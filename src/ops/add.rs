@@ -7,6 +7,8 @@ use super::CHUNK;
 use crate::device::{Buffer, Device};
 use crate::error::Result;
 use crate::kernel::{Call, Kernel};
+use crate::ops::case::{Case, Check, awkward, blank, random};
+use crate::rng::Rng;
 use crate::rounding::{Real, inflated, is_zero, raise, settle, settle_radius, to_f32_up};
 use crate::vectorise;
 
@@ -19,6 +21,13 @@ struct Params {
     inflate: f32,
     /// The charge of the consumer alone.
     consumer: f32,
+}
+
+impl Params {
+    /// With unit roundoff `u` the centre errs by at most u times the exact sum, so by a little over u times itself.
+    fn new(len: usize, inflate: f32, u: f64) -> Self {
+        Params { len: len as u32, inflate: to_f32_up(f64::from(inflate) + 1.001 * u), consumer: inflate }
+    }
 }
 
 const fn row(name: &'static str, entry: &'static str, reads: usize, writes: usize, twin: fn(Call<'_>)) -> Kernel {
@@ -42,13 +51,13 @@ pub static KERNELS: &[&Kernel] = &[&FORWARD, &ACCUMULATE, &INTERVAL];
 
 /// `y = a + b`.
 pub fn forward(device: &Device, a: &Buffer, b: &Buffer, y: &Buffer) -> Result<()> {
-    let params = Params { len: y.len() as u32, inflate: 0.0, consumer: 0.0 };
+    let params = Params::new(y.len(), 0.0, device.unit_roundoff());
     device.run(&FORWARD, &params, &[a, b], &[y], super::flat(y.len() / 4))
 }
 
 /// `y += x`.
 pub fn accumulate(device: &Device, x: &Buffer, y: &Buffer) -> Result<()> {
-    let params = Params { len: y.len() as u32, inflate: 0.0, consumer: 0.0 };
+    let params = Params::new(y.len(), 0.0, device.unit_roundoff());
     device.run(&ACCUMULATE, &params, &[x], &[y], super::flat(y.len() / 4))
 }
 
@@ -65,9 +74,7 @@ pub fn interval(
     yr: &Buffer,
     inflate: f32,
 ) -> Result<()> {
-    // The centre errs by at most u times the exact sum, so by a little over u times itself.
-    let total = to_f32_up(f64::from(inflate) + 1.001 * device.unit_roundoff());
-    let params = Params { len: yc.len() as u32, inflate: total, consumer: inflate };
+    let params = Params::new(yc.len(), inflate, device.unit_roundoff());
     device.run(&INTERVAL, &params, &[ac, ar, bc, br], &[yc, yr], super::flat(yc.len() / 4))
 }
 
@@ -118,4 +125,75 @@ fn interval_of<T: Real>(p: Params, [ac, ar]: [T; 2], [bc, br]: [T; 2]) -> [T; 2]
     let radius = raise(ra + rb + T::of(p.inflate) * centre.abs(), 6);
     let exact = is_zero(ra) & is_zero(rb) & (is_zero(ca) | is_zero(cb));
     [centre, if exact { inflated(T::of(0.0), centre, p.consumer) } else { radius }]
+}
+
+/// Test cases of these kernels.
+pub fn cases() -> Vec<Case> {
+    let mut rng = Rng::new(2, 0);
+    let mut cases = Vec::new();
+    for (len, values) in [(16, random as fn(&mut Rng, usize) -> Vec<f32>), (16 * 65, random), (512, awkward)] {
+        let ordinary = len != 512;
+        let label = if ordinary { format!("{len} values") } else { "awkward values".into() };
+        let [ac, bc, ar, br] = std::array::from_fn(|_| values(&mut rng, len));
+        let [ar, br] = [ar, br].map(|r| r.into_iter().map(f32::abs).collect::<Vec<_>>());
+        if ordinary {
+            let check = || Check::Value { abs: 0.0, rel: 1.3e-7 };
+            let reads = vec![ac.clone(), bc.clone()];
+            cases.push(Case::new(&FORWARD, &label, reads, vec![blank(len)], check(), |device, r, w| {
+                forward(device, &r[0], &r[1], &w[0])
+            }));
+            let writes = vec![bc.clone()];
+            cases.push(Case::new(&ACCUMULATE, &label, vec![ac.clone()], writes, check(), |device, r, w| {
+                accumulate(device, &r[0], &w[0])
+            }));
+        }
+        let ends = |i: usize| {
+            let (centre, radius) = (f64::from(ac[i]) + f64::from(bc[i]), f64::from(ar[i]) + f64::from(br[i]));
+            [centre - radius, centre + radius]
+        };
+        let (exact, abs) = ((0..len).map(ends).collect(), if ordinary { 1e-5 } else { f64::INFINITY });
+        let (reads, writes) = (vec![ac, ar, bc, br], vec![blank(len), blank(len)]);
+        let check = Check::Interval { exact, abs, rel: 0.0 };
+        cases.push(Case::new(&INTERVAL, label, reads, writes, check, |device, r, w| {
+            interval(device, &r[0], &r[1], &r[2], &r[3], &w[0], &w[1], 1e-6)
+        }));
+    }
+    cases
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::adversary::{Wild, exact, holds};
+
+    #[test]
+    fn interval_holds_under_any_rounding() {
+        let mut rng = Rng::new(2, 1);
+        let [ac, ar, bc, br] = std::array::from_fn(|_| awkward(&mut rng, 20_000));
+        for i in 0..ac.len() {
+            let share = if i % 2 == 0 { 0.0 } else { 1e-5 };
+            let p = Params::new(0, share, 2f64.powi(-23));
+            let (a, b) = ([ac[i], ar[i].abs()], [if i % 8 == 0 { -ac[i].next_up() } else { bc[i] }, br[i].abs()]);
+            let (centre, radius) = (exact(a[0]) + exact(b[0]), exact(a[1]) + exact(b[1]));
+            let magnitude = a[0].abs() + a[1] + b[0].abs() + b[1];
+            let ends = [&centre - &radius, centre + radius];
+            holds(interval_of(p, a.map(Wild), b.map(Wild)), ends, share, magnitude);
+        }
+    }
+
+    #[test]
+    fn dead_values_stay_exactly_zero() {
+        let p = Params::new(0, 1e-5, 2f64.powi(-23));
+        assert_eq!(interval_of(p, [0.0f32, 0.0], [0.0, 0.0]), [0.0, 0.0]);
+    }
+
+    #[test]
+    fn sums_and_accumulates() {
+        let device = Device::cpu();
+        let (a, b) = (device.upload(&[1.5f32; 16]).unwrap(), device.upload(&[-4.0f32; 16]).unwrap());
+        let y = device.alloc(16).unwrap();
+        forward(&device, &a, &b, &y).unwrap();
+        accumulate(&device, &a, &y).unwrap();
+        assert_eq!(device.read::<f32>(&y).unwrap(), [-1.0; 16]);
+    }
 }

@@ -112,6 +112,22 @@ pub fn random(rng: &mut Rng, len: usize) -> Vec<f32> {
     (0..len).map(|_| if rng.below(16) == 0 { 0.0 } else { rng.range(-1.0, 1.0) }).collect()
 }
 
+/// Values that break careless rounding: zeros, subnormals, magnitudes from 2^-130 to 2^60.
+pub fn awkward(rng: &mut Rng, len: usize) -> Vec<f32> {
+    let mut value = || {
+        let mantissa = rng.next_u32() & 0x807f_ffff;
+        match rng.below(8) {
+            0 => 0.0,
+            1 => f32::from_bits(mantissa),
+            2 => f32::from_bits(mantissa & 0x8000_0007 | 1 << 23),
+            3 => f32::from_bits(mantissa | 27 << 23),
+            4 => f32::from_bits(mantissa | (rng.below(187) as u32) << 23),
+            _ => f32::from_bits(mantissa | 126 << 23),
+        }
+    };
+    (0..len).map(|_| value()).collect()
+}
+
 /// Output buffers start as NaN, so that a word a kernel forgets is noticed.
 pub fn blank(len: usize) -> Vec<f32> {
     vec![f32::NAN; len]

@@ -1,6 +1,8 @@
 //! One file per operation: parameter structs, kernels with their CPU twins, and the calls that dispatch them.
 
 pub mod add;
+#[cfg(test)]
+mod adversary;
 pub mod ball;
 pub mod case;
 pub mod conv;
@@ -14,6 +16,7 @@ pub mod loss;
 pub mod noise;
 pub mod optimizer;
 pub mod pool;
+mod pool_case;
 mod pool_twin;
 pub mod relax;
 pub mod relu;
@@ -43,10 +46,23 @@ pub fn kernels() -> Vec<&'static Kernel> {
 
 /// Test cases of every kernel.
 pub fn cases() -> Vec<case::Case> {
-    [ball::cases(), conv_case::cases(), linear_case::cases(), relax::cases(), relu::cases()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        add::cases(),
+        ball::cases(),
+        conv_case::cases(),
+        gather::cases(),
+        linear_case::cases(),
+        loss::cases(),
+        noise::cases(),
+        optimizer::cases(),
+        pool_case::cases(),
+        relax::cases(),
+        relu::cases(),
+        scale::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// Grid of a flat kernel over `n` work items: x first, then rows of x. The shader recovers

@@ -108,13 +108,14 @@ fn adam_body(p: Params, grad: &[f32], param: &mut [f32], m: &mut [f32], v: &mut 
 /// Test cases of these kernels.
 pub fn cases() -> Vec<Case> {
     let mut rng = Rng::new(7, 0);
-    let mut case = |len: usize, adam: Adam, step: u32| {
+    let mut case = |len: usize, setting: Adam, step: u32| {
         let [grad, param, m, v] = std::array::from_fn(|_| random(&mut rng, len));
         let v = v.into_iter().map(f32::abs).collect();
-        let params = Params::new(len, &adam, step);
         let check = Check::Value { abs: 1e-6, rel: 1e-5 };
         let label = format!("{len} parameters, step {step}");
-        Case::new(&ADAM, label, &params, vec![grad], vec![param, m, v], super::flat(len), check)
+        Case::new(&ADAM, label, vec![grad], vec![param, m, v], check, move |device, r, w| {
+            adam(device, &r[0], &w[0], &w[1], &w[2], &setting, step)
+        })
     };
     let usual = Adam::default();
     vec![case(1, usual, 1), case(137, Adam { decay: 0.1, rate: 0.01, ..usual }, 10), case(1000, usual, 100_000)]

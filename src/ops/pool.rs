@@ -55,7 +55,7 @@ pub(super) struct Params {
 }
 
 impl Params {
-    fn new(g: &Geometry, lanes: usize) -> Self {
+    pub fn new(g: &Geometry, lanes: usize) -> Self {
         Params {
             channels: g.input.channels as u32,
             in_height: g.input.height as u32,
@@ -73,6 +73,12 @@ impl Params {
             error: 0.0,
             inflate: 0.0,
         }
+    }
+
+    /// With unit roundoff `u`. A mean is a plain sum, one reciprocal (2.5 units in the last place by the WGSL
+    /// specification) and one product: eight roundings beyond the window's cover them.
+    pub fn interval(self, g: &Geometry, inflate: f32, u: f64) -> Self {
+        Params { error: to_f32_up(gamma(g.kernel[0] * g.kernel[1] + 8, u)), inflate, ..self }
     }
 }
 
@@ -122,7 +128,7 @@ pub fn max_interval(
     lanes: usize,
     inflate: f32,
 ) -> Result<()> {
-    let params = Params { inflate, ..Params::new(g, lanes) };
+    let params = Params::new(g, lanes).interval(g, inflate, device.unit_roundoff());
     device.run(&MAX_INTERVAL, &params, &[xc, xr], &[yc, yr], super::flat(yc.len() / 4))
 }
 
@@ -149,9 +155,6 @@ pub fn average_interval(
     lanes: usize,
     inflate: f32,
 ) -> Result<()> {
-    // A plain sum, one reciprocal (2.5 units in the last place by the WGSL specification) and one product.
-    let window = g.kernel[0] * g.kernel[1];
-    let error = to_f32_up(gamma(window + 8, device.unit_roundoff()));
-    let params = Params { error, inflate, ..Params::new(g, lanes) };
+    let params = Params::new(g, lanes).interval(g, inflate, device.unit_roundoff());
     device.run(&AVERAGE_INTERVAL, &params, &[xc, xr], &[yc, yr], super::flat(yc.len() / 4))
 }

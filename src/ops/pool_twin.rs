@@ -315,3 +315,56 @@ fn average_of_sums<T: Real>([sum, size, spread]: [T; 3], share: T, error: f32, i
     let grown = raise(radius + once_more + T::of(inflate) * centre.abs() + T::of(TINY), 8);
     [centre, if is_zero(size) & is_zero(spread) { T::of(0.0) } else { grown }]
 }
+
+#[cfg(test)]
+mod tests {
+    use num_rational::BigRational;
+
+    use super::*;
+    use crate::ops::adversary::{Wild, exact, holds};
+    use crate::ops::case::awkward;
+    use crate::rng::Rng;
+
+    /// Random windows of up to twelve awkward intervals.
+    fn windows(stream: u64, mut check: impl FnMut(&mut Rng, Vec<[f32; 2]>, f32)) {
+        let mut rng = Rng::new(5, stream);
+        for i in 0..4000 {
+            let count = 1 + rng.below(12);
+            let (c, r) = (awkward(&mut rng, count), awkward(&mut rng, count));
+            let points = rng.below(4) == 0;
+            let window = c.iter().zip(r).map(|(&c, r)| [c, if points { 0.0 } else { r.abs() }]).collect();
+            check(&mut rng, window, if i % 2 == 0 { 0.0 } else { 1e-5 });
+        }
+    }
+
+    #[test]
+    fn maximum_holds_under_any_rounding() {
+        windows(3, |_, window, share| {
+            let lowest = [Wild(LOWEST); 2];
+            let ends = window.iter().fold(lowest, |ends, &[c, r]| max_ends(ends, Wild(c), Wild(r)));
+            let largest = |end: fn(&[f32; 2]) -> BigRational| window.iter().map(end).max().unwrap();
+            let exact_ends = [largest(|x| exact(x[0]) - exact(x[1])), largest(|x| exact(x[0]) + exact(x[1]))];
+            let magnitude = window.iter().map(|[c, r]| c.abs() + r).fold(0.0, f32::max);
+            holds(max_of_ends(ends, share), exact_ends, share, magnitude);
+        });
+        assert_eq!(max_of_ends(max_ends([LOWEST; 2], 0.0, 0.0), 0.1), [0.0, 0.0]);
+    }
+
+    #[test]
+    fn mean_holds_under_any_rounding() {
+        windows(4, |rng, window, share| {
+            let none = [Wild(0.0); 3];
+            let sums = window.iter().fold(none, |sums, &[c, r]| average_sums(sums, Wild(c), Wild(r)));
+            let count = window.len();
+            let mut part = 1.0 / count as f32;
+            for _ in 0..rng.below(3) {
+                part = part.next_down();
+            }
+            let error = crate::rounding::to_f32_up(crate::rounding::gamma(count + 8, 2f64.powi(-23)));
+            let got = average_of_sums(sums, Wild(part), error, share);
+            let mean = |j: usize| window.iter().map(|x| exact(x[j])).sum::<BigRational>() / exact(count as f32);
+            let magnitude = 8.0 * window.iter().map(|[c, r]| c.abs() + r).sum::<f32>();
+            holds(got, [mean(0) - mean(1), mean(0) + mean(1)], share, magnitude);
+        });
+    }
+}

@@ -7,7 +7,7 @@ use super::CHUNK;
 use crate::device::{Buffer, Device};
 use crate::error::Result;
 use crate::kernel::{Call, Kernel};
-use crate::ops::case::{Case, Check, blank, random};
+use crate::ops::case::{Case, Check, awkward, blank, random};
 use crate::rng::Rng;
 use crate::rounding::{Real, inflated, is_zero, lower, raise, settle, settle_radius};
 use crate::vectorise;
@@ -123,11 +123,78 @@ fn interval_of<T: Real>(xc: T, xr: T, inflate: f32) -> [T; 2] {
 /// Test cases of these kernels.
 pub fn cases() -> Vec<Case> {
     let mut rng = Rng::new(1, 0);
-    let mut forward = |len: usize| {
-        let reads = vec![random(&mut rng, len)];
-        Case::new(&FORWARD, format!("{len} values"), reads, vec![blank(len)], Check::Exact, |device, r, w| {
-            self::forward(device, &r[0], &w[0])
-        })
-    };
-    vec![forward(16), forward(16 * 65)]
+    let mut cases = Vec::new();
+    for len in [16, 16 * 65] {
+        let label = format!("{len} values");
+        let (x, gy, writes) = (random(&mut rng, len), random(&mut rng, len), vec![blank(len)]);
+        cases.push(Case::new(&FORWARD, &label, vec![x.clone()], writes.clone(), Check::Exact, |device, r, w| {
+            forward(device, &r[0], &w[0])
+        }));
+        cases.push(Case::new(&BACKWARD, &label, vec![x, gy], writes, Check::Exact, |device, r, w| {
+            backward(device, &r[0], &r[1], &w[0])
+        }));
+        cases.push(bounds(&label, random(&mut rng, len), random(&mut rng, len), 0.0, 1e-6));
+        cases.push(bounds("awkward values", awkward(&mut rng, len), awkward(&mut rng, len), 1e-5, f64::INFINITY));
+    }
+    cases
+}
+
+fn bounds(label: &str, c: Vec<f32>, r: Vec<f32>, inflate: f32, abs: f64) -> Case {
+    let r: Vec<f32> = r.into_iter().map(f32::abs).collect();
+    let check = Check::Interval { exact: exact(&c, &r), abs, rel: 0.0 };
+    let writes = vec![blank(c.len()), blank(c.len())];
+    Case::new(&INTERVAL, label, vec![c, r], writes, check, move |device, r, w| {
+        interval(device, &r[0], &r[1], &w[0], &w[1], inflate)
+    })
+}
+
+fn exact(c: &[f32], r: &[f32]) -> Vec<[f64; 2]> {
+    let ends = |(&c, &r): (&f32, &f32)| [-1.0, 1.0].map(|side| (f64::from(c) + side * f64::from(r)).max(0.0));
+    c.iter().zip(r).map(ends).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use num_rational::BigRational;
+
+    use super::*;
+    use crate::ops::adversary::{Wild, exact, holds};
+
+    #[test]
+    fn interval_holds_under_any_rounding() {
+        let mut rng = Rng::new(1, 1);
+        let (c, r) = (awkward(&mut rng, 20_000), awkward(&mut rng, 20_000));
+        for (i, (&c, &r)) in c.iter().zip(&r).enumerate() {
+            // A quarter of the intervals ends next to zero.
+            let r = if i % 4 == 0 { f32::from_bits(c.abs().to_bits() + rng.below(2) as u32) } else { r.abs() };
+            let share = if i % 2 == 0 { 0.0 } else { 1e-5 };
+            let zero = BigRational::default();
+            let ends = [(exact(c) - exact(r)).max(zero.clone()), (exact(c) + exact(r)).max(zero)];
+            holds(interval_of(Wild(c), Wild(r), share), ends, share, c.abs() + r);
+        }
+    }
+
+    #[test]
+    fn dead_values_are_exactly_zero_and_stable_ones_unchanged() {
+        assert_eq!(interval_of(-2.0f32, 1.5, 0.1), [0.0, 0.0]);
+        assert_eq!(interval_of(0.0f32, 0.0, 0.1), [0.0, 0.0]);
+        assert_eq!(interval_of(2.0f32, 1.5, 0.0), [2.0, 1.5]);
+        assert_eq!(interval_of(-1.0f32, 3.0, 0.0), [1.0f32.next_up(), 1.0f32.next_up()]);
+    }
+
+    #[test]
+    fn gradient_is_the_slope() {
+        let device = Device::cpu();
+        let x: Vec<f32> = (0..32).map(|i| (i as f32 - 15.5) / 4.0).collect();
+        let run = |x: &[f32]| -> Vec<f32> {
+            let (x, y) = (device.upload(x).unwrap(), device.alloc(x.len()).unwrap());
+            forward(&device, &x, &y).unwrap();
+            device.read(&y).unwrap()
+        };
+        let gx = device.alloc(32).unwrap();
+        backward(&device, &device.upload(&x).unwrap(), &device.upload(&[2.0f32; 32]).unwrap(), &gx).unwrap();
+        let shifted = |h: f32| run(&x.iter().map(|x| x + h).collect::<Vec<_>>());
+        let slopes = shifted(1.0 / 32.0).into_iter().zip(shifted(-1.0 / 32.0)).map(|(a, b)| (a - b) * 32.0);
+        assert_eq!(device.read::<f32>(&gx).unwrap(), slopes.collect::<Vec<_>>());
+    }
 }

@@ -7,6 +7,8 @@ use super::chunk_of;
 use crate::device::{Buffer, Device};
 use crate::error::Result;
 use crate::kernel::{Call, Kernel};
+use crate::ops::case::{Case, Check, awkward, blank, random};
+use crate::rng::Rng;
 use crate::rounding::{Real, TINY, inflated, is_subnormal, is_zero, raise, settle, settle_radius, to_f32_up};
 use crate::vectorise;
 
@@ -22,8 +24,13 @@ struct Params {
 }
 
 impl Params {
-    fn new(y: &Buffer, lanes: usize) -> Self {
-        Params { elements: (y.len() / lanes) as u32, lanes: lanes as u32, error: 0.0, inflate: 0.0 }
+    fn new(len: usize, lanes: usize) -> Self {
+        Params { elements: (len / lanes) as u32, lanes: lanes as u32, error: 0.0, inflate: 0.0 }
+    }
+
+    /// With unit roundoff `u`: one rounding of the product, one of the sum.
+    fn interval(self, inflate: f32, u: f64) -> Self {
+        Params { error: to_f32_up(2.001 * u), inflate, ..self }
     }
 }
 
@@ -48,12 +55,12 @@ pub static KERNELS: &[&Kernel] = &[&FORWARD, &BACKWARD, &INTERVAL];
 
 /// `y = scale x + shift`: x and y `[elements][lanes]`, scale and shift `[elements]`.
 pub fn forward(device: &Device, x: &Buffer, scale: &Buffer, shift: &Buffer, y: &Buffer, lanes: usize) -> Result<()> {
-    device.run(&FORWARD, &Params::new(y, lanes), &[x, scale, shift], &[y], super::flat(y.len() / 4))
+    device.run(&FORWARD, &Params::new(y.len(), lanes), &[x, scale, shift], &[y], super::flat(y.len() / 4))
 }
 
 /// `gx = scale gy`.
 pub fn backward(device: &Device, gy: &Buffer, scale: &Buffer, gx: &Buffer, lanes: usize) -> Result<()> {
-    device.run(&BACKWARD, &Params::new(gx, lanes), &[gy, scale], &[gx], super::flat(gx.len() / 4))
+    device.run(&BACKWARD, &Params::new(gx.len(), lanes), &[gy, scale], &[gx], super::flat(gx.len() / 4))
 }
 
 /// Sound bounds: for every real `x` in `xc ± xr`, `scale x + shift` lies in `yc ± yr`, and `yr` holds a further
@@ -70,9 +77,7 @@ pub fn interval(
     lanes: usize,
     inflate: f32,
 ) -> Result<()> {
-    // One rounding of the product, one of the sum.
-    let error = to_f32_up(2.001 * device.unit_roundoff());
-    let params = Params { error, inflate, ..Params::new(yc, lanes) };
+    let params = Params::new(yc.len(), lanes).interval(inflate, device.unit_roundoff());
     device.run(&INTERVAL, &params, &[xc, xr, scale, shift], &[yc, yr], super::flat(yc.len() / 4))
 }
 
@@ -145,4 +150,82 @@ fn interval_of<T: Real>(p: Params, scale: T, shift: T, [xc, xr]: [T; 2]) -> [T; 
     let exact = (is_zero(scale) | (is_zero(c) & is_zero(r))) & !is_subnormal(shift);
     // Seven roundings of at most one unit in the last place, and flushed subnormals.
     [centre, if exact { inflated(T::of(0.0), centre, p.inflate) } else { raise(radius, 10) }]
+}
+
+/// Test cases of these kernels.
+pub fn cases() -> Vec<Case> {
+    let mut rng = Rng::new(3, 0);
+    let mut cases = Vec::new();
+    for (elements, lanes, values) in
+        [(1, 16, random as fn(&mut Rng, usize) -> Vec<f32>), (33, 80, random), (64, 16, awkward)]
+    {
+        let (len, ordinary) = (elements * lanes, elements != 64);
+        let label = if ordinary { format!("{elements} elements, {lanes} lanes") } else { "awkward values".into() };
+        let (scale, shift) = (values(&mut rng, elements), values(&mut rng, elements));
+        let (x, r) = (values(&mut rng, len), values(&mut rng, len).into_iter().map(f32::abs).collect::<Vec<_>>());
+        if ordinary {
+            let check = || Check::Value { abs: 2e-7, rel: 2e-7 };
+            let reads = vec![x.clone(), scale.clone(), shift.clone()];
+            cases.push(Case::new(&FORWARD, &label, reads, vec![blank(len)], check(), move |device, r, w| {
+                forward(device, &r[0], &r[1], &r[2], &w[0], lanes)
+            }));
+            let reads = vec![x.clone(), scale.clone()];
+            cases.push(Case::new(&BACKWARD, &label, reads, vec![blank(len)], check(), move |device, r, w| {
+                backward(device, &r[0], &r[1], &w[0], lanes)
+            }));
+        }
+        let ends = |i: usize| {
+            let (factor, offset) = (f64::from(scale[i / lanes]), f64::from(shift[i / lanes]));
+            let (centre, radius) = (factor * f64::from(x[i]) + offset, factor.abs() * f64::from(r[i]));
+            [centre - radius, centre + radius]
+        };
+        let (exact, abs) = ((0..len).map(ends).collect(), if ordinary { 1e-5 } else { f64::INFINITY });
+        let (reads, writes) = (vec![x, r, scale, shift], vec![blank(len), blank(len)]);
+        let check = Check::Interval { exact, abs, rel: 0.0 };
+        cases.push(Case::new(&INTERVAL, label, reads, writes, check, move |device, r, w| {
+            interval(device, &r[0], &r[1], &r[2], &r[3], &w[0], &w[1], lanes, 1e-6)
+        }));
+    }
+    cases
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::adversary::{Wild, exact, holds};
+
+    #[test]
+    fn interval_holds_under_any_rounding() {
+        let mut rng = Rng::new(3, 1);
+        let [scale, shift, xc, xr] = std::array::from_fn(|_| awkward(&mut rng, 20_000));
+        for i in 0..xc.len() {
+            let share = if i % 2 == 0 { 0.0 } else { 1e-5 };
+            let p = Params::new(16, 16).interval(share, 2f64.powi(-23));
+            let (s, b, c, r) = (scale[i], shift[i], xc[i], xr[i].abs());
+            if s.abs() > 1e15 && c.abs().max(r) > 1e15 {
+                continue; // beyond the range that is checked before a dispatch
+            }
+            let (centre, radius) = (exact(s) * exact(c) + exact(b), exact(s.abs()) * exact(r));
+            let ends = [&centre - &radius, centre + radius];
+            // A factor below TINY counts as TINY.
+            let magnitude = s.abs().max(TINY * 2f32.powi(18)) * (c.abs() + r) + b.abs();
+            holds(interval_of(p, Wild(s), Wild(b), [Wild(c), Wild(r)]), ends, share, magnitude);
+        }
+    }
+
+    #[test]
+    fn forward_and_gradient() {
+        let device = Device::cpu();
+        let x: Vec<f32> = (0..64).map(|i| i as f32).collect();
+        let (scale, shift) = ([2.0f32, -0.5, 0.0, 1.0], [1.0f32, 0.0, 7.0, -3.0]);
+        let up = |v: &[f32]| device.upload(v).unwrap();
+        let (y, gx) = (device.alloc(64).unwrap(), device.alloc(64).unwrap());
+        forward(&device, &up(&x), &up(&scale), &up(&shift), &y, 16).unwrap();
+        backward(&device, &up(&x), &up(&scale), &gx, 16).unwrap();
+        let (y, gx): (Vec<f32>, Vec<f32>) = (device.read(&y).unwrap(), device.read(&gx).unwrap());
+        for i in 0..64 {
+            assert_eq!(y[i], scale[i / 16] * x[i] + shift[i / 16]);
+            assert_eq!(gx[i], scale[i / 16] * x[i]);
+        }
+    }
 }
