@@ -207,8 +207,9 @@ mod tests {
             }
             let (centre, radius) = (exact(s) * exact(c) + exact(b), exact(s.abs()) * exact(r));
             let ends = [&centre - &radius, centre + radius];
-            // A factor below TINY counts as TINY.
-            let magnitude = s.abs().max(TINY * 2f32.powi(18)) * (c.abs() + r) + b.abs();
+            // A factor below TINY counts as TINY, and a subnormal input as a radius of 2 TINY.
+            let least = TINY * 2f32.powi(20);
+            let magnitude = s.abs().max(least) * (c.abs() + r).max(least) + b.abs();
             holds(interval_of(p, Wild(s), Wild(b), [Wild(c), Wild(r)]), ends, share, magnitude);
         }
     }
