@@ -1,13 +1,13 @@
 // Convolution, and dense layers as the 1x1 case. Activations are [channel][row][column][lane], weights
 // [in][kernel row][kernel column][out].
 //   forward:     x[in], w, b[out] -> y[out]              y = w * x + b
-//   interval:    xc[in], xr[in], w, b -> yc[out], yr[out]    centre and radius, sound
+//   interval:    xc[in], w, b, xr[in] -> yc[out], yr[out]    centre and radius, sound
 //   input_grad:  gy[out], w -> gx[in]                    gx = transposed w * gy
 //   weight_grad: x[in], gy[out] -> gw                    summed over positions and lanes
 //   bias_grad:   gy[out] -> gb                           summed over positions and lanes
 //
-// A thread of the first three computes eight channels at one position, as two matrices whose columns are channels and
-// whose rows are four lanes; neighbouring threads are neighbouring lanes, so that weights are uniform among them.
+// A thread of the first three computes eight channels at one position for a few lanes; neighbouring threads are
+// neighbouring lanes, so that weights are uniform among them.
 
 struct Params {
     in_channels: u32,
@@ -38,12 +38,12 @@ const SUM_BLOCK: u32 = 64u;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> w: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> b: array<f32>;
+
+// forward
 @group(0) @binding(4) var<storage, read_write> y: array<vec4<f32>>;
 
-// interval
-@group(0) @binding(2) var<storage, read> xr: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> interval_w: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read> interval_b: array<f32>;
+// interval; binding 1 is xc
+@group(0) @binding(4) var<storage, read> xr: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read_write> yc: array<vec4<f32>>;
 @group(0) @binding(6) var<storage, read_write> yr: array<vec4<f32>>;
 
@@ -56,6 +56,14 @@ const SUM_BLOCK: u32 = 64u;
 
 // bias_grad; binding 1 is gy
 @group(0) @binding(2) var<storage, read_write> gb: array<f32>;
+
+// Eight channels of four lanes, twice: two stretches of lanes, or centres and radii. Columns are channels.
+struct Tile {
+    near_a: mat4x4<f32>,
+    near_b: mat4x4<f32>,
+    far_a: mat4x4<f32>,
+    far_b: mat4x4<f32>,
+}
 
 // Kernel rows or columns [first, end) that fall inside an input of `size` for the window that starts at `start - pad`.
 fn inside(start: u32, pad: u32, size: u32, kernel: u32) -> vec2<u32> {
@@ -89,6 +97,15 @@ fn close(total: mat4x4<f32>, block: mat4x4<f32>) -> mat4x4<f32> {
     );
 }
 
+fn close_tile(total: Tile, block: Tile) -> Tile {
+    return Tile(
+        close(total.near_a, block.near_a),
+        close(total.near_b, block.near_b),
+        close(total.far_a, block.far_a),
+        close(total.far_b, block.far_b),
+    );
+}
+
 fn position_lane(id: vec3<u32>, groups: vec3<u32>, columns: u32) -> vec2<u32> {
     let i = id.y * groups.x * 64u + id.x;
     return vec2<u32>(i / columns, i % columns);
@@ -100,19 +117,6 @@ fn weights(i: u32) -> vec4<f32> {
     }
     let j = vec4<u32>(i, i + 1u, i + 2u, i + 3u);
     return vec4<f32>(w[j.x / 4u][j.x % 4u], w[j.y / 4u][j.y % 4u], w[j.z / 4u][j.z % 4u], w[j.w / 4u][j.w % 4u]);
-}
-
-fn interval_weights(i: u32) -> vec4<f32> {
-    if (params.out_channels % 4u == 0u) {
-        return interval_w[i / 4u];
-    }
-    let j = vec4<u32>(i, i + 1u, i + 2u, i + 3u);
-    return vec4<f32>(
-        interval_w[j.x / 4u][j.x % 4u],
-        interval_w[j.y / 4u][j.y % 4u],
-        interval_w[j.z / 4u][j.z % 4u],
-        interval_w[j.w / 4u][j.w % 4u],
-    );
 }
 
 fn store(channel: u32, at: u32, half: u32, near: vec4<f32>, far: vec4<f32>) {
@@ -140,15 +144,8 @@ fn forward(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups
     let x_step = params.in_height * params.in_width * 2u * half;
     let w_step = params.kernel_height * params.kernel_width * params.out_channels;
 
-    // Outputs 0 to 3 and 4 to 7, lanes of the near and the far half.
-    var near_a = mat4x4<f32>();
-    var near_b = mat4x4<f32>();
-    var far_a = mat4x4<f32>();
-    var far_b = mat4x4<f32>();
-    var total_near_a = mat4x4<f32>();
-    var total_near_b = mat4x4<f32>();
-    var total_far_a = mat4x4<f32>();
-    var total_far_b = mat4x4<f32>();
+    var block = Tile();
+    var total = Tile();
     var filled = 0u;
     for (var ky = rows.x; ky < rows.y; ky++) {
         for (var kx = columns.x; kx < columns.y; kx++) {
@@ -163,24 +160,18 @@ fn forward(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups
                     let wb = weights(wi + 4u);
                     let near = x[xi];
                     let far = x[xi + half];
-                    near_a = accumulate(near_a, near, wa);
-                    near_b = accumulate(near_b, near, wb);
-                    far_a = accumulate(far_a, far, wa);
-                    far_b = accumulate(far_b, far, wb);
+                    block.near_a = accumulate(block.near_a, near, wa);
+                    block.near_b = accumulate(block.near_b, near, wb);
+                    block.far_a = accumulate(block.far_a, far, wa);
+                    block.far_b = accumulate(block.far_b, far, wb);
                     xi += x_step;
                     wi += w_step;
                 }
                 left -= take;
                 filled += take;
                 if (filled == SUM_BLOCK) {
-                    total_near_a = close(total_near_a, near_a);
-                    total_near_b = close(total_near_b, near_b);
-                    total_far_a = close(total_far_a, far_a);
-                    total_far_b = close(total_far_b, far_b);
-                    near_a = mat4x4<f32>();
-                    near_b = mat4x4<f32>();
-                    far_a = mat4x4<f32>();
-                    far_b = mat4x4<f32>();
+                    total = close_tile(total, block);
+                    block = Tile();
                     filled = 0u;
                 }
             }
@@ -188,23 +179,20 @@ fn forward(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups
     }
     let step = positions * 2u * half;
     let at = output * step + place.x * 2u * half + place.y;
-    total_near_a = close(total_near_a, near_a);
-    total_near_b = close(total_near_b, near_b);
-    total_far_a = close(total_far_a, far_a);
-    total_far_b = close(total_far_b, far_b);
-    store(output, at, half, total_near_a[0], total_far_a[0]);
-    store(output + 1u, at + step, half, total_near_a[1], total_far_a[1]);
-    store(output + 2u, at + 2u * step, half, total_near_a[2], total_far_a[2]);
-    store(output + 3u, at + 3u * step, half, total_near_a[3], total_far_a[3]);
-    store(output + 4u, at + 4u * step, half, total_near_b[0], total_far_b[0]);
-    store(output + 5u, at + 5u * step, half, total_near_b[1], total_far_b[1]);
-    store(output + 6u, at + 6u * step, half, total_near_b[2], total_far_b[2]);
-    store(output + 7u, at + 7u * step, half, total_near_b[3], total_far_b[3]);
+    total = close_tile(total, block);
+    store(output, at, half, total.near_a[0], total.far_a[0]);
+    store(output + 1u, at + step, half, total.near_a[1], total.far_a[1]);
+    store(output + 2u, at + 2u * step, half, total.near_a[2], total.far_a[2]);
+    store(output + 3u, at + 3u * step, half, total.near_a[3], total.far_a[3]);
+    store(output + 4u, at + 4u * step, half, total.near_b[0], total.far_b[0]);
+    store(output + 5u, at + 5u * step, half, total.near_b[1], total.far_b[1]);
+    store(output + 6u, at + 6u * step, half, total.near_b[2], total.far_b[2]);
+    store(output + 7u, at + 7u * step, half, total.near_b[3], total.far_b[3]);
 }
 
 fn store_interval(channel: u32, at: u32, centre_sum: vec4<f32>, radius_sum: vec4<f32>) {
     if (channel < params.out_channels) {
-        let bias = interval_b[channel];
+        let bias = b[channel];
         let fixed = raise(vec4<f32>(params.bias_error * abs(bias) + params.floor), 3u);
         let centre = centre_sum + vec4<f32>(bias);
         let radius = raise(radius_sum * params.scale + fixed, 3u);
@@ -230,14 +218,8 @@ fn interval(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroup
     let x_step = params.in_height * params.in_width * row;
     let w_step = params.kernel_height * params.kernel_width * params.out_channels;
 
-    var centre_a = mat4x4<f32>();
-    var centre_b = mat4x4<f32>();
-    var radius_a = mat4x4<f32>();
-    var radius_b = mat4x4<f32>();
-    var total_centre_a = mat4x4<f32>();
-    var total_centre_b = mat4x4<f32>();
-    var total_radius_a = mat4x4<f32>();
-    var total_radius_b = mat4x4<f32>();
+    var block = Tile();
+    var total = Tile();
     var filled = 0u;
     for (var ky = rows.x; ky < rows.y; ky++) {
         for (var kx = columns.x; kx < columns.y; kx++) {
@@ -248,28 +230,22 @@ fn interval(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroup
             while (left > 0u) {
                 let take = min(left, SUM_BLOCK - filled);
                 for (var i = 0u; i < take; i++) {
-                    let wa = interval_weights(wi);
-                    let wb = interval_weights(wi + 4u);
+                    let wa = weights(wi);
+                    let wb = weights(wi + 4u);
                     let centre = x[xi];
                     let radius = xr[xi];
-                    centre_a = accumulate(centre_a, centre, wa);
-                    centre_b = accumulate(centre_b, centre, wb);
-                    radius_a = accumulate(radius_a, radius, abs(wa));
-                    radius_b = accumulate(radius_b, radius, abs(wb));
+                    block.near_a = accumulate(block.near_a, centre, wa);
+                    block.near_b = accumulate(block.near_b, centre, wb);
+                    block.far_a = accumulate(block.far_a, radius, abs(wa));
+                    block.far_b = accumulate(block.far_b, radius, abs(wb));
                     xi += x_step;
                     wi += w_step;
                 }
                 left -= take;
                 filled += take;
                 if (filled == SUM_BLOCK) {
-                    total_centre_a = close(total_centre_a, centre_a);
-                    total_centre_b = close(total_centre_b, centre_b);
-                    total_radius_a = close(total_radius_a, radius_a);
-                    total_radius_b = close(total_radius_b, radius_b);
-                    centre_a = mat4x4<f32>();
-                    centre_b = mat4x4<f32>();
-                    radius_a = mat4x4<f32>();
-                    radius_b = mat4x4<f32>();
+                    total = close_tile(total, block);
+                    block = Tile();
                     filled = 0u;
                 }
             }
@@ -277,18 +253,15 @@ fn interval(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroup
     }
     let step = positions * row;
     let at = output * step + place.x * row + place.y;
-    total_centre_a = close(total_centre_a, centre_a);
-    total_centre_b = close(total_centre_b, centre_b);
-    total_radius_a = close(total_radius_a, radius_a);
-    total_radius_b = close(total_radius_b, radius_b);
-    store_interval(output, at, total_centre_a[0], total_radius_a[0]);
-    store_interval(output + 1u, at + step, total_centre_a[1], total_radius_a[1]);
-    store_interval(output + 2u, at + 2u * step, total_centre_a[2], total_radius_a[2]);
-    store_interval(output + 3u, at + 3u * step, total_centre_a[3], total_radius_a[3]);
-    store_interval(output + 4u, at + 4u * step, total_centre_b[0], total_radius_b[0]);
-    store_interval(output + 5u, at + 5u * step, total_centre_b[1], total_radius_b[1]);
-    store_interval(output + 6u, at + 6u * step, total_centre_b[2], total_radius_b[2]);
-    store_interval(output + 7u, at + 7u * step, total_centre_b[3], total_radius_b[3]);
+    total = close_tile(total, block);
+    store_interval(output, at, total.near_a[0], total.far_a[0]);
+    store_interval(output + 1u, at + step, total.near_a[1], total.far_a[1]);
+    store_interval(output + 2u, at + 2u * step, total.near_a[2], total.far_a[2]);
+    store_interval(output + 3u, at + 3u * step, total.near_a[3], total.far_a[3]);
+    store_interval(output + 4u, at + 4u * step, total.near_b[0], total.far_b[0]);
+    store_interval(output + 5u, at + 5u * step, total.near_b[1], total.far_b[1]);
+    store_interval(output + 6u, at + 6u * step, total.near_b[2], total.far_b[2]);
+    store_interval(output + 7u, at + 7u * step, total.near_b[3], total.far_b[3]);
 }
 
 // w of four neighbouring outputs, zero past the last.
@@ -320,14 +293,8 @@ fn input_grad(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgro
     let taps = params.kernel_height * params.kernel_width;
     let last = params.in_channels - 1u;
 
-    var near_a = mat4x4<f32>();
-    var near_b = mat4x4<f32>();
-    var far_a = mat4x4<f32>();
-    var far_b = mat4x4<f32>();
-    var total_near_a = mat4x4<f32>();
-    var total_near_b = mat4x4<f32>();
-    var total_far_a = mat4x4<f32>();
-    var total_far_b = mat4x4<f32>();
+    var block = Tile();
+    var total = Tile();
     var filled = 0u;
     // Kernel rows that read this row are `stride` apart; the first one is where the remainder vanishes.
     for (var ky = pad_y % params.stride_y; ky < min(params.kernel_height, pad_y + 1u); ky += params.stride_y) {
@@ -356,32 +323,26 @@ fn input_grad(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgro
                 let at1 = origin + min(output + 1u, end) * step;
                 let at2 = origin + min(output + 2u, end) * step;
                 let at3 = origin + min(output + 3u, end) * step;
-                near_a = accumulate(near_a, x[at0], wa[0]);
-                near_b = accumulate(near_b, x[at0], wb[0]);
-                far_a = accumulate(far_a, x[at0 + half], wa[0]);
-                far_b = accumulate(far_b, x[at0 + half], wb[0]);
-                near_a = accumulate(near_a, x[at1], wa[1]);
-                near_b = accumulate(near_b, x[at1], wb[1]);
-                far_a = accumulate(far_a, x[at1 + half], wa[1]);
-                far_b = accumulate(far_b, x[at1 + half], wb[1]);
-                near_a = accumulate(near_a, x[at2], wa[2]);
-                near_b = accumulate(near_b, x[at2], wb[2]);
-                far_a = accumulate(far_a, x[at2 + half], wa[2]);
-                far_b = accumulate(far_b, x[at2 + half], wb[2]);
-                near_a = accumulate(near_a, x[at3], wa[3]);
-                near_b = accumulate(near_b, x[at3], wb[3]);
-                far_a = accumulate(far_a, x[at3 + half], wa[3]);
-                far_b = accumulate(far_b, x[at3 + half], wb[3]);
-                filled += 4u;
-                if (filled == SUM_BLOCK) {
-                    total_near_a = close(total_near_a, near_a);
-                    total_near_b = close(total_near_b, near_b);
-                    total_far_a = close(total_far_a, far_a);
-                    total_far_b = close(total_far_b, far_b);
-                    near_a = mat4x4<f32>();
-                    near_b = mat4x4<f32>();
-                    far_a = mat4x4<f32>();
-                    far_b = mat4x4<f32>();
+                block.near_a = accumulate(block.near_a, x[at0], wa[0]);
+                block.near_b = accumulate(block.near_b, x[at0], wb[0]);
+                block.far_a = accumulate(block.far_a, x[at0 + half], wa[0]);
+                block.far_b = accumulate(block.far_b, x[at0 + half], wb[0]);
+                block.near_a = accumulate(block.near_a, x[at1], wa[1]);
+                block.near_b = accumulate(block.near_b, x[at1], wb[1]);
+                block.far_a = accumulate(block.far_a, x[at1 + half], wa[1]);
+                block.far_b = accumulate(block.far_b, x[at1 + half], wb[1]);
+                block.near_a = accumulate(block.near_a, x[at2], wa[2]);
+                block.near_b = accumulate(block.near_b, x[at2], wb[2]);
+                block.far_a = accumulate(block.far_a, x[at2 + half], wa[2]);
+                block.far_b = accumulate(block.far_b, x[at2 + half], wb[2]);
+                block.near_a = accumulate(block.near_a, x[at3], wa[3]);
+                block.near_b = accumulate(block.near_b, x[at3], wb[3]);
+                block.far_a = accumulate(block.far_a, x[at3 + half], wa[3]);
+                block.far_b = accumulate(block.far_b, x[at3 + half], wb[3]);
+                filled += min(4u, params.out_channels - output);
+                if (filled + 4u > SUM_BLOCK) {
+                    total = close_tile(total, block);
+                    block = Tile();
                     filled = 0u;
                 }
             }
@@ -389,18 +350,15 @@ fn input_grad(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgro
     }
     let to = positions * 2u * half;
     let at = channel * to + place.x * 2u * half + place.y;
-    total_near_a = close(total_near_a, near_a);
-    total_near_b = close(total_near_b, near_b);
-    total_far_a = close(total_far_a, far_a);
-    total_far_b = close(total_far_b, far_b);
-    store_grad(channel, at, half, total_near_a[0], total_far_a[0]);
-    store_grad(channel + 1u, at + to, half, total_near_a[1], total_far_a[1]);
-    store_grad(channel + 2u, at + 2u * to, half, total_near_a[2], total_far_a[2]);
-    store_grad(channel + 3u, at + 3u * to, half, total_near_a[3], total_far_a[3]);
-    store_grad(channel + 4u, at + 4u * to, half, total_near_b[0], total_far_b[0]);
-    store_grad(channel + 5u, at + 5u * to, half, total_near_b[1], total_far_b[1]);
-    store_grad(channel + 6u, at + 6u * to, half, total_near_b[2], total_far_b[2]);
-    store_grad(channel + 7u, at + 7u * to, half, total_near_b[3], total_far_b[3]);
+    total = close_tile(total, block);
+    store_grad(channel, at, half, total.near_a[0], total.far_a[0]);
+    store_grad(channel + 1u, at + to, half, total.near_a[1], total.far_a[1]);
+    store_grad(channel + 2u, at + 2u * to, half, total.near_a[2], total.far_a[2]);
+    store_grad(channel + 3u, at + 3u * to, half, total.near_a[3], total.far_a[3]);
+    store_grad(channel + 4u, at + 4u * to, half, total.near_b[0], total.far_b[0]);
+    store_grad(channel + 5u, at + 5u * to, half, total.near_b[1], total.far_b[1]);
+    store_grad(channel + 6u, at + 6u * to, half, total.near_b[2], total.far_b[2]);
+    store_grad(channel + 7u, at + 7u * to, half, total.near_b[3], total.far_b[3]);
 }
 
 // Products of four inputs' and four outputs' lanes, summed over this thread's share of positions and lanes.
@@ -415,7 +373,8 @@ fn over_lanes(acc: mat4x4<f32>) -> vec4<f32> {
     return vec4<f32>(1.0) * acc;
 }
 
-// One workgroup per tap, four inputs and four outputs: sixteen threads along lanes, four along positions.
+// One workgroup per tap, four inputs and four outputs: sixteen threads along lanes, four along positions, or all along
+// lanes if there is one position.
 @compute @workgroup_size(16, 4, 1)
 fn weight_grad(
     @builtin(workgroup_id) tile: vec3<u32>,
@@ -438,7 +397,10 @@ fn weight_grad(
     var acc1 = mat4x4<f32>();
     var acc2 = mat4x4<f32>();
     var acc3 = mat4x4<f32>();
-    for (var position = local.y; position < positions; position += 4u) {
+    let dense = positions == 1u;
+    let first_lane = select(local.x, thread, dense);
+    let lane_step = select(16u, 64u, dense);
+    for (var position = select(local.y, 0u, dense); position < positions; position += 4u) {
         let from_y = position / params.out_width * params.stride_y + ky;
         let from_x = position % params.out_width * params.stride_x + kx;
         let reads_y = from_y >= params.pad_y && from_y < params.in_height + params.pad_y;
@@ -447,7 +409,7 @@ fn weight_grad(
             continue;
         }
         let origin = ((from_y - params.pad_y) * params.in_width + from_x - params.pad_x) * row;
-        for (var lane = local.x; lane < row; lane += 16u) {
+        for (var lane = first_lane; lane < row; lane += lane_step) {
             let xi = channels + vec4<u32>(origin + lane);
             let gi = outputs + vec4<u32>(position * row + lane);
             let g = mat4x4<f32>(gy[gi.x], gy[gi.y], gy[gi.z], gy[gi.w]);

@@ -151,7 +151,7 @@ const fn row(name: &'static str, entry: &'static str, reads: usize, writes: usiz
 
 /// `y = w * x + b`. Reads x, w, b; writes y.
 pub static FORWARD: Kernel = row("conv_forward", "forward", 3, 1);
-/// Centre and radius of `w * x + b`. Reads centre, radius, w, b; writes centre, radius.
+/// Centre and radius of `w * x + b`. Reads centre, w, b, radius; writes centre, radius.
 pub static INTERVAL: Kernel = Kernel { twin: twin::interval, ..row("conv_interval", "interval", 4, 2) };
 /// Vector-Jacobian product. Reads gy, w; writes gx.
 pub static INPUT_GRAD: Kernel = Kernel { twin: twin::input_grad, ..row("conv_input_grad", "input_grad", 2, 1) };
@@ -225,7 +225,7 @@ pub fn interval(
         inflate,
         ..Params::new(g, lanes)
     };
-    device.run(&INTERVAL, &params, &[xc, xr, w, b], &[yc, yr], threads(&g.output, lanes / 4))
+    device.run(&INTERVAL, &params, &[xc, w, b, xr], &[yc, yr], threads(&g.output, lanes / 4))
 }
 
 /// `gx = wᵀ gy`: the vector-Jacobian product of the affine map.

@@ -240,7 +240,7 @@ pub(super) fn forward(call: Call<'_>) {
 
 pub(super) fn interval(call: Call<'_>) {
     let p: Params = call.params();
-    let ([xc, xr, w, b], [yc, yr]) = call.buffers();
+    let ([xc, w, b, xr], [yc, yr]) = call.buffers();
     check(&p, xc.len().min(xr.len()), w.len(), yc.len().min(yr.len()));
     let magnitude: Vec<f32> = w.iter().map(|w| w.abs()).collect();
     let job =
