@@ -232,16 +232,15 @@ fn max_interval_body(p: Params, [yc, yr]: [&mut [f32]; 2], [xc, xr]: [&[f32]; 2]
     for ox in 0..p.out_width as usize {
         let columns = p.columns(ox);
         for block in 0..p.blocks() {
-            let mut ends = [[LOWEST; LANE_BLOCK]; 2];
+            let (mut lo, mut hi) = ([LOWEST; LANE_BLOCK], [LOWEST; LANE_BLOCK]);
             p.each(&rows, &columns, block, |j| {
-                for lane in 0..LANE_BLOCK {
-                    let [lo, hi] = max_ends([ends[0][lane], ends[1][lane]], xc[j][lane], xr[j][lane]);
-                    (ends[0][lane], ends[1][lane]) = (lo, hi);
+                for ((lo, hi), (c, r)) in lo.iter_mut().zip(&mut hi).zip(xc[j].iter().zip(&xr[j])) {
+                    [*lo, *hi] = max_ends([*lo, *hi], *c, *r);
                 }
             });
             let at = ox * p.blocks() + block;
-            for lane in 0..LANE_BLOCK {
-                [yc[at][lane], yr[at][lane]] = max_of_ends([ends[0][lane], ends[1][lane]], p.inflate);
+            for ((yc, yr), (lo, hi)) in yc[at].iter_mut().zip(&mut yr[at]).zip(lo.iter().zip(&hi)) {
+                [*yc, *yr] = max_of_ends([*lo, *hi], p.inflate);
             }
         }
     }
