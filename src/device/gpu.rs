@@ -149,10 +149,8 @@ impl Gpu {
         let report = fault.clone();
         device.on_uncaptured_error(Arc::new(move |e| report.report(one_line(&e))));
         let report = fault.clone();
-        device.set_device_lost_callback(move |reason, message| {
-            if reason != wgpu::DeviceLostReason::Destroyed {
-                report.report(format!("the GPU was lost ({message}); run again with --resume or use --device cpu"));
-            }
+        device.set_device_lost_callback(move |_, message| {
+            report.report(format!("the GPU was lost ({message}); run again with --resume or use --device cpu"));
         });
         let uniforms = device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("parameters"),

@@ -58,7 +58,7 @@ pub struct Device {
 
 enum Backend {
     Cpu(cpu::Cpu),
-    Gpu(gpu::Gpu),
+    Gpu(Box<gpu::Gpu>),
 }
 
 /// Device memory of 4-byte words. Returns to the device's pool when dropped.
@@ -114,7 +114,7 @@ impl Device {
             }
             Choice::Index(i) => gpu::Gpu::open(*i)?,
         };
-        Ok(Device { backend: Arc::new(Backend::Gpu(gpu)) })
+        Ok(Device { backend: Arc::new(Backend::Gpu(Box::new(gpu))) })
     }
 
     /// One line for reports: adapter, backend and driver.

@@ -9,6 +9,9 @@ use crate::rng::Rng;
 /// Dispatches through the op's public function: device, the buffers read, the buffers written.
 type Dispatch = dyn Fn(&Device, &[Buffer], &[Buffer]) -> Result<()> + Send + Sync;
 
+/// Faults of the written buffers, one line each.
+type Judgement = dyn Fn(&[Vec<f32>]) -> Vec<String> + Send + Sync;
+
 /// One dispatch with its inputs.
 pub struct Case {
     /// The kernel that is dispatched.
@@ -32,7 +35,7 @@ pub enum Check {
     /// Further buffers are compared as by [`Check::Value`].
     Interval { exact: Vec<[f64; 2]>, abs: f64, rel: f64 },
     /// On both devices the written buffers have no faults by this judgement.
-    Holds(Box<dyn Fn(&[Vec<f32>]) -> Vec<String> + Send + Sync>),
+    Holds(Box<Judgement>),
 }
 
 impl Case {

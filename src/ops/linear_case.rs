@@ -79,7 +79,7 @@ fn setting_cases(s: &Setting, rng: &mut Rng) -> Vec<Case> {
     let window = s.window;
     let a = random(rng, n * LANES);
     let sums: Vec<f32> = (0..2 * SLICES * LANES)
-        .map(|i| if i / LANES % 2 == 0 { rng.range(-1.0, 1.0) } else { 1e-5 * rng.uniform() })
+        .map(|i| if (i / LANES).is_multiple_of(2) { rng.range(-1.0, 1.0) } else { 1e-5 * rng.uniform() })
         .collect();
     let table: Vec<f32> = (0..IMAGES * layer * RELAX).map(|_| rng.uniform()).collect();
     let magnitude: Vec<f32> = (0..IMAGES * layer).map(|_| rng.uniform()).collect();
