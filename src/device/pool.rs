@@ -76,7 +76,7 @@ mod tests {
     fn classes_cover_the_request_and_waste_little() {
         for len in (0..5000).chain([1 << 20, (1 << 20) + 1, 7_654_321]) {
             let size = size_class(len);
-            assert!(size >= len && size % 16 == 0 && size <= len + (len / 8).max(16), "{len} -> {size}");
+            assert!(size >= len && size.is_multiple_of(16) && size <= len + (len / 8).max(16), "{len} -> {size}");
         }
     }
 

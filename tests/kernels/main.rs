@@ -1,7 +1,10 @@
 //! One loop over the table of kernels: every shader agrees with its row, and every dispatch of the test cases gives on
 //! the GPU what the twin gives. Without an adapter the GPU half shows as ignored.
 
+mod whole;
+
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use deltamax::device::{Choice, Device};
 use deltamax::kernel::Kernel;
@@ -18,8 +21,12 @@ fn main() {
     for kernel in ops::kernels() {
         let (own, rest) = cases.into_iter().partition::<Vec<Case>, _>(|c| c.kernel.name == kernel.name);
         cases = rest;
+        let own = Arc::new(own);
+        let judged = own.clone();
         trials.push(Trial::test(format!("layout::{}", kernel.name), move || layout(kernel).map_err(Failed::from)));
-        trials.push(on_gpu(&missing, format!("twin::{}", kernel.name), move |gpu| agrees(gpu, kernel, &own)));
+        trials
+            .push(Trial::test(format!("twin::{}", kernel.name), move || Ok(agrees(&Device::cpu(), kernel, &judged)?)));
+        trials.push(on_gpu(&missing, format!("gpu::{}", kernel.name), move |gpu| agrees(gpu, kernel, &own)));
     }
     let strays: HashSet<&str> = cases.iter().map(|c| c.kernel.name).collect();
     trials.push(Trial::test("table::every_case_has_a_kernel", move || match strays.is_empty() {
@@ -29,6 +36,9 @@ fn main() {
     trials.push(on_gpu(&missing, "fault::a_broken_shader_is_an_error".into(), broken_shader));
     trials.push(on_gpu(&missing, "fault::too_large_a_buffer_is_an_error".into(), too_large_a_buffer));
     trials.push(on_gpu(&missing, "order::uploads_clears_and_dispatches".into(), order));
+    trials.push(on_gpu(&missing, "whole::passes".into(), whole::passes));
+    trials.push(on_gpu(&missing, "whole::training".into(), whole::training));
+    trials.push(on_gpu(&missing, "whole::bounds".into(), whole::bounds));
     libtest_mimic::run(&args, trials).exit();
 }
 
@@ -53,8 +63,8 @@ fn names_are_unique() -> Result<(), Failed> {
     }
 }
 
-/// Runs every case of one kernel on both devices.
-fn agrees(gpu: &Device, kernel: &Kernel, cases: &[Case]) -> Result<(), String> {
+/// Runs every case of one kernel on this device and on the twin, and judges both.
+fn agrees(device: &Device, kernel: &Kernel, cases: &[Case]) -> Result<(), String> {
     if cases.is_empty() {
         return Err(format!("{} has no test case; add one to cases() of its op", kernel.name));
     }
@@ -62,7 +72,7 @@ fn agrees(gpu: &Device, kernel: &Kernel, cases: &[Case]) -> Result<(), String> {
     for case in cases {
         let name = format!("{} ({})", kernel.name, case.label);
         let run = |device: &Device| case.run(device).map_err(|e| format!("{name}: {e}"));
-        let faults = case.faults(&run(gpu)?, &run(&cpu)?);
+        let faults = case.faults(&run(device)?, &run(&cpu)?);
         if !faults.is_empty() {
             return Err(format!("{name}\n  {}", faults.join("\n  ")));
         }

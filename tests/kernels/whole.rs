@@ -1,0 +1,110 @@
+//! The product's jobs give on a GPU what they give on the CPU backend.
+
+use deltamax::bounds::{Ball, Bounder, Method};
+use deltamax::dataset::Dataset;
+use deltamax::device::Device;
+use deltamax::error::Result;
+use deltamax::model::Model;
+use deltamax::model::cnn::{self, Architecture};
+use deltamax::network::Network;
+use deltamax::progress::{Progress, Verbosity};
+use deltamax::rng::Rng;
+use deltamax::tensor::{Shape, interleave};
+use deltamax::train::{Settings, train};
+
+/// Images whose class is where they are bright.
+fn data(images: usize) -> Dataset {
+    let classes = ["left", "right", "top"].map(String::from).to_vec();
+    let shape = Shape::new(2, 9, 8);
+    let mut rng = Rng::new(11, 0);
+    let mut data = Dataset::empty(shape, classes);
+    for i in 0..images {
+        let bright = |k: usize| match i % 3 {
+            0 => k % 8 < 4,
+            1 => k % 8 >= 4,
+            _ => k % 72 < 32,
+        };
+        let pixels: Vec<f32> =
+            (0..shape.len()).map(|k| 0.5 * rng.uniform() + if bright(k) { 0.4 } else { 0.0 }).collect();
+        data.push(format!("{i}"), i % 3, &pixels);
+    }
+    data
+}
+
+fn settings() -> Settings {
+    let architecture = Architecture { channels: vec![6, 10], hidden: 12 };
+    Settings { architecture, epochs: 3, batch: 20, seed: 5, ..Settings::default() }
+}
+
+fn close(what: &str, gpu: &[f32], cpu: &[f32], tolerance: f32) -> std::result::Result<(), String> {
+    let apart = |(g, c): &(&f32, &f32)| !((*g - *c).abs() <= tolerance * (1.0 + c.abs()));
+    match gpu.iter().zip(cpu).position(|(g, c)| apart(&(g, c))) {
+        None if gpu.len() == cpu.len() => Ok(()),
+        None => Err(format!("{what}: {} values against {}", gpu.len(), cpu.len())),
+        Some(i) => Err(format!("{what} {i}: {} on the GPU, {} on the CPU", gpu[i], cpu[i])),
+    }
+}
+
+/// Ten steps and more of training: the same losses.
+pub fn training(gpu: &Device) -> std::result::Result<(), String> {
+    let run = |device: &Device| -> Result<Vec<f32>> {
+        let mut quiet = Progress::start(Verbosity::Quiet, "", 1);
+        let (_, epochs) = train(device, &data(90), &data(9), &settings(), &mut quiet)?;
+        Ok(epochs.iter().map(|e| e.loss as f32).collect())
+    };
+    let losses = [run(gpu), run(&Device::cpu())].map(|r| r.map_err(|e| e.to_string()));
+    let [gpu, cpu] = losses;
+    close("loss of epoch", &gpu?, &cpu?, 1e-3)
+}
+
+fn model() -> Result<Model> {
+    let data = data(0);
+    cnn::cnn(data.shape, &data.classes, &settings().architecture, 3)
+}
+
+/// Logits and gradients of the input.
+pub fn passes(gpu: &Device) -> std::result::Result<(), String> {
+    let data = data(37);
+    let run = |device: &Device| -> Result<[Vec<f32>; 2]> {
+        let net = Network::new(device, &model()?)?;
+        let x = interleave((0..data.len()).map(|i| data.image(i)), data.shape.len());
+        let lanes = x.len() / data.shape.len();
+        let values = net.forward(device.upload(&x)?, lanes, true)?;
+        let logits = device.read(values.last().and_then(Option::as_ref).expect("logits"))?;
+        let (gradient, _) = net.backward(&values, device.upload(&vec![1.0f32; 3 * lanes])?, lanes, false)?;
+        Ok([logits, device.read(&gradient)?])
+    };
+    let [gpu, cpu] = [run(gpu), run(&Device::cpu())].map(|r| r.map_err(|e| e.to_string()));
+    let ([gpu_logits, gpu_gradient], [logits, gradient]) = (gpu?, cpu?);
+    close("logit", &gpu_logits, &logits, 1e-5)?;
+    close("gradient", &gpu_gradient, &gradient, 1e-5)
+}
+
+/// Margins of every method: nearly those of the CPU, and never above what exact arithmetic allows.
+pub fn bounds(gpu: &Device) -> std::result::Result<(), String> {
+    let data = data(21);
+    for method in [Method::Ibp, Method::CrownIbp, Method::Crown] {
+        let run = |device: &Device, sound: bool| -> Result<[Vec<f32>; 2]> {
+            let bounder = Bounder::new(&Network::new(device, &model()?)?, method)?;
+            let bounder = if sound { bounder } else { bounder.without_charges() };
+            let ball = |i| Ball { image: data.image(i), class: data.labels[i], delta: 0.004 * (i % 5) as f32 };
+            let outcomes = bounder.probe(&(0..data.len()).map(ball).collect::<Vec<_>>())?;
+            let margins = outcomes.iter().flat_map(|o| o.margins.iter().copied().filter(|m| m.is_finite())).collect();
+            Ok([margins, outcomes.iter().map(|o| o.radius).collect()])
+        };
+        let results = [run(gpu, true), run(&Device::cpu(), true), run(&Device::cpu(), false)];
+        let [g, c, bare] = results.map(|r| r.map_err(|e| format!("{method}: {e}")));
+        let ([gpu_margins, gpu_radii], [margins, radii], [bare, _]) = (g?, c?, bare?);
+        close(&format!("{method}: margin"), &gpu_margins, &margins, 1e-3)?;
+        close(&format!("{method}: radius"), &gpu_radii, &radii, 1e-3)?;
+        // Without charges the CPU errs by some 1e-6; the GPU's charges are larger than that.
+        let over = gpu_margins.iter().zip(&bare).position(|(g, b)| *g > b + 1e-6 * (1.0 + b.abs()));
+        if let Some(i) = over {
+            return Err(format!(
+                "{method}: margin {i} is {} although the true bound is near {}",
+                gpu_margins[i], bare[i]
+            ));
+        }
+    }
+    Ok(())
+}
