@@ -20,3 +20,6 @@ mod write;
 pub use error::{OnnxError, OnnxResult};
 pub use read::{Loaded, decode, load, read};
 pub use write::{CLASSES, INPUT, OUTPUT, encode, write};
+
+#[cfg(test)]
+mod tests;

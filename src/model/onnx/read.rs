@@ -221,7 +221,7 @@ fn finish(mut b: Builder, last: usize, classes: Option<String>) -> OnnxResult<Lo
     }
     if !model.folded.is_empty() {
         let n = model.folded.len();
-        warnings.push(format!("{n} layers hold folded weights; their rounding is charged to every bound"));
+        warnings.push(format!("{n} layers hold folded weights; the network with those weights is the one certified"));
     }
     model.validate().map_err(OnnxError::graph)?;
     if model.products() <= TRIAL {
