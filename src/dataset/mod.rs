@@ -6,6 +6,7 @@ mod folder;
 mod idx;
 mod npz;
 mod picture;
+pub mod shoes;
 mod source;
 mod split;
 

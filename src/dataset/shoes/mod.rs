@@ -1,1 +1,239 @@
-//! Made-up shoe photos.
+//! Made-up shoe photos: four classes as in the case study, side view, toe to the left, on white.
+//!
+//! Every picture is drawn from random shapes, materials and colours, so a data set of any size and resolution comes from
+//! one seed. Classes overlap where real ones do: chukkas and high-tops, moccasins and loafers, mules and clogs.
+
+mod boots;
+mod canvas;
+mod foot;
+mod line;
+mod lows;
+mod material;
+mod sandals;
+mod slippers;
+mod trim;
+
+use std::path::Path;
+
+use rayon::prelude::*;
+
+use self::canvas::Canvas;
+use super::Dataset;
+use crate::error::{Error, Result};
+use crate::rng::Rng;
+use crate::tensor::Shape;
+
+/// What is in a picture. The order is that of the case study's classes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Sandals,
+    Slippers,
+    Shoes,
+    Boots,
+}
+
+impl Kind {
+    pub const ALL: [Kind; 4] = [Kind::Sandals, Kind::Slippers, Kind::Shoes, Kind::Boots];
+
+    /// Name of the class.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Sandals => "Sandals",
+            Kind::Slippers => "Slippers",
+            Kind::Shoes => "Shoes",
+            Kind::Boots => "Boots",
+        }
+    }
+
+    /// Share of the data, in percent: close to the case study's.
+    pub fn share(self) -> usize {
+        match self {
+            Kind::Sandals => 11,
+            Kind::Slippers => 3,
+            Kind::Shoes => 60,
+            Kind::Boots => 26,
+        }
+    }
+}
+
+/// A shoe ready to be drawn.
+struct Scene {
+    /// Largest height in shoe units.
+    height: f32,
+    draw: Box<dyn Fn(&mut Canvas)>,
+}
+
+impl Scene {
+    fn new(height: f32, draw: impl Fn(&mut Canvas) + 'static) -> Self {
+        Scene { height, draw: Box::new(draw) }
+    }
+}
+
+/// One picture.
+#[derive(Clone, Debug)]
+pub struct Photo {
+    /// What is shown, finer than the class: `Oxfords`, `Knee High`, …
+    pub subtype: &'static str,
+    /// `side * side * 3` bytes, `[row][column][red, green, blue]`.
+    pub rgb: Vec<u8>,
+}
+
+/// Pictures are drawn this much larger and averaged down.
+const OVERSAMPLING: usize = 2;
+
+/// Draws one shoe on a white square of `side` pixels.
+pub fn render(kind: Kind, rng: &mut Rng, side: usize) -> Photo {
+    let (subtype, scene) = match kind {
+        Kind::Sandals => sandals::scene(rng),
+        Kind::Slippers => slippers::scene(rng),
+        Kind::Shoes => lows::scene(rng),
+        Kind::Boots => boots::scene(rng),
+    };
+    let pixels = side * OVERSAMPLING;
+    // The shoe fills the frame as in a catalogue, give or take a little.
+    let fill = rng.range(0.80, 0.93) * pixels as f32;
+    let scale = (fill / 104.0).min(fill / scene.height.max(1.0));
+    let (dx, dy) = (rng.range(-0.025, 0.025), rng.range(-0.025, 0.025));
+    let middle = pixels as f32 / 2.0;
+    let origin = (middle - 49.0 * scale + dx * pixels as f32, middle + 0.5 * scene.height * scale + dy * pixels as f32);
+    let mut canvas = Canvas::new(pixels, scale, origin, rng.next_u32());
+    (scene.draw)(&mut canvas);
+    Photo { subtype, rgb: canvas.finish(OVERSAMPLING) }
+}
+
+/// Keeps the random numbers of pictures apart from other uses of a seed.
+const STREAM: u64 = 0x5e0e_0000_0000;
+
+/// Kind of picture `i` of `count`: kinds are spread evenly, in their shares.
+fn kinds(count: usize) -> Vec<Kind> {
+    let mut placed = Vec::with_capacity(count);
+    let mut upto = 0;
+    let mut used = 0;
+    for kind in Kind::ALL {
+        used += kind.share();
+        let n = count * used / 100 - upto;
+        upto += n;
+        placed.extend((0..n).map(|k| ((k as f64 + 0.5) / n as f64, kind)));
+    }
+    placed.sort_by(|a, b| a.0.total_cmp(&b.0));
+    placed.into_iter().map(|(_, kind)| kind).collect()
+}
+
+/// Picture `i` of the seed.
+fn photo(kind: Kind, i: usize, side: usize, seed: u64) -> Photo {
+    render(kind, &mut Rng::new(seed, STREAM + i as u64), side)
+}
+
+/// `count` pictures of `side` x `side` pixels in memory, RGB, classes in the order of [`Kind::ALL`] and in their shares,
+/// spread evenly over the set. The same seed gives the same shoes at every size.
+pub fn dataset(count: usize, side: usize, seed: u64) -> Dataset {
+    let kinds = kinds(count);
+    let photos: Vec<Photo> = kinds.par_iter().enumerate().map(|(i, &kind)| photo(kind, i, side, seed)).collect();
+    let shape = Shape::new(3, side, side);
+    let mut data = Dataset::empty(shape, Kind::ALL.map(|k| k.name().to_string()).to_vec());
+    data.pixels.reserve_exact(count * shape.len());
+    for (i, (photo, kind)) in photos.iter().zip(kinds).enumerate() {
+        data.names.push(name(kind, photo.subtype, i));
+        data.labels.push(kind as usize);
+        for c in 0..3 {
+            data.pixels.extend(photo.rgb.iter().skip(c).step_by(3).map(|&v| f32::from(v) / 255.0));
+        }
+    }
+    data
+}
+
+/// Makers that never were.
+const BRANDS: [&str; 8] = ["Alder", "Birk & Moss", "Corvin", "Dune Lane", "Elmfoot", "Fenwick", "Gale", "Harrow"];
+
+fn name(kind: Kind, subtype: &str, i: usize) -> String {
+    format!("{}/{subtype}/{}/{i:05}.png", kind.name(), BRANDS[i * 7 % 8])
+}
+
+/// Writes `count` pictures as `Class/Subtype/Maker/00000.png` below the new folder `dir`; nothing is left behind on failure.
+///
+/// # Errors
+/// `dir` exists and is not empty, or cannot be written.
+pub fn write_tree(dir: &Path, count: usize, side: usize, seed: u64) -> Result<()> {
+    if std::fs::read_dir(dir).is_ok_and(|mut d| d.next().is_some()) {
+        return Err(Error::input(dir, "not empty; choose a new folder"));
+    }
+    let mut partial = dir.as_os_str().to_owned();
+    partial.push(".tmp");
+    let partial = Path::new(&partial);
+    let written = write_pictures(partial, count, side, seed).and_then(|()| {
+        // Renaming onto an empty folder is not possible everywhere.
+        let _ = std::fs::remove_dir(dir);
+        std::fs::rename(partial, dir).map_err(Error::io(dir, "writing"))
+    });
+    if written.is_err() {
+        let _ = std::fs::remove_dir_all(partial);
+    }
+    written
+}
+
+fn write_pictures(dir: &Path, count: usize, side: usize, seed: u64) -> Result<()> {
+    if dir.exists() {
+        std::fs::remove_dir_all(dir).map_err(Error::io(dir, "clearing"))?;
+    }
+    kinds(count).par_iter().enumerate().try_for_each(|(i, &kind)| {
+        let photo = photo(kind, i, side, seed);
+        let path = dir.join(name(kind, photo.subtype, i));
+        let folder = path.parent().unwrap_or(dir);
+        std::fs::create_dir_all(folder).map_err(Error::io(folder, "writing"))?;
+        let picture = image::RgbImage::from_raw(side as u32, side as u32, photo.rgb);
+        let picture = picture.ok_or_else(|| Error::usage("a picture has three bytes per pixel"))?;
+        picture.save(&path).map_err(|e| Error::input(&path, format!("writing failed: {e}")))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_and_names() {
+        let data = dataset(200, 16, 3);
+        assert_eq!(data.counts_line(), "Sandals 22, Slippers 6, Shoes 120, Boots 52");
+        assert_eq!(data.shape, Shape::new(3, 16, 16));
+        assert!(data.names.iter().zip(&data.labels).all(|(n, &l)| n.starts_with(Kind::ALL[l].name())));
+        assert_eq!(data.take(100).counts(), [11, 3, 60, 26]);
+    }
+
+    #[test]
+    fn a_seed_gives_the_same_shoes() {
+        assert_eq!(dataset(12, 16, 3).hash(), dataset(12, 16, 3).hash());
+        assert_ne!(dataset(12, 16, 3).hash(), dataset(12, 16, 4).hash());
+    }
+
+    #[test]
+    fn every_shoe_stands_whole_on_white() {
+        for (k, kind) in Kind::ALL.into_iter().enumerate() {
+            for i in 0..25 {
+                let side = 48;
+                let photo = render(kind, &mut Rng::new(k as u64, i), side);
+                let ink = |x: usize, y: usize| photo.rgb[3 * (y * side + x)..][..3].iter().any(|&v| v < 200);
+                let border = (0..side).any(|t| ink(t, 0) || ink(t, side - 1) || ink(0, t) || ink(side - 1, t));
+                assert!(!border, "{kind:?} {} {i} is cut off", photo.subtype);
+                let share = (0..side * side).filter(|&p| ink(p % side, p / side)).count() as f32 / (side * side) as f32;
+                assert!((0.03..0.6).contains(&share), "{kind:?} {} {i} covers {share}", photo.subtype);
+            }
+        }
+    }
+
+    #[test]
+    fn the_tree_reads_back_as_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = dir.path().join("shoes");
+        write_tree(&tree, 100, 16, 5).unwrap();
+        assert!(write_tree(&tree, 100, 16, 5).unwrap_err().to_string().contains("not empty"));
+        assert!(!dir.path().join("shoes.tmp").exists());
+        let mut source = super::super::Source::new(&tree);
+        source.classes = Kind::ALL.map(|k| k.name().to_string()).to_vec();
+        source.test_share = 0.0;
+        let (read, made) = (super::super::load(&source).unwrap().train, dataset(100, 16, 5));
+        for (i, name) in read.names.iter().enumerate() {
+            let j = made.names.iter().position(|n| n == name).unwrap();
+            assert_eq!((read.image(i), read.labels[i]), (made.image(j), made.labels[j]), "{name}");
+        }
+    }
+}
