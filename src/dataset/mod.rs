@@ -1,5 +1,6 @@
 //! Labelled images as plain data, no device: readers ([`load`]), made-up shoe photos ([`shoes`]) and [`augment`].
 
+pub mod augment;
 mod cifar;
 mod classes;
 mod folder;

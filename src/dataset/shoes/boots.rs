@@ -117,7 +117,7 @@ fn boot(rng: &mut Rng, style: Style) -> Scene {
     let cuff = matches!(style, Winter) || (style == Ankle && trim == 3);
     let wool = one_of(rng, &[CREAM, WHITE, TAN, GREY]);
 
-    Scene::new(top_y + if cuff { 5.0 } else { 3.0 }, move |c| {
+    Scene::new(top_y + 8.0, move |c| {
         let shin = front_x - 0.5;
         let front = [
             (-0.8 - 2.2 * point, last.bed(0.0) + 0.5),

@@ -167,8 +167,6 @@ pub struct Upper {
     pub front: Line,
     /// From the throat along the opening to the back.
     pub top: Line,
-    /// From the top of the back down to the sole.
-    pub back: Line,
 }
 
 impl Upper {
@@ -177,7 +175,7 @@ impl Upper {
         let (front, top, back) = (curve(front), curve(top), curve(back));
         let base = reversed(&last.line(front[0].0, back[back.len() - 1].0, -1.0));
         let outline = [front.clone(), top.clone(), back.clone(), base].concat();
-        Upper { outline, front, top, back }
+        Upper { outline, front, top }
     }
 
     /// The inside of the far side, seen through the opening; `lift` is how far the far edge rises above the near one.

@@ -108,11 +108,6 @@ pub fn arc(centre: P, rx: f32, ry: f32, tilt: f32, from: f32, to: f32) -> Line {
         .collect()
 }
 
-/// An upright box with its corners.
-pub fn rect(left: f32, bottom: f32, right: f32, top: f32) -> Line {
-    vec![(left, bottom), (right, bottom), (right, top), (left, top)]
-}
-
 /// The point at share `t` of the curve's length.
 pub fn along(line: &[P], t: f32) -> P {
     let total: f32 = line.windows(2).map(|w| distance(w[0], w[1])).sum();

@@ -43,11 +43,6 @@ impl Material {
     pub fn shade(self, by: f32) -> Self {
         Material { colour: self.colour.map(|v| (v * by).clamp(0.0, 1.0)), ..self }
     }
-
-    /// The same surface in another colour.
-    pub fn tinted(self, colour: Colour) -> Self {
-        Material { colour, ..self }
-    }
 }
 
 pub const BLACK: Colour = [0.10, 0.10, 0.11];

@@ -11,6 +11,9 @@ mod lows;
 mod material;
 mod sandals;
 mod slippers;
+mod sneakers;
+mod straps;
+mod surface;
 mod trim;
 
 use std::path::Path;
@@ -93,7 +96,7 @@ pub fn render(kind: Kind, rng: &mut Rng, side: usize) -> Photo {
     // The shoe fills the frame as in a catalogue, give or take a little.
     let fill = rng.range(0.80, 0.93) * pixels as f32;
     let scale = (fill / 104.0).min(fill / scene.height.max(1.0));
-    let (dx, dy) = (rng.range(-0.025, 0.025), rng.range(-0.025, 0.025));
+    let (dx, dy) = (rng.range(-0.02, 0.02), rng.range(-0.02, 0.02));
     let middle = pixels as f32 / 2.0;
     let origin = (middle - 49.0 * scale + dx * pixels as f32, middle + 0.5 * scene.height * scale + dy * pixels as f32);
     let mut canvas = Canvas::new(pixels, scale, origin, rng.next_u32());
