@@ -3,6 +3,7 @@
 //! See `ARCHITECTURE.md` for the map and the invariants.
 
 pub mod bounds;
+pub mod certify;
 pub mod dataset;
 pub mod device;
 pub mod error;

@@ -1,0 +1,85 @@
+//! Delta max for every image of a test set, clean and under noise: rows as they come, resumable.
+
+pub mod table;
+
+use crate::bounds::Bounder;
+use crate::dataset::Dataset;
+use crate::error::Result;
+use crate::network::{Network, largest};
+use crate::progress::Progress;
+use crate::results::CertifyRow;
+use crate::search::{self, Subject};
+use crate::sweep;
+
+/// Images are stored as u8/255, which is not an f32: a ball around the nearest f32 holds the ball around the true
+/// value with this much less radius.
+const PIXEL_ROUNDING: f32 = 1.0 / (1u32 << 24) as f32;
+
+/// What to certify.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Noise added before certifying (draw 0); 0 is the clean image.
+    pub variances: Vec<f64>,
+    pub seed: u64,
+    /// Images `range` of the data, in order.
+    pub range: std::ops::Range<usize>,
+    pub search: search::Settings,
+}
+
+/// Certifies every image of the range at every variance, skipping what `known` says is there already, and hands each
+/// row to `emit` in order.
+pub fn certify(
+    bounder: &Bounder,
+    data: &Dataset,
+    settings: &Settings,
+    known: impl Fn(usize, f64) -> bool,
+    progress: &mut Progress,
+    mut emit: impl FnMut(CertifyRow) -> Result<()>,
+) -> Result<()> {
+    let block = (4 * settings.search.batch).max(1024);
+    for &variance in &settings.variances {
+        let todo: Vec<usize> = settings.range.clone().filter(|&i| !known(i, variance)).collect();
+        progress.advance(settings.range.len() - todo.len());
+        for block in todo.chunks(block) {
+            let subjects = subjects(&bounder.net, data, block, variance, settings.seed)?;
+            let classes: Vec<usize> = subjects.iter().map(|s| s.class).collect();
+            search::search(bounder, &settings.search, subjects, |at, found| {
+                let index = block[at];
+                progress.advance(1);
+                emit(CertifyRow {
+                    index,
+                    file: data.names[index].clone(),
+                    label: data.labels[index],
+                    predicted: classes[at],
+                    variance,
+                    proved: f64::from((found.proved - PIXEL_ROUNDING).next_down().max(0.0)),
+                    attacked: None,
+                    rival_proved: Some(found.rival),
+                    rival_attacked: None,
+                    method: bounder.method.to_string(),
+                    passes: found.probes as usize,
+                })
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// The (noisy) images with their predicted classes.
+fn subjects(net: &Network, data: &Dataset, indices: &[usize], variance: f64, seed: u64) -> Result<Vec<Subject>> {
+    const BATCH: usize = 256;
+    let mut subjects = Vec::with_capacity(indices.len());
+    let mut rest = indices;
+    while let Some(&first) = rest.first() {
+        let run = rest.iter().take(BATCH).enumerate().take_while(|(k, i)| **i == first + k).count();
+        let images = sweep::noisy(&net.device, data, first, run, variance, seed, 0)?;
+        let images: Vec<&[f32]> = images.chunks(data.shape.len()).collect();
+        for (image, scores) in images.iter().zip(net.scores(&images)?) {
+            let class = largest(&scores);
+            let rivals = scores.iter().enumerate().filter(|(j, _)| *j != class).map(|(_, s)| scores[class] - s);
+            subjects.push(Subject { image: image.to_vec(), class, margin: rivals.fold(f32::INFINITY, f32::min) });
+        }
+        rest = &rest[run..];
+    }
+    Ok(subjects)
+}
