@@ -4,6 +4,7 @@
 
 pub mod bounds;
 pub mod certify;
+// pub mod cli;
 pub mod dataset;
 pub mod device;
 pub mod error;

@@ -1,1 +1,5 @@
-fn main() {}
+//! The command line: `deltamax help`.
+
+fn main() -> std::process::ExitCode {
+    deltamax::cli::main()
+}

@@ -1,0 +1,144 @@
+//! `deltamax certify` and `deltamax merge`.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+use clap::Args;
+
+use super::common::{self, DataArgs, RunArgs, Split, load_model};
+use crate::bounds::{Bounder, Method};
+use crate::certify::table::{self, Manifest, Table};
+use crate::certify::{Settings, certify};
+use crate::error::Error;
+use crate::network::Network;
+use crate::progress::Progress;
+use crate::search;
+
+/// Prove a delta max for every image of a test set.
+#[derive(Args)]
+#[command(after_help = "Example: deltamax certify --model all-DA.onnx --data shoes --method crown --out proofs")]
+pub struct CertifyArgs {
+    /// ONNX file
+    #[arg(long)]
+    model: PathBuf,
+    #[command(flatten)]
+    data: DataArgs,
+    /// How bounds are computed, cheapest first
+    #[arg(long, value_enum, default_value_t = Method::Crown)]
+    method: Method,
+    /// Noise variances added before certifying; 0 is the clean image
+    #[arg(long, value_delimiter = ',', default_value = "0")]
+    variance: Vec<f64>,
+    /// Folder for delta_max.csv, manifest.json and summary.json
+    #[arg(long)]
+    out: PathBuf,
+    /// Which images
+    #[arg(long, value_enum, default_value_t = Split::Test)]
+    split: Split,
+    /// Only the first N images
+    #[arg(long)]
+    limit: Option<usize>,
+    /// Only part i of N of the images, i from 0
+    #[arg(long, value_name = "i/N", value_parser = shard)]
+    shard: Option<[usize; 2]>,
+    /// Continue a run that was stopped
+    #[arg(long)]
+    resume: bool,
+    /// Balls probed at once (default: by method and device)
+    #[arg(long)]
+    batch: Option<usize>,
+    /// Stop when the radius is within this share of what the bounds can prove
+    #[arg(long, default_value_t = 1e-3)]
+    tolerance: f32,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+fn shard(text: &str) -> Result<[usize; 2], String> {
+    let parts: Option<[usize; 2]> =
+        text.split_once('/').and_then(|(i, n)| Some([i.trim().parse().ok()?, n.trim().parse().ok()?]));
+    parts.filter(|[i, n]| i < n).ok_or_else(|| "expected i/N with i from 0 to N-1".into())
+}
+
+pub fn run(args: CertifyArgs) -> Result<()> {
+    common::check_variances(&args.variance)?;
+    if !(args.tolerance > 0.0 && args.tolerance < 1.0) || args.batch == Some(0) {
+        bail!(Error::usage("--tolerance lies between 0 and 1, --batch is at least 1"));
+    }
+    let model = load_model(&args.model)?;
+    let data = args.data.load_for(&model, args.split, args.limit)?;
+    let device = args.run.open()?;
+    let net = Network::new(&device, &model)?;
+    let bounder = Bounder::new(&net, args.method)?;
+    let [i, n] = args.shard.unwrap_or([0, 1]);
+    let range = data.len() * i / n..data.len() * (i + 1) / n;
+    let mut search = search::Settings { tolerance: args.tolerance, ..search::Settings::new(&bounder) };
+    search.batch = args.batch.unwrap_or(search.batch);
+    let manifest = Manifest {
+        deltamax: env!("CARGO_PKG_VERSION").into(),
+        command: common::command_line(),
+        device: device.describe(),
+        model: args.model.display().to_string(),
+        model_hash: common::file_hash(&args.model)?,
+        data: args.data.data.display().to_string(),
+        data_hash: data.hash(),
+        classes: data.classes.clone(),
+        split: args.split.to_string(),
+        method: args.method.to_string(),
+        variances: args.variance.clone(),
+        seed: args.run.seed,
+        tolerance: args.tolerance,
+        images: data.len(),
+        shard: [i, n],
+        start: range.start,
+        end: range.end,
+    };
+    let table = std::cell::RefCell::new(Table::open(&args.out, &manifest, args.resume)?);
+    let settings = Settings { variances: args.variance, seed: args.run.seed, range: range.clone(), search };
+    let title = format!("proving ({})", args.method);
+    let mut progress = Progress::start(args.run.verbosity(), &title, range.len() * settings.variances.len());
+    let started = Instant::now();
+    let known = |index, variance| table.borrow().knows(index, variance);
+    certify(&bounder, &data, &settings, known, &mut progress, |row| table.borrow_mut().push(&row))?;
+    progress.finish(&format!(
+        "{} images in {:.1} s on {}",
+        range.len(),
+        started.elapsed().as_secs_f64(),
+        device.describe()
+    ));
+    let rows = table::read_rows(&args.out.join("delta_max.csv"), false)?;
+    let summary = table::summarize(&rows);
+    table::write_json(&args.out.join("summary.json"), &summary)?;
+    for s in &summary {
+        args.run.say(format!(
+            "variance {:<6} {} images, accuracy {:.2} %, proved > 0 for {:.2} %; median delta max {:.5} ({:.2}/255), {:.1} probes each",
+            s.variance,
+            s.images,
+            100.0 * s.accuracy,
+            100.0 * s.proved_share,
+            s.proved_quantiles[2],
+            255.0 * s.proved_quantiles[2],
+            s.mean_passes
+        ));
+    }
+    args.run.answer(&summary)
+}
+
+/// Join the shards of one certify run; refuses gaps and duplicates.
+#[derive(Args)]
+#[command(after_help = "Example: deltamax merge part0 part1 part2 --out whole")]
+pub struct MergeArgs {
+    /// Result folders of all shards
+    #[arg(required = true)]
+    dirs: Vec<PathBuf>,
+    /// Folder for the joined results
+    #[arg(long)]
+    out: PathBuf,
+}
+
+pub fn merge(args: MergeArgs) -> Result<()> {
+    let rows = table::merge(&args.dirs, &args.out)?;
+    println!("{rows} rows in {}", args.out.join("delta_max.csv").display());
+    Ok(())
+}

@@ -1,0 +1,148 @@
+//! Flags that several commands share.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+
+use crate::dataset::{self, Dataset, Source};
+use crate::device::{Choice, Device};
+use crate::error::Error;
+use crate::model::{Model, onnx};
+use crate::progress::Verbosity;
+
+/// Where to run and how much to say.
+#[derive(Args, Clone, Debug)]
+pub struct RunArgs {
+    /// Where to compute: auto (a real GPU, else the CPU), gpu, cpu, or an index of `deltamax devices`
+    #[arg(long, default_value = "auto")]
+    pub device: Choice,
+    /// Seed of everything random
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// No progress, no summary
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// The last line of standard output is the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl RunArgs {
+    pub fn open(&self) -> Result<Device> {
+        let device = Device::open(&self.device)?;
+        tracing::info!(device = device.describe(), "opened");
+        Ok(device)
+    }
+
+    pub fn verbosity(&self) -> Verbosity {
+        if self.quiet { Verbosity::Quiet } else { Verbosity::Normal }
+    }
+
+    /// Prints a summary for people, unless quiet.
+    pub fn say(&self, line: impl std::fmt::Display) {
+        if !self.quiet && !self.json {
+            println!("{line}");
+        }
+    }
+
+    /// Prints the result for machines, if asked.
+    pub fn answer(&self, value: &impl serde::Serialize) -> Result<()> {
+        if self.json {
+            println!("{}", serde_json::to_string(value)?);
+        }
+        Ok(())
+    }
+}
+
+/// Which part of the data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Split {
+    Train,
+    Test,
+}
+
+impl std::fmt::Display for Split {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if *self == Split::Train { "train" } else { "test" })
+    }
+}
+
+/// Which images.
+#[derive(Args, Clone, Debug)]
+pub struct DataArgs {
+    /// Class-per-folder tree, folder of IDX or CIFAR files, or .npz
+    #[arg(long)]
+    pub data: PathBuf,
+    /// Classes to keep, by name or number, in this order
+    #[arg(long, value_delimiter = ',')]
+    pub classes: Vec<String>,
+    /// Resize images to this side in pixels
+    #[arg(long)]
+    pub size: Option<usize>,
+    /// Seed of the split for data that has none of its own
+    #[arg(long, default_value_t = 0)]
+    pub split_seed: u64,
+}
+
+impl DataArgs {
+    pub fn load(&self) -> Result<dataset::Splits> {
+        let source =
+            Source { classes: self.classes.clone(), size: self.size, seed: self.split_seed, ..Source::new(&self.data) };
+        Ok(dataset::load(&source)?)
+    }
+
+    /// The first `limit` images of one split, fit for this model.
+    pub fn load_for(&self, model: &Model, split: Split, limit: Option<usize>) -> Result<Dataset> {
+        let splits = self.load()?;
+        let data = if split == Split::Train { splits.train } else { splits.test };
+        if data.is_empty() {
+            bail!(Error::input(&self.data, format!("has no {split} images")));
+        }
+        if data.shape != model.input {
+            let hint = "give --size, or train a model on this data";
+            let problem = format!("images are {} but the model takes {}; {hint}", data.shape, model.input);
+            bail!(Error::input(&self.data, problem));
+        }
+        if data.classes.len() != model.outputs() {
+            let hint = "choose the model's classes with --classes";
+            let (have, want) = (data.classes.len(), model.outputs());
+            bail!(Error::input(&self.data, format!("has {have} classes but the model knows {want}; {hint}")));
+        }
+        Ok(match limit {
+            Some(n) => data.take(n),
+            None => data,
+        })
+    }
+}
+
+/// Reads a model file.
+pub fn load_model(path: &Path) -> Result<Model> {
+    onnx::read(path).with_context(|| String::from("cannot use the model"))
+}
+
+/// SHA-256 of a file, in hex.
+pub fn file_hash(path: &Path) -> Result<String> {
+    use sha2::{Digest, Sha256};
+    let bytes = std::fs::read(path).map_err(Error::io(path, "reading"))?;
+    Ok(Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect())
+}
+
+/// The command line of this process.
+pub fn command_line() -> String {
+    let words = std::env::args().enumerate().map(|(i, w)| if i == 0 { "deltamax".to_string() } else { w });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// Refuses lists of noise variances that make no sense.
+pub fn check_variances(variances: &[f64]) -> Result<()> {
+    if variances.is_empty() || variances.iter().any(|v| !(0.0..=1.0).contains(v)) {
+        bail!(Error::usage("--variance takes numbers from 0 to 1, in squared pixel units"));
+    }
+    let mut sorted = variances.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    if sorted.windows(2).any(|w| w[0] == w[1]) {
+        bail!(Error::usage("--variance names one value twice"));
+    }
+    Ok(())
+}

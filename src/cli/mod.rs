@@ -1,0 +1,71 @@
+//! Flags become plain settings here, once; errors become one line and an exit code (0 done, 1 failed, 2 wrong usage).
+
+mod bench;
+mod certify;
+mod common;
+mod devices;
+mod sweep;
+mod train;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// How much noise an image classifier can take: measured, attacked and proved.
+#[derive(Parser)]
+#[command(name = "deltamax", version, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Log what happens inside (-vv: more)
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    verbose: u8,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Train a classifier and write it as ONNX
+    Train(train::TrainArgs),
+    /// Accuracy and confusion matrices under Gaussian noise
+    Sweep(sweep::SweepArgs),
+    /// Prove a delta max for every image of a test set
+    Certify(certify::CertifyArgs),
+    /// Join the shards of one certify run
+    Merge(certify::MergeArgs),
+    /// Throughput of every kernel and method, share of the device's peak
+    Bench(bench::BenchArgs),
+    /// List adapters and what `--device auto` would take
+    Devices(devices::DevicesArgs),
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log(cli.verbose);
+    let done = match cli.command {
+        Command::Train(args) => train::run(args),
+        Command::Sweep(args) => sweep::run(args),
+        Command::Certify(args) => certify::run(args),
+        Command::Merge(args) => certify::merge(args),
+        Command::Bench(args) => bench::run(args),
+        Command::Devices(args) => devices::run(args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let line = format!("{error:#}").replace('\n', " ");
+            eprintln!("deltamax: {line}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+fn log(verbose: u8) {
+    let level = match verbose {
+        0 => return,
+        1 => tracing::Level::INFO,
+        2 => tracing::Level::DEBUG,
+        _ => tracing::Level::TRACE,
+    };
+    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).init();
+}

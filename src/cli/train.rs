@@ -1,0 +1,78 @@
+//! `deltamax train`.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+
+use super::common::{DataArgs, RunArgs};
+use crate::dataset::augment::{self, Policy};
+use crate::model::{cnn::Architecture, onnx};
+use crate::network;
+use crate::progress::Progress;
+use crate::train::{self, Settings};
+
+/// Train a small convolutional classifier and write it as ONNX.
+#[derive(Args)]
+#[command(after_help = "Example: deltamax train --data shoes --augment all --out all-DA.onnx")]
+pub struct TrainArgs {
+    #[command(flatten)]
+    data: DataArgs,
+    /// Where the model goes
+    #[arg(long)]
+    out: PathBuf,
+    /// Augmentation: none, all, or names of classes to fill up
+    #[arg(long, default_value = "none")]
+    augment: String,
+    #[arg(long, default_value_t = 10)]
+    epochs: usize,
+    /// Images per step
+    #[arg(long, default_value_t = 64)]
+    batch: usize,
+    /// Adam's step size at the start
+    #[arg(long, default_value_t = 2e-3)]
+    rate: f32,
+    /// Output channels of the strided 4x4 convolutions
+    #[arg(long, value_delimiter = ',', default_value = "16,32")]
+    channels: Vec<usize>,
+    /// Width of the hidden dense layer
+    #[arg(long, default_value_t = 100)]
+    hidden: usize,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+pub fn run(args: TrainArgs) -> Result<()> {
+    let splits = args.data.load()?;
+    let policy = Policy::parse(&args.augment, &splits.train.classes)?;
+    args.run.say(format!("train  {}", splits.train.counts_line()));
+    args.run.say(format!("test   {}", splits.test.counts_line()));
+    let images = augment::augment(&splits.train, &policy, args.run.seed);
+    if images.len() != splits.train.len() {
+        args.run.say(format!("augmented  {}", images.counts_line()));
+    }
+    let device = args.run.open()?;
+    let settings = Settings {
+        architecture: Architecture { channels: args.channels, hidden: args.hidden },
+        epochs: args.epochs,
+        batch: args.batch,
+        rate: args.rate,
+        seed: args.run.seed,
+        ..Settings::default()
+    };
+    let mut progress = Progress::start(args.run.verbosity(), "training", settings.epochs * images.len());
+    let (model, history) = train::train(&device, &images, &splits.test, &settings, &mut progress)?;
+    progress.finish(&format!("trained on {}", device.describe()));
+    onnx::write(&model, &args.out)?;
+    let last = history.last().expect("at least one epoch");
+    let percent = |a: Option<f64>| a.map_or("-".into(), |a| format!("{:.1} %", 100.0 * a));
+    args.run.say(format!(
+        "{}: {}; loss {:.4}, accuracy {} on training images, {} on test images",
+        args.out.display(),
+        network::describe(&model),
+        last.loss,
+        percent(last.train_accuracy),
+        percent(last.test_accuracy)
+    ));
+    args.run.answer(&serde_json::json!({ "model": args.out, "parameters": model.parameters(), "history": history }))
+}
