@@ -1,0 +1,173 @@
+//! Bounds of every method contain what the network really does: random networks, random balls, many points each, and
+//! the same bounds from patches as from dense rows.
+
+use deltamax::bounds::{Ball, Bounder, Method};
+use deltamax::device::Device;
+use deltamax::model::{Conv, Dense, Layer, Model, Node};
+use deltamax::network::Network;
+use deltamax::rng::Rng;
+use deltamax::tensor::Shape;
+
+const METHODS: [Method; 3] = [Method::Ibp, Method::CrownIbp, Method::Crown];
+
+/// Builds a model layer by layer with random weights.
+struct Builder {
+    model: Model,
+    rng: Rng,
+}
+
+impl Builder {
+    fn new(input: Shape, seed: u64) -> Self {
+        Builder { model: Model { input, nodes: vec![], classes: vec![] }, rng: Rng::new(seed, 77) }
+    }
+
+    fn weights(&mut self, n: usize, fan_in: usize) -> Vec<f32> {
+        let sigma = (2.0 / fan_in as f32).sqrt();
+        (0..n).map(|_| sigma * self.rng.normal()).collect()
+    }
+
+    fn push(&mut self, layer: Layer, inputs: Vec<usize>, shape: Shape) -> usize {
+        let name = format!("node{}", self.model.nodes.len());
+        self.model.nodes.push(Node { name, layer, inputs, shape });
+        self.model.nodes.len()
+    }
+
+    fn conv(&mut self, from: usize, channels: usize, kernel: [usize; 2], stride: [usize; 2], pad: [usize; 2]) -> usize {
+        let i = self.model.shape(from);
+        let side = |n: usize, d: usize| (n + 2 * pad[d] - kernel[d]) / stride[d] + 1;
+        let shape = Shape::new(channels, side(i.height, 0), side(i.width, 1));
+        let fan_in = i.channels * kernel[0] * kernel[1];
+        let weight = self.weights(channels * fan_in, fan_in);
+        let bias = self.weights(channels, 10);
+        self.push(Layer::Conv(Conv { weight, bias, kernel, stride, pad }), vec![from], shape)
+    }
+
+    fn dense(&mut self, from: usize, outputs: usize) -> usize {
+        let n = self.model.shape(from).len();
+        let weight = self.weights(outputs * n, n);
+        let bias = self.weights(outputs, 10);
+        self.push(Layer::Dense(Dense { weight, bias }), vec![from], Shape::flat(outputs))
+    }
+
+    fn relu(&mut self, from: usize) -> usize {
+        let shape = self.model.shape(from);
+        self.push(Layer::Relu, vec![from], shape)
+    }
+
+    fn finish(mut self) -> Model {
+        self.model.classes = (0..self.model.outputs()).map(|i| i.to_string()).collect();
+        self.model
+    }
+}
+
+fn conv_net(seed: u64) -> Model {
+    let mut b = Builder::new(Shape::new(2, 9, 8), seed);
+    let v = b.conv(0, 5, [3, 3], [1, 2], [1, 0]);
+    let v = b.relu(v);
+    let v = b.conv(v, 6, [4, 3], [2, 1], [1, 1]);
+    let v = b.relu(v);
+    let v = b.dense(v, 12);
+    let v = b.relu(v);
+    b.dense(v, 5);
+    b.finish()
+}
+
+fn dense_net(seed: u64) -> Model {
+    let mut b = Builder::new(Shape::flat(11), seed);
+    let v = b.dense(0, 20);
+    let v = b.relu(v);
+    let v = b.dense(v, 17);
+    let v = b.relu(v);
+    b.dense(v, 3);
+    b.finish()
+}
+
+fn residual_net(seed: u64) -> Model {
+    let mut b = Builder::new(Shape::new(1, 8, 8), seed);
+    let stem = b.conv(0, 4, [3, 3], [1, 1], [1, 1]);
+    let stem = b.relu(stem);
+    let v = b.conv(stem, 4, [3, 3], [1, 1], [1, 1]);
+    let v = b.relu(v);
+    let v = b.conv(v, 4, [3, 3], [1, 1], [1, 1]);
+    let shape = b.model.shape(v);
+    let sum = b.push(Layer::Add, vec![v, stem], shape);
+    let v = b.relu(sum);
+    let n = b.model.shape(v);
+    let scale = b.weights(n.len(), 2);
+    let shift = b.weights(n.len(), 20);
+    let v = b.push(Layer::Scale { scale, shift }, vec![v], n);
+    let v = b.conv(v, 3, [2, 2], [2, 2], [0, 0]);
+    let v = b.relu(v);
+    b.dense(v, 4);
+    b.finish()
+}
+
+fn image(model: &Model, rng: &mut Rng) -> Vec<f32> {
+    // Saturated pixels exercise the clipping of the ball.
+    (0..model.input.len()).map(|_| (1.4 * rng.uniform() - 0.2).clamp(0.0, 1.0)).collect()
+}
+
+/// A point of the clipped ball, often a corner.
+fn point(x: &[f32], delta: f32, rng: &mut Rng) -> Vec<f32> {
+    let corner = rng.uniform() < 0.7;
+    x.iter()
+        .map(|&x| {
+            let t = if corner { (rng.below(2) as f32).mul_add(2.0, -1.0) } else { rng.range(-1.0, 1.0) };
+            let (low, high) = ((x - delta).max(0.0), (x + delta).min(1.0));
+            (x + t * delta * 0.999_999).clamp(low, high)
+        })
+        .collect()
+}
+
+/// Every method's margins lie below every sampled margin, and proved radii are never contradicted.
+fn check(model: &Model, device: &Device, seed: u64) {
+    let net = Network::new(device, model).unwrap();
+    let mut rng = Rng::new(seed, 5);
+    let images: Vec<Vec<f32>> = (0..5).map(|_| image(model, &mut rng)).collect();
+    let refs: Vec<&[f32]> = images.iter().map(Vec::as_slice).collect();
+    let scores = net.scores(&refs).unwrap();
+    for delta in [0.001f32, 0.01, 0.05, 0.2] {
+        let balls: Vec<Ball> = images
+            .iter()
+            .zip(&scores)
+            .map(|(image, s)| Ball { image, class: deltamax::network::largest(s), delta })
+            .collect();
+        let mut tightest = vec![f32::NEG_INFINITY; balls.len()];
+        for method in METHODS {
+            let outcomes = Bounder::new(&net, method).unwrap().probe(&balls).unwrap();
+            for (i, (ball, outcome)) in balls.iter().zip(&outcomes).enumerate() {
+                for _ in 0..200 {
+                    // Half of the points test the margins at delta, half the radius that is claimed.
+                    let claimed = rng.below(2) == 0;
+                    let d = if claimed { outcome.radius } else { delta };
+                    let y = deltamax::model::reference::logits(model, &point(ball.image, d, &mut rng));
+                    for j in (0..y.len()).filter(|&j| j != ball.class) {
+                        let margin = y[ball.class] - y[j];
+                        if claimed {
+                            assert!(outcome.radius == 0.0 || margin > 0.0, "{method} {delta}: radius {d} is refuted");
+                        } else {
+                            let bound = f64::from(outcome.margins[j]);
+                            assert!(bound <= margin, "{method} at {delta}: {bound} > {margin}");
+                        }
+                    }
+                }
+                let (worst, _) = outcome.worst();
+                if method == Method::Crown {
+                    // Intersected with interval bounds inside, so never much looser than crown-ibp.
+                    assert!(worst >= tightest[i] - 0.05 * tightest[i].abs() - 0.05, "{delta}: {worst} {}", tightest[i]);
+                }
+                tightest[i] = worst;
+            }
+        }
+    }
+}
+
+#[test]
+fn bounds_contain_sampled_margins() {
+    let device = Device::cpu();
+    for seed in 0..6 {
+        for model in [conv_net(seed), dense_net(seed), residual_net(seed)] {
+            check(&model, &device, seed);
+        }
+    }
+}
