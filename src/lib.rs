@@ -2,6 +2,7 @@
 //!
 //! See `ARCHITECTURE.md` for the map and the invariants.
 
+pub mod bench;
 pub mod bounds;
 pub mod certify;
 // pub mod cli;

@@ -6,6 +6,7 @@
 
 use crate::bounds::{Ball, Bounder, Method, Outcome};
 use crate::error::Result;
+use crate::network::{Network, largest};
 
 /// How hard to search.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +43,18 @@ pub struct Subject {
     pub class: usize,
     /// Smallest margin at the image itself, as computed in f32.
     pub margin: f32,
+}
+
+impl Subject {
+    /// The images with the classes the network gives them.
+    pub fn classify(net: &Network, images: &[&[f32]]) -> Result<Vec<Subject>> {
+        let subject = |(image, scores): (&&[f32], Vec<f32>)| {
+            let class = largest(&scores);
+            let rivals = scores.iter().enumerate().filter(|(j, _)| *j != class).map(|(_, s)| scores[class] - s);
+            Subject { image: image.to_vec(), class, margin: rivals.fold(f32::INFINITY, f32::min) }
+        };
+        Ok(images.iter().zip(net.scores(images)?).map(subject).collect())
+    }
 }
 
 /// What the search proved about one image.

@@ -5,7 +5,7 @@ pub mod table;
 use crate::bounds::Bounder;
 use crate::dataset::Dataset;
 use crate::error::Result;
-use crate::network::{Network, largest};
+use crate::network::Network;
 use crate::progress::Progress;
 use crate::results::CertifyRow;
 use crate::search::{self, Subject};
@@ -74,11 +74,7 @@ fn subjects(net: &Network, data: &Dataset, indices: &[usize], variance: f64, see
         let run = rest.iter().take(BATCH).enumerate().take_while(|(k, i)| **i == first + k).count();
         let images = sweep::noisy(&net.device, data, first, run, variance, seed, 0)?;
         let images: Vec<&[f32]> = images.chunks(data.shape.len()).collect();
-        for (image, scores) in images.iter().zip(net.scores(&images)?) {
-            let class = largest(&scores);
-            let rivals = scores.iter().enumerate().filter(|(j, _)| *j != class).map(|(_, s)| scores[class] - s);
-            subjects.push(Subject { image: image.to_vec(), class, margin: rivals.fold(f32::INFINITY, f32::min) });
-        }
+        subjects.extend(Subject::classify(net, &images)?);
         rest = &rest[run..];
     }
     Ok(subjects)

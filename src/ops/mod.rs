@@ -15,6 +15,7 @@ mod linear_twin;
 pub mod loss;
 pub mod noise;
 pub mod optimizer;
+pub mod peak;
 pub mod pool;
 mod pool_case;
 mod pool_twin;
@@ -36,6 +37,7 @@ pub fn kernels() -> Vec<&'static Kernel> {
         loss::KERNELS,
         noise::KERNELS,
         optimizer::KERNELS,
+        peak::KERNELS,
         pool::KERNELS,
         relax::KERNELS,
         relu::KERNELS,

@@ -1,0 +1,180 @@
+//! Measures this device: f32 peak, every product kernel against it, and the methods against the work they must do.
+
+use std::time::Instant;
+
+use serde::Serialize;
+
+use crate::bounds::{Bounder, Method};
+use crate::dataset::Dataset;
+use crate::device::{Buffer, Device};
+use crate::error::Result;
+use crate::model::cnn::{self, Architecture};
+use crate::network::Network;
+use crate::ops::conv::{self, Charge, Geometry};
+use crate::ops::peak;
+use crate::rng::Rng;
+use crate::search::{self, Subject};
+use crate::tensor::Shape;
+
+/// One measured kernel.
+#[derive(Clone, Debug, Serialize)]
+pub struct KernelRate {
+    pub kernel: String,
+    pub work: String,
+    /// Floating-point operations per second, in 10^9 (two per multiply-add).
+    pub gflops: f64,
+    /// Share of the peak measured in the same run.
+    pub share: f64,
+}
+
+/// One measured method.
+#[derive(Clone, Debug, Serialize)]
+pub struct MethodRate {
+    pub method: String,
+    pub work: String,
+    pub images_per_second: f64,
+    pub probes_per_second: f64,
+    pub probes_per_image: f64,
+    pub median_radius: f64,
+    /// Median over images of (radius with rounding charges / radius without): the price of soundness.
+    pub price_of_soundness: f64,
+}
+
+/// Everything `deltamax bench` prints.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    pub device: String,
+    pub peak_gflops: f64,
+    pub kernels: Vec<KernelRate>,
+    pub methods: Vec<MethodRate>,
+}
+
+/// Seconds of the fastest of several runs, each long enough to trust.
+fn fastest(device: &Device, mut run: impl FnMut() -> Result<()>) -> Result<f64> {
+    run()?;
+    device.sync()?;
+    let mut best = f64::INFINITY;
+    let started = Instant::now();
+    let mut runs = 0;
+    while runs < 3 || (started.elapsed().as_secs_f64() < 0.3 && runs < 200) {
+        let start = Instant::now();
+        run()?;
+        device.sync()?;
+        best = best.min(start.elapsed().as_secs_f64());
+        runs += 1;
+    }
+    Ok(best)
+}
+
+/// The device's f32 multiply-add rate, in operations per second.
+pub fn peak(device: &Device) -> Result<f64> {
+    let (lanes, rounds) = if device.is_gpu() { (1 << 20, 512) } else { (1 << 14, 2048) };
+    let out = device.alloc(lanes)?;
+    let operations = peak::multiply_add(device, &out, 16)? / 16.0 * f64::from(rounds);
+    let seconds = fastest(device, || peak::multiply_add(device, &out, rounds).map(drop))?;
+    Ok(operations / seconds)
+}
+
+/// The layers kernels are measured on: those of the network of the documentation, and a wide dense layer.
+fn layers() -> Vec<(&'static str, Geometry)> {
+    let conv = |ci, side, co| Geometry {
+        input: Shape::new(ci, side, side),
+        output: Shape::new(co, side / 2, side / 2),
+        kernel: [4, 4],
+        stride: [2, 2],
+        pad: [1, 1],
+    };
+    vec![
+        ("Conv16(4,s2) 1x28x28", conv(1, 28, 16)),
+        ("Conv32(4,s2) 16x14x14", conv(16, 14, 32)),
+        ("FC100 of 1568", Geometry::dense(1568, 100)),
+        ("FC1024 of 1024", Geometry::dense(1024, 1024)),
+    ]
+}
+
+/// Rates of the product kernels.
+pub fn kernels(device: &Device, peak: f64) -> Result<Vec<KernelRate>> {
+    let lanes = if device.is_gpu() { 1024 } else { 256 };
+    let mut rng = Rng::new(0, 1);
+    let mut random =
+        |n: usize| -> Result<Buffer> { device.upload(&(0..n).map(|_| rng.range(-1.0, 1.0)).collect::<Vec<f32>>()) };
+    let mut rates = Vec::new();
+    for (work, g) in layers() {
+        let (x, x2) = (random(g.input.len() * lanes)?, random(g.input.len() * lanes)?);
+        let (y, y2) = (random(g.output.len() * lanes)?, random(g.output.len() * lanes)?);
+        let (w, b) = (random(g.fan_in() * g.output.channels)?, random(g.output.channels)?);
+        let gw = device.alloc(w.len())?;
+        let charge = Charge::new(device, g.fan_in());
+        type Run<'a> = Box<dyn FnMut() -> Result<()> + 'a>;
+        let runs: [(&str, f64, Run<'_>); 4] = [
+            ("conv_forward", 2.0, Box::new(|| conv::forward(device, &g, &x, &w, &b, &y, lanes))),
+            (
+                "conv_interval",
+                4.0,
+                Box::new(|| conv::interval(device, &g, [&x, &x2], &w, &b, [&y, &y2], lanes, charge, 0.0)),
+            ),
+            ("conv_input_grad", 2.0, Box::new(|| conv::input_grad(device, &g, &y, &w, &x2, lanes))),
+            ("conv_weight_grad", 2.0, Box::new(|| conv::weight_grad(device, &g, &x, &y, &gw, lanes))),
+        ];
+        for (kernel, per_product, run) in runs {
+            let seconds = fastest(device, run)?;
+            let rate = per_product * inner_products(&g) * lanes as f64 / seconds;
+            rates.push(KernelRate { kernel: kernel.into(), work: work.into(), gflops: rate / 1e9, share: rate / peak });
+        }
+    }
+    Ok(rates)
+}
+
+/// Multiply-adds of one forward pass, border taps that fall outside not counted.
+fn inner_products(g: &Geometry) -> f64 {
+    let along = |d: usize, input: usize, output: usize| -> usize {
+        (0..output)
+            .map(|o| (0..g.kernel[d]).filter(|k| (o * g.stride[d] + k).wrapping_sub(g.pad[d]) < input).count())
+            .sum()
+    };
+    let taps = along(0, g.input.height, g.output.height) * along(1, g.input.width, g.output.width);
+    (taps * g.input.channels * g.output.channels) as f64
+}
+
+/// Searches delta max for `count` images of `data` by one method, with and without rounding charges.
+pub fn method(net: &Network, data: &Dataset, method: Method, count: usize) -> Result<MethodRate> {
+    let bounder = Bounder::new(net, method)?;
+    let images: Vec<&[f32]> = (0..count.min(data.len())).map(|i| data.image(i)).collect();
+    let subjects = || -> Result<Vec<Subject>> {
+        Ok(images.chunks(256).map(|c| Subject::classify(net, c)).collect::<Result<Vec<_>>>()?.concat())
+    };
+    let run = |bounder: &Bounder| -> Result<(f64, Vec<f32>, u64)> {
+        let settings = search::Settings::new(bounder);
+        let subjects = subjects()?;
+        let (mut radii, mut probes) = (Vec::new(), 0);
+        let start = Instant::now();
+        search::search(bounder, &settings, subjects, |_, found| {
+            radii.push(found.proved);
+            probes += u64::from(found.probes);
+            Ok(())
+        })?;
+        Ok((start.elapsed().as_secs_f64(), radii, probes))
+    };
+    let (seconds, radii, probes) = run(&bounder)?;
+    let (_, free, _) = run(&bounder.without_charges())?;
+    let median = |mut v: Vec<f64>| {
+        v.sort_by(f64::total_cmp);
+        crate::results::quantile(&v, 0.5)
+    };
+    let price =
+        radii.iter().zip(&free).filter(|(_, f)| **f > 0.0).map(|(r, f)| f64::from(*r) / f64::from(*f)).collect();
+    Ok(MethodRate {
+        method: method.to_string(),
+        work: format!("{} images of {}", radii.len(), data.shape),
+        images_per_second: radii.len() as f64 / seconds,
+        probes_per_second: probes as f64 / seconds,
+        probes_per_image: probes as f64 / radii.len() as f64,
+        median_radius: median(radii.iter().map(|r| f64::from(*r)).collect()),
+        price_of_soundness: median(price),
+    })
+}
+
+/// The untrained network of the documentation for images of this shape; trained weights change radii, not rates.
+pub fn reference_network(device: &Device, shape: Shape, classes: &[String]) -> Result<Network> {
+    Network::new(device, &cnn::cnn(shape, classes, &Architecture::default(), 0)?)
+}
