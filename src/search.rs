@@ -17,7 +17,7 @@ pub struct Settings {
     pub batch: usize,
     /// Give up after this many probes of one image (what was proved stays).
     pub max_probes: usize,
-    /// First guess for the first images; later ones start from the median found so far.
+    /// Guess for the first images; later ones start from what was found so far.
     pub guess: f32,
 }
 
@@ -81,7 +81,9 @@ pub fn search(
     loop {
         while active.len() < settings.batch {
             let Some((position, subject)) = waiting.next() else { break };
-            active.push(Track::new(position, subject, median(&recent).unwrap_or(settings.guess)));
+            // Radii grow with the margin at the image: start from the usual ratio of the two.
+            let guess = median(&recent).map_or(settings.guess, |ratio| ratio * subject.margin);
+            active.push(Track::new(position, subject, guess));
         }
         if active.is_empty() {
             return Ok(());
@@ -95,7 +97,7 @@ pub fn search(
         active.retain(|t| {
             if t.done {
                 finished.insert(t.position, Found { proved: t.low, rival: t.rival, probes: t.probes });
-                recent.push(t.low);
+                recent.push(t.low / t.subject.margin.max(f32::MIN_POSITIVE));
             }
             !t.done
         });
@@ -115,16 +117,14 @@ fn median(values: &[f32]) -> Option<f32> {
     positive.get(positive.len() / 2).copied()
 }
 
-/// The search for one image.
+/// The search for one image: the root of the smallest margin, a smooth falling function of the radius known at zero.
 struct Track {
     position: usize,
     subject: Subject,
     /// Proved.
     low: f32,
-    /// Smallest radius that a probe failed to prove.
-    high: f32,
-    /// Previous probe: radius and the scalar whose root is sought.
-    previous: Option<(f32, f32)>,
+    /// Margins by radius, rising.
+    points: Vec<(f32, f32)>,
     next: f32,
     rival: usize,
     probes: u32,
@@ -133,17 +133,8 @@ struct Track {
 
 impl Track {
     fn new(position: usize, subject: Subject, guess: f32) -> Self {
-        Track {
-            position,
-            subject,
-            low: 0.0,
-            high: f32::INFINITY,
-            previous: None,
-            next: guess.min(1.0),
-            rival: 0,
-            probes: 0,
-            done: false,
-        }
+        let points = vec![(0.0, subject.margin)];
+        Track { position, subject, low: 0.0, points, next: guess.clamp(1e-7, 1.0), rival: 0, probes: 0, done: false }
     }
 
     fn update(&mut self, outcome: &Outcome, settings: &Settings) {
@@ -152,48 +143,74 @@ impl Track {
         self.rival = rival;
         self.probes += 1;
         self.low = self.low.max(outcome.radius);
-        if outcome.radius < d {
-            self.high = self.high.min(d);
-        }
-        // Where the reach is known its fixed point is sought; otherwise the root of the margin, known at zero.
-        let linear = outcome.reach.is_finite();
-        let y = if linear { outcome.reach - d } else { margin };
-        if !linear && self.previous.is_none() {
-            self.previous = Some((0.0, self.subject.margin));
-        }
+        let at = self.points.partition_point(|p| p.0 < d);
+        self.points.insert(at, (d, margin));
         let t = settings.tolerance;
-        let root = match self.previous {
-            Some((d0, y0)) if (y0 - y) * (d - d0) > 0.0 => d - y * (d - d0) / (y - y0),
-            _ if linear => d + 0.5 * y,
-            _ => f32::NAN,
-        };
-        self.previous = Some((d, y));
-        let converged = if linear { y.abs() <= t * d } else { y > 0.0 && root - d <= t * d };
-        if converged
-            || self.low >= 1.0
-            || (self.high.is_finite() && self.high - self.low <= t * self.high)
+        let root = self.root();
+        let near = |a: f32, b: f32| b.is_finite() && (a - b).abs() <= t * b;
+        let high = self.high();
+        self.done = self.low >= 1.0
             || self.probes as usize >= settings.max_probes
-        {
-            self.done = true;
-            return;
-        }
-        self.next = self.choose(root, linear, t).min(1.0);
+            || near(outcome.reach, d)
+            || near(self.low, high)
+            || (self.low > 0.0 && near(root, self.low))
+            || high < 1e-7;
+        // Aim a little low: a success just below the root ends the search, a failure just above does not.
+        let aim = root * (1.0 - 0.4 * t);
+        self.next = if aim > self.low { aim } else { self.low * (1.0 + 0.6 * t) }.min(1.0);
     }
 
-    /// The next radius: the estimated root if it is useful, else a step that shrinks or grows the bracket.
-    fn choose(&self, root: f32, linear: bool, t: f32) -> f32 {
-        // Aim a little low: a success just below the root ends the search, a failure just above does not.
-        let aim = root * (1.0 - if linear { 0.1 * t } else { 0.4 * t });
-        if self.high.is_infinite() {
-            return if aim.is_finite() && aim > self.low { aim.min(8.0 * self.low.max(1e-6)) } else { 2.0 * self.low };
-        }
-        if self.low == 0.0 {
-            let inside = aim.is_finite() && aim > 0.02 * self.high && aim < 0.9 * self.high;
-            return if inside { aim } else { 0.25 * self.high };
-        }
-        let (low, high) = (self.low * (1.0 + 0.3 * t), self.high * (1.0 - 0.3 * t));
-        if aim.is_finite() && aim > low && aim < high { aim } else { 0.5 * (self.low + self.high) }
+    /// Smallest radius whose margin is not positive.
+    fn high(&self) -> f32 {
+        self.points.iter().find(|p| p.1 <= 0.0).map_or(f32::INFINITY, |p| p.0)
     }
+
+    /// Where the margin is estimated to vanish.
+    fn root(&self) -> f32 {
+        let split = self.points.iter().position(|p| p.1 <= 0.0);
+        let Some(split) = split.filter(|s| *s > 0) else {
+            if split.is_some() {
+                return 0.0;
+            }
+            // All positive so far: follow the last chord, but not too far.
+            let [.., (d0, y0), (d1, y1)] = self.points[..] else { return 1.0 };
+            let chord = if y1 < y0 { d1 + y1 * (d1 - d0) / (y0 - y1) } else { f32::INFINITY };
+            return chord.min(8.0 * d1);
+        };
+        let (inner, outer) = (self.points[split - 1], self.points[split]);
+        let chord = inner.0 + inner.1 * (outer.0 - inner.0) / (inner.1 - outer.1);
+        // A parabola through the nearest third point.
+        let mut third: Vec<(f32, f32)> = Vec::new();
+        third.extend(split.checked_sub(2).map(|i| self.points[i]));
+        third.extend(self.points.get(split + 1));
+        third.sort_by(|a, b| (a.0 - chord).abs().total_cmp(&(b.0 - chord).abs()));
+        let curved = third.first().and_then(|t| parabola_root(inner, outer, *t));
+        let estimate = curved.unwrap_or(chord);
+        // Far outside points say little: a margin falls ever faster, so halve long brackets from outside.
+        let width = outer.0 - inner.0;
+        if self.probes > 12 && self.probes % 2 == 0 {
+            return inner.0 + 0.5 * width;
+        }
+        estimate.clamp(inner.0 + 1e-3 * width, outer.0 - 1e-3 * width)
+    }
+}
+
+/// The root between `inner` and `outer` of the parabola through three points.
+fn parabola_root(inner: (f32, f32), outer: (f32, f32), third: (f32, f32)) -> Option<f32> {
+    let (x0, x1, x2) = (f64::from(inner.0), f64::from(outer.0), f64::from(third.0));
+    let (y0, y1, y2) = (f64::from(inner.1), f64::from(outer.1), f64::from(third.1));
+    let slope = (y1 - y0) / (x1 - x0);
+    let curve = ((y2 - y0) / (x2 - x0) - slope) / (x2 - x1);
+    // y = y0 + b t + curve t^2 with t = x - x0.
+    let b = slope - curve * (x1 - x0);
+    let root = b * b - 4.0 * curve * y0;
+    if root < 0.0 {
+        return None;
+    }
+    let q = -0.5 * (b - root.sqrt());
+    let t = if b < 0.0 && q != 0.0 { y0 / q } else { return None };
+    let x = (x0 + t) as f32;
+    (x > inner.0 && x < outer.0).then_some(x)
 }
 
 #[cfg(test)]
@@ -239,7 +256,7 @@ mod tests {
     #[test]
     fn the_fixed_point_of_the_reach_is_found_in_fewer() {
         let reach: fn(f32) -> f32 = |d| 0.03 - 0.5 * d - 4.0 * d * d;
-        let (proved, probes) = run(Some(reach), |d| 0.02 - d, 0.01);
+        let (proved, probes) = run(Some(reach), |d| 0.03 - 1.5 * d - 4.0 * d * d, 0.01);
         let root = (-1.5 + (1.5f32 * 1.5 + 16.0 * 0.03).sqrt()) / 8.0;
         assert!((proved - root).abs() <= 2e-3 * root && proved <= root, "{proved} against {root}");
         assert!(probes <= 5, "{probes} probes");

@@ -15,11 +15,15 @@ const N: usize = 2;
 const TASK_OUTPUTS: usize = 32;
 
 /// One product over a whole activation: the geometry of [`forward`], [`interval`] or [`input_grad`] as sums over taps.
+#[derive(Clone, Copy)]
 struct Job<'a> {
     x: &'a [f32],
     w: &'a [f32],
-    /// Second stream of the interval pass: radii and |w|.
-    pair: Option<(&'a [f32], &'a [f32])>,
+    /// Second stream of the interval pass: radii, and |w| (made on the way).
+    radius: Option<&'a [f32]>,
+    w2: &'a [f32],
+    /// The output whose weights come first in `w`.
+    w_first: usize,
     bias: Option<&'a [f32]>,
     y: Shared,
     y2: Shared,
@@ -36,6 +40,55 @@ struct Job<'a> {
 
 impl Job<'_> {
     fn run(&self, taps: impl Fn(usize, &mut Vec<Tap>) + Sync) {
+        if self.positions == 1 && self.w_output == 1 {
+            return self.run_dense(&taps);
+        }
+        let magnitude: Vec<f32>;
+        let mut job = *self;
+        if job.radius.is_some() {
+            magnitude = job.w.iter().map(|w| w.abs()).collect();
+            job.w2 = &magnitude;
+        }
+        job.run_planes(&taps);
+    }
+
+    /// A dense layer reads each weight once per lane block: a task packs its outputs' weights side by side, so that the
+    /// reads do not jump from line to line, and keeps them for all its lanes.
+    fn run_dense(&self, taps: &(impl Fn(usize, &mut Vec<Tap>) + Sync)) {
+        let lanes = self.params.lanes as usize;
+        let width = 16 * N;
+        let groups = self.outputs.div_ceil(TASK_OUTPUTS);
+        let splits = (2 * rayon::current_num_threads()).div_ceil(groups).min(lanes.div_ceil(width));
+        let share = lanes.div_ceil(width).div_ceil(splits) * width;
+        let mut list = Vec::new();
+        taps(0, &mut list);
+        // All taps of the single position side by side: `channels` of each, as one long row.
+        let products = list.len() * self.channels;
+        (0..groups * splits).into_par_iter().for_each(|task| {
+            let from = (task / splits) * TASK_OUTPUTS;
+            let to = (from + TASK_OUTPUTS).min(self.outputs);
+            let mut packed = vec![0.0f32; products * TASK_OUTPUTS];
+            let mut rows = packed.chunks_mut(TASK_OUTPUTS);
+            for tap in &list {
+                for c in 0..self.channels {
+                    let start = tap.w + c * self.w_channel + from;
+                    let row = rows.next().expect("one row per product");
+                    row[..to - from].copy_from_slice(&self.w[start..start + to - from]);
+                }
+            }
+            let magnitude: Vec<f32> =
+                if self.radius.is_some() { packed.iter().map(|w| w.abs()).collect() } else { vec![] };
+            let taps: Vec<Tap> =
+                list.iter().enumerate().map(|(i, t)| Tap { x: t.x, w: i * self.channels * TASK_OUTPUTS }).collect();
+            let job = Job { w: &packed, w2: &magnitude, w_channel: TASK_OUTPUTS, w_first: from, ..*self };
+            let first = (task % splits) * share;
+            for lane in (first..(first + share).min(lanes)).step_by(width) {
+                position_sums(&job, &taps, 0, from, to, lane, (lanes - lane).min(width) / 16);
+            }
+        });
+    }
+
+    fn run_planes(&self, taps: &(impl Fn(usize, &mut Vec<Tap>) + Sync)) {
         let lanes = self.params.lanes as usize;
         let width = 16 * N;
         let blocks = lanes.div_ceil(width);
@@ -78,7 +131,7 @@ unsafe fn position_sums_lanes<L: Lanes>(
     let at = |o| (position, o, lane);
     let mut o = from;
     unsafe {
-        match (job.pair.is_some(), blocks) {
+        match (job.radius.is_some(), blocks) {
             (false, N) => {
                 while o + 8 <= to {
                     tile::<L, 8, N, false>(job, taps, at(o));
@@ -142,8 +195,8 @@ unsafe fn tile<L: Lanes, const M: usize, const B: usize, const PAIR: bool>(
         w_output: job.w_output,
         lanes,
     };
-    let (x2, w2) = job.pair.unwrap_or((&[], &[]));
-    let w_start = output * job.w_output;
+    let (x2, w2) = (job.radius.unwrap_or(&[]), job.w2);
+    let w_start = (output - job.w_first) * job.w_output;
     unsafe {
         let [total, total2] = product::<L, M, B, PAIR>(
             &sum,
@@ -216,7 +269,9 @@ fn forward_job<'a>(p: &'a Params, x: &'a [f32], w: &'a [f32], y: &mut [f32]) -> 
     Job {
         x,
         w,
-        pair: None,
+        radius: None,
+        w2: &[],
+        w_first: 0,
         bias: None,
         y: Shared(y.as_mut_ptr()),
         y2: Shared(std::ptr::null_mut()),
@@ -242,9 +297,7 @@ pub(super) fn interval(call: Call<'_>) {
     let p: Params = call.params();
     let ([xc, w, b, xr], [yc, yr]) = call.buffers();
     check(&p, xc.len().min(xr.len()), w.len(), yc.len().min(yr.len()));
-    let magnitude: Vec<f32> = w.iter().map(|w| w.abs()).collect();
-    let job =
-        Job { pair: Some((xr, &magnitude)), bias: Some(b), y2: Shared(yr.as_mut_ptr()), ..forward_job(&p, xc, w, yc) };
+    let job = Job { radius: Some(xr), bias: Some(b), y2: Shared(yr.as_mut_ptr()), ..forward_job(&p, xc, w, yc) };
     job.run(|position, taps| forward_taps(&p, position, taps));
 }
 
@@ -255,7 +308,9 @@ pub(super) fn input_grad(call: Call<'_>) {
     let job = Job {
         x: gy,
         w,
-        pair: None,
+        radius: None,
+        w2: &[],
+        w_first: 0,
         bias: None,
         y: Shared(gx.as_mut_ptr()),
         y2: Shared(std::ptr::null_mut()),
