@@ -5,7 +5,7 @@
 pub mod bench;
 pub mod bounds;
 pub mod certify;
-// pub mod cli;
+pub mod cli;
 pub mod dataset;
 pub mod device;
 pub mod error;

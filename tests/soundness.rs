@@ -140,7 +140,7 @@ fn check(model: &Model, device: &Device, seed: u64) {
                     // Half of the points test the margins at delta, half the radius that is claimed.
                     let claimed = rng.below(2) == 0;
                     let d = if claimed { outcome.radius } else { delta };
-                    let y = deltamax::model::reference::logits(model, &point(ball.image, d, &mut rng));
+                    let y = deltamax::model::reference::forward(model, &point(ball.image, d, &mut rng)).pop().unwrap();
                     for j in (0..y.len()).filter(|&j| j != ball.class) {
                         let margin = y[ball.class] - y[j];
                         if claimed {
