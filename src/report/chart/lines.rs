@@ -39,9 +39,10 @@ pub struct Lines {
     pub y: Axis,
     pub series: Vec<Series>,
     pub marks: Vec<Mark>,
+    /// Names in rows above the plot, for lines that end in one place; else each name stands at its line's end.
+    pub legend: bool,
 }
 
-const TOP: f64 = 26.0;
 const LEFT: f64 = 46.0;
 
 impl Lines {
@@ -50,11 +51,13 @@ impl Lines {
         let mut svg = Svg::new(self.width, self.height, &self.title);
         let named = || self.series.iter().filter(|s| !(s.unlabelled || s.points.is_empty() && s.band.is_empty()));
         let widest = named().map(|s| text_width(&s.name)).fold(0.0, f64::max);
-        let right = if widest > 0.0 { (widest + 14.0).min(self.width * 0.3) } else { 12.0 };
+        let right = if widest > 0.0 && !self.legend { (widest + 14.0).min(self.width * 0.3) } else { 14.0 };
+        let keys = if self.legend { keys(named(), self.width) } else { Vec::new() };
+        let top = keys.last().map_or(26.0, |k| k.1 + 16.0) + if self.marks.is_empty() { 0.0 } else { 16.0 };
         let deltas = self.x.format == Format::Delta;
         let bottom = if deltas { 58.0 } else { 44.0 };
         let (x0, x1) = (LEFT, self.width - right);
-        let (y0, y1) = (self.height - bottom, TOP);
+        let (y0, y1) = (self.height - bottom, top);
         let px = |v: f64| x0 + (x1 - x0) * self.x.at(v);
         let py = |v: f64| y0 + (y1 - y0) * self.y.at(v);
         svg.attribute("data-x", &self.x.describe(x0, x1));
@@ -98,18 +101,11 @@ impl Lines {
             let class = if m.dashed { "mk ds" } else { "mk" };
             let d = format!("M{:.1} {:.1}V{:.1}", px(m.x), y0, y1 - 4.0);
             svg.path(&d, class, &format!("stroke:{}", m.color), "");
-            // A word that would run into its neighbour goes to the left of its rule, or else one line down.
-            let wide = text_width(&m.text);
-            let (mut at, mut anchor, mut line) = (px(m.x) + 5.0, Anchor::Start, y1 + 6.0);
-            if at + wide > self.width {
-                (at, anchor) = (px(m.x) - 5.0, Anchor::End);
-            }
-            let start = if anchor == Anchor::End { at - wide } else { at };
-            if start < word_end {
-                line += 16.0;
-            }
-            word_end = start + wide + 6.0;
-            svg.text(at, line, anchor, "lb halo", &m.text);
+            // The word stands above its rule, moved aside where it would run into its neighbour or off the chart.
+            let half = text_width(&m.text) / 2.0;
+            let at = px(m.x).max(word_end + half + 8.0).min(self.width - half);
+            word_end = at + half;
+            svg.text(at, y1 - 8.0, Anchor::Middle, "t", &m.text);
         }
         for s in &self.series {
             let mut d = String::new();
@@ -132,14 +128,38 @@ impl Lines {
                 (py(end.or(s.band.last().map(|b| (b[1] + b[2]) / 2.0)).unwrap_or(self.y.min)), s)
             })
             .collect();
+        for (x, y, s) in keys {
+            svg.circle([x + 4.0, y - 4.2], 4.0, &format!("fill:{}", s.color), "");
+            svg.text(x + 12.0, y, Anchor::Start, "lb", &s.name);
+        }
+        if self.legend {
+            return svg;
+        }
+        let ends: Vec<f64> = labels.iter().map(|l| l.0).collect();
         spread(&mut labels, y1, y0);
         for (y, s) in labels {
-            let style = format!("fill:{}", s.color);
-            svg.circle([x1 + 6.0, y], 2.4, &style, "");
+            if !s.dots || ends.iter().all(|e| (e - y).abs() > 1.0) {
+                svg.circle([x1 + 6.0, y], 2.4, &format!("fill:{}", s.color), "");
+            }
             svg.text(x1 + 12.0, y + 4.2, Anchor::Start, "lb", &fit(&s.name, right - 12.0));
         }
         svg
     }
+}
+
+/// Places of the names above the plot: x, baseline, series; a new row where one is full.
+fn keys<'a>(named: impl Iterator<Item = &'a Series>, width: f64) -> Vec<(f64, f64, &'a Series)> {
+    let (mut x, mut y) = (0.0, 32.0);
+    named
+        .map(|s| {
+            let wide = text_width(&s.name) + 30.0;
+            if x > 0.0 && x + wide > width {
+                (x, y) = (0.0, y + 18.0);
+            }
+            x += wide;
+            (x - wide, y, s)
+        })
+        .collect()
 }
 
 /// Moves labels apart so that none overlap, each as near its line's end as can be.
@@ -181,6 +201,7 @@ mod tests {
             y: Axis::share("Share"),
             series: vec![Series { name: "none".into(), ..Default::default() }],
             marks: vec![],
+            legend: false,
         };
         assert!(chart.draw().inline().contains("<svg"));
     }

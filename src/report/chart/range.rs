@@ -38,7 +38,7 @@ impl Ranges {
         let deltas = self.x.format == super::Format::Delta;
         let foot = if deltas { 52.0 } else { 38.0 };
         let mut svg = Svg::new(self.width, bottom + foot, &self.title);
-        let (x0, x1) = (left, self.width - 14.0);
+        let (x0, x1) = (left, self.width - 20.0);
         let px = |v: f64| x0 + (x1 - x0) * self.x.at(v);
         for (v, text) in &self.x.ticks {
             svg.line([px(*v), 2.0], [px(*v), bottom], "gr");

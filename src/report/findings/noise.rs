@@ -12,10 +12,11 @@ pub(super) fn findings(study: &Study) -> Vec<Finding> {
     out.extend(accuracy(study));
     out.extend(drift(study));
     for m in &study.models {
-        out.extend(confusions(study, m));
-    }
-    for m in &study.models {
-        out.extend(falls(study, m));
+        if let (Some(mut turned), Some(fallen)) = (confusions(study, m), falls(study, m)) {
+            turned.sentence = format!("{} {}", turned.sentence, fallen.sentence);
+            turned.figures.extend(fallen.figures);
+            out.push(turned);
+        }
     }
     out.extend(relevance(study));
     out
@@ -164,27 +165,16 @@ fn falls(study: &Study, m: &ModelResult) -> Option<Finding> {
     }
     fallen.sort_by(|a, b| a.0.total_cmp(&b.0));
     let texts: Vec<String> = fallen.into_iter().map(|f| f.1).collect();
-    let (title, sentence) = if texts.is_empty() {
-        (
-            format!("{}: every class holds", m.name),
-            format!(
-                "No class of {} falls 10 points below its clean rate up to variance {}.",
-                m.name,
-                number(noisy.variance)
-            ),
-        )
+    let sentence = if texts.is_empty() {
+        format!("No class falls 10 points below its clean rate up to variance {}.", number(noisy.variance))
     } else {
         let rest = match steady.len() {
             0 => "no class holds to the end".to_string(),
             _ => format!("{} hold{} to the end", list(&steady), if steady.len() == 1 { "s" } else { "" }),
         };
-        let (fell, total) = (texts.len(), texts.len() + steady.len());
-        (
-            format!("{}: {fell} of {total} classes fall", m.name),
-            format!("First measured variance with the rate 10 points below clean: {}; {rest}.", list(&texts)),
-        )
+        format!("First variance at which a class is 10 points below its clean rate: {}; {rest}.", list(&texts))
     };
-    Some(finding(title, sentence, figures))
+    Some(finding("", sentence, figures))
 }
 
 /// The relevance summaries of a model to compare: one kind, by variance.

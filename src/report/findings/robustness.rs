@@ -102,22 +102,34 @@ fn rankings(study: &Study, all: &[Robust]) -> Option<Finding> {
     if all.len() < 2 {
         return None;
     }
-    let order = |key: &dyn Fn(&Robust) -> f64| {
+    let name = |r: &Robust| study.models[r.model].name.clone();
+    // Where one model's figure is within `tie` of the next, the order between them says nothing.
+    let order = |key: &dyn Fn(&Robust) -> f64, tie: &dyn Fn(f64) -> f64| {
         let mut sorted: Vec<&Robust> = all.iter().collect();
         sorted.sort_by(|a, b| key(b).total_cmp(&key(a)));
-        sorted.iter().map(|r| study.models[r.model].name.clone()).collect::<Vec<_>>()
+        let mut text = name(sorted[0]);
+        let mut ties = 0;
+        for pair in sorted.windows(2) {
+            let tied = key(pair[0]) - key(pair[1]) <= tie(key(pair[0]));
+            ties += usize::from(tied);
+            text += &format!(" {} {}", if tied { "≈" } else { ">" }, name(pair[1]));
+        }
+        (sorted.iter().map(|r| r.model).collect::<Vec<_>>(), text, ties)
     };
-    let (accurate, robust) = (order(&|r| r.clean), order(&|r| r.median));
-    let same = accurate == robust;
-    let title = if same {
+    let clean = |r: &Robust| study.models[r.model].clean_accuracy().unwrap_or(r.clean);
+    let accurate = order(&clean, &|_| 0.005);
+    let robust = order(&|r| r.median, &|m| 0.03 * m);
+    let title = if accurate.2 + 1 == all.len() && robust.2 + 1 < all.len() {
+        "Clean accuracy does not tell the models apart; robustness does"
+    } else if accurate.0 == robust.0 {
         "Accuracy and robustness rank the models alike"
     } else {
         "Accuracy alone would have ranked the models differently"
     };
-    let sentence =
-        format!("By clean accuracy: {}. By median proved delta max: {}.", accurate.join(" > "), robust.join(" > "));
+    let ties = if accurate.2 + robust.2 > 0 { " ≈ marks differences too small to count." } else { "" };
+    let sentence = format!("By clean accuracy: {}. By median proved delta max: {}.{ties}", accurate.1, robust.1);
     let figures =
-        all.iter().map(|r| share(format!("{}, clean accuracy", study.models[r.model].name), r.clean)).collect();
+        all.iter().map(|r| share(format!("{}, clean accuracy", study.models[r.model].name), clean(r))).collect();
     Some(finding(title, sentence, figures))
 }
 

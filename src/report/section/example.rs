@@ -24,7 +24,7 @@ pub fn section(page: &mut Page) -> Option<Section> {
         nav: "One image",
         title: "One image, step by step".into(),
         lead: format!(
-            "Test image {file}, a true {}: what each model makes of it as noise is added.",
+            "Test image {file}, of class {}: what each model makes of it as noise is added.",
             page.class(first.label)
         ),
         body,
@@ -85,8 +85,10 @@ fn dominance(page: &mut Page, which: usize) -> Markup {
         all.iter().flat_map(|e| &e.1.levels).flat_map(|l| &l.logit_bounds).flatten().copied().filter(|v| v.is_finite())
     };
     let reach = [logits().fold(0.0, f64::min), logits().fold(0.0, f64::max)];
-    for &(i, e) in &all {
-        for (k, l) in e.levels.iter().enumerate() {
+    let count = all.iter().map(|e| e.1.levels.len()).max().unwrap_or(0);
+    for k in 0..count {
+        for &(i, e) in &all {
+            let Some(l) = e.levels.get(k) else { continue };
             for (c, name) in study.dataset.classes.iter().enumerate() {
                 let score = l.score_bounds.get(c);
                 table.rows.push(row![
@@ -120,11 +122,10 @@ fn dominance(page: &mut Page, which: usize) -> Markup {
                 div.panel data-model=(i) data-level=(k) {
                     h4 { (super::model_chip(study, i)) small { (level_name(l.variance)) } }
                     p.badge.yes[l.dominant].no[!l.dominant] {
-                        @if l.dominant { (page.class(l.predicted)) " dominates: proved" } @else { (page.class(l.predicted)) ": dominance not proved" }
-                        @if l.dominant && overlaps { span { " (intervals overlap all the same)" } }
+                        (page.class(l.predicted)) @if l.dominant { " dominates: proved" } @else { ": dominance not proved" }
                     }
                     (svg)
-                    @if let Some(text) = weakest(page, l) { p.note { (text) } }
+                    @if let Some(text) = weakest(page, l) { p.note { (text) @if l.dominant && overlaps { " The intervals overlap all the same." } } }
                 }
             });
         }
@@ -247,8 +248,11 @@ fn continuous(page: &mut Page, which: usize) -> Option<Markup> {
                     ]);
                 }
             }
-            let step = l.continuous.len().div_ceil(POINTS).max(1);
-            let kept: Vec<_> = l.continuous.iter().step_by(step).collect();
+            // Far beyond the attacked end every interval is everything.
+            let end = l.attacked.or(l.proved).map_or(f64::INFINITY, |d| d * 1.3);
+            let shown: Vec<_> = l.continuous.iter().filter(|p| p.delta <= end).collect();
+            let kept: Vec<_> = shown.iter().step_by(shown.len().div_ceil(POINTS).max(1)).collect();
+            let most = kept.iter().map(|p| p.delta).fold(0.0, f64::max);
             let mut order: Vec<usize> = (0..study.dataset.classes.len()).collect();
             order.sort_by(|&a, &b| l.logits[b].total_cmp(&l.logits[a]));
             let shown = order.into_iter().take(5);
@@ -269,7 +273,6 @@ fn continuous(page: &mut Page, which: usize) -> Option<Markup> {
                 };
                 [band, edge(0, "at least"), edge(1, "at most")]
             });
-            let most = l.continuous.iter().map(|p| p.delta).fold(0.0, f64::max);
             let mark = |x: Option<f64>, text: &str, dashed, color: &str| {
                 x.filter(|x| *x <= most).map(|x| Mark { x, text: text.into(), color: color.into(), dashed })
             };
@@ -287,6 +290,7 @@ fn continuous(page: &mut Page, which: usize) -> Option<Markup> {
                 y: Axis::share("Softmax score"),
                 series: series.collect(),
                 marks: marks.into_iter().flatten().collect(),
+                legend: true,
             };
             let svg = page.figures.add(
                 &format!("score-intervals-{}-{}", study.models[i].name, l.variance),
@@ -352,12 +356,13 @@ fn stable_space(page: &mut Page) -> Option<Markup> {
     let draw = |width: f64| {
         Lines {
             width,
-            height: 320.0,
+            height: if width > 600.0 { 400.0 } else { 320.0 },
             title: "Delta max of the example image against noise, by model".into(),
             x: Axis::variance(&variances),
             y: Axis::linear("Delta max", 0.0, most * 1.05, Format::Delta, 5),
             series: series.clone(),
             marks: vec![],
+            legend: false,
         }
         .draw()
     };

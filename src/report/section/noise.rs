@@ -55,12 +55,13 @@ fn accuracy(page: &mut Page, variances: &[f64]) -> Markup {
     let draw = |width: f64| {
         Lines {
             width,
-            height: 300.0,
+            height: if width > 600.0 { 400.0 } else { 320.0 },
             title: "Accuracy against noise variance, by model".into(),
             x: Axis::variance(variances),
             y: Axis::share("Test images rightly classified"),
             series: series.clone(),
             marks: vec![],
+            legend: false,
         }
         .draw()
     };
@@ -113,6 +114,7 @@ fn rates(page: &mut Page, variances: &[f64]) -> Markup {
             y: Axis::share("Rightly classified"),
             series: series.collect(),
             marks: vec![],
+            legend: false,
         };
         let svg = page.figures.add(&format!("class-rates-{}", m.name), &chart.title, &chart.draw(), None);
         panels.push(html! { div.panel { h4 { (m.name) } (svg) } });

@@ -165,13 +165,14 @@ fn shares(page: &mut Page) -> Option<Markup> {
             });
             let label = if part == "Concentration" { "Gini coefficient" } else { "Share of relevance" };
             let chart = Lines {
-                width: 420.0,
-                height: 250.0,
+                width: 460.0,
+                height: 270.0,
                 title: format!("{part}, {name}, against noise"),
                 x: Axis::variance(&variances),
                 y: Axis::share(label),
                 series: series.collect(),
                 marks: vec![],
+                legend: false,
             };
             let svg = page.figures.add(&format!("relevance-{key}-{part}"), &chart.title, &chart.draw(), None);
             panels.push(html! { div.panel data-kind=(k) { h4 { (part) small { (name) } } (svg) } });

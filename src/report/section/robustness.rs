@@ -96,7 +96,7 @@ fn certified(page: &mut Page) -> Markup {
         }];
         Lines {
             width,
-            height: 380.0,
+            height: if width > 600.0 { 460.0 } else { 380.0 },
             title: "Certified accuracy against delta, by model".into(),
             x: Axis::linear(
                 "Delta: how far every pixel may move",
@@ -108,6 +108,7 @@ fn certified(page: &mut Page) -> Markup {
             y: Axis::share("Test images right and stable"),
             series: series.clone(),
             marks: if at <= reach { marks } else { vec![] },
+            legend: true,
         }
         .draw()
     };
@@ -161,13 +162,14 @@ fn distribution(page: &mut Page) -> Markup {
         .into_iter()
         .map(|(id, name, series)| {
             let chart = Lines {
-                width: 420.0,
-                height: 290.0,
+                width: 460.0,
+                height: 310.0,
                 title: format!("Distribution of proved delta max: {name}"),
                 x: Axis::linear("Proved delta max", 0.0, reach, Format::Delta, 4),
                 y: Axis::share("Images at most"),
                 series,
                 marks: vec![],
+                legend: true,
             };
             let svg = page.figures.add(&format!("distribution-{id}"), &chart.title, &chart.draw(), None);
             html! { div.panel { h4 { (name) } (svg) } }
@@ -265,12 +267,13 @@ fn against_noise(page: &mut Page) -> Option<Markup> {
     let draw = |width: f64| {
         Lines {
             width,
-            height: 320.0,
+            height: if width > 600.0 { 400.0 } else { 320.0 },
             title: "Proved delta max of the test set against noise".into(),
             x: Axis::variance(&variances),
             y: Axis::linear("Proved delta max", 0.0, most * 1.05, Format::Delta, 5),
             series: series.clone(),
             marks: vec![],
+            legend: false,
         }
         .draw()
     };

@@ -77,5 +77,6 @@ fn lines(study: &Study, epochs: usize, y: Axis, value: impl Fn(&Epoch) -> Option
         y,
         series: series.collect(),
         marks: vec![],
+        legend: false,
     }
 }

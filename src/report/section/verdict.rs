@@ -139,7 +139,7 @@ pub fn findings_section(page: &Page, findings: &[Finding]) -> Option<Section> {
     let body = html! {
         div.findings {
             @for f in findings {
-                article { h3 { (f.title) } p { (f.sentence) } }
+                article { h3 { (unbroken(page.study, &f.title)) } p { (unbroken(page.study, &f.sentence)) } }
             }
         }
     };
@@ -148,4 +148,13 @@ pub fn findings_section(page: &Page, findings: &[Finding]) -> Option<Section> {
         crate::report::chart::count(page.study.dataset.test_counts.iter().sum::<usize>() as f64)
     );
     Some(Section { id: "findings", nav: "Findings", title: "What was found".into(), lead, body })
+}
+
+/// Model names with hyphens at which no line breaks.
+fn unbroken(study: &Study, text: &str) -> String {
+    study
+        .models
+        .iter()
+        .filter(|m| m.name.contains('-'))
+        .fold(text.to_string(), |text, m| text.replace(&m.name, &m.name.replace('-', "\u{2011}")))
 }
