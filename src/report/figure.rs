@@ -106,7 +106,7 @@ impl Figures {
 
     /// Registers a drawing in two widths: one for screens, one for phones. The wide one is what is written as a file.
     pub fn responsive(&mut self, id: &str, title: &str, draw: impl Fn(f64) -> Svg, table: Option<Table>) -> Markup {
-        let wide = self.add(id, title, &draw(1130.0), table);
+        let wide = self.add(id, title, &draw(980.0), table);
         let narrow = PreEscaped(draw(420.0).inline());
         html! { div.wide { (wide) } div.narrow { (narrow) } }
     }

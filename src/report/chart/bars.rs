@@ -18,6 +18,8 @@ pub struct Bars {
     pub width: f64,
     pub title: String,
     pub bars: Vec<Bar>,
+    /// The value of a full bar and the longest text of all charts that share its scale; `None` for a chart alone.
+    pub scale: Option<(f64, String)>,
 }
 
 impl Bars {
@@ -26,10 +28,11 @@ impl Bars {
         const ROW: f64 = 23.0;
         let name = self.bars.iter().map(|b| text_width(&b.name)).fold(0.0, f64::max);
         let left = (name + 12.0).min(self.width * 0.36);
-        let right = self.bars.iter().map(|b| text_width(&b.text)).fold(0.0, f64::max) + 12.0;
+        let (most, longest) = self.scale.as_ref().map_or((f64::MIN_POSITIVE, ""), |s| (s.0, &s.1));
+        let right = self.bars.iter().map(|b| text_width(&b.text)).fold(text_width(longest), f64::max) + 12.0;
         let gaps = self.bars.iter().skip(1).filter(|b| b.apart).count() as f64 * 10.0;
         let mut svg = Svg::new(self.width, self.bars.len() as f64 * ROW + gaps + 6.0, &self.title);
-        let most = self.bars.iter().map(|b| b.value).fold(f64::MIN_POSITIVE, f64::max);
+        let most = self.bars.iter().map(|b| b.value).fold(most, f64::max);
         let mut y = 3.0;
         for (i, b) in self.bars.iter().enumerate() {
             if b.apart && i > 0 {

@@ -55,7 +55,7 @@ fn balance(page: &mut Page) -> Markup {
     } else {
         "Training images per class, before augmentation.".to_string()
     };
-    let chart = Bars { width: 520.0, title: "Training images per class".into(), bars };
+    let chart = Bars { width: 450.0, title: "Training images per class".into(), bars, scale: None };
     let svg = page.figures.add("class-balance", "Images per class", &chart.draw(), Some(table));
     figure("How many of each", html! { div.medium { (svg) } }, &caption)
 }
@@ -102,10 +102,8 @@ fn rebalanced(page: &mut Page) -> Markup {
             }
         });
         let bars: Vec<Bar> = bars.collect();
-        let shrink = bars.iter().map(|b| b.value).fold(0.0, f64::max) / most.max(1) as f64;
-        // One scale for all panels: a panel whose largest bar is shorter is given that much less room.
-        let chart =
-            Bars { width: 320.0 * shrink.clamp(0.75, 1.0), title: format!("Training images of {}", m.name), bars };
+        let scale = Some((most as f64, format!("{} augmented", count(most as f64))));
+        let chart = Bars { width: 340.0, title: format!("Training images of {}", m.name), bars, scale };
         panels.push((
             m.name.clone(),
             page.figures.add(&format!("training-images-{}", m.name), &chart.title, &chart.draw(), None),

@@ -165,7 +165,7 @@ fn shares(page: &mut Page) -> Option<Markup> {
             });
             let label = if part == "Concentration" { "Gini coefficient" } else { "Share of relevance" };
             let chart = Lines {
-                width: 460.0,
+                width: 440.0,
                 height: 270.0,
                 title: format!("{part}, {name}, against noise"),
                 x: Axis::variance(&variances),

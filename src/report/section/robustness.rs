@@ -162,7 +162,7 @@ fn distribution(page: &mut Page) -> Markup {
         .into_iter()
         .map(|(id, name, series)| {
             let chart = Lines {
-                width: 460.0,
+                width: 440.0,
                 height: 310.0,
                 title: format!("Distribution of proved delta max: {name}"),
                 x: Axis::linear("Proved delta max", 0.0, reach, Format::Delta, 4),

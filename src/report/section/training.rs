@@ -70,7 +70,7 @@ fn lines(study: &Study, epochs: usize, y: Axis, value: impl Fn(&Epoch) -> Option
         ..Default::default()
     });
     Lines {
-        width: 470.0,
+        width: 440.0,
         height: 270.0,
         title: format!("{} by epoch", y.label),
         x: Axis::linear("Epoch", 1.0, epochs.max(2) as f64, Format::Count, epochs.min(6)),
