@@ -106,12 +106,14 @@ fn model(name: &str, policy: &str, kind: usize, rng: &mut Rng) -> ModelResult {
             .collect(),
         sweep: VARIANCES.iter().enumerate().map(|(k, &v)| level(v, k, kind)).collect(),
         certify: VARIANCES.iter().enumerate().flat_map(|(k, &v)| rows(v, k, kind)).collect(),
-        examples: vec![Example {
-            index: 17,
-            file: "Shoes/Oxfords/0017.jpg".into(),
-            label: 2,
-            levels: VARIANCES.iter().enumerate().map(|(k, &v)| example(v, k, kind)).collect(),
-        }],
+        examples: [(17, "Shoes/Oxfords/0017.jpg"), (23, "Shoes/Sneakers/0023.jpg")]
+            .map(|(index, file)| Example {
+                index,
+                file: file.into(),
+                label: 2,
+                levels: VARIANCES.iter().enumerate().map(|(k, &v)| example(v, k, kind)).collect(),
+            })
+            .to_vec(),
         relevance: VARIANCES.iter().enumerate().flat_map(|(k, &v)| summaries(v, k, kind)).collect(),
     }
 }

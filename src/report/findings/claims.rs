@@ -4,7 +4,7 @@ use super::noise::relevance_of;
 use super::{Roles, both_units, ends, pull};
 use crate::report::chart::{number, percent};
 use crate::report::stats;
-use crate::results::{Claim, ExampleLevel, ModelResult, Study, Verdict};
+use crate::results::{Claim, ExampleLevel, ModelResult, RelevanceSummary, Study, Verdict};
 
 /// One entry per claim of the study, in its order; empty unless the three kinds of model are there.
 pub fn claims(study: &Study) -> Vec<Claim> {
@@ -25,6 +25,9 @@ pub fn claims(study: &Study) -> Vec<Claim> {
         three.accuracy_is_not_all(),
     ]
 }
+
+/// Accuracies nearer than this are called equal.
+const CLEAR: f64 = 0.005;
 
 struct Three<'a> {
     study: &'a Study,
@@ -73,7 +76,7 @@ impl Three<'_> {
             percent(c),
             self.all.name
         );
-        let verdict = match (b < a, c < a) {
+        let verdict = match (b < a - CLEAR, c < a - CLEAR) {
             (true, true) => Verdict::Holds,
             (false, false) => Verdict::DoesNotHold,
             _ => Verdict::Partly,
@@ -83,10 +86,10 @@ impl Three<'_> {
 
     fn contour(&self) -> Claim {
         let text = "The all-augmented model looks at the contour of the shoe more than the others.";
-        let shares: Vec<_> = self.models().iter().filter_map(|m| Some(relevance_of(m).first()?.contour)).collect();
+        let shares: Vec<_> = self.models().iter().filter_map(|m| relevance_of(m).first().copied()).collect();
         let [a, b, c] = shares[..] else { return judged(text, None, String::new()) };
-        let show = |m: &ModelResult, s: crate::results::Spread| {
-            format!("{} {} ± {}", m.name, percent(s.mean), percent(s.deviation))
+        let show = |m: &ModelResult, s: &RelevanceSummary| {
+            format!("{} {} ± {}", m.name, percent(s.contour.mean), percent(s.contour.deviation))
         };
         let evidence = format!(
             "Share of relevance on the contour over the test images: {}, {}, {}.",
@@ -94,7 +97,12 @@ impl Three<'_> {
             show(self.one, b),
             show(self.all, c)
         );
-        judged(text, Some(c.mean > a.mean && c.mean > b.mean), evidence)
+        // More than two standard errors of the difference: the spread over images is wide, their number large.
+        let more = |x: &RelevanceSummary, y: &RelevanceSummary| {
+            let error = |s: &RelevanceSummary| s.contour.deviation.powi(2) / s.images.max(1) as f64;
+            x.contour.mean - y.contour.mean > 2.0 * (error(x) + error(y)).sqrt()
+        };
+        judged(text, Some(more(c, a) && more(c, b)), evidence)
     }
 
     fn dominance(&self) -> Claim {
@@ -221,7 +229,13 @@ impl Three<'_> {
             self.all.name,
             percent(c)
         );
-        judged(text, Some(c > a && c > b), evidence)
+        let lead = c - a.max(b);
+        let verdict = match lead {
+            l if l > CLEAR => Verdict::Holds,
+            l if l > 0.0 => Verdict::Partly,
+            _ => Verdict::DoesNotHold,
+        };
+        claim(text, verdict, evidence)
     }
 
     fn stable_space(&self) -> Claim {

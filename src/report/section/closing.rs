@@ -29,7 +29,7 @@ pub fn claims(page: &mut Page, claims: &[Claim]) -> Option<Section> {
         nav: "Claims",
         title: "The published claims, re-examined".into(),
         lead: format!(
-            "The study this one follows (Saimple, Numalis, 2023) looked at one image and one training of each model. Of {measured} of its claims that were measured here, {held} hold fully on these data."
+            "The study this one follows (Saimple case study on shoe photos, 2023) looked at relevance, dominance and delta max of a single image. Of {measured} of its claims that were measured here, {held} hold fully on these data."
         ),
         body,
     })

@@ -12,23 +12,41 @@ use maud::{Markup, html};
 /// The main example in full; further ones by their brackets.
 pub fn section(page: &mut Page) -> Option<Section> {
     let first = page.study.models.iter().find_map(|m| m.examples.first())?;
-    let file = if first.file.is_empty() { format!("number {}", first.index) } else { first.file.clone() };
-    let body = html! {
-        (photos(page, first))
-        (dominance(page, 0))
-        @if let Some(c) = continuous(page, 0) { (c) }
-        @if let Some(c) = stable_space(page) { (c) }
-    };
-    Some(Section {
-        id: "example",
-        nav: "One image",
-        title: "One image, step by step".into(),
-        lead: format!(
-            "Test image {file}, of class {}: what each model makes of it as noise is added.",
+    let count = page.study.models.iter().map(|m| m.examples.len()).max().unwrap_or(0).min(IMAGES);
+    let mut images = Vec::new();
+    let mut options = Vec::new();
+    for which in 0..count {
+        let Some((_, e)) = examples(page, which).into_iter().next() else { continue };
+        options.push(format!("{} {}", page.class(e.label), e.index));
+        images.push(html! {
+            div data-image=(which) {
+                @if count > 1 { h3 { (file(e)) ", class " (page.class(e.label)) } }
+                (photos(page, which))
+                (dominance(page, which))
+                @if let Some(c) = continuous(page, which) { (c) }
+                @if let Some(c) = stable_space(page, which) { (c) }
+            }
+        });
+    }
+    let body =
+        choose(&[Choice { key: "image", label: "Image", options, first: Some(0) }], html! { @for i in images { (i) } });
+    let lead = if count > 1 {
+        "Single test images, and what each model makes of them as noise is added.".to_string()
+    } else {
+        format!(
+            "Test image {}, of class {}: what each model makes of it as noise is added.",
+            file(first),
             page.class(first.label)
-        ),
-        body,
-    })
+        )
+    };
+    Some(Section { id: "example", nav: "One image", title: "One image, step by step".into(), lead, body })
+}
+
+/// Images shown in full: each adds to the size of the page.
+const IMAGES: usize = 4;
+
+fn file(e: &Example) -> String {
+    if e.file.is_empty() { format!("number {}", e.index) } else { e.file.clone() }
 }
 
 fn examples<'a>(page: &Page<'a>, which: usize) -> Vec<(usize, &'a Example)> {
@@ -36,8 +54,9 @@ fn examples<'a>(page: &Page<'a>, which: usize) -> Vec<(usize, &'a Example)> {
     all.filter_map(|(i, m)| m.examples.get(which).map(|e| (i, e))).collect()
 }
 
-fn photos(page: &Page, first: &Example) -> Markup {
-    let models = examples(page, 0);
+fn photos(page: &Page, which: usize) -> Markup {
+    let models = examples(page, which);
+    let Some(&(_, first)) = models.first() else { return html! {} };
     let body = html! {
         div.strip {
             @for (k, l) in first.levels.iter().enumerate() {
@@ -314,9 +333,9 @@ fn continuous(page: &mut Page, which: usize) -> Option<Markup> {
     ))
 }
 
-fn stable_space(page: &mut Page) -> Option<Markup> {
+fn stable_space(page: &mut Page, which: usize) -> Option<Markup> {
     let study = page.study;
-    let all = examples(page, 0);
+    let all = examples(page, which);
     let mut table = Table::new(&["model", "variance", "proved", "attacked"]);
     let mut variances = Vec::new();
     let mut series = Vec::new();

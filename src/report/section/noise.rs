@@ -18,7 +18,7 @@ pub fn section(page: &mut Page) -> Option<Section> {
     let body = html! {
         @if variances.len() > 1 { (accuracy(page, &variances)) (rates(page, &variances)) }
         (matrices(page, &variances))
-        @if variances.len() > 1 { (turning(page, &variances)) }
+        @if variances.len() > 1 { (turning(page)) }
     };
     Some(Section {
         id: "noise",
@@ -170,7 +170,7 @@ fn matrices(page: &mut Page, variances: &[f64]) -> Markup {
     )
 }
 
-fn turning(page: &mut Page, variances: &[f64]) -> Markup {
+fn turning(page: &mut Page) -> Markup {
     let study = page.study;
     let classes = &study.dataset.classes;
     let parts: Vec<(String, String)> = classes.iter().enumerate().map(|(c, n)| (n.clone(), class_color(c))).collect();
@@ -183,7 +183,7 @@ fn turning(page: &mut Page, variances: &[f64]) -> Markup {
             let stack = Stack {
                 width: 250.0,
                 height: 170.0,
-                title: format!("What {} call {name} as noise grows", m.name).replace(" call ", " calls "),
+                title: format!("What {} calls {name} as noise grows", m.name),
                 columns: m
                     .sweep
                     .iter()
@@ -212,7 +212,6 @@ fn turning(page: &mut Page, variances: &[f64]) -> Markup {
             html! { div.grid.four { @for p in panels { (p) } } },
         ))
     };
-    let _ = variances;
     figure(
         "Who turns into whom",
         body,

@@ -1,10 +1,11 @@
 //! The top of the page: which model to ship, and the findings.
 
 use super::{Page, Section, model_chip};
-use crate::report::chart::{number, percent};
+use crate::report::chart::{Axis, Format, Range, Ranges, model_color, number, percent};
 use crate::report::figure::{Table, row};
 use crate::report::findings::{self, Robust};
-use crate::results::{Finding, Study};
+use crate::report::stats::sorted;
+use crate::results::{Finding, Study, quantile};
 use maud::{Markup, html};
 
 /// The recommendation and a row of key figures per model.
@@ -14,22 +15,66 @@ pub fn card(page: &mut Page) -> Markup {
     let choice = findings::choose(study);
     let table = key_figures(study, &robust);
     page.figures.table("key-figures", "Key figures of every model", files(study, &robust));
+    let chart = spread(page);
     html! {
         section.verdict #verdict {
-            @if let Some(c) = &choice {
-                div.answer {
-                    p.kicker { "The model to ship" }
-                    p.winner style={ "--k:" (crate::report::chart::model_color(c.model)) } { (study.models[c.model].name) }
-                    p.why { (c.why) }
-                    @if !c.cautions.is_empty() {
-                        ul.cautions { @for text in &c.cautions { li { (text) } } }
+            @if choice.is_some() || chart.is_some() {
+                div.top {
+                    @if let Some(c) = &choice {
+                        div.answer {
+                            p.kicker { "The model to ship" }
+                            p.winner style={ "--k:" (model_color(c.model)) } { (study.models[c.model].name) }
+                            p.why { (c.why) }
+                            @if !c.cautions.is_empty() {
+                                ul.cautions { @for text in &c.cautions { li { (unbroken(study, text)) } } }
+                            }
+                            details { summary { "How this was decided" } p { (findings::RULE) } }
+                        }
                     }
-                    details { summary { "How this was decided" } p { (findings::RULE) } }
+                    @if let Some(c) = chart { (c) }
                 }
             }
             (table)
         }
     }
+}
+
+/// Quantiles of proved delta max per model.
+fn spread(page: &mut Page) -> Option<Markup> {
+    let study = page.study;
+    let mut table = Table::new(&["model", "q05", "q25", "median", "q75", "q95"]);
+    let mut rows = Vec::new();
+    let mut most = 0.0f64;
+    for (i, m) in study.models.iter().enumerate() {
+        let all = sorted(m.rows_at(0.0).map(|r| r.proved));
+        if all.is_empty() {
+            continue;
+        }
+        let q = [0.05, 0.25, 0.5, 0.75, 0.95].map(|q| quantile(&all, q));
+        table.rows.push(row![m.name.as_str(), q[0], q[1], q[2], q[3], q[4]]);
+        most = most.max(q[4]);
+        rows.push(Range {
+            name: m.name.clone(),
+            color: model_color(i),
+            whole: [q[0], q[4]],
+            core: Some([q[1], q[3]]),
+            point: Some(q[2]),
+            tip: format!("{}\nmedian {}", m.name, findings::both_units(q[2])),
+            apart: true,
+        });
+    }
+    if rows.is_empty() {
+        return None;
+    }
+    let x = Axis::linear("Proved delta max", 0.0, most * 1.03, Format::Delta, 4);
+    let chart =
+        Ranges { width: 440.0, title: "Proved delta max of the test images, by model".into(), x, rows, thick: false };
+    let svg = page.figures.add("delta-max-models", &chart.title, &chart.draw(), Some(table));
+    Some(super::figure(
+        "Noise that provably changes nothing",
+        svg,
+        "Proved delta max of the test images. Dot: median; thick: middle half; thin: nine tenths. Second row: grey levels of 255.",
+    ))
 }
 
 fn files(study: &Study, robust: &[Robust]) -> Table {
