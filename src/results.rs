@@ -4,17 +4,17 @@
 //! are numbers everywhere; their names are in [`DataSummary::classes`]. Deltas are in pixel units of `[0,1]`, variances
 //! are of the Gaussian noise added to such pixels.
 
+mod file;
 mod picture;
 mod spread;
 
+pub use file::write_atomically;
 pub use picture::{Picture, base64};
 pub use spread::{Spread, quantile};
 
-use crate::error::{Error, Result};
 use crate::tensor::Shape;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 /// Version of the layout of `results.json`; a reader refuses a newer one.
 pub const FORMAT: u32 = 1;
@@ -405,67 +405,6 @@ impl Study {
         }
         picked
     }
-
-    /// Writes `results.json`-like JSON to `path`, under a temporary name first.
-    pub fn save(&self, path: &Path) -> Result<()> {
-        let text = serde_json::to_vec(self).map_err(|e| Error::input(path, format!("cannot be written: {e}")))?;
-        write_atomically(path, &text)
-    }
-
-    /// Reads what [`Study::save`] wrote.
-    pub fn load(path: &Path) -> Result<Study> {
-        let text = std::fs::read(path).map_err(Error::io(path, "reading"))?;
-        let study: Study = serde_json::from_slice(&text)
-            .map_err(|e| Error::input(path, format!("not results of a study ({e}); run `deltamax study` again")))?;
-        if study.format > FORMAT {
-            return Err(Error::input(
-                path,
-                format!("format {} is newer than this program's {FORMAT}; update deltamax", study.format),
-            ));
-        }
-        study.check().map_err(|problem| Error::input(path, problem))?;
-        Ok(study)
-    }
-
-    /// Whether every class number and vector length fits the classes; the report relies on it.
-    pub fn check(&self) -> std::result::Result<(), String> {
-        let classes = self.dataset.classes.len();
-        let bad = |what: &str| Err(format!("{what} does not fit the {classes} classes; run `deltamax study` again"));
-        if self.dataset.samples.iter().any(|s| s.label >= classes)
-            || self.dataset.augmentation.iter().any(|s| s.label >= classes)
-        {
-            return bad("a sample's label");
-        }
-        for m in &self.models {
-            let square = |c: &Vec<Vec<f64>>| c.len() == classes && c.iter().all(|r| r.len() == classes);
-            if m.sweep.iter().any(|l| !square(&l.confusion)) {
-                return bad("a confusion matrix");
-            }
-            let rival = |r: Option<usize>| r.is_none_or(|r| r < classes);
-            if m.augmented.iter().any(|&c| c >= classes)
-                || m.certify.iter().any(|r| {
-                    r.label >= classes || r.predicted >= classes || !rival(r.rival_proved) || !rival(r.rival_attacked)
-                })
-            {
-                return bad("a certified row");
-            }
-            for e in &m.examples {
-                let fits = |l: &ExampleLevel| {
-                    l.predicted < classes
-                        && l.logits.len() == classes
-                        && l.logit_bounds.len() == classes
-                        && (l.score_bounds.is_empty() || l.score_bounds.len() == classes)
-                        && l.continuous.iter().all(|p| p.scores.len() == classes)
-                        && l.margins.iter().all(|g| g.rival < classes)
-                        && l.relevance.iter().all(|r| r.values.len() == r.height * r.width)
-                };
-                if e.label >= classes || !e.levels.iter().all(fits) {
-                    return bad("an example");
-                }
-            }
-        }
-        Ok(())
-    }
 }
 
 /// The `count` weakest (rising) and strongest (falling) clean images of a model, rightly classified ones only.
@@ -475,17 +414,6 @@ pub fn extremes(model: &ModelResult, count: usize) -> (Vec<&CertifyRow>, Vec<&Ce
     let weak: Vec<_> = rows.iter().take(count).copied().collect();
     let strong = rows.iter().skip(weak.len()).rev().take(count).copied().collect();
     (weak, strong)
-}
-
-/// Writes a file whole or not at all: under a temporary name in the same folder, then renamed.
-pub fn write_atomically(path: &Path, content: &[u8]) -> Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(".tmp");
-    let temporary = path.with_file_name(name);
-    std::fs::write(&temporary, content).and_then(|()| std::fs::rename(&temporary, path)).map_err(|e| {
-        let _ = std::fs::remove_file(&temporary);
-        Error::io(path, "writing")(e)
-    })
 }
 
 #[cfg(test)]
@@ -503,22 +431,5 @@ mod tests {
         let (weak, strong) = extremes(&model, 2);
         assert_eq!(weak.iter().map(|r| r.index).collect::<Vec<_>>(), [1, 3]);
         assert_eq!(strong.iter().map(|r| r.index).collect::<Vec<_>>(), [0]);
-    }
-
-    #[test]
-    fn results_survive_a_round_trip_and_foreign_files_are_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("results.json");
-        let mut study = Study { title: "t".into(), format: FORMAT, ..Default::default() };
-        study.dataset.classes = vec!["a".into(), "b".into()];
-        study.dataset.pictures.insert(7, Picture::new(1, 2, vec![0.0, 1.0], 1));
-        study.models.push(ModelResult { certify: vec![row(0, 0.1, 1)], ..Default::default() });
-        study.save(&path).unwrap();
-        assert_eq!(Study::load(&path).unwrap(), study);
-        std::fs::write(&path, "{\"a\":1}").unwrap();
-        assert!(Study::load(&path).unwrap_err().to_string().contains("results.json"));
-        study.models[0].certify[0].label = 2;
-        study.save(&path).unwrap();
-        assert!(Study::load(&path).unwrap_err().to_string().contains("2 classes"));
     }
 }

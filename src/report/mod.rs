@@ -139,10 +139,18 @@ mod tests {
         assert!(size < 5_000_000, "{size} bytes");
     }
 
+    #[test]
+    fn ten_classes_and_one_model() {
+        let text = page(&sample::ten_classes());
+        assert!(!has_non_numbers(&text) && text.contains("Ankle boot") && !text.contains("id=\"claims\""));
+    }
+
     /// Writes the sample study where a person can look at it: `cargo test --release --lib report_preview -- --ignored`.
     #[test]
     #[ignore = "writes target/report-preview for a person to look at"]
     fn report_preview() {
-        write(&sample::study(), &Path::new(env!("CARGO_MANIFEST_DIR")).join("target/report-preview")).unwrap();
+        let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
+        write(&sample::study(), &target.join("report-preview")).unwrap();
+        write(&sample::ten_classes(), &target.join("report-preview-ten")).unwrap();
     }
 }

@@ -87,6 +87,46 @@ pub fn study() -> Study {
     study
 }
 
+/// One model over ten classes with longer names, without augmentation, relevance or attacks.
+pub fn ten_classes() -> Study {
+    let mut s = study();
+    let names =
+        ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"];
+    s.title = "How much noise can a fashion classifier take?".into();
+    s.dataset.name = "Fashion-MNIST".into();
+    s.dataset.classes = names.map(String::from).to_vec();
+    s.dataset.train_counts = vec![6000; 10];
+    s.dataset.test_counts = vec![1000; 10];
+    s.dataset.augmentation.clear();
+    s.models.truncate(1);
+    let m = &mut s.models[0];
+    m.train_counts.clear();
+    m.relevance.clear();
+    m.examples.clear();
+    for (k, level) in m.sweep.iter_mut().enumerate() {
+        let lost = [0.1, 0.13, 0.2, 0.45][k];
+        level.confusion = (0..10)
+            .map(|t| {
+                (0..10)
+                    .map(|p| {
+                        if t == p {
+                            1000.0 * (1.0 - lost)
+                        } else {
+                            1000.0 * lost * f64::from((t * 7 + p * 3) as u8 % 5) / 18.0
+                        }
+                    })
+                    .collect()
+            })
+            .collect();
+        level.class_rates.clear();
+    }
+    for (i, r) in m.certify.iter_mut().enumerate() {
+        (r.label, r.predicted, r.attacked, r.rival_attacked) = (i % 10, i % 10, None, None);
+        r.rival_proved = Some((i % 10 + 1 + i % 3) % 10);
+    }
+    s
+}
+
 fn model(name: &str, policy: &str, kind: usize, rng: &mut Rng) -> ModelResult {
     ModelResult {
         name: name.into(),
