@@ -77,7 +77,7 @@ impl View {
     /// The image as it is.
     pub const SAME: View = View { zoom: 1.0, turn: 0.0, corners: [[0.0; 2]; 4] };
 
-    /// A random view: zoom 0.7 to 1.2, up to 15 degrees to either side, corners by up to a tenth. Every view has a zoom
+    /// A random view: zoom 0.7 to 1.2, up to 15 degrees to either side, corners by up to an eighth. Every view has a zoom
     /// and one or both of the others.
     pub fn random(rng: &mut Rng) -> View {
         let zoom = if rng.below(3) < 2 { rng.range(0.7, 0.98) } else { rng.range(1.02, 1.2) };
@@ -85,7 +85,7 @@ impl View {
         let turn = if which != 0 { rng.range(-15.0, 15.0) } else { 0.0 };
         let mut view = View { zoom, turn, ..View::SAME };
         if which != 1 {
-            view.corners.iter_mut().flatten().for_each(|v| *v = rng.range(-0.1, 0.1));
+            view.corners.iter_mut().flatten().for_each(|v| *v = rng.range(-0.13, 0.13));
         }
         view
     }
@@ -216,7 +216,7 @@ pub fn examples(data: &Dataset, seed: u64) -> Vec<(String, Vec<f32>)> {
         let Some(i) = data.labels.iter().position(|&l| l == class) else { continue };
         let mut rng = Rng::new(seed, STREAM + (1 << 24) + class as u64);
         let mut corners = [[0.0; 2]; 4];
-        corners.iter_mut().flatten().for_each(|v| *v = rng.range(-0.1, 0.1));
+        corners.iter_mut().flatten().for_each(|v| *v = rng.range(-0.13, 0.13));
         let turn = if rng.below(2) == 0 { -1.0 } else { 1.0 } * rng.range(8.0, 15.0);
         let views = [
             View::SAME,

@@ -3,11 +3,13 @@
 pub mod chart;
 mod figure;
 pub mod findings;
+mod font;
 mod html;
 mod picture;
 #[cfg(test)]
 mod sample;
 mod section;
+pub mod sheet;
 mod stats;
 
 use crate::error::{Error, Result};

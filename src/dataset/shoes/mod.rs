@@ -122,6 +122,13 @@ fn kinds(count: usize) -> Vec<Kind> {
     placed.into_iter().map(|(_, kind)| kind).collect()
 }
 
+/// Images per class of `count` pictures, for people.
+pub fn counts_line(count: usize) -> String {
+    let kinds = kinds(count);
+    let parts = Kind::ALL.map(|kind| format!("{} {}", kind.name(), kinds.iter().filter(|&&k| k == kind).count()));
+    parts.join(", ")
+}
+
 /// Picture `i` of the seed.
 fn photo(kind: Kind, i: usize, side: usize, seed: u64) -> Photo {
     render(kind, &mut Rng::new(seed, STREAM + i as u64), side)
