@@ -40,7 +40,8 @@ impl Model {
                 .nodes
                 .get(f.node)
                 .is_some_and(|n| matches!(n.layer, Layer::Conv(_) | Layer::Dense(_) | Layer::Scale { .. }));
-            if !affine || !(f.relative >= 0.0 && f.relative < 1.0 && f.absolute >= 0.0 && f.absolute.is_finite()) {
+            let charges = (0.0..1.0).contains(&f.relative) && (0.0..f32::INFINITY).contains(&f.absolute);
+            if !(affine && charges) {
                 return Err(format!("the folding record of node {} makes no sense", f.node));
             }
         }
