@@ -18,7 +18,7 @@ struct Builder {
 
 impl Builder {
     fn new(input: Shape, seed: u64) -> Self {
-        Builder { model: Model { input, nodes: vec![], classes: vec![] }, rng: Rng::new(seed, 77) }
+        Builder { model: Model { input, nodes: vec![], classes: vec![], folded: vec![] }, rng: Rng::new(seed, 77) }
     }
 
     fn weights(&mut self, n: usize, fan_in: usize) -> Vec<f32> {
