@@ -17,8 +17,9 @@ impl Heat<'_> {
         let n = self.classes.len().max(1);
         let longest = self.classes.iter().map(|c| text_width(c)).fold(0.0, f64::max);
         let left = (longest + 10.0).min(self.width * 0.3);
-        let cell = (self.width - left - 2.0) / n as f64;
-        let turned = longest > cell - 4.0;
+        let turned = longest > (self.width - left - 2.0) / n as f64 - 4.0;
+        // Turned names lean over the right edge.
+        let cell = (self.width - left - if turned { 2.0 + (longest * 0.5).min(60.0) } else { 2.0 }) / n as f64;
         let top = if turned { (longest * 0.72 + 16.0).min(96.0) } else { 22.0 };
         let tall = cell.min(52.0);
         let mut svg = Svg::new(self.width, top + tall * n as f64 + 4.0, &self.title);

@@ -89,6 +89,11 @@ pub fn levels(variances: &[f64]) -> Vec<String> {
     variances.iter().map(|&v| if v == 0.0 { "clean".into() } else { chart::number(v) }).collect()
 }
 
+/// Class of a grid with one panel per model: few models get larger panels.
+pub fn grid(study: &Study) -> &'static str {
+    if study.models.len() <= 2 { "grid two" } else { "grid" }
+}
+
 /// `clean` or `variance 0.005`.
 pub fn level_name(variance: f64) -> String {
     if variance == 0.0 { "clean".into() } else { format!("variance {}", chart::number(variance)) }

@@ -121,7 +121,7 @@ fn rates(page: &mut Page, variances: &[f64]) -> Markup {
     }
     figure(
         "Which classes fall",
-        html! { div.grid { @for p in panels { (p) } } },
+        html! { div class=(super::grid(study)) { @for p in panels { (p) } } },
         "Share of each class rightly classified, one panel per model.",
     )
 }
@@ -160,8 +160,13 @@ fn matrices(page: &mut Page, variances: &[f64]) -> Markup {
     }
     page.figures.table("confusion", "Confusion matrices", table);
     let body = choose(
-        &[Choice { key: "level", label: "Noise", options: levels(variances), first: Some(variances.len() - 1) }],
-        html! { div.grid { @for p in panels { (p) } } },
+        &[Choice {
+            key: "level",
+            label: "Noise",
+            options: levels(variances),
+            first: (study.models.len() > 1).then_some(variances.len() - 1),
+        }],
+        html! { div class=(super::grid(study)) { @for p in panels { (p) } } },
     );
     figure(
         "Confusion matrices",

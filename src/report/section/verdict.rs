@@ -22,13 +22,15 @@ pub fn card(page: &mut Page) -> Markup {
                 div.top {
                     @if let Some(c) = &choice {
                         div.answer {
-                            p.kicker { "The model to ship" }
+                            p.kicker { @if study.models.len() > 1 { "The model to ship" } @else { "The model" } }
                             p.winner style={ "--k:" (model_color(c.model)) } { (study.models[c.model].name) }
                             p.why { (c.why) }
                             @if !c.cautions.is_empty() {
                                 ul.cautions { @for text in &c.cautions { li { (unbroken(study, text)) } } }
                             }
-                            details { summary { "How this was decided" } p { (findings::RULE) } }
+                            @if study.models.len() > 1 {
+                                details { summary { "How this was decided" } p { (findings::RULE) } }
+                            }
                         }
                     }
                     @if let Some(c) = chart { (c) }
