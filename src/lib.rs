@@ -2,6 +2,7 @@
 //!
 //! See `ARCHITECTURE.md` for the map and the invariants.
 
+pub mod attack;
 pub mod bench;
 pub mod bounds;
 pub mod certify;
@@ -9,11 +10,13 @@ pub mod cli;
 pub mod dataset;
 pub mod device;
 pub mod error;
+pub mod explain;
 pub mod kernel;
 pub mod model;
 pub mod network;
 pub mod ops;
 pub mod progress;
+pub mod relevance;
 pub mod report;
 pub mod results;
 pub mod rng;

@@ -262,7 +262,8 @@ impl Network {
         consumers
             .map(|(i, _)| match &self.layers[i] {
                 Placed::Affine(a) => {
-                    rounding::to_f32_up(1.001 * f64::from(Charge::new(&self.device, a.geometry.fan_in()).g))
+                    let g = rounding::sum_error(a.geometry.fan_in(), self.device.unit_roundoff());
+                    rounding::to_f32_up(1.001 * f64::from(g))
                 }
                 // Data movement hands the value on unchanged.
                 Placed::Gather(_) => self.inflation(i + 1),

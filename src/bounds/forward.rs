@@ -125,7 +125,11 @@ impl<'a> State<'a> {
         let [c, r] = self.interval(node.inputs[0]);
         match net.layer(i) {
             Placed::Affine(a) => {
-                let charge = if self.bounder.sound { Charge::new(d, a.geometry.fan_in()) } else { Charge::none() };
+                let charge = if self.bounder.sound {
+                    Charge::new(d, a.geometry.fan_in(), self.bounder.largest)
+                } else {
+                    Charge::none()
+                };
                 conv::interval(d, &a.geometry, [c, r], &a.weight, &a.bias, to, lanes, charge, inflate)?;
             }
             Placed::Relu => relu::interval(d, c, r, to[0], to[1], inflate)?,

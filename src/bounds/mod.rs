@@ -25,6 +25,11 @@ pub enum Method {
     Crown,
 }
 
+impl Method {
+    /// Cheapest first.
+    pub const ALL: [Method; 3] = [Method::Ibp, Method::CrownIbp, Method::Crown];
+}
+
 impl std::fmt::Display for Method {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
@@ -87,6 +92,8 @@ pub struct Bounder {
     pub memory: usize,
     /// Absolute error charged for flushed subnormals.
     floor: f32,
+    /// Largest magnitude any intermediate can have.
+    largest: f64,
     /// Rounding charges on; off only to measure what they cost.
     sound: bool,
 }
@@ -114,7 +121,7 @@ impl Bounder {
         let operations: f64 = net.model.nodes.iter().map(|n| n.shape.len() as f64).sum::<f64>() * 1e4;
         let floor = rounding::to_f32_up(operations * largest * f64::from(ETA));
         let memory = if net.device.is_gpu() { 256 << 20 } else { 16 << 20 };
-        Ok(Bounder { net: net.clone(), method, memory, floor, sound: true })
+        Ok(Bounder { net: net.clone(), method, memory, floor, largest, sound: true })
     }
 
     /// The same bounds with every rounding charge set to zero: *unsound*, to measure the price of soundness.
@@ -167,6 +174,11 @@ impl Bounder {
             }
         }
         Ok(outcomes)
+    }
+
+    /// Lower bounds of linear functions of the logits over one ball.
+    pub fn row_bounds(&self, ball: &Ball<'_>, rows: &[Row]) -> Result<Vec<f32>> {
+        Ok(self.lower_bounds(&self.balls(&[*ball])?, rows)?.0)
     }
 
     fn balls(&self, balls: &[Ball<'_>]) -> Result<Boxes> {

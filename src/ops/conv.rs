@@ -192,10 +192,12 @@ pub struct Charge {
 }
 
 impl Charge {
-    /// Charges for sums of `products` terms on this device.
-    pub fn new(device: &Device, products: usize) -> Self {
+    /// Charges for sums of `products` terms of magnitude up to `largest` on this device. A flushed operand costs up to
+    /// `ETA` times the other operand.
+    pub fn new(device: &Device, products: usize, largest: f64) -> Self {
         let g = rounding::sum_error(products, device.unit_roundoff());
-        Charge { g, floor: rounding::to_f32_up(3.0 * (products as f64 + 16.0) * f64::from(ETA)) }
+        let flushed = 3.0 * (products as f64 + 16.0) * f64::from(ETA) * largest.max(1.0);
+        Charge { g, floor: rounding::to_f32_up(flushed) }
     }
 
     /// No charge at all: unsound, to measure the price of soundness.

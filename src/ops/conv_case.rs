@@ -121,7 +121,7 @@ fn bounds(rng: &mut Rng, label: &str, g: Geometry, lanes: usize, [c, w, b]: [&Ve
         vec![blank(len), blank(len)],
         Check::Interval { exact, abs: 1e-5, rel: 0.04 },
         move |device, r, o| {
-            let charge = Charge::new(device, g.fan_in());
+            let charge = Charge::new(device, g.fan_in(), 1.0);
             interval(device, &g, [&r[0], &r[1]], &r[2], &r[3], [&o[0], &o[1]], lanes, charge, 0.0)
         },
     )

@@ -518,7 +518,7 @@ mod tests {
         for (case, g) in geometries().iter().enumerate() {
             let lanes = 48;
             let mut rng = Rng::new(case as u64, 9);
-            let charge = Charge::new(&device, g.fan_in());
+            let charge = Charge::new(&device, g.fan_in(), 1.0);
             let c = random(&mut rng, g.input.len() * lanes);
             let true_radius: Vec<f32> = c.iter().map(|_| rng.uniform() * 1e-3).collect();
             let r: Vec<f32> =
