@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::device::{Buffer, Device};
 use crate::error::{Error, Result};
 use crate::model::{Layer, Model, Node, ValueId};
-use crate::ops::conv::{self, Charge};
+use crate::ops::conv;
 use crate::ops::{add, gather, pool, relu, scale};
 use crate::rounding;
 use crate::tensor::{self, Shape};
