@@ -10,6 +10,11 @@
   button.hidden = false;
   button.onclick = () => { root.dataset.theme = dark() ? "light" : "dark"; };
 
+  // Paper is white whatever the screen shows.
+  let onScreen;
+  addEventListener("beforeprint", () => { onScreen = root.dataset.theme; root.dataset.theme = "light"; });
+  addEventListener("afterprint", () => { if (onScreen) root.dataset.theme = onScreen; else delete root.dataset.theme; });
+
   // Choices: a row of buttons for each `data-choices`; children marked with the key are shown or not.
   for (const box of all(".choose")) {
     const choices = JSON.parse(box.dataset.choices);

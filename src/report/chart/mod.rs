@@ -181,7 +181,7 @@ fn n(v: f64) -> String {
 
 /// Rough width of text in user units at the size of the class `lb` (12.5 units).
 pub fn text_width(text: &str) -> f64 {
-    text.chars().map(|c| if "iljtfrI.,:;' |".contains(c) { 3.9 } else { 7.0 }).sum()
+    text.chars().map(|c| if "iljtfrI.,:;' |".contains(c) { 4.1 } else { 7.4 }).sum()
 }
 
 /// `text` cut to about `width` user units, with an ellipsis where something is missing.

@@ -103,7 +103,7 @@ fn certified(page: &mut Page) -> Markup {
                 0.0,
                 reach,
                 Format::Delta,
-                if width > 600.0 { 8 } else { 4 },
+                if width > 600.0 { 8 } else { 5 },
             ),
             y: Axis::share("Test images right and stable"),
             series: series.clone(),
@@ -219,7 +219,7 @@ fn quantiles(page: &mut Page) -> Markup {
         Ranges {
             width,
             title: "Quantiles of proved delta max by class and model".into(),
-            x: Axis::linear("Proved delta max", 0.0, most * 1.03, Format::Delta, if width > 600.0 { 8 } else { 4 }),
+            x: Axis::linear("Proved delta max", 0.0, most * 1.03, Format::Delta, if width > 600.0 { 8 } else { 5 }),
             rows: rows.clone(),
             thick: false,
         }
