@@ -36,8 +36,8 @@ pub struct Hit {
 }
 
 /// One image under attack.
-struct Target<'a> {
-    image: &'a [f32],
+struct Target {
+    image: Vec<f32>,
     class: usize,
     /// Current point and momentum.
     point: Vec<f32>,
@@ -49,28 +49,19 @@ struct Target<'a> {
     best: Option<Hit>,
 }
 
-/// Attacks images whose network classes are `classes`; `floor` holds radii below which success is impossible (proved).
-pub fn attack(
-    net: &Network,
-    images: &[&[f32]],
-    classes: &[usize],
-    floor: &[f32],
-    settings: &Settings,
-) -> Result<Vec<Option<Hit>>> {
-    let start = |((image, class), floor): ((&&'_ [f32], &usize), &f32)| -> (Vec<f32>, usize, f32) {
-        (image.to_vec(), *class, *floor)
+/// Attacks images whose network classes are `classes`.
+pub fn attack(net: &Network, images: &[&[f32]], classes: &[usize], settings: &Settings) -> Result<Vec<Option<Hit>>> {
+    let target = |(image, class): (&&'_ [f32], &usize)| Target {
+        image: image.to_vec(),
+        class: *class,
+        point: image.to_vec(),
+        momentum: vec![0.0; image.len()],
+        radius: settings.guess,
+        failed: 0.0,
+        hit_now: false,
+        best: None,
     };
-    let mut targets: Vec<Target<'_>> = images
-        .iter()
-        .zip(classes)
-        .zip(floor)
-        .map(|((image, class), floor)| {
-            let (point, class, floor) = start(((image, class), floor));
-            let momentum = vec![0.0; point.len()];
-            let radius = if floor > 0.0 { (2.5 * floor).min(1.0) } else { settings.guess };
-            Target { image, class, point, momentum, radius, failed: floor, hit_now: false, best: None }
-        })
-        .collect();
+    let mut targets: Vec<Target> = images.iter().zip(classes).map(target).collect();
     for _ in 0..settings.rounds {
         for target in &mut targets {
             target.hit_now = false;
@@ -95,11 +86,11 @@ pub fn attack(
             };
         }
     }
-    Ok(targets.into_par_iter().map(|t| t.best.and_then(|hit| confirm(net, t.image, t.class, hit))).collect())
+    Ok(targets.into_par_iter().map(|t| t.best.and_then(|hit| confirm(net, &t.image, t.class, hit))).collect())
 }
 
 /// Classifies all points, records hits, and moves every point along the sign of the gradient.
-fn advance(net: &Network, targets: &mut [Target<'_>], step: usize, steps: usize) -> Result<()> {
+fn advance(net: &Network, targets: &mut [Target], step: usize, steps: usize) -> Result<()> {
     let d = &net.device;
     let (elements, outputs) = (net.model.input.len(), net.model.outputs());
     let lanes = tensor::lanes(targets.len());
@@ -112,7 +103,7 @@ fn advance(net: &Network, targets: &mut [Target<'_>], step: usize, steps: usize)
         let class = largest(&scores);
         if class != target.class {
             target.hit_now = true;
-            let distance = distance(target.image, &target.point);
+            let distance = distance(&target.image, &target.point);
             if target.best.as_ref().is_none_or(|b| distance < b.distance) {
                 target.best = Some(Hit { distance, class, image: target.point.clone() });
             }

@@ -50,6 +50,8 @@ pub fn dominance(bounder: &Bounder, ball: &Ball<'_>) -> Result<Dominance> {
 pub struct Request<'a> {
     /// The image as the network sees it.
     pub image: &'a [f32],
+    /// The image without noise, whose background tells object from background.
+    pub clean: &'a [f32],
     pub shape: Shape,
     pub variance: f64,
     /// Half-width of the ball of the dominance picture.
@@ -95,6 +97,6 @@ pub fn level(net: &Network, method: Method, request: &Request<'_>) -> Result<Exa
         proved: request.proved,
         attacked: request.attacked,
         continuous,
-        relevance: relevance::maps(net, request.image, class)?,
+        relevance: relevance::maps(net, request.image, request.clean, class)?,
     })
 }

@@ -24,6 +24,7 @@ pub mod rounding;
 pub mod search;
 pub mod simd;
 pub mod spec;
+pub mod study;
 pub mod sweep;
 pub mod tensor;
 pub mod train;

@@ -22,10 +22,10 @@ pub fn gradients(net: &Network, images: &[&[f32]], classes: &[usize]) -> Result<
 }
 
 /// Signed relevance of every pixel (channels added) for `class`: gradient, gradient x input (against the background, so
-/// that white pixels count for nothing), and integrated gradients from the background (Sundararajan et al. 2017).
-pub fn maps(net: &Network, image: &[f32], class: usize) -> Result<Vec<RelevanceMap>> {
+/// that background counts for nothing), and integrated gradients from the background (Sundararajan et al. 2017).
+pub fn maps(net: &Network, image: &[f32], clean: &[f32], class: usize) -> Result<Vec<RelevanceMap>> {
     let shape = net.model.input;
-    let base = background(shape, image);
+    let base = background(shape, clean);
     let plane = shape.height * shape.width;
     let difference: Vec<f32> = image.iter().enumerate().map(|(k, x)| x - base[k / plane]).collect();
     let path: Vec<Vec<f32>> = (0..PATH)
@@ -40,7 +40,7 @@ pub fn maps(net: &Network, image: &[f32], class: usize) -> Result<Vec<RelevanceM
     let mean: Vec<f32> =
         (0..image.len()).map(|k| gradients[1..].iter().map(|g| g[k]).sum::<f32>() / PATH as f32).collect();
     let times = |g: &[f32]| -> Vec<f32> { g.iter().zip(&difference).map(|(g, d)| g * d).collect() };
-    let regions = Regions::of(shape, image);
+    let regions = Regions::of(shape, clean);
     Ok(vec![
         map(RelevanceKind::Gradient, shape, &gradients[0], &regions),
         map(RelevanceKind::GradientXInput, shape, &times(&gradients[0]), &regions),

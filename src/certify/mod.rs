@@ -2,9 +2,10 @@
 
 pub mod table;
 
+use crate::attack;
 use crate::bounds::Bounder;
 use crate::dataset::Dataset;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::network::Network;
 use crate::progress::Progress;
 use crate::results::CertifyRow;
@@ -24,6 +25,8 @@ pub struct Settings {
     /// Images `range` of the data, in order.
     pub range: std::ops::Range<usize>,
     pub search: search::Settings,
+    /// Also attack every image; `None` leaves the upper end open.
+    pub attack: Option<attack::Settings>,
 }
 
 /// Certifies every image of the range at every variance, skipping what `known` says is there already, and hands each
@@ -43,8 +46,19 @@ pub fn certify(
         for block in todo.chunks(block) {
             let subjects = subjects(&bounder.net, data, block, variance, settings.seed)?;
             let classes: Vec<usize> = subjects.iter().map(|s| s.class).collect();
+            let hits = match &settings.attack {
+                Some(attack) => attacks(&bounder.net, &subjects, attack)?,
+                None => vec![None; subjects.len()],
+            };
             search::search(bounder, &settings.search, subjects, |at, found| {
                 let index = block[at];
+                let proved = (found.proved - PIXEL_ROUNDING).next_down().max(0.0);
+                let attacked = hits[at].map(|(distance, _)| distance);
+                if let Some(attacked) = attacked.filter(|a| *a <= proved) {
+                    let problem =
+                        format!("image {index}: proved {proved} but broken at {attacked}; the device miscomputes");
+                    return Err(Error::device(problem));
+                }
                 progress.advance(1);
                 emit(CertifyRow {
                     index,
@@ -52,10 +66,10 @@ pub fn certify(
                     label: data.labels[index],
                     predicted: classes[at],
                     variance,
-                    proved: f64::from((found.proved - PIXEL_ROUNDING).next_down().max(0.0)),
-                    attacked: None,
+                    proved: f64::from(proved),
+                    attacked: attacked.map(f64::from),
                     rival_proved: Some(found.rival),
-                    rival_attacked: None,
+                    rival_attacked: hits[at].map(|(_, class)| class),
                     method: bounder.method.to_string(),
                     passes: found.probes as usize,
                 })
@@ -78,4 +92,16 @@ fn subjects(net: &Network, data: &Dataset, indices: &[usize], variance: f64, see
         rest = &rest[run..];
     }
     Ok(subjects)
+}
+
+/// Distance and class of the nearest hit per subject.
+fn attacks(net: &Network, subjects: &[Subject], settings: &attack::Settings) -> Result<Vec<Option<(f32, usize)>>> {
+    let mut hits = Vec::with_capacity(subjects.len());
+    for batch in subjects.chunks(if net.device.is_gpu() { 1024 } else { 128 }) {
+        let images: Vec<&[f32]> = batch.iter().map(|s| s.image.as_slice()).collect();
+        let classes: Vec<usize> = batch.iter().map(|s| s.class).collect();
+        let found = attack::attack(net, &images, &classes, settings)?;
+        hits.extend(found.into_iter().map(|h| h.map(|h| (h.distance, h.class))));
+    }
+    Ok(hits)
 }

@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use super::common::{self, DataArgs, RunArgs, Split, load_model};
+use crate::attack;
 use crate::bounds::{Bounder, Method};
 use crate::certify::table::{self, Manifest, Table};
 use crate::certify::{Settings, certify};
@@ -51,6 +52,9 @@ pub struct CertifyArgs {
     /// Stop when the radius is within this share of what the bounds can prove
     #[arg(long, default_value_t = 1e-3)]
     tolerance: f32,
+    /// Do not attack: leave the upper end of the bracket open
+    #[arg(long)]
+    no_attack: bool,
     #[command(flatten)]
     run: RunArgs,
 }
@@ -95,7 +99,8 @@ pub fn run(args: CertifyArgs) -> Result<()> {
         end: range.end,
     };
     let table = std::cell::RefCell::new(Table::open(&args.out, &manifest, args.resume)?);
-    let settings = Settings { variances: args.variance, seed: args.run.seed, range: range.clone(), search };
+    let attack = (!args.no_attack).then(attack::Settings::default);
+    let settings = Settings { variances: args.variance, seed: args.run.seed, range: range.clone(), search, attack };
     let title = format!("proving ({})", args.method);
     let mut progress = Progress::start(args.run.verbosity(), &title, range.len() * settings.variances.len());
     let started = Instant::now();

@@ -4,6 +4,8 @@ mod bench;
 mod certify;
 mod common;
 mod devices;
+mod shoes;
+mod study;
 mod sweep;
 mod train;
 
@@ -24,12 +26,20 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// The whole case study: train, sweep, prove, report
+    Study(study::StudyArgs),
+    /// Write made-up shoe photos as a folder tree
+    Shoes(shoes::ShoesArgs),
     /// Train a classifier and write it as ONNX
     Train(train::TrainArgs),
     /// Accuracy and confusion matrices under Gaussian noise
     Sweep(sweep::SweepArgs),
     /// Prove a delta max for every image of a test set
     Certify(certify::CertifyArgs),
+    /// Relevance and dominance of one image
+    Explain(study::ExplainArgs),
+    /// Rebuild a study's page from its results
+    Report(study::ReportArgs),
     /// Join the shards of one certify run
     Merge(certify::MergeArgs),
     /// Throughput of every kernel and method, share of the device's peak
@@ -43,6 +53,10 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     log(cli.verbose);
     let done = match cli.command {
+        Command::Study(args) => study::run(args),
+        Command::Shoes(args) => shoes::run(args),
+        Command::Explain(args) => study::explain(args),
+        Command::Report(args) => study::rebuild(args),
         Command::Train(args) => train::run(args),
         Command::Sweep(args) => sweep::run(args),
         Command::Certify(args) => certify::run(args),

@@ -2,14 +2,16 @@
 
 use std::path::PathBuf;
 
-use deltamax::dataset::shoes;
+use crate::dataset::shoes;
 
 /// Write made-up shoe photos as a folder tree: Class/Subtype/Maker/00000.png
 ///
 /// Four classes in the shares of the case study (60 % Shoes, 26 % Boots, 11 % Sandals, 3 % Slippers), on white, toe to the
 /// left. The same seed gives the same shoes at every size.
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Example:\n  deltamax shoes --out shoes --count 3000 --size 128\n  deltamax train --data shoes --size 32 --out model.onnx")]
+#[command(
+    after_help = "Example:\n  deltamax shoes --out shoes --count 3000 --size 128\n  deltamax train --data shoes --size 32 --out model.onnx"
+)]
 pub struct ShoesArgs {
     /// Folder to write; must be new or empty
     #[arg(long, value_name = "DIR")]

@@ -9,7 +9,7 @@ mod npz;
 mod picture;
 pub mod shoes;
 mod source;
-mod split;
+pub mod split;
 
 use sha2::{Digest, Sha256};
 

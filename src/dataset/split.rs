@@ -11,7 +11,7 @@ const STREAM: u64 = 0x5371;
 
 /// Sends `share` of every class to the test set (at least one image, and never all). Both sets are ordered so that every
 /// prefix has about the class balance of the whole: the first N images are a fair sample.
-pub(super) fn stratified(path: &Path, data: &Dataset, share: f64, seed: u64) -> Result<Splits> {
+pub fn stratified(path: &Path, data: &Dataset, share: f64, seed: u64) -> Result<Splits> {
     let mut members = vec![Vec::new(); data.classes.len()];
     data.labels.iter().enumerate().for_each(|(i, &label)| members[label].push(i));
     let (mut train, mut test) = (Vec::new(), Vec::new());

@@ -1,0 +1,300 @@
+//! The case study: three classifiers trained with different augmentation, compared under noise, by relevance and
+//! dominance, and by a proved delta max for every test image.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Instant;
+
+use crate::bounds::{Bounder, Method};
+use crate::certify::{self, certify};
+use crate::dataset::augment::{self, Policy};
+use crate::dataset::{Dataset, Splits};
+use crate::device::Device;
+use crate::error::Result;
+use crate::model::onnx;
+use crate::network::Network;
+use crate::progress::{Progress, Verbosity};
+use crate::results::{
+    Augmented, CertifyRow, DataSummary, Example, ModelResult, Picture, RelevanceKind, RelevanceSummary, Sample, Spread,
+    Study, Variant,
+};
+use crate::{attack, explain, relevance, search, sweep, train};
+
+/// What to study.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub seed: u64,
+    pub train: train::Settings,
+    pub sweep: sweep::Settings,
+    pub method: Method,
+    /// Clean test images to certify; all if `None`.
+    pub limit: Option<usize>,
+    /// Test images to certify under each noise level.
+    pub noisy_limit: usize,
+    /// Test images whose relevance is measured.
+    pub relevance_limit: usize,
+    /// Half-width of the ball of the dominance pictures.
+    pub delta: f32,
+    /// Name of the data for the report.
+    pub name: String,
+    pub source: String,
+    pub command: String,
+    pub verbosity: Verbosity,
+}
+
+/// Runs the whole study; models and results go to `dir` as they are made.
+pub fn study(device: &Device, splits: &Splits, settings: &Settings, dir: &Path) -> Result<Study> {
+    let started = Instant::now();
+    let mut models = Vec::new();
+    let example = example_index(&splits.test);
+    for (name, policy) in policies(&splits.train) {
+        models.push(study_model(device, splits, settings, dir, &name, &policy, example)?);
+    }
+    let mut study = Study {
+        title: "How much noise can each shoe classifier take?".into(),
+        command: settings.command.clone(),
+        seed: settings.seed,
+        device: device.describe(),
+        versions: [("deltamax".to_string(), env!("CARGO_PKG_VERSION").to_string())].into(),
+        settings: described(settings),
+        dataset: summary(splits, settings),
+        models,
+        ..Study::default()
+    };
+    if settings.name != "procedural shoes" {
+        study.title = format!("How much noise can each classifier of {} take?", settings.name);
+    }
+    let shown: BTreeSet<usize> = study.extremes(6);
+    let picture = |i: usize| (i, Picture::from_chw(splits.test.shape, splits.test.image(i)));
+    study.dataset.pictures = shown.into_iter().map(picture).collect();
+    study.seconds = Some(started.elapsed().as_secs_f64());
+    Ok(study)
+}
+
+/// No augmentation, the rarest class augmented, all classes augmented.
+fn policies(train: &Dataset) -> Vec<(String, Policy)> {
+    let counts = train.counts();
+    let rarest = (0..counts.len()).min_by_key(|&c| counts[c]).unwrap_or(0);
+    let class = train.classes[rarest].to_lowercase();
+    vec![
+        ("no-DA".into(), Policy::None),
+        (format!("DA-{class}"), Policy::Classes(vec![rarest])),
+        ("all-DA".into(), Policy::All),
+    ]
+}
+
+/// The image followed through every noise level: the first test image of the largest class.
+fn example_index(test: &Dataset) -> usize {
+    let counts = test.counts();
+    let largest = (0..counts.len()).max_by_key(|&c| counts[c]).unwrap_or(0);
+    test.labels.iter().position(|&l| l == largest).unwrap_or(0)
+}
+
+fn study_model(
+    device: &Device,
+    splits: &Splits,
+    settings: &Settings,
+    dir: &Path,
+    name: &str,
+    policy: &Policy,
+    example: usize,
+) -> Result<ModelResult> {
+    let images = augment::augment(&splits.train, policy, settings.seed);
+    let title = format!("{name}: training");
+    let mut progress = Progress::start(settings.verbosity, &title, settings.train.epochs * images.len());
+    let (model, training) = train::train(device, &images, &splits.test, &settings.train, &mut progress)?;
+    let accuracy = training.last().and_then(|e| e.test_accuracy).unwrap_or(0.0);
+    progress.finish(&format!("{name}: trained, {:.1} % of test images right", 100.0 * accuracy));
+    let file = format!("{}.onnx", name.replace([' ', '/'], "_"));
+    onnx::write(&model, &dir.join(&file))?;
+    let net = Network::new(device, &model)?;
+
+    let passes: usize = settings.sweep.variances.iter().map(|v| if *v == 0.0 { 1 } else { settings.sweep.draws }).sum();
+    let mut progress = Progress::start(settings.verbosity, &format!("{name}: noise sweep"), passes * splits.test.len());
+    let sweep = sweep::sweep(&net, &splits.test, &settings.sweep, &mut progress)?;
+    progress.finish(&format!("{name}: swept {} noise levels", sweep.len()));
+
+    let rows = delta_max(&net, &splits.test, settings, name, example)?;
+    let policy_words = policy.describe(&splits.train.classes);
+    let augmented = match policy {
+        Policy::None => vec![],
+        Policy::Classes(c) => c.clone(),
+        Policy::All => (0..images.classes.len()).collect(),
+    };
+    Ok(ModelResult {
+        name: name.into(),
+        policy: policy_words,
+        augmented,
+        train_counts: images.counts(),
+        parameters: model.parameters(),
+        architecture: format!("{} FC{}", settings.train.architecture, model.outputs()),
+        file: Some(file),
+        training,
+        sweep,
+        examples: vec![example_of(&net, &splits.test, settings, &rows, example)?],
+        relevance: relevance_summary(&net, &splits.test, settings)?,
+        certify: rows,
+    })
+}
+
+/// The bracket of every clean test image, and of the first images (and the example) under noise.
+fn delta_max(
+    net: &Network,
+    test: &Dataset,
+    settings: &Settings,
+    name: &str,
+    example: usize,
+) -> Result<Vec<CertifyRow>> {
+    let bounder = Bounder::new(net, settings.method)?;
+    let clean = settings.limit.unwrap_or(test.len()).min(test.len());
+    let noisy = settings.noisy_limit.min(test.len());
+    let mut rows = Vec::new();
+    let levels = &settings.sweep.variances;
+    let total = clean + (levels.len() - 1) * noisy + levels.len();
+    let mut progress = Progress::start(settings.verbosity, &format!("{name}: proving ({})", settings.method), total);
+    for &variance in levels {
+        let count = if variance == 0.0 { clean } else { noisy };
+        let mut ranges = vec![0..count];
+        if example >= count {
+            ranges.push(example..example + 1);
+        }
+        for range in ranges {
+            let settings = certify::Settings {
+                variances: vec![variance],
+                seed: settings.sweep.seed,
+                range,
+                search: search::Settings::new(&bounder),
+                attack: Some(attack::Settings::default()),
+            };
+            certify(
+                &bounder,
+                test,
+                &settings,
+                |_, _| false,
+                &mut progress,
+                |row| {
+                    rows.push(row);
+                    Ok(())
+                },
+            )?;
+        }
+    }
+    let mut radii: Vec<f64> = rows.iter().filter(|r| r.variance == 0.0).map(|r| r.proved).collect();
+    radii.sort_by(f64::total_cmp);
+    let median = crate::results::quantile(&radii, 0.5);
+    progress.finish(&format!(
+        "{name}: {} brackets, median proved delta max {median:.5} ({:.2}/255)",
+        rows.len(),
+        255.0 * median
+    ));
+    Ok(rows)
+}
+
+/// Dominance and relevance of the example image at every noise level.
+fn example_of(
+    net: &Network,
+    test: &Dataset,
+    settings: &Settings,
+    rows: &[CertifyRow],
+    index: usize,
+) -> Result<Example> {
+    let mut levels = Vec::new();
+    for &variance in &settings.sweep.variances {
+        let image = sweep::noisy(&net.device, test, index, 1, variance, settings.sweep.seed, 0)?;
+        let row = rows.iter().find(|r| r.index == index && r.variance == variance);
+        let request = explain::Request {
+            image: &image,
+            clean: test.image(index),
+            shape: test.shape,
+            variance,
+            delta: settings.delta,
+            proved: row.map(|r| r.proved),
+            attacked: row.and_then(|r| r.attacked),
+        };
+        levels.push(explain::level(net, settings.method, &request)?);
+    }
+    Ok(Example { index, file: test.names[index].clone(), label: test.labels[index], levels })
+}
+
+/// Where the relevance of the predicted class lies, over the first test images, per noise level.
+fn relevance_summary(net: &Network, test: &Dataset, settings: &Settings) -> Result<Vec<RelevanceSummary>> {
+    let count = settings.relevance_limit.min(test.len());
+    let mut summaries = Vec::new();
+    for &variance in &settings.sweep.variances {
+        let images = sweep::noisy(&net.device, test, 0, count, variance, settings.sweep.seed, 0)?;
+        let images: Vec<&[f32]> = images.chunks(test.shape.len()).collect();
+        let mut found = (vec![], vec![], vec![], vec![]);
+        for (start, batch) in images.chunks(128).enumerate().map(|(b, c)| (b * 128, c)) {
+            let classes: Vec<usize> = net.scores(batch)?.iter().map(|s| crate::network::largest(s)).collect();
+            for (k, gradient) in relevance::gradients(net, batch, &classes)?.iter().enumerate() {
+                let regions = relevance::Regions::of(test.shape, test.image(start + k));
+                let map = relevance::map(RelevanceKind::Gradient, test.shape, gradient, &regions);
+                if let (Some(shares), Some(gini)) = (map.shares, map.gini) {
+                    found.0.push(shares.object);
+                    found.1.push(shares.contour);
+                    found.2.push(shares.background);
+                    found.3.push(gini);
+                }
+            }
+        }
+        summaries.push(RelevanceSummary {
+            variance,
+            kind: RelevanceKind::Gradient,
+            images: found.0.len(),
+            object: Spread::of(&found.0),
+            contour: Spread::of(&found.1),
+            background: Spread::of(&found.2),
+            gini: Spread::of(&found.3),
+        });
+    }
+    Ok(summaries)
+}
+
+/// The data in pictures: a few of every class, and what augmentation does to one of each.
+fn summary(splits: &Splits, settings: &Settings) -> DataSummary {
+    let data = &splits.train;
+    let picture = |pixels: &[f32]| Picture::from_chw(data.shape, pixels);
+    let samples = (0..data.classes.len())
+        .flat_map(|class| {
+            let of_class = (0..data.len()).filter(move |&i| data.labels[i] == class).take(8);
+            of_class.map(move |i| Sample { label: class, picture: picture(data.image(i)) })
+        })
+        .collect();
+    let examples = augment::examples(data, settings.seed);
+    let per_class = examples.len() / data.classes.len().max(1);
+    let augmentation = examples
+        .chunks(per_class.max(1))
+        .filter_map(|views| {
+            let (first, rest) = views.split_first()?;
+            let label = data.classes.iter().position(|c| *c == first.0)?;
+            let variant =
+                |(what, pixels): &(String, Vec<f32>)| Variant { what: what.clone(), picture: picture(pixels) };
+            Some(Augmented { label, original: picture(&first.1), variants: rest.iter().map(variant).collect() })
+        })
+        .collect();
+    DataSummary {
+        name: settings.name.clone(),
+        source: settings.source.clone(),
+        shape: data.shape,
+        classes: data.classes.clone(),
+        train_counts: data.counts(),
+        test_counts: splits.test.counts(),
+        samples,
+        augmentation,
+        ..DataSummary::default()
+    }
+}
+
+fn described(settings: &Settings) -> std::collections::BTreeMap<String, String> {
+    let t = &settings.train;
+    [
+        ("epochs", t.epochs.to_string()),
+        ("batch", t.batch.to_string()),
+        ("learning rate", t.rate.to_string()),
+        ("noise draws", settings.sweep.draws.to_string()),
+        ("bounds", settings.method.to_string()),
+        ("images certified under noise", settings.noisy_limit.to_string()),
+    ]
+    .map(|(k, v)| (k.to_string(), v))
+    .into()
+}
