@@ -26,11 +26,11 @@ enum Style {
 /// One of the class, in the shares of a catalogue.
 pub fn scene(rng: &mut Rng) -> (&'static str, Scene) {
     let (name, style) = match rng.below(100) {
-        0..=16 => ("Ankle", Style::Ankle),
-        17..=30 => ("Chelsea", Style::Chelsea),
-        31..=38 => ("Chukka", Style::Chukka),
-        39..=55 => ("Combat", Style::Combat),
-        56..=73 => ("Knee High", Style::Knee),
+        0..=17 => ("Ankle", Style::Ankle),
+        18..=29 => ("Chelsea", Style::Chelsea),
+        30..=41 => ("Chukka", Style::Chukka),
+        42..=56 => ("Combat", Style::Combat),
+        57..=73 => ("Knee High", Style::Knee),
         74..=87 => ("Heeled", Style::Heeled),
         88..=92 => ("Winter", Style::Winter),
         _ => ("Rain", Style::Rain),
@@ -41,13 +41,21 @@ pub fn scene(rng: &mut Rng) -> (&'static str, Scene) {
 fn boot(rng: &mut Rng, style: Style) -> Scene {
     use Style::*;
     let lug = matches!(style, Combat | Winter) || (style == Chelsea && rng.below(3) == 0);
+    // On a sneaker's sole: hardly told from a high-top.
+    let casual = match style {
+        Chukka => rng.below(5) < 3,
+        Ankle => rng.below(5) == 0,
+        _ => false,
+    };
     let thick = match style {
+        _ if casual => rng.range(4.5, 7.0),
         Combat | Winter => rng.range(5.0, 7.0),
         Rain => rng.range(3.5, 5.0),
         _ if lug => rng.range(4.0, 6.0),
         _ => rng.range(1.8, 3.4),
     };
     let (low, high) = match style {
+        _ if casual => (2.0, 4.5),
         Heeled => (16.0, 36.0),
         Knee => {
             if rng.below(2) == 0 {
@@ -64,9 +72,9 @@ fn boot(rng: &mut Rng, style: Style) -> Scene {
     let heel = thick + rng.range(low, high);
     let last = Last { ball: thick, heel, spring: rng.range(0.8, 2.4) };
     let (shaft_low, shaft_high) = match style {
-        Ankle => (40.0, 60.0),
+        Ankle => (34.0, 60.0),
         Chelsea => (40.0, 56.0),
-        Chukka => (33.0, 42.0),
+        Chukka => (29.0, 41.0),
         Combat => (56.0, 86.0),
         Knee => (110.0, 160.0),
         Heeled => (40.0, 72.0),
@@ -80,6 +88,7 @@ fn boot(rng: &mut Rng, style: Style) -> Scene {
     let base = match style {
         Rain => bright(rng),
         Winter => cosy(rng),
+        _ if casual && rng.below(2) == 0 => bright(rng),
         _ => dress(rng),
     };
     let shell = match style {
@@ -90,10 +99,12 @@ fn boot(rng: &mut Rng, style: Style) -> Scene {
     let panel = if rng.below(3) == 0 { leather(rng, base) } else { shell.shade(rng.range(0.86, 1.0)) };
     let sole_colour = match style {
         Rain => one_of(rng, &[BLACK, WHITE, base, DARK_GREY]),
+        _ if casual => one_of(rng, &[WHITE, CREAM, BLACK, GUM]),
         _ if lug => one_of(rng, &[BLACK, BLACK, DARK_BROWN, CREAM]),
         _ => one_of(rng, &[BLACK, DARK_BROWN, BROWN, TAN, GUM]),
     };
-    let sole = Material::new(sole_colour, 0.1, if lug || style == Rain { Texture::Plain } else { Texture::Layers });
+    let sole =
+        Material::new(sole_colour, 0.1, if lug || casual || style == Rain { Texture::Plain } else { Texture::Layers });
     let lining = Material::new(one_of(rng, &[TAN, CREAM, BLACK, GREY]), 0.02, Texture::Leather);
     let lace = Material::new(one_of(rng, &[BLACK, base.map(|v| v * 0.6), TAN]), 0.05, Texture::Canvas);
     let (shine, trim, cap, hair) = (metal(rng), rng.below(4), rng.below(3) > 0, Rng::new(u64::from(rng.next_u32()), 0));
@@ -113,7 +124,7 @@ fn boot(rng: &mut Rng, style: Style) -> Scene {
         _ => Heel::Stacked(74.0),
     };
     let heel_material = if slim && rng.below(2) == 0 { shell } else { sole };
-    let laced = matches!(style, Combat | Chukka | Winter) || (style == Ankle && trim == 0);
+    let laced = matches!(style, Combat | Chukka | Winter) || (style == Ankle && (trim == 0 || casual));
     let cuff = matches!(style, Winter) || (style == Ankle && trim == 3);
     let wool = one_of(rng, &[CREAM, WHITE, TAN, GREY]);
 
@@ -146,7 +157,7 @@ fn boot(rng: &mut Rng, style: Style) -> Scene {
         }
         back.extend([(93.6, heel + 27.0), (96.4, heel + 13.0), (97.8, heel + 5.0), (97.2, heel - 0.5)]);
         let upper = Upper::new(&last, &front, &top, &back);
-        if lug || style == Rain || heel_style == Heel::Wedge {
+        if lug || casual || style == Rain || heel_style == Heel::Wedge {
             c.ground(5.0, 97.0, 1.0);
         } else {
             c.ground(4.0, if heel > 15.0 { 40.0 } else { 60.0 }, 0.8);
@@ -260,7 +271,7 @@ fn boot(rng: &mut Rng, style: Style) -> Scene {
         if lug {
             last.lugs(c, thick, &sole, 72.0);
             c.stroke(&last.line(-1.0, 98.0, -0.8), 0.5, thread, 0.4);
-        } else if style == Rain {
+        } else if style == Rain || casual {
             last.cup(c, 1.0, &sole, &sole.shade(0.8), true);
         } else {
             let plate = if heel_style == Heel::Wedge { heel_material } else { sole };

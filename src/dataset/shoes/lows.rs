@@ -5,7 +5,7 @@ use super::foot::{Heel, Last, Upper};
 use super::line::{P, along, between, curve, ellipse, offset, shifted, stretch};
 use super::material::{BLACK, CREAM, DARK_BROWN, Material, TAN, Texture, bright, dress, leather, one_of, thread_for};
 use super::trim::{Lacing, buckle, metal, ribbon};
-use super::{Scene, sneakers};
+use super::{Scene, slippers, sneakers};
 use crate::rng::Rng;
 
 fn oxford(rng: &mut Rng) -> Scene {
@@ -280,10 +280,11 @@ fn pump(rng: &mut Rng) -> Scene {
 /// One of the class, in the shares of a catalogue.
 pub fn scene(rng: &mut Rng) -> (&'static str, Scene) {
     match rng.below(100) {
-        0..=33 => ("Sneakers", sneakers::sneaker(rng, false)),
-        34..=42 => ("High Tops", sneakers::sneaker(rng, true)),
-        43..=60 => ("Oxfords", oxford(rng)),
-        61..=77 => ("Loafers", loafer(rng)),
+        0..=30 => ("Sneakers", sneakers::sneaker(rng, false)),
+        31..=41 => ("High Tops", sneakers::sneaker(rng, true)),
+        42..=58 => ("Oxfords", oxford(rng)),
+        59..=73 => ("Loafers", loafer(rng)),
+        74..=79 => ("Clogs", slippers::mule(rng, true)),
         _ => ("Pumps", pump(rng)),
     }
 }

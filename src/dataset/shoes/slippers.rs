@@ -5,7 +5,7 @@ use super::canvas::{Edge, FLAT, STRAP};
 use super::foot::{Last, Upper};
 use super::line::{Line, P, along, between, curve, shifted, stretch};
 use super::material::{
-    BLACK, CREAM, DARK_BROWN, GREY, GUM, Material, TAN, Texture, WHITE, cosy, leather, one_of, thread_for,
+    BLACK, CREAM, DARK_BROWN, GREY, GUM, Material, TAN, Texture, WHITE, cosy, dress, leather, one_of, thread_for,
 };
 use super::trim::{fur, ribbon};
 use crate::rng::Rng;
@@ -13,7 +13,7 @@ use crate::rng::Rng;
 /// One of the class, in the shares of a catalogue.
 pub fn scene(rng: &mut Rng) -> (&'static str, Scene) {
     match rng.below(100) {
-        0..=37 => ("Mules", mule(rng)),
+        0..=37 => ("Mules", mule(rng, false)),
         38..=62 => ("Moccasins", closed(rng, true)),
         63..=82 => ("Fur Lined", closed(rng, false)),
         _ => ("Ballet", ballet(rng)),
@@ -40,12 +40,18 @@ fn soft_last(rng: &mut Rng) -> (Last, f32) {
     (Last { ball: thick, heel: thick + rng.range(0.2, 2.5), spring: rng.range(0.6, 2.4) }, thick)
 }
 
-fn mule(rng: &mut Rng) -> Scene {
+/// Closed in front, open behind: a slipper, or a clog of firm leather for the street.
+pub fn mule(rng: &mut Rng, clog: bool) -> Scene {
     let (last, thick) = soft_last(rng);
-    let shell = soft(rng);
+    let shell = if clog {
+        let colour = dress(rng);
+        leather(rng, colour)
+    } else {
+        soft(rng)
+    };
     let sole = sole_of(rng);
     let wool = one_of(rng, &[CREAM, CREAM, WHITE, TAN, GREY]);
-    let (fleece, cuff, seam) = (rng.below(3) > 0, rng.below(2) == 0, rng.below(2) == 0);
+    let (fleece, cuff, seam) = (!clog && rng.below(3) > 0, !clog && rng.below(2) == 0, rng.below(2) == 0);
     let toe = last.ball + rng.range(12.0, 16.0);
     let throat = (rng.range(42.0, 52.0), toe + rng.range(8.0, 13.0));
     let end = rng.range(58.0, 70.0);

@@ -4,7 +4,7 @@ use super::Scene;
 use super::canvas::{BODY, PANEL};
 use super::foot::{Last, Upper};
 use super::line::{P, between, curve, ellipse, offset, shifted, stretch};
-use super::material::{BLACK, CREAM, DARK_GREY, GUM, Material, Texture, WHITE, bright, one_of, thread_for};
+use super::material::{BLACK, CREAM, DARK_GREY, GUM, Material, Texture, WHITE, bright, dress, one_of, thread_for};
 use super::trim::Lacing;
 use crate::rng::Rng;
 
@@ -33,7 +33,7 @@ pub fn sneaker(rng: &mut Rng, high: bool) -> Scene {
     };
     let dip =
         if high { (72.0, collar - rng.range(1.0, 4.0)) } else { (rng.range(66.0, 72.0), heel + rng.range(20.0, 25.0)) };
-    let base = bright(rng);
+    let base = if high && rng.below(2) == 0 { dress(rng) } else { bright(rng) };
     let accent = bright(rng);
     let texture = [Texture::Leather, Texture::Suede, Texture::Canvas, Texture::Mesh, Texture::Mesh][rng.below(5)];
     let shell = Material::new(base, if texture == Texture::Leather { 0.3 } else { 0.04 }, texture);
