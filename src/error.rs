@@ -12,8 +12,9 @@ pub enum Error {
     #[error("{}: {problem}", path.display())]
     Input { path: PathBuf, problem: String },
     /// The operating system refused to read or write.
-    #[error("{}: {action} failed: {source}", path.display())]
-    Io { path: PathBuf, action: &'static str, source: std::io::Error },
+    // The cause is part of the line; as a `source` it would be printed a second time.
+    #[error("{}: {action} failed: {cause}{}", path.display(), remedy(cause))]
+    Io { path: PathBuf, action: &'static str, cause: std::io::Error },
     /// The device failed or cannot do what was asked. Never a verdict.
     #[error("device: {0}")]
     Device(String),
@@ -31,7 +32,7 @@ impl Error {
     /// Wraps an I/O error with the path and what was being done (`"reading"`, `"writing"`).
     pub fn io(path: impl AsRef<Path>, action: &'static str) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.as_ref().to_path_buf();
-        move |source| Error::Io { path, action, source }
+        move |cause| Error::Io { path, action, cause }
     }
 
     /// A request that cannot be carried out.
@@ -42,5 +43,19 @@ impl Error {
     /// A fault of the device.
     pub fn device(message: impl Into<String>) -> Self {
         Error::Device(message.into())
+    }
+}
+
+/// What a user can do about the commonest refusals.
+fn remedy(cause: &std::io::Error) -> &'static str {
+    use std::io::ErrorKind;
+    match cause.kind() {
+        ErrorKind::NotFound => "; check the path",
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            "; check who may write there, or name another place"
+        }
+        ErrorKind::AlreadyExists | ErrorKind::NotADirectory => "; a file is in the way, name another place",
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "; free some space and run again",
+        _ => "",
     }
 }

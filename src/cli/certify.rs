@@ -29,7 +29,7 @@ pub struct CertifyArgs {
     #[arg(long, value_enum, default_value_t = Method::Crown)]
     method: Method,
     /// Noise variances added before certifying; 0 is the clean image
-    #[arg(long, value_delimiter = ',', default_value = "0")]
+    #[arg(long, value_delimiter = ',', allow_negative_numbers = true, default_value = "0")]
     variance: Vec<f64>,
     /// Folder for delta_max.csv, manifest.json and summary.json
     #[arg(long)]

@@ -94,8 +94,11 @@ impl DataArgs {
 
     /// The first `limit` images of one split, fit for this model.
     pub fn load_for(&self, model: &Model, split: Split, limit: Option<usize>) -> Result<Dataset> {
+        if limit == Some(0) {
+            bail!(Error::usage("--limit is at least 1"));
+        }
         let splits = self.load()?;
-        let data = if split == Split::Train { splits.train } else { splits.test };
+        let mut data = if split == Split::Train { splits.train } else { splits.test };
         if data.is_empty() {
             bail!(Error::input(&self.data, format!("has no {split} images")));
         }
@@ -108,6 +111,11 @@ impl DataArgs {
             let hint = "choose the model's classes with --classes";
             let (have, want) = (data.classes.len(), model.outputs());
             bail!(Error::input(&self.data, format!("has {have} classes but the model knows {want}; {hint}")));
+        }
+        if self.classes.is_empty() && !data.in_class_order(&model.classes) {
+            let hint = format!("to take them in this order, give --classes {}", data.classes.join(","));
+            let (have, want) = (data.classes.join(", "), model.classes.join(", "));
+            bail!(Error::input(&self.data, format!("has the classes {have} but the model knows {want}; {hint}")));
         }
         Ok(match limit {
             Some(n) => data.take(n),
@@ -132,6 +140,23 @@ pub fn file_hash(path: &Path) -> Result<String> {
 pub fn command_line() -> String {
     let words = std::env::args().enumerate().map(|(i, w)| if i == 0 { "deltamax".to_string() } else { w });
     words.collect::<Vec<_>>().join(" ")
+}
+
+/// Refuses a file that cannot be written, before hours are spent on what goes into it.
+pub fn check_writable(path: &Path) -> Result<()> {
+    if path.is_dir() {
+        bail!(Error::input(path, "is a folder; name a file"));
+    }
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(".tmp");
+    let probe = path.with_file_name(name);
+    std::fs::write(&probe, b"").map_err(Error::io(path, "writing"))?;
+    Ok(std::fs::remove_file(&probe).map_err(Error::io(path, "writing"))?)
+}
+
+/// Makes the folder for results, if it is not there yet.
+pub fn make_folder(path: &Path) -> Result<()> {
+    Ok(std::fs::create_dir_all(path).map_err(Error::io(path, "creating the folder"))?)
 }
 
 /// Refuses lists of noise variances that make no sense.

@@ -13,6 +13,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::error::Error;
+
 /// How much noise an image classifier can take: measured, attacked and proved.
 #[derive(Parser)]
 #[command(name = "deltamax", version, max_term_width = 110)]
@@ -69,7 +71,8 @@ pub fn main() -> ExitCode {
         Err(error) => {
             let line = format!("{error:#}").replace('\n', " ");
             eprintln!("deltamax: {line}");
-            ExitCode::from(1)
+            let usage = matches!(error.downcast_ref(), Some(Error::Usage(_)));
+            ExitCode::from(if usage { 2 } else { 1 })
         }
     }
 }

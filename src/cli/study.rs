@@ -43,7 +43,7 @@ pub struct StudyArgs {
     #[arg(long)]
     epochs: Option<usize>,
     /// Noise variances, in squared pixel units of [0,1]; the first must be 0
-    #[arg(long, value_delimiter = ',', default_value = "0,0.001,0.005,0.025")]
+    #[arg(long, value_delimiter = ',', allow_negative_numbers = true, default_value = "0,0.001,0.005,0.025")]
     variance: Vec<f64>,
     /// How bounds are computed
     #[arg(long, value_enum, default_value_t = Method::Crown)]
@@ -71,7 +71,7 @@ pub fn run(args: StudyArgs) -> Result<()> {
     args.run.say(format!("train  {}", splits.train.counts_line()));
     args.run.say(format!("test   {}", splits.test.counts_line()));
     let device = args.run.open()?;
-    std::fs::create_dir_all(&args.out).map_err(Error::io(&args.out, "creating the folder"))?;
+    common::make_folder(&args.out)?;
     let settings = Settings {
         seed: args.run.seed,
         train: train::Settings {
@@ -180,7 +180,7 @@ pub fn explain(args: ExplainArgs) -> Result<()> {
         args.run.say(format!("  {:16} score {:.3} .. {:.3}", class(j), s[0], s[1]));
     }
     if let Some(out) = &args.out {
-        std::fs::create_dir_all(out).map_err(Error::io(out, "creating the folder"))?;
+        common::make_folder(out)?;
         crate::certify::table::write_json(&out.join("explanation.json"), &level)?;
     }
     args.run.answer(&level)

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 
-use super::common::{DataArgs, RunArgs, Split, load_model};
+use super::common::{self, DataArgs, RunArgs, Split, load_model};
 use crate::certify::table::{write_json, write_whole};
 use crate::error::Error;
 use crate::network::Network;
@@ -25,7 +25,7 @@ pub struct SweepArgs {
     #[command(flatten)]
     data: DataArgs,
     /// Noise variances, in squared pixel units of [0,1]
-    #[arg(long, value_delimiter = ',', default_value = "0,0.001,0.005,0.025")]
+    #[arg(long, value_delimiter = ',', allow_negative_numbers = true, default_value = "0,0.001,0.005,0.025")]
     variance: Vec<f64>,
     /// Independent draws per image and variance
     #[arg(long, default_value_t = 3)]
@@ -44,16 +44,19 @@ pub struct SweepArgs {
 }
 
 pub fn run(args: SweepArgs) -> Result<()> {
-    super::common::check_variances(&args.variance)?;
+    common::check_variances(&args.variance)?;
+    if args.draws == 0 {
+        bail!(Error::usage("--draws is at least 1"));
+    }
     let model = load_model(&args.model)?;
     let data = args.data.load_for(&model, args.split, args.limit)?;
     let net = Network::new(&args.run.open()?, &model)?;
+    common::make_folder(&args.out)?;
     let settings = Settings { variances: args.variance, draws: args.draws, seed: args.run.seed };
-    let passes: usize = settings.variances.iter().map(|v| if *v == 0.0 { 1 } else { args.draws.max(1) }).sum();
+    let passes: usize = settings.variances.iter().map(|v| if *v == 0.0 { 1 } else { args.draws }).sum();
     let mut progress = Progress::start(args.run.verbosity(), "noise sweep", passes * data.len());
     let levels = sweep(&net, &data, &settings, &mut progress)?;
     progress.finish(&format!("{} images, {passes} passes", data.len()));
-    std::fs::create_dir_all(&args.out).map_err(Error::io(&args.out, "creating the folder"))?;
     write_whole(&args.out.join("confusion.csv"), confusion_csv(&levels, &data.classes).as_bytes())?;
     write_json(&args.out.join("sweep.json"), &levels)?;
     for level in &levels {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use super::common::{DataArgs, RunArgs};
+use super::common::{self, DataArgs, RunArgs};
 use crate::dataset::augment::{self, Policy};
 use crate::model::{cnn::Architecture, onnx};
 use crate::network;
@@ -52,6 +52,7 @@ pub fn run(args: TrainArgs) -> Result<()> {
         args.run.say(format!("augmented  {}", images.counts_line()));
     }
     let device = args.run.open()?;
+    common::check_writable(&args.out)?;
     let settings = Settings {
         architecture: Architecture { channels: args.channels, hidden: args.hidden },
         epochs: args.epochs,

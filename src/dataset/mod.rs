@@ -85,6 +85,24 @@ impl Dataset {
         }
     }
 
+    /// Brings the classes into the order of `names`, whatever the case of the letters; false, and nothing changed, if
+    /// they are not the same classes. Plain numbers as `names` fit any classes: a model without names of its own.
+    pub fn in_class_order(&mut self, names: &[String]) -> bool {
+        if names.iter().enumerate().all(|(i, name)| *name == i.to_string()) {
+            return names.len() == self.classes.len();
+        }
+        let place = |class: &String| names.iter().position(|name| name.eq_ignore_ascii_case(class));
+        let places: Vec<usize> = self.classes.iter().filter_map(place).collect();
+        let mut sorted = places.clone();
+        sorted.sort_unstable();
+        if names.len() != self.classes.len() || !sorted.into_iter().eq(0..names.len()) {
+            return false;
+        }
+        self.labels.iter_mut().for_each(|label| *label = places[*label]);
+        self.classes = names.to_vec();
+        true
+    }
+
     /// The images at `indices`, in that order; an index may repeat.
     pub fn subset(&self, indices: &[usize]) -> Dataset {
         let mut pixels = Vec::with_capacity(indices.len() * self.shape.len());
@@ -138,6 +156,17 @@ mod tests {
         assert_eq!(data.take(9).len(), 3);
         let back = data.subset(&[2, 0]);
         assert_eq!((back.names[0].as_str(), back.image(0), back.labels[1]), ("z", &[1.0, 0.0][..], 0));
+    }
+
+    #[test]
+    fn classes_follow_the_order_of_a_model() {
+        let names = |list: &[&str]| list.iter().map(|n| n.to_string()).collect::<Vec<_>>();
+        let mut data = three();
+        assert!(data.in_class_order(&names(&["0", "1"])) && data.classes == ["a", "b"]);
+        assert!(data.in_class_order(&names(&["B", "a"])));
+        assert_eq!((data.labels.clone(), data.classes.clone()), (vec![1, 0, 0], names(&["B", "a"])));
+        assert!(!data.in_class_order(&names(&["a", "c"])) && !data.in_class_order(&names(&["a", "a"])));
+        assert!(!data.in_class_order(&names(&["a", "b", "c"])) && data.classes == ["B", "a"]);
     }
 
     #[test]
