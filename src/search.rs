@@ -188,7 +188,7 @@ impl Track {
         let estimate = curved.unwrap_or(chord);
         // Far outside points say little: a margin falls ever faster, so halve long brackets from outside.
         let width = outer.0 - inner.0;
-        if self.probes > 12 && self.probes % 2 == 0 {
+        if self.probes > 12 && self.probes.is_multiple_of(2) {
             return inner.0 + 0.5 * width;
         }
         estimate.clamp(inner.0 + 1e-3 * width, outer.0 - 1e-3 * width)

@@ -7,6 +7,7 @@
 ///
 /// # Safety
 /// Every method requires that the CPU has the implementor's instruction set; `load`/`store` need 16 valid floats.
+#[allow(clippy::missing_safety_doc)] // said once, above
 pub trait Lanes: Copy {
     unsafe fn splat(x: f32) -> Self;
     unsafe fn load(p: *const f32) -> Self;

@@ -106,7 +106,7 @@ fn study_model(
     let accuracy = training.last().and_then(|e| e.test_accuracy).unwrap_or(0.0);
     progress.finish(&format!("{name}: trained, {:.1} % of test images right", 100.0 * accuracy));
     let file = format!("{}.onnx", name.replace([' ', '/'], "_"));
-    onnx::write(&model, &dir.join(&file))?;
+    onnx::write(&model, dir.join(&file))?;
     let net = Network::new(device, &model)?;
 
     let passes: usize = settings.sweep.variances.iter().map(|v| if *v == 0.0 { 1 } else { settings.sweep.draws }).sum();
@@ -154,11 +154,8 @@ fn delta_max(
     let mut progress = Progress::start(settings.verbosity, &format!("{name}: proving ({})", settings.method), total);
     for &variance in levels {
         let count = if variance == 0.0 { clean } else { noisy };
-        let mut ranges = vec![0..count];
-        if example >= count {
-            ranges.push(example..example + 1);
-        }
-        for range in ranges {
+        let apart = (example >= count).then_some(example..example + 1);
+        for range in std::iter::once(0..count).chain(apart) {
             let settings = certify::Settings {
                 variances: vec![variance],
                 seed: settings.sweep.seed,
