@@ -64,7 +64,7 @@ pub fn study(device: &Device, splits: &Splits, settings: &Settings, dir: &Path) 
     if settings.name != "procedural shoes" {
         study.title = format!("How much noise can each classifier of {} take?", settings.name);
     }
-    let shown: BTreeSet<usize> = study.extremes(6);
+    let shown: BTreeSet<usize> = study.extremes(8);
     let picture = |i: usize| (i, Picture::from_chw(splits.test.shape, splits.test.image(i)));
     study.dataset.pictures = shown.into_iter().map(picture).collect();
     study.seconds = Some(started.elapsed().as_secs_f64());
