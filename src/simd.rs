@@ -15,6 +15,12 @@ pub trait Lanes: Copy {
     unsafe fn add(self, o: Self) -> Self;
     /// `self + a * b`, fused where the machine can.
     unsafe fn mul_acc(self, a: Self, b: Self) -> Self;
+    unsafe fn mul(self, o: Self) -> Self;
+    unsafe fn max(self, o: Self) -> Self;
+    unsafe fn min(self, o: Self) -> Self;
+    unsafe fn abs(self) -> Self;
+    /// Lane `i` is `p[index[i]]`; every index must be valid.
+    unsafe fn gather(p: *const f32, index: &[i32; 16]) -> Self;
 }
 
 /// Portable fallback.
@@ -41,6 +47,26 @@ impl Lanes for Plain {
     #[inline(always)]
     unsafe fn mul_acc(self, a: Self, b: Self) -> Self {
         Plain(std::array::from_fn(|i| self.0[i] + a.0[i] * b.0[i]))
+    }
+    #[inline(always)]
+    unsafe fn mul(self, o: Self) -> Self {
+        Plain(std::array::from_fn(|i| self.0[i] * o.0[i]))
+    }
+    #[inline(always)]
+    unsafe fn max(self, o: Self) -> Self {
+        Plain(std::array::from_fn(|i| self.0[i].max(o.0[i])))
+    }
+    #[inline(always)]
+    unsafe fn min(self, o: Self) -> Self {
+        Plain(std::array::from_fn(|i| self.0[i].min(o.0[i])))
+    }
+    #[inline(always)]
+    unsafe fn abs(self) -> Self {
+        Plain(self.0.map(f32::abs))
+    }
+    #[inline(always)]
+    unsafe fn gather(p: *const f32, index: &[i32; 16]) -> Self {
+        Plain(std::array::from_fn(|i| unsafe { *p.add(index[i] as usize) }))
     }
 }
 
@@ -73,6 +99,26 @@ pub mod x86 {
         unsafe fn mul_acc(self, a: Self, b: Self) -> Self {
             Avx512(unsafe { _mm512_fmadd_ps(a.0, b.0, self.0) })
         }
+        #[inline(always)]
+        unsafe fn mul(self, o: Self) -> Self {
+            Avx512(unsafe { _mm512_mul_ps(self.0, o.0) })
+        }
+        #[inline(always)]
+        unsafe fn max(self, o: Self) -> Self {
+            Avx512(unsafe { _mm512_max_ps(self.0, o.0) })
+        }
+        #[inline(always)]
+        unsafe fn min(self, o: Self) -> Self {
+            Avx512(unsafe { _mm512_min_ps(self.0, o.0) })
+        }
+        #[inline(always)]
+        unsafe fn abs(self) -> Self {
+            Avx512(unsafe { _mm512_abs_ps(self.0) })
+        }
+        #[inline(always)]
+        unsafe fn gather(p: *const f32, index: &[i32; 16]) -> Self {
+            unsafe { Avx512(_mm512_i32gather_ps::<4>(_mm512_loadu_si512(index.as_ptr().cast()), p)) }
+        }
     }
 
     #[derive(Clone, Copy)]
@@ -102,6 +148,35 @@ pub mod x86 {
         #[inline(always)]
         unsafe fn mul_acc(self, a: Self, b: Self) -> Self {
             unsafe { Avx2(_mm256_fmadd_ps(a.0, b.0, self.0), _mm256_fmadd_ps(a.1, b.1, self.1)) }
+        }
+        #[inline(always)]
+        unsafe fn mul(self, o: Self) -> Self {
+            unsafe { Avx2(_mm256_mul_ps(self.0, o.0), _mm256_mul_ps(self.1, o.1)) }
+        }
+        #[inline(always)]
+        unsafe fn max(self, o: Self) -> Self {
+            unsafe { Avx2(_mm256_max_ps(self.0, o.0), _mm256_max_ps(self.1, o.1)) }
+        }
+        #[inline(always)]
+        unsafe fn min(self, o: Self) -> Self {
+            unsafe { Avx2(_mm256_min_ps(self.0, o.0), _mm256_min_ps(self.1, o.1)) }
+        }
+        #[inline(always)]
+        unsafe fn abs(self) -> Self {
+            unsafe {
+                let sign = _mm256_set1_ps(-0.0);
+                Avx2(_mm256_andnot_ps(sign, self.0), _mm256_andnot_ps(sign, self.1))
+            }
+        }
+        #[inline(always)]
+        unsafe fn gather(p: *const f32, index: &[i32; 16]) -> Self {
+            unsafe {
+                let at = index.as_ptr().cast::<__m256i>();
+                Avx2(
+                    _mm256_i32gather_ps::<4>(p, _mm256_loadu_si256(at)),
+                    _mm256_i32gather_ps::<4>(p, _mm256_loadu_si256(at.add(1))),
+                )
+            }
         }
     }
 }

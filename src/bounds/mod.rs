@@ -120,7 +120,7 @@ impl Bounder {
         let largest = net.check_range(peak)?;
         let operations: f64 = net.model.nodes.iter().map(|n| n.shape.len() as f64).sum::<f64>() * 1e4;
         let floor = rounding::to_f32_up(operations * largest * f64::from(ETA));
-        let memory = if net.device.is_gpu() { 256 << 20 } else { 16 << 20 };
+        let memory = if net.device.is_gpu() { 256 << 20 } else { 4 << 20 };
         Ok(Bounder { net: net.clone(), method, memory, floor, largest, sound: true })
     }
 

@@ -3,99 +3,140 @@
 use rayon::prelude::*;
 
 use super::linear::{NEGATED, Params, RELAX, SLICES};
+use crate::dispatch;
 use crate::kernel::{Call, as_u32};
 use crate::rounding::{SUM_BLOCK, down, up};
-use crate::simd::Shared;
+use crate::simd::{Lanes, Shared};
 
 const BLOCK: usize = 16;
 type Block = [f32; BLOCK];
 
-/// Sixteen neighbouring rows: where each one's window lies and which image it belongs to.
-struct Lanes {
-    image: [usize; BLOCK],
-    y: [isize; BLOCK],
-    x: [isize; BLOCK],
-    /// All rows see the same place of the same image.
-    uniform: bool,
-    dense: bool,
+/// Sixteen neighbouring rows: where in its image's table each element of their windows lies.
+struct Places {
+    /// Per place of the window: index of its channel-0 entry for each row; a valid one where the place is outside.
+    index: Vec<[i32; BLOCK]>,
+    /// Per place: 1 inside the layer, 0 outside; empty if every place is inside.
+    keep: Vec<Block>,
+    /// First entry of each row's image.
+    first: [i32; BLOCK],
+    /// Table entries per channel.
+    plane: i32,
+    /// The first entry of the image, if all rows see the whole layer of one image.
+    uniform: Option<usize>,
+    window: usize,
 }
 
-impl Lanes {
+impl Places {
     fn new(p: &Params, rows: &[u32], lane: usize) -> Self {
         let lanes = p.lanes as usize;
-        let mut l = Lanes {
-            image: [0; BLOCK],
-            y: [0; BLOCK],
-            x: [0; BLOCK],
-            uniform: true,
-            dense: p.step_y == 0 && p.step_x == 0,
+        let (h, w) = (p.height as usize, p.width as usize);
+        let stride = p.channels as usize * h * w;
+        let window = (p.size_y * p.size_x) as usize;
+        let image: [usize; BLOCK] = std::array::from_fn(|i| rows[lane + i] as usize);
+        let dense = p.step_y == 0 && p.step_x == 0;
+        let plane = (h * w) as i32;
+        let first = image.map(|i| (i * stride) as i32);
+        if dense && image.iter().all(|&i| i == image[0]) {
+            return Places { index: vec![], keep: vec![], first, plane, uniform: Some(image[0] * stride), window };
+        }
+        let mut places = Places {
+            index: vec![[0; BLOCK]; window],
+            keep: vec![[1.0; BLOCK]; window],
+            first,
+            plane,
+            uniform: None,
+            window,
         };
+        let mut whole = true;
         for i in 0..BLOCK {
             let place = rows[lanes + lane + i];
-            l.image[i] = rows[lane + i] as usize;
-            l.y[i] = (place >> 16) as isize * p.step_y as isize - p.offset_y as isize;
-            l.x[i] = (place & 0xffff) as isize * p.step_x as isize - p.offset_x as isize;
+            let top = (place >> 16) as isize * p.step_y as isize - p.offset_y as isize;
+            let left = (place & 0xffff) as isize * p.step_x as isize - p.offset_x as isize;
+            for k in 0..window {
+                let (y, x) = (top + (k / p.size_x as usize) as isize, left + (k % p.size_x as usize) as isize);
+                let inside = (y as usize) < h && (x as usize) < w;
+                let at = if inside { y as usize * w + x as usize } else { 0 };
+                places.index[k][i] = (image[i] * stride + at) as i32;
+                places.keep[k][i] = f32::from(inside);
+                whole &= inside;
+            }
         }
-        l.uniform = l.dense && l.image.iter().all(|&i| i == l.image[0]);
-        l
+        if whole {
+            places.keep = vec![];
+        }
+        places
     }
 
-    /// Index of window element `(c, y, x)` in each row's image table; `None` outside the layer.
+    /// Looks up `table[index * scale + part]` of window element `k` for all rows.
+    ///
+    /// # Safety
+    /// The table holds `scale` words per element of every image.
     #[inline(always)]
-    fn index(&self, p: &Params, c: usize, y: usize, x: usize, i: usize) -> Option<usize> {
-        let (ay, ax) = (self.y[i] + y as isize, self.x[i] + x as isize);
-        let inside = (ay as usize) < p.height as usize && (ax as usize) < p.width as usize;
-        inside.then(|| (c * p.height as usize + ay as usize) * p.width as usize + ax as usize)
+    unsafe fn look_up<L: Lanes, const PARTS: usize>(&self, table: *const f32, scale: usize, k: usize) -> [L; PARTS] {
+        unsafe {
+            if let Some(first) = self.uniform {
+                return std::array::from_fn(|part| L::splat(*table.add((first + k) * scale + part)));
+            }
+            let base = &self.index[k % self.window];
+            let channel = (k / self.window) as i32 * self.plane;
+            let index: [i32; BLOCK] = std::array::from_fn(|i| (base[i] + channel) * scale as i32);
+            std::array::from_fn(|part| L::gather(table.add(part), &index))
+        }
+    }
+
+    /// The element's coefficients with those outside the layer cleared.
+    #[inline(always)]
+    unsafe fn clip<L: Lanes>(&self, coefficients: L, k: usize) -> L {
+        if self.keep.is_empty() {
+            coefficients
+        } else {
+            unsafe { coefficients.mul(L::load(self.keep[k % self.window].as_ptr())) }
+        }
     }
 }
 
-/// Elements of slice `s`, as `(k, channel, window row, window column)`.
+/// Elements of slice `s`.
 fn slice_elements(p: &Params, s: usize) -> std::ops::Range<usize> {
     let n = (p.channels * p.size_y * p.size_x) as usize;
     let share = n.div_ceil(SLICES);
     (s * share).min(n)..((s + 1) * share).min(n)
 }
 
-#[inline(always)]
-fn split(p: &Params, k: usize) -> (usize, usize, usize) {
-    let (sy, sx) = (p.size_y as usize, p.size_x as usize);
-    (k / (sy * sx), k / sx % sy, k % sx)
-}
-
 /// A sum set aside every [`SUM_BLOCK`] terms.
 #[derive(Clone, Copy)]
-struct Blocked {
-    total: Block,
-    part: Block,
+struct Blocked<L> {
+    total: L,
+    part: L,
     filled: usize,
 }
 
-impl Blocked {
-    fn new() -> Self {
-        Blocked { total: [0.0; BLOCK], part: [0.0; BLOCK], filled: 0 }
+impl<L: Lanes> Blocked<L> {
+    #[inline(always)]
+    unsafe fn new() -> Self {
+        let zero = unsafe { L::splat(0.0) };
+        Blocked { total: zero, part: zero, filled: 0 }
+    }
+
+    /// Adds `a * b`.
+    #[inline(always)]
+    unsafe fn add(&mut self, a: L, b: L) {
+        unsafe {
+            self.part = self.part.mul_acc(a, b);
+            self.filled += 1;
+            if self.filled == SUM_BLOCK {
+                self.total = self.total.add(self.part);
+                self.part = L::splat(0.0);
+                self.filled = 0;
+            }
+        }
     }
 
     #[inline(always)]
-    fn add(&mut self, term: Block) {
-        for i in 0..BLOCK {
-            self.part[i] += term[i];
-        }
-        self.filled += 1;
-        if self.filled == SUM_BLOCK {
-            self.total = self.value();
-            self.part = [0.0; BLOCK];
-            self.filled = 0;
-        }
+    unsafe fn value(&self) -> Block {
+        let mut out = [0.0; BLOCK];
+        unsafe { self.total.add(self.part).store(out.as_mut_ptr()) };
+        out
     }
-
-    fn value(&self) -> Block {
-        std::array::from_fn(|i| self.total[i] + self.part[i])
-    }
-}
-
-/// Runs `task(slice, first lane)` for all blocks in parallel.
-fn for_blocks(lanes: usize, task: impl Fn(usize, usize) + Sync) {
-    (0..lanes / BLOCK * SLICES).into_par_iter().for_each(|t| task(t % SLICES, t / SLICES * BLOCK));
 }
 
 /// Adds one slice's sums: `constant += p`, `error += e`, plus the rounding of the first addition.
@@ -134,78 +175,116 @@ pub(super) fn seed(call: Call<'_>) {
     });
 }
 
+/// One task of a kernel that changes coefficients: a slice of elements of sixteen rows.
+struct Task<'a> {
+    p: &'a Params,
+    places: &'a Places,
+    elements: std::ops::Range<usize>,
+    lane: usize,
+    a: Shared,
+    sums: Shared,
+    slice: usize,
+}
+
+/// Runs `each` over all tasks; the tables must hold `words` per element of every image that `rows` names.
+fn for_tasks(
+    p: &Params,
+    rows: &[u32],
+    a: &mut [f32],
+    sums: &mut [f32],
+    words: &[(usize, usize)],
+    each: impl Fn(&Task) + Sync,
+) {
+    let lanes = p.lanes as usize;
+    check_tables(p, rows, words);
+    assert!(a.len() >= (p.channels * p.size_y * p.size_x) as usize * lanes && sums.len() >= 2 * SLICES * lanes);
+    let (a, sums) = (Shared(a.as_mut_ptr()), Shared(sums.as_mut_ptr()));
+    (0..lanes / BLOCK).into_par_iter().for_each(|block| {
+        let lane = block * BLOCK;
+        let places = Places::new(p, rows, lane);
+        for slice in 0..SLICES {
+            each(&Task { p, places: &places, elements: slice_elements(p, slice), lane, a, sums, slice });
+        }
+    });
+}
+
+/// Lookups are unchecked: every table must cover every image. `words` are (table length, words per element).
+fn check_tables(p: &Params, rows: &[u32], words: &[(usize, usize)]) {
+    let images = rows[..p.lanes as usize].iter().max().map_or(0, |m| *m as usize + 1);
+    let elements = images * (p.channels * p.height * p.width) as usize;
+    for (len, scale) in words {
+        assert!(*len >= elements * scale && elements * scale < i32::MAX as usize, "a table is too small");
+    }
+}
+
 pub(super) fn relu(call: Call<'_>) {
     let p: Params = call.params();
     let ([table, rows], [a, sums]) = call.buffers();
-    let (lanes, stride) = (p.lanes as usize, (p.channels * p.height * p.width) as usize);
-    let (rows, a, sums) = (as_u32(rows), Shared(a.as_mut_ptr()), Shared(sums.as_mut_ptr()));
-    for_blocks(lanes, |slice, lane| {
-        let at = Lanes::new(&p, rows, lane);
-        let mut intercepts = Blocked::new();
-        for k in slice_elements(&p, slice) {
-            // SAFETY: element k of lanes lane..lane+16 belongs to this task alone.
-            let coefficients = unsafe { &mut *a.get().add(k * lanes + lane).cast::<Block>() };
-            let (mut upper, mut intercept, mut lower) = ([0.0; BLOCK], [0.0; BLOCK], [0.0; BLOCK]);
-            if at.uniform {
-                let entry = &table[(at.image[0] * stride + k) * RELAX..][..RELAX];
-                (upper, intercept, lower) = ([entry[0]; BLOCK], [entry[1]; BLOCK], [entry[2]; BLOCK]);
-            } else {
-                let (c, y, x) = split(&p, k);
-                for i in 0..BLOCK {
-                    if let Some(index) = at.index(&p, c, y, x, i) {
-                        let entry = &table[(at.image[i] * stride + index) * RELAX..][..RELAX];
-                        (upper[i], intercept[i], lower[i]) = (entry[0], entry[1], entry[2]);
-                    }
-                }
-            }
-            let mut term = [0.0; BLOCK];
-            for i in 0..BLOCK {
-                let c = coefficients[i];
-                coefficients[i] = c * if c < 0.0 { upper[i] } else { lower[i] };
-                term[i] = c.min(0.0) * intercept[i];
-            }
-            intercepts.add(term);
+    for_tasks(&p, as_u32(rows), a, sums, &[(table.len(), RELAX)], |task| relu_task(task, table));
+}
+
+dispatch! {
+    fn relu_task = relu_lanes(task: &Task<'_>, table: &[f32])
+}
+
+#[inline(always)]
+unsafe fn relu_lanes<L: Lanes>(task: &Task<'_>, table: &[f32]) {
+    let (p, lanes) = (task.p, task.p.lanes as usize);
+    unsafe {
+        let mut intercepts = Blocked::<L>::new();
+        let zero = L::splat(0.0);
+        for k in task.elements.clone() {
+            let at = task.a.get().add(k * lanes + task.lane);
+            let c = task.places.clip(L::load(at), k);
+            let [upper, intercept, lower] = task.places.look_up::<L, 3>(table.as_ptr(), RELAX, k);
+            let (rise, fall) = (c.max(zero), c.min(zero));
+            // One of the two products is exactly zero.
+            rise.mul(lower).mul_acc(fall, upper).store(at);
+            intercepts.add(fall, intercept);
         }
         let constant = intercepts.value();
-        let error = constant.map(|c| up(p.g * c.abs()));
-        // SAFETY: this slice and lane block belong to this task alone.
-        unsafe { settle(&p, sums, slice, lane, constant, error) };
-    });
+        settle(p, task.sums, task.slice, task.lane, constant, constant.map(|c| up(p.g * c.abs())));
+    }
 }
 
 pub(super) fn affine(call: Call<'_>) {
     let p: Params = call.params();
     let ([bias, magnitude, rows], [a, sums]) = call.buffers();
-    let (lanes, stride) = (p.lanes as usize, (p.channels * p.height * p.width) as usize);
-    let (rows, a, sums) = (as_u32(rows), Shared(a.as_mut_ptr()), Shared(sums.as_mut_ptr()));
-    for_blocks(lanes, |slice, lane| {
-        let at = Lanes::new(&p, rows, lane);
-        let (mut constants, mut sizes) = (Blocked::new(), Blocked::new());
-        for k in slice_elements(&p, slice) {
-            // SAFETY: element k of lanes lane..lane+16 belongs to this task alone.
-            let coefficients = unsafe { &mut *a.get().add(k * lanes + lane).cast::<Block>() };
-            let (mut b, mut m) = ([0.0; BLOCK], [0.0; BLOCK]);
-            if at.uniform {
-                (b, m) = ([bias[k]; BLOCK], [magnitude[at.image[0] * stride + k]; BLOCK]);
+    assert!(bias.len() >= (p.channels * p.height * p.width) as usize);
+    for_tasks(&p, as_u32(rows), a, sums, &[(magnitude.len(), 1)], |task| affine_task(task, bias, magnitude));
+}
+
+dispatch! {
+    fn affine_task = affine_lanes(task: &Task<'_>, bias: &[f32], magnitude: &[f32])
+}
+
+#[inline(always)]
+unsafe fn affine_lanes<L: Lanes>(task: &Task<'_>, bias: &[f32], magnitude: &[f32]) {
+    let (p, lanes) = (task.p, task.p.lanes as usize);
+    let uniform = task.places.uniform.is_some();
+    unsafe {
+        let (mut constants, mut sizes) = (Blocked::<L>::new(), Blocked::<L>::new());
+        for k in task.elements.clone() {
+            let at = task.a.get().add(k * lanes + task.lane);
+            let mut c = L::load(at);
+            let b = if uniform {
+                L::splat(bias[k])
             } else {
-                let (c, y, x) = split(&p, k);
-                for i in 0..BLOCK {
-                    match at.index(&p, c, y, x, i) {
-                        Some(index) => {
-                            b[i] = bias[index];
-                            m[i] = magnitude[at.image[i] * stride + index];
-                        }
-                        None => coefficients[i] = 0.0,
-                    }
-                }
-            }
-            constants.add(std::array::from_fn(|i| coefficients[i] * b[i]));
-            sizes.add(std::array::from_fn(|i| coefficients[i].abs() * m[i]));
+                c = task.places.clip(c, k);
+                c.store(at);
+                let base = &task.places.index[k % task.places.window];
+                let channel = (k / task.places.window) as i32 * task.places.plane;
+                // The bias has one entry per element, the same for every image.
+                let index: [i32; BLOCK] = std::array::from_fn(|i| base[i] + channel - task.places.first[i]);
+                L::gather(bias.as_ptr(), &index)
+            };
+            let [m] = task.places.look_up::<L, 1>(magnitude.as_ptr(), 1, k);
+            constants.add(c, b);
+            sizes.add(c.abs(), m);
         }
         let error = sizes.value().map(|s| up(up(p.g * s) * (1.0 + 2.0 * p.g)));
-        // SAFETY: this slice and lane block belong to this task alone.
-        unsafe { settle(&p, sums, slice, lane, constants.value(), error) };
-    });
+        settle(p, task.sums, task.slice, task.lane, constants.value(), error);
+    }
 }
 
 /// Sum of constants, and the bound on all errors so far including that of the sum, for sixteen rows.
@@ -229,32 +308,15 @@ fn gather_sums(p: &Params, sums: &[f32], lane: usize) -> (Block, Block) {
 pub(super) fn concretize(call: Call<'_>) {
     let p: Params = call.params();
     let ([a, centre, radius, rows, sums], [lower]) = call.buffers();
-    let (lanes, stride) = (p.lanes as usize, (p.channels * p.height * p.width) as usize);
-    let rows = as_u32(rows);
-    let elements = (p.channels * p.size_y * p.size_x) as usize;
+    let (lanes, rows) = (p.lanes as usize, as_u32(rows));
+    check_tables(&p, rows, &[(centre.len(), 1), (radius.len(), 1)]);
+    assert!(a.len() >= (p.channels * p.size_y * p.size_x) as usize * lanes);
     lower[..lanes].par_chunks_mut(BLOCK).enumerate().for_each(|(block, lower)| {
         let lane = block * BLOCK;
-        let at = Lanes::new(&p, rows, lane);
-        let (mut dots, mut spans) = (Blocked::new(), Blocked::new());
-        for k in 0..elements {
-            let coefficients = &a[k * lanes + lane..][..BLOCK];
-            let (mut c, mut r) = ([0.0; BLOCK], [0.0; BLOCK]);
-            if at.uniform {
-                let index = at.image[0] * stride + k;
-                (c, r) = ([centre[index]; BLOCK], [radius[index]; BLOCK]);
-            } else {
-                let (channel, y, x) = split(&p, k);
-                for i in 0..BLOCK {
-                    if let Some(index) = at.index(&p, channel, y, x, i) {
-                        (c[i], r[i]) = (centre[at.image[i] * stride + index], radius[at.image[i] * stride + index]);
-                    }
-                }
-            }
-            dots.add(std::array::from_fn(|i| coefficients[i] * c[i]));
-            spans.add(std::array::from_fn(|i| coefficients[i].abs() * (r[i] + p.g * c[i].abs())));
-        }
+        let places = Places::new(&p, rows, lane);
+        let (mut dot, mut span) = ([0.0; BLOCK], [0.0; BLOCK]);
+        box_sums(&p, &places, &a[lane..], [centre, radius], &mut dot, &mut span);
         let (constant, error) = gather_sums(&p, sums, lane);
-        let (dot, span) = (dots.value(), spans.value());
         for i in 0..BLOCK {
             let span = up(span[i] * (1.0 + 3.0 * p.g));
             let rounding = up(4.0 * p.unit * (dot[i].abs() + constant[i].abs()));
@@ -263,77 +325,149 @@ pub(super) fn concretize(call: Call<'_>) {
     });
 }
 
+dispatch! {
+    /// `sum A c` and `sum |A| (r + g |c|)` of sixteen rows.
+    fn box_sums = box_sums_lanes(
+        p: &Params, places: &Places, a: &[f32], tables: [&[f32]; 2], dot: &mut Block, span: &mut Block
+    )
+}
+
+#[inline(always)]
+unsafe fn box_sums_lanes<L: Lanes>(
+    p: &Params,
+    places: &Places,
+    a: &[f32],
+    [centre, radius]: [&[f32]; 2],
+    dot: &mut Block,
+    span: &mut Block,
+) {
+    let (lanes, elements) = (p.lanes as usize, (p.channels * p.size_y * p.size_x) as usize);
+    unsafe {
+        let (mut dots, mut spans) = (Blocked::<L>::new(), Blocked::<L>::new());
+        let g = L::splat(p.g);
+        for k in 0..elements {
+            let coefficients = places.clip(L::load(a.as_ptr().add(k * lanes)), k);
+            let [c] = places.look_up::<L, 1>(centre.as_ptr(), 1, k);
+            let [r] = places.look_up::<L, 1>(radius.as_ptr(), 1, k);
+            dots.add(coefficients, c);
+            spans.add(coefficients.abs(), r.mul_acc(g, c.abs()));
+        }
+        *dot = dots.value();
+        *span = spans.value();
+    }
+}
+
+/// One block of sixteen rows of [`radius`].
+struct Ball<'a> {
+    p: &'a Params,
+    a: &'a [f32],
+    x: &'a [f32],
+    delta: &'a [f32],
+    sums: &'a [f32],
+    lane: usize,
+    image: [usize; BLOCK],
+    /// First pixel of each row's image.
+    index: [i32; BLOCK],
+}
+
 pub(super) fn radius(call: Call<'_>) {
     let p: Params = call.params();
     let ([a, x, delta, rows, sums], [result]) = call.buffers();
-    let (lanes, stride) = (p.lanes as usize, (p.channels * p.height * p.width) as usize);
-    let rows = as_u32(rows);
+    let (lanes, rows) = (p.lanes as usize, as_u32(rows));
+    let stride = (p.channels * p.height * p.width) as usize;
+    check_tables(&p, rows, &[(x.len(), 1)]);
+    assert!(a.len() >= stride * lanes);
     let (lowers, radii) = result.split_at_mut(lanes);
-    lowers.par_chunks_mut(BLOCK).zip(radii[..lanes].par_chunks_mut(BLOCK)).enumerate().for_each(
-        |(block, (lowers, radii))| {
-            let lane = block * BLOCK;
-            let image: [usize; BLOCK] = std::array::from_fn(|i| rows[lane + i] as usize);
-            let (mut dots, mut sizes, mut slopes) = (Blocked::new(), Blocked::new(), Blocked::new());
-            for k in 0..stride {
-                let c = &a[k * lanes + lane..][..BLOCK];
-                let pixel: Block = std::array::from_fn(|i| x[image[i] * stride + k]);
-                dots.add(std::array::from_fn(|i| c[i] * pixel[i]));
-                sizes.add(std::array::from_fn(|i| c[i].abs() * pixel[i].abs()));
-                slopes.add(std::array::from_fn(|i| c[i].abs()));
+    let blocks = lowers.par_chunks_mut(BLOCK).zip(radii[..lanes].par_chunks_mut(BLOCK)).enumerate();
+    blocks.for_each(|(block, (lowers, radii))| {
+        let lane = block * BLOCK;
+        let image: [usize; BLOCK] = std::array::from_fn(|i| rows[lane + i] as usize);
+        let index = image.map(|i| (i * stride) as i32);
+        let ball = Ball { p: &p, a, x, delta, sums, lane, image, index };
+        largest_radius(&ball, lowers, radii);
+    });
+}
+
+dispatch! {
+    fn largest_radius = largest_radius_lanes(ball: &Ball<'_>, lowers: &mut [f32], radii: &mut [f32])
+}
+
+#[inline(always)]
+unsafe fn largest_radius_lanes<L: Lanes>(ball: &Ball<'_>, lowers: &mut [f32], radii: &mut [f32]) {
+    let p = ball.p;
+    let (dot, size, slope) = unsafe { form_at_image::<L>(ball) };
+    let (constant, error) = gather_sums(p, ball.sums, ball.lane);
+    // A lower bound of the linear form at x itself.
+    let base: Block = std::array::from_fn(|i| {
+        let rounding = up(4.0 * p.unit * (dot[i].abs() + constant[i].abs()));
+        let error = up(up(error[i] + rounding) + up(p.g * (1.0 + 2.0 * p.g) * size[i]));
+        down(down(dot[i] + constant[i]) - error)
+    });
+    let goal: Block = std::array::from_fn(|i| ball.delta[ball.image[i]]);
+    let (at_goal, _) = unsafe { fall::<L>(ball, &goal) };
+    let mut best: Block = std::array::from_fn(|i| {
+        lowers[i] = down(base[i] - at_goal[i]);
+        if lowers[i] > 0.0 { goal[i] } else { 0.0 }
+    });
+    // Newton's method from the left on a convex falling function: every iterate is a candidate.
+    const CAUTION: f32 = 1.0 - 1e-5;
+    let mut d: Block = std::array::from_fn(|i| (base[i].max(0.0) * CAUTION / slope[i].max(f32::MIN_POSITIVE)).min(1.0));
+    for _ in 0..4 {
+        let (fallen, active) = unsafe { fall::<L>(ball, &d) };
+        for i in 0..BLOCK {
+            let left = down(base[i] - fallen[i]);
+            if left > 0.0 {
+                best[i] = best[i].max(d[i]);
+                d[i] = if active[i] > 0.0 { (d[i] + left * CAUTION / active[i]).min(1.0) } else { 1.0 };
+            } else {
+                d[i] *= CAUTION;
             }
-            let (constant, error) = gather_sums(&p, sums, lane);
-            let (dot, size, slope) = (dots.value(), sizes.value(), slopes.value());
-            // A lower bound of the linear form at x itself.
-            let base: Block = std::array::from_fn(|i| {
-                let rounding = up(4.0 * p.unit * (dot[i].abs() + constant[i].abs()));
-                let error = up(up(error[i] + rounding) + up(p.g * (1.0 + 2.0 * p.g) * size[i]));
-                down(down(dot[i] + constant[i]) - error)
-            });
-            // How much the form can fall within distance d, rounded up, and its slope there.
-            let fall = |d: Block| {
-                let (mut falls, mut active) = (Blocked::new(), [0.0f32; BLOCK]);
-                for k in 0..stride {
-                    let c = &a[k * lanes + lane..][..BLOCK];
-                    let mut term = [0.0; BLOCK];
-                    for i in 0..BLOCK {
-                        let pixel = x[image[i] * stride + k];
-                        let room = if c[i] > 0.0 { pixel } else { up(1.0 - pixel) };
-                        term[i] = c[i].abs() * room.min(d[i]);
-                        active[i] += if room > d[i] { c[i].abs() } else { 0.0 };
-                    }
-                    falls.add(term);
-                }
-                (falls.value().map(|f| up(f * (1.0 + 2.0 * p.g))), active)
-            };
-            let goal: Block = std::array::from_fn(|i| delta[image[i]]);
-            let (at_goal, _) = fall(goal);
-            let mut best: Block = std::array::from_fn(|i| {
-                lowers[i] = down(base[i] - at_goal[i]);
-                if lowers[i] > 0.0 { goal[i] } else { 0.0 }
-            });
-            // Newton's method from the left on a convex falling function: every iterate is a candidate.
-            const CAUTION: f32 = 1.0 - 1e-5;
-            let mut d: Block =
-                std::array::from_fn(|i| (base[i].max(0.0) * CAUTION / slope[i].max(f32::MIN_POSITIVE)).min(1.0));
-            for _ in 0..4 {
-                let (fallen, active) = fall(d);
-                for i in 0..BLOCK {
-                    let left = down(base[i] - fallen[i]);
-                    if left > 0.0 {
-                        best[i] = best[i].max(d[i]);
-                        if active[i] > 0.0 {
-                            d[i] = (d[i] + left * CAUTION / active[i]).min(1.0);
-                        } else {
-                            d[i] = 1.0;
-                        }
-                    } else {
-                        d[i] *= CAUTION;
-                    }
-                }
+        }
+    }
+    radii.copy_from_slice(&best);
+}
+
+/// `sum A x`, `sum |A x|` and `sum |A|`.
+#[inline(always)]
+unsafe fn form_at_image<L: Lanes>(ball: &Ball<'_>) -> (Block, Block, Block) {
+    let (lanes, stride) = (ball.p.lanes as usize, (ball.p.channels * ball.p.height * ball.p.width) as usize);
+    unsafe {
+        let (mut dots, mut sizes, mut slopes) = (Blocked::<L>::new(), Blocked::<L>::new(), Blocked::<L>::new());
+        let one = L::splat(1.0);
+        for k in 0..stride {
+            let c = L::load(ball.a.as_ptr().add(k * lanes + ball.lane));
+            let pixel = L::gather(ball.x.as_ptr().add(k), &ball.index);
+            dots.add(c, pixel);
+            sizes.add(c.abs(), pixel.abs());
+            slopes.add(c.abs(), one);
+        }
+        (dots.value(), sizes.value(), slopes.value())
+    }
+}
+
+/// How much the form can fall within distance `d` of the image, rounded up, and its slope there.
+#[inline(always)]
+unsafe fn fall<L: Lanes>(ball: &Ball<'_>, d: &Block) -> (Block, Block) {
+    let (lanes, stride) = (ball.p.lanes as usize, (ball.p.channels * ball.p.height * ball.p.width) as usize);
+    unsafe {
+        let mut falls = Blocked::<L>::new();
+        let mut active = [0.0f32; BLOCK];
+        let mut rooms = [0.0f32; BLOCK];
+        let (mut pixels, mut coefficients) = ([0.0f32; BLOCK], [0.0f32; BLOCK]);
+        for k in 0..stride {
+            let c = L::load(ball.a.as_ptr().add(k * lanes + ball.lane));
+            c.store(coefficients.as_mut_ptr());
+            L::gather(ball.x.as_ptr().add(k), &ball.index).store(pixels.as_mut_ptr());
+            for i in 0..BLOCK {
+                // A falling pixel has room down to 0, a rising one up to 1.
+                let room = if coefficients[i] > 0.0 { pixels[i] } else { up(1.0 - pixels[i]) };
+                active[i] += if room > d[i] { coefficients[i].abs() } else { 0.0 };
+                rooms[i] = room.min(d[i]);
             }
-            radii.copy_from_slice(&best);
-        },
-    );
+            falls.add(c.abs(), L::load(rooms.as_ptr()));
+        }
+        (falls.value().map(|f| up(f * (1.0 + 2.0 * ball.p.g))), active)
+    }
 }
 
 pub(super) fn densify(call: Call<'_>) {
