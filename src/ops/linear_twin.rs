@@ -3,10 +3,10 @@
 use rayon::prelude::*;
 
 use super::linear::{NEGATED, Params, RELAX, SLICES};
-use crate::dispatch;
 use crate::kernel::{Call, as_u32};
 use crate::rounding::{SUM_BLOCK, down, up};
 use crate::simd::{Lanes, Shared};
+use crate::{dispatch, vectorise};
 
 const BLOCK: usize = 16;
 type Block = [f32; BLOCK];
@@ -47,21 +47,14 @@ impl Places {
             uniform: None,
             window,
         };
-        let mut whole = true;
-        for i in 0..BLOCK {
+        let corner = |i: usize| -> [i32; 2] {
             let place = rows[lanes + lane + i];
-            let top = (place >> 16) as isize * p.step_y as isize - p.offset_y as isize;
-            let left = (place & 0xffff) as isize * p.step_x as isize - p.offset_x as isize;
-            for k in 0..window {
-                let (y, x) = (top + (k / p.size_x as usize) as isize, left + (k % p.size_x as usize) as isize);
-                let inside = (y as usize) < h && (x as usize) < w;
-                let at = if inside { y as usize * w + x as usize } else { 0 };
-                places.index[k][i] = (image[i] * stride + at) as i32;
-                places.keep[k][i] = f32::from(inside);
-                whole &= inside;
-            }
-        }
-        if whole {
+            let top = (place >> 16) as i32 * p.step_y as i32 - p.offset_y;
+            [top, (place & 0xffff) as i32 * p.step_x as i32 - p.offset_x]
+        };
+        let corners: [[i32; 2]; BLOCK] = std::array::from_fn(corner);
+        fill_places(p, &mut places, &corners);
+        if places.keep.iter().all(|k| *k == [1.0; BLOCK]) {
             places.keep = vec![];
         }
         places
@@ -91,6 +84,30 @@ impl Places {
             coefficients
         } else {
             unsafe { coefficients.mul(L::load(self.keep[k % self.window].as_ptr())) }
+        }
+    }
+}
+
+vectorise! {
+    fn fill_places = fill_places_body(p: &Params, places: &mut Places, corners: &[[i32; 2]; BLOCK])
+}
+
+#[inline(always)]
+fn fill_places_body(p: &Params, places: &mut Places, corners: &[[i32; 2]; BLOCK]) {
+    let (h, w) = (p.height as i32, p.width as i32);
+    let top: [i32; BLOCK] = std::array::from_fn(|i| corners[i][0]);
+    let left: [i32; BLOCK] = std::array::from_fn(|i| corners[i][1]);
+    let first = places.first;
+    let mut entries = places.index.iter_mut().zip(&mut places.keep);
+    for dy in 0..p.size_y as i32 {
+        for dx in 0..p.size_x as i32 {
+            let Some((index, keep)) = entries.next() else { return };
+            for i in 0..BLOCK {
+                let (y, x) = (top[i] + dy, left[i] + dx);
+                let inside = (y >= 0) & (y < h) & (x >= 0) & (x < w);
+                index[i] = first[i] + if inside { y * w + x } else { 0 };
+                keep[i] = if inside { 1.0 } else { 0.0 };
+            }
         }
     }
 }
