@@ -3,6 +3,7 @@
 //! See `ARCHITECTURE.md` for the map and the invariants.
 
 pub mod attack;
+pub mod audit;
 pub mod bench;
 pub mod bounds;
 pub mod certify;

@@ -24,6 +24,15 @@ pub struct Manifest {
     /// SHA-256 of the model file.
     pub model_hash: String,
     pub data: String,
+    /// The classes asked for, as given; empty if all were taken.
+    #[serde(default)]
+    pub chosen: Vec<String>,
+    /// The side the images were resized to, if they were.
+    #[serde(default)]
+    pub size: Option<usize>,
+    /// Seed of the split.
+    #[serde(default)]
+    pub split_seed: u64,
     /// SHA-256 of the images certified from.
     pub data_hash: String,
     pub classes: Vec<String>,

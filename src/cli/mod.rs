@@ -1,5 +1,6 @@
 //! Flags become plain settings here, once; errors become one line and an exit code (0 done, 1 failed, 2 wrong usage).
 
+mod audit;
 mod bench;
 mod certify;
 mod common;
@@ -38,6 +39,8 @@ enum Command {
     Sweep(sweep::SweepArgs),
     /// Prove a delta max for every image of a test set
     Certify(certify::CertifyArgs),
+    /// Prove certified radii again, by separate code on the CPU
+    Audit(audit::AuditArgs),
     /// Relevance and dominance of one image
     Explain(study::ExplainArgs),
     /// Rebuild a study's page from its results
@@ -62,6 +65,7 @@ pub fn main() -> ExitCode {
         Command::Train(args) => train::run(args),
         Command::Sweep(args) => sweep::run(args),
         Command::Certify(args) => certify::run(args),
+        Command::Audit(args) => audit::run(args),
         Command::Merge(args) => certify::merge(args),
         Command::Bench(args) => bench::run(args),
         Command::Devices(args) => devices::run(args),

@@ -1,0 +1,105 @@
+//! Many claims of one network, checked in parallel.
+
+use rayon::prelude::*;
+
+use super::{Method, Slopes, Verdict, check};
+use crate::error::Result;
+use crate::model::Model;
+use crate::rng::Rng;
+
+/// One row of a result: `class` dominates on the ball of `radius` around an image.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Claim {
+    pub index: usize,
+    /// Noise added to the image; 0 for the clean one.
+    pub variance: f64,
+    pub class: usize,
+    /// As claimed; 0 claims nothing.
+    pub radius: f64,
+    pub method: Method,
+    /// Slopes to use in place of the standard ones.
+    pub slopes: Option<Slopes>,
+}
+
+/// A claim that could not be proved again.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Failure {
+    pub index: usize,
+    pub variance: f64,
+    pub reason: String,
+}
+
+/// What an audit found.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
+pub struct Report {
+    /// Claims given.
+    pub rows: usize,
+    /// Claims of radius 0 among them, which hold trivially.
+    pub zero: usize,
+    /// Claims checked.
+    pub checked: usize,
+    pub accepted: usize,
+    pub failures: Vec<Failure>,
+}
+
+/// Which claims to check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sample {
+    All,
+    /// So many of those with a radius above 0, drawn with this seed.
+    Some {
+        count: usize,
+        seed: u64,
+    },
+}
+
+/// Checks claims about one network. `images` gives the (noisy) image of an index and variance; every radius is enlarged
+/// by `slack`, the distance by which those images may differ from the ones the claims are about. `done` is called
+/// after every check.
+///
+/// # Errors
+/// If an image cannot be had. A claim that cannot be proved, for whatever reason, is a [`Failure`].
+pub fn folder(
+    claims: impl IntoIterator<Item = Claim>,
+    model: &Model,
+    images: impl Fn(usize, f64) -> Result<Vec<f32>> + Sync,
+    slack: f64,
+    sample: Sample,
+    done: impl Fn() + Sync,
+) -> Result<Report> {
+    let claims: Vec<Claim> = claims.into_iter().collect();
+    let rows = claims.len();
+    // A radius that is no number is not zero: it is checked, and fails.
+    let mut claims: Vec<Claim> = claims.into_iter().filter(|c| c.radius != 0.0).collect();
+    let zero = rows - claims.len();
+    if let Sample::Some { count, seed } = sample {
+        Rng::new(seed, 0xA0D1).shuffle(&mut claims);
+        claims.truncate(count);
+        claims.sort_by(|a, b| a.variance.total_cmp(&b.variance).then(a.index.cmp(&b.index)));
+    }
+    let outcome = |claim: &Claim| -> Result<Option<Failure>> {
+        let image = images(claim.index, claim.variance)?;
+        let reason = refusal(claim, model, &image, slack);
+        done();
+        Ok(reason.map(|reason| Failure { index: claim.index, variance: claim.variance, reason }))
+    };
+    let outcomes: Vec<Option<Failure>> = claims.par_iter().map(outcome).collect::<Result<_>>()?;
+    let failures: Vec<Failure> = outcomes.into_iter().flatten().collect();
+    Ok(Report { rows, zero, checked: claims.len(), accepted: claims.len() - failures.len(), failures })
+}
+
+/// Why a claim is not accepted.
+fn refusal(claim: &Claim, model: &Model, image: &[f32], slack: f64) -> Option<String> {
+    let radius = claim.radius;
+    if !(radius > 0.0 && radius <= 1.0) {
+        return Some(format!("{radius} is no radius between 0 and 1"));
+    }
+    let enlarged = (radius + slack).next_up();
+    match check(model, image, claim.class, enlarged, claim.method, claim.slopes.as_ref()) {
+        Ok(Verdict::Proved { .. }) => None,
+        Ok(Verdict::NotProved { worst_margin, rival }) => {
+            Some(format!("radius {radius} is not proved: the margin over class {rival} is {worst_margin:.3e}"))
+        }
+        Err(error) => Some(error.to_string()),
+    }
+}

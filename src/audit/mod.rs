@@ -1,0 +1,128 @@
+//! The auditor: proves dominance again, by code of its own.
+//!
+//! It stands apart from what it judges: no kernel, no device, no shared bound; only a [`Model`], f64 arithmetic rounded
+//! outward ([`rounding`]'s proof) and the textbook relaxations. A proof here says: for every real image within the radius
+//! of the given one and inside [0,1], the network, read as real arithmetic over its f32 weights, gives the class a
+//! strictly larger logit than every other class.
+
+mod bounds;
+mod folder;
+mod lines;
+mod rounding;
+mod rows;
+mod state;
+mod walk;
+mod window;
+
+#[cfg(test)]
+mod tests;
+
+pub use folder::{Claim, Failure, Report, Sample, folder};
+pub use lines::{NodeSlopes, Slopes};
+
+use crate::error::{Error, Result};
+use crate::model::Model;
+use bounds::Interval;
+use state::{Choice, State};
+
+/// How bounds are computed, cheapest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Method {
+    /// Interval bound propagation (Gowal et al. 2018), the layers above the last nonlinear one folded into margins.
+    Ibp,
+    /// Interval bounds inside, one backward linear pass for the margins (Zhang et al. 2020).
+    CrownIbp,
+    /// Backward linear bounds for every unstable neuron (Zhang et al. 2018).
+    Crown,
+}
+
+/// What the auditor found. Margins are lower bounds of `logit_class - logit_rival` over the whole ball.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Verdict {
+    /// The class dominates; `worst_margin` is positive.
+    Proved { worst_margin: f64, rival: usize },
+    /// No proof was found, which refutes nothing. The margin is that of the best attempt.
+    NotProved { worst_margin: f64, rival: usize },
+}
+
+/// Attempts beyond the standard one: the ball on which neurons are relaxed, as a multiple of the radius, and the lean of
+/// [`lines::relu`]. The choice of a lower slope jumps where an interval is balanced, so a certifier in f32, or one
+/// that takes a free radius from the relaxations of a larger ball, may have chosen otherwise.
+const ATTEMPTS: [(f64, f64); 9] = [
+    (1.0, 0.0),
+    (1.0, 1e-5),
+    (1.0, -1e-5),
+    (1.0, 1e-3),
+    (1.0, -1e-3),
+    (1.001, 0.0),
+    (1.01, 0.0),
+    (1.1, 0.0),
+    (1.5, 0.0),
+];
+
+/// Re-derives that `class` dominates on `{ x' : |x' - image| <= radius } ∩ [0,1]^n`, with the given slopes or the
+/// standard ones.
+///
+/// # Errors
+/// If the model is not whole, the request makes no sense (sizes, a radius that is negative or not finite, pixels outside [0,1], slopes out of
+/// range) or numbers of the network leave the range in which rounding is accounted for. An error proves nothing.
+pub fn check(
+    model: &Model,
+    image: &[f32],
+    class: usize,
+    radius: f64,
+    method: Method,
+    slopes: Option<&Slopes>,
+) -> Result<Verdict> {
+    model.validate().map_err(Error::usage)?;
+    if image.len() != model.input.len() || class >= model.outputs() || model.outputs() < 2 {
+        let (have, outputs) = (image.len(), model.outputs());
+        let problem =
+            format!("class {class} of an image of {have} values: the model maps {} to {outputs}", model.input);
+        return Err(Error::usage(problem));
+    }
+    if !(radius >= 0.0 && radius.is_finite()) {
+        return Err(Error::usage(format!("{radius} is no radius")));
+    }
+    if let Some(k) = image.iter().position(|x| !(0.0..=1.0).contains(x)) {
+        return Err(Error::usage(format!("pixel {k} of the image is {}, not in [0,1]", image[k])));
+    }
+    if let Some(slopes) = slopes {
+        slopes.check(model)?;
+    }
+    let ball = Interval::ball(image, radius);
+    let mut best = (f64::NEG_INFINITY, 0);
+    // Without relaxations, or with given ones, there is nothing to choose.
+    let attempts = if method == Method::Ibp || slopes.is_some() { &ATTEMPTS[..1] } else { &ATTEMPTS[..] };
+    for &(grow, lean) in attempts {
+        let outer = if grow > 1.0 { Interval::ball(image, radius * grow) } else { ball.clone() };
+        let state = State::new(model, outer, method, Choice { slopes, lean })?;
+        let margins = state.margins(class, &ball, method);
+        let proved = margins.iter().all(|(_, m)| *m > 0.0 && m.is_finite());
+        let (rival, margin) = margins
+            .into_iter()
+            .min_by(|a, b| a.1.total_cmp(&b.1))
+            .ok_or_else(|| Error::usage("a single class has no rivals"))?;
+        if proved {
+            return Ok(Verdict::Proved { worst_margin: margin, rival });
+        }
+        if margin > best.0 {
+            best = (margin, rival);
+        }
+    }
+    Ok(Verdict::NotProved { worst_margin: best.0, rival: best.1 })
+}
+
+impl std::str::FromStr for Method {
+    type Err = String;
+
+    fn from_str(name: &str) -> std::result::Result<Self, String> {
+        match name {
+            "ibp" => Ok(Method::Ibp),
+            "crown-ibp" => Ok(Method::CrownIbp),
+            // Optimised slopes come as a certificate; without one, the standard slopes are tried.
+            "crown" | "alpha" => Ok(Method::Crown),
+            other => Err(format!("the auditor knows no method '{other}'; it knows ibp, crown-ibp, crown, alpha")),
+        }
+    }
+}

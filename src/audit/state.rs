@@ -1,0 +1,134 @@
+//! Everything known about one network on one box.
+
+use super::Method;
+use super::bounds::{self, Interval};
+use super::lines::{self, Line, Peak, Slopes};
+use super::rounding::Charge;
+use super::rows::LANES;
+use super::walk::{self, Stop, Target};
+use crate::error::Result;
+use crate::model::{Layer, Model, ValueId};
+
+/// Bounds of every value and relaxations of every nonlinear layer.
+pub struct State<'a> {
+    pub model: &'a Model,
+    pub charge: Charge,
+    /// By value; 0 is the box.
+    pub values: Vec<Interval>,
+    /// By node: `sum |w| |x| + |b|` per output of an affine layer, else empty.
+    pub sizes: Vec<Vec<f64>>,
+    /// By node, for ReLUs that are walked through.
+    pub lines: Vec<Option<Vec<Line>>>,
+    /// By node, for max pooling that is walked through.
+    pub peaks: Vec<Option<Vec<Peak>>>,
+}
+
+/// What the slopes of a relaxation are.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Choice<'a> {
+    pub slopes: Option<&'a Slopes>,
+    /// Where the lower slope flips, see [`lines::relu`].
+    pub lean: f64,
+}
+
+impl<'a> State<'a> {
+    /// Bounds every value of the network on a box.
+    ///
+    /// # Errors
+    /// If numbers leave the range in which rounding is accounted for.
+    pub fn new(model: &'a Model, input: Interval, method: Method, choice: Choice<'_>) -> Result<State<'a>> {
+        let charge = Charge::new(model)?;
+        let mut state =
+            State { model, charge, values: vec![input], sizes: Vec::new(), lines: Vec::new(), peaks: Vec::new() };
+        for (i, node) in model.nodes.iter().enumerate() {
+            let (value, sizes) = bounds::step(model, i, &state.values, charge);
+            value.check(node)?;
+            state.values.push(value);
+            state.sizes.push(sizes);
+            let x = &state.values[node.inputs[0]];
+            let (mut line, mut peak) = (None, None);
+            match &node.layer {
+                Layer::Relu if method != Method::Ibp => {
+                    line = Some(lines::relu(x, choice.slopes.and_then(|s| s.of(i)), choice.lean));
+                }
+                Layer::MaxPool(p) if method != Method::Ibp => {
+                    peak = Some(lines::peaks(p, x, model.shape(node.inputs[0]), node.shape));
+                }
+                Layer::Conv(_)
+                | Layer::Dense(_)
+                | Layer::Relu
+                | Layer::MaxPool(_)
+                | Layer::AvgPool(_)
+                | Layer::Add
+                | Layer::Scale { .. }
+                | Layer::Gather(_) => {}
+            }
+            state.lines.push(line);
+            state.peaks.push(peak);
+            // One layer over the box: interval bounds are as tight as any.
+            if method == Method::Crown && node.inputs.iter().any(|&v| v != 0) {
+                state.refine(i + 1)?;
+            }
+        }
+        Ok(state)
+    }
+
+    /// Tightens the bounds of a value that a nonlinear layer reads, where that layer is not yet linear.
+    fn refine(&mut self, value: ValueId) -> Result<()> {
+        let unstable = self.unstable(value);
+        for chunk in unstable.chunks(LANES / 2) {
+            let targets: Vec<Target> = chunk.iter().flat_map(|&k| [1.0, -1.0].map(|sign| vec![(k, sign)])).collect();
+            let bounds = walk::bound(self, value, &targets, Stop::Input, &self.values[0]);
+            let known = &mut self.values[value];
+            for (&k, pair) in chunk.iter().zip(bounds.chunks_exact(2)) {
+                // max and min pass over NaN.
+                known.lower[k] = known.lower[k].max(pair[0]);
+                known.upper[k] = known.upper[k].min(-pair[1]);
+            }
+        }
+        self.values[value].check(&self.model.nodes[value - 1])
+    }
+
+    /// Elements of a value that decide a relaxation, neighbours together.
+    fn unstable(&self, value: ValueId) -> Vec<usize> {
+        let x = &self.values[value];
+        let mut wanted = vec![false; x.len()];
+        for node in self.model.nodes.iter().filter(|n| n.inputs.contains(&value)) {
+            match &node.layer {
+                Layer::Relu => {
+                    wanted.iter_mut().enumerate().for_each(|(k, w)| *w |= x.lower[k] < 0.0 && x.upper[k] > 0.0)
+                }
+                Layer::MaxPool(p) => bounds::windows(p, self.model.shape(value), node.shape, |_, window| {
+                    let best = window.iter().map(|&k| x.lower[k]).fold(f64::NEG_INFINITY, f64::max);
+                    let open = |k: usize| x.upper[k] > best;
+                    if window.iter().filter(|&&k| open(k)).count() > 1 {
+                        window.iter().filter(|&&k| open(k)).for_each(|&k| wanted[k] = true);
+                    }
+                }),
+                Layer::Conv(_)
+                | Layer::Dense(_)
+                | Layer::AvgPool(_)
+                | Layer::Add
+                | Layer::Scale { .. }
+                | Layer::Gather(_) => {}
+            }
+        }
+        let plane = self.model.shape(value).height * self.model.shape(value).width;
+        let mut found: Vec<usize> = (0..x.len()).filter(|&k| wanted[k]).collect();
+        found.sort_by_key(|k| (k % plane, k / plane));
+        found
+    }
+
+    /// Lower bounds of `logit_class - logit_j` on a box inside that of the state, for all j but the class itself.
+    pub fn margins(&self, class: usize, input: &Interval, method: Method) -> Vec<(usize, f64)> {
+        let stop = if method == Method::Ibp { Stop::Nonlinear } else { Stop::Input };
+        let rivals: Vec<usize> = (0..self.model.outputs()).filter(|&j| j != class).collect();
+        let mut margins = Vec::with_capacity(rivals.len());
+        for chunk in rivals.chunks(LANES) {
+            let targets: Vec<Target> = chunk.iter().map(|&j| vec![(class, 1.0), (j, -1.0)]).collect();
+            let bounds = walk::bound(self, self.model.output(), &targets, stop, input);
+            margins.extend(chunk.iter().copied().zip(bounds));
+        }
+        margins
+    }
+}

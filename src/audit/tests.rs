@@ -1,0 +1,553 @@
+//! The auditor against exact rational evaluation, against sampled points, and against false claims.
+
+use num_rational::BigRational;
+
+use super::bounds::Interval;
+use super::rows::LANES;
+use super::state::{Choice, State};
+use super::walk::{self, Stop, Target};
+use super::*;
+use crate::model::reference::forward_f64;
+use crate::model::{Conv, Dense, Layer, Node, Pool, Source};
+use crate::rng::Rng;
+use crate::tensor::Shape;
+
+const METHODS: [Method; 3] = [Method::Ibp, Method::CrownIbp, Method::Crown];
+
+struct Builder {
+    model: Model,
+    rng: Rng,
+}
+
+impl Builder {
+    fn new(input: Shape, seed: u64) -> Self {
+        let model = Model { input, nodes: vec![], classes: vec![], folded: vec![] };
+        Builder { model, rng: Rng::new(seed, 31) }
+    }
+
+    fn weights(&mut self, n: usize, fan_in: usize) -> Vec<f32> {
+        let sigma = (2.0 / fan_in as f32).sqrt();
+        (0..n).map(|_| sigma * self.rng.normal()).collect()
+    }
+
+    fn push(&mut self, layer: Layer, inputs: &[usize], shape: Shape) -> usize {
+        let name = format!("node{}", self.model.nodes.len());
+        self.model.nodes.push(Node { name, layer, inputs: inputs.to_vec(), shape });
+        self.model.nodes.len()
+    }
+
+    fn window(&self, from: usize, channels: usize, kernel: [usize; 2], stride: [usize; 2], pad: [usize; 2]) -> Shape {
+        let x = self.model.shape(from);
+        let side = |n: usize, d: usize| (n + 2 * pad[d] - kernel[d]) / stride[d] + 1;
+        Shape::new(channels, side(x.height, 0), side(x.width, 1))
+    }
+
+    fn conv(&mut self, from: usize, channels: usize, kernel: [usize; 2], stride: [usize; 2], pad: [usize; 2]) -> usize {
+        let shape = self.window(from, channels, kernel, stride, pad);
+        let fan_in = self.model.shape(from).channels * kernel[0] * kernel[1];
+        let (weight, bias) = (self.weights(channels * fan_in, fan_in), self.weights(channels, 10));
+        self.push(Layer::Conv(Conv { weight, bias, kernel, stride, pad }), &[from], shape)
+    }
+
+    fn dense(&mut self, from: usize, outputs: usize) -> usize {
+        let n = self.model.shape(from).len();
+        let (weight, bias) = (self.weights(outputs * n, n), self.weights(outputs, 10));
+        self.push(Layer::Dense(Dense { weight, bias }), &[from], Shape::flat(outputs))
+    }
+
+    fn relu(&mut self, from: usize) -> usize {
+        let shape = self.model.shape(from);
+        self.push(Layer::Relu, &[from], shape)
+    }
+
+    fn pool(&mut self, from: usize, pool: Pool, max: bool) -> usize {
+        let shape = self.window(from, self.model.shape(from).channels, pool.kernel, pool.stride, pool.pad);
+        self.push(if max { Layer::MaxPool(pool) } else { Layer::AvgPool(pool) }, &[from], shape)
+    }
+
+    fn finish(mut self) -> Model {
+        self.model.classes = (0..self.model.outputs()).map(|i| i.to_string()).collect();
+        self.model.validate().unwrap();
+        self.model
+    }
+}
+
+fn dense_net(seed: u64) -> Model {
+    let mut b = Builder::new(Shape::flat(5), seed);
+    let v = b.dense(0, 9);
+    let v = b.relu(v);
+    let v = b.dense(v, 7);
+    let v = b.relu(v);
+    b.dense(v, 3);
+    b.finish()
+}
+
+fn conv_net(seed: u64) -> Model {
+    let mut b = Builder::new(Shape::new(2, 6, 5), seed);
+    let v = b.conv(0, 3, [3, 3], [1, 2], [1, 0]);
+    let v = b.relu(v);
+    let v = b.conv(v, 4, [4, 2], [2, 1], [1, 1]);
+    let v = b.relu(v);
+    let v = b.dense(v, 5);
+    let v = b.relu(v);
+    b.dense(v, 4);
+    b.finish()
+}
+
+/// Residual additions (one of a value with itself), scaling, data movement.
+fn residual_net(seed: u64) -> Model {
+    let mut b = Builder::new(Shape::new(1, 5, 5), seed);
+    let stem = b.conv(0, 3, [3, 3], [1, 1], [1, 1]);
+    let stem = b.relu(stem);
+    let v = b.conv(stem, 3, [3, 3], [1, 1], [1, 1]);
+    let shape = b.model.shape(v);
+    let v = b.push(Layer::Add, &[v, stem], shape);
+    let v = b.relu(v);
+    let (scale, shift) = (b.weights(shape.len(), 2), b.weights(shape.len(), 20));
+    let v = b.push(Layer::Scale { scale, shift }, &[v], shape);
+    let v = b.push(Layer::Add, &[v, v], shape);
+    let w = b.conv(stem, 2, [2, 2], [2, 2], [0, 0]);
+    let wide = b.model.shape(w).len();
+    let source = |input, index| Some(Source { input, index: index as u32 });
+    let mut map: Vec<_> = (0..shape.len()).rev().step_by(3).map(|k| source(0, k)).collect();
+    map.push(None);
+    map.extend((0..wide).map(|k| source(1, k)));
+    let n = map.len();
+    let v = b.push(Layer::Gather(map), &[v, w], Shape::flat(n));
+    let v = b.relu(v);
+    b.dense(v, 3);
+    b.finish()
+}
+
+fn pooled_net(seed: u64) -> Model {
+    let pool = |kernel, stride, pad, count_include_pad| Pool { kernel, stride, pad, count_include_pad };
+    let mut b = Builder::new(Shape::new(1, 7, 6), seed);
+    let v = b.conv(0, 3, [3, 3], [1, 1], [1, 1]);
+    let v = b.pool(v, pool([3, 2], [2, 2], [1, 0], false), true);
+    let v = b.relu(v);
+    let v = b.conv(v, 4, [2, 2], [1, 1], [1, 1]);
+    let v = b.relu(v);
+    let v = b.pool(v, pool([2, 2], [1, 2], [1, 1], seed % 2 == 0), false);
+    let v = b.pool(v, pool([2, 2], [2, 1], [0, 0], false), true);
+    b.dense(v, 3);
+    b.finish()
+}
+
+fn nets(seed: u64) -> [Model; 4] {
+    [dense_net(seed), conv_net(seed), residual_net(seed), pooled_net(seed)]
+}
+
+fn image(model: &Model, rng: &mut Rng) -> Vec<f32> {
+    (0..model.input.len()).map(|_| (1.4 * rng.uniform() - 0.2).clamp(0.0, 1.0)).collect()
+}
+
+/// A point of the clipped ball as f64, mostly a corner.
+fn point(x: &[f32], radius: f64, rng: &mut Rng) -> Vec<f64> {
+    let corner = rng.uniform() < 0.7;
+    x.iter()
+        .map(|&x| {
+            let t = if corner { rng.below(2) as f64 * 2.0 - 1.0 } else { f64::from(rng.range(-1.0, 1.0)) };
+            (f64::from(x) + 0.999_999_999 * t * radius).clamp(0.0, 1.0)
+        })
+        .collect()
+}
+
+fn predicted(model: &Model, x: &[f64]) -> usize {
+    let y = forward_f64(model, x.to_vec()).pop().unwrap();
+    (0..y.len()).max_by(|&a, &b| y[a].total_cmp(&y[b])).unwrap()
+}
+
+fn doubles(x: &[f32]) -> Vec<f64> {
+    x.iter().map(|&v| f64::from(v)).collect()
+}
+
+fn is_proved(verdict: Verdict) -> bool {
+    matches!(verdict, Verdict::Proved { .. })
+}
+
+/// The largest radius (to 1e-3) that the auditor proves.
+fn reach(model: &Model, x: &[f32], class: usize, method: Method) -> f64 {
+    let (mut low, mut high) = (0.0, 1.0);
+    while high - low > 1e-3 * high && high > 1e-6 {
+        let middle = 0.5 * (low + high);
+        let verdict = check(model, x, class, middle, method, None).unwrap();
+        if is_proved(verdict) { low = middle } else { high = middle }
+    }
+    low
+}
+
+fn rational(x: f64) -> BigRational {
+    BigRational::from_float(x).expect("finite")
+}
+
+/// Every value of the graph, exactly.
+fn forward_exact(model: &Model, input: &[f64]) -> Vec<Vec<BigRational>> {
+    let zero = || BigRational::from_integer(0.into());
+    let mut values: Vec<Vec<BigRational>> = vec![input.iter().map(|&v| rational(v)).collect()];
+    for node in &model.nodes {
+        let (from, to) = (model.shape(node.inputs[0]), node.shape);
+        let x = &values[node.inputs[0]];
+        // The affine layers by the columns of their matrix: the reference evaluator at unit vectors is exact.
+        let affine = |bias: &dyn Fn(usize) -> f32, entries: &dyn Fn(usize) -> Vec<(usize, f32)>| -> Vec<BigRational> {
+            let output = |k: usize| {
+                entries(k)
+                    .iter()
+                    .fold(rational(f64::from(bias(k))), |sum, &(i, w)| sum + rational(f64::from(w)) * &x[i])
+            };
+            (0..to.len()).map(output).collect()
+        };
+        let inside = |k: usize, kernel: [usize; 2], stride: [usize; 2], pad: [usize; 2]| -> Vec<[usize; 3]> {
+            let (row, column) = (k % (to.height * to.width) / to.width, k % to.width);
+            let mut taps = Vec::new();
+            for ky in 0..kernel[0] {
+                for kx in 0..kernel[1] {
+                    let (y, x) =
+                        ((row * stride[0] + ky).checked_sub(pad[0]), (column * stride[1] + kx).checked_sub(pad[1]));
+                    if let (Some(y), Some(x)) = (y.filter(|y| *y < from.height), x.filter(|x| *x < from.width)) {
+                        taps.push([ky * kernel[1] + kx, y, x]);
+                    }
+                }
+            }
+            taps
+        };
+        let window = |k: usize, p: &Pool| -> Vec<usize> {
+            let base = k / (to.height * to.width) * from.height;
+            inside(k, p.kernel, p.stride, p.pad).iter().map(|[_, y, x]| (base + y) * from.width + x).collect()
+        };
+        let value: Vec<BigRational> = match &node.layer {
+            Layer::Conv(c) => affine(&|k| c.bias[k / (to.height * to.width)], &|k| {
+                let filter = k / (to.height * to.width);
+                let taps = inside(k, c.kernel, c.stride, c.pad);
+                let area = c.kernel[0] * c.kernel[1];
+                (0..from.channels)
+                    .flat_map(|i| {
+                        taps.iter().map(move |[t, y, x]| {
+                            ((i * from.height + y) * from.width + x, (filter * from.channels + i) * area + t)
+                        })
+                    })
+                    .map(|(at, w)| (at, c.weight[w]))
+                    .collect()
+            }),
+            Layer::Dense(d) => {
+                affine(&|k| d.bias[k], &|k| (0..x.len()).map(|i| (i, d.weight[k * x.len() + i])).collect())
+            }
+            Layer::Scale { scale, shift } => affine(&|k| shift[k], &|k| vec![(k, scale[k])]),
+            Layer::Relu => x.iter().map(|v| v.clone().max(zero())).collect(),
+            Layer::Add => x.iter().zip(&values[node.inputs[1]]).map(|(a, b)| a + b).collect(),
+            Layer::MaxPool(p) => {
+                (0..to.len()).map(|k| window(k, p).into_iter().map(|i| x[i].clone()).max().unwrap()).collect()
+            }
+            Layer::AvgPool(p) => (0..to.len())
+                .map(|k| {
+                    let window = window(k, p);
+                    let count = if p.count_include_pad { p.kernel[0] * p.kernel[1] } else { window.len() };
+                    window.iter().fold(zero(), |sum, &i| sum + &x[i]) / BigRational::from_integer(count.into())
+                })
+                .collect(),
+            Layer::Gather(map) => map
+                .iter()
+                .map(|s| s.map_or(zero(), |s| values[node.inputs[s.input as usize]][s.index as usize].clone()))
+                .collect(),
+        };
+        values.push(value);
+    }
+    values
+}
+
+#[test]
+fn bounds_contain_exact_rational_values() {
+    for seed in 0..3 {
+        for model in nets(seed) {
+            let mut rng = Rng::new(seed, 8);
+            let x = image(&model, &mut rng);
+            let class = predicted(&model, &doubles(&x));
+            // Radius zero leaves nothing but rounding between the bounds.
+            for radius in [0.0, 1e-9, 0.01, 0.2] {
+                let points: Vec<_> = (0..4).map(|_| forward_exact(&model, &point(&x, radius, &mut rng))).collect();
+                for method in METHODS {
+                    let ball = Interval::ball(&x, radius);
+                    let state = State::new(&model, ball.clone(), method, Choice::default()).unwrap();
+                    let margins = state.margins(class, &ball, method);
+                    for exact in &points {
+                        for (value, exact) in state.values.iter().zip(exact) {
+                            for (k, exact) in exact.iter().enumerate() {
+                                assert!(rational(value.lower[k]) <= *exact && *exact <= rational(value.upper[k]));
+                            }
+                        }
+                        let y = exact.last().unwrap();
+                        for &(j, margin) in &margins {
+                            assert!(rational(margin) <= &y[class] - &y[j], "{method:?} at {radius}");
+                        }
+                    }
+                    if radius == 0.0 {
+                        let wide = state.values.iter().flat_map(|v| v.lower.iter().zip(&v.upper));
+                        wide.for_each(|(l, u)| assert!(u - l < 1e-9, "[{l}, {u}] around a point"));
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn sampled_points_never_contradict_a_proof() {
+    let mut proofs = 0;
+    for seed in 10..16 {
+        for model in nets(seed) {
+            let mut rng = Rng::new(seed, 9);
+            let x = image(&model, &mut rng);
+            let class = predicted(&model, &doubles(&x));
+            for method in METHODS {
+                for radius in [0.003, 0.02, 0.06] {
+                    let Verdict::Proved { worst_margin, .. } = check(&model, &x, class, radius, method, None).unwrap()
+                    else {
+                        continue;
+                    };
+                    proofs += 1;
+                    for _ in 0..100 {
+                        let y = forward_f64(&model, point(&x, radius, &mut rng)).pop().unwrap();
+                        let rivals = (0..y.len()).filter(|&j| j != class);
+                        rivals.for_each(|j| assert!(y[class] - y[j] > worst_margin - 1e-12));
+                    }
+                }
+            }
+        }
+    }
+    assert!(proofs > 60, "{proofs}");
+}
+
+#[test]
+fn methods_are_ordered_and_reach_far() {
+    let mut sums = [0.0; 3];
+    for seed in 20..25 {
+        for model in nets(seed) {
+            let x = image(&model, &mut Rng::new(seed, 10));
+            let class = predicted(&model, &doubles(&x));
+            METHODS.iter().zip(&mut sums).for_each(|(&m, sum)| *sum += reach(&model, &x, class, m));
+        }
+    }
+    assert!(sums[0] < sums[1] && sums[1] < sums[2], "{sums:?}");
+}
+
+/// A dense network spelled as convolutions must give the same bounds: windows against whole layers.
+#[test]
+fn windows_bound_as_whole_layers_do() {
+    for seed in 30..33 {
+        let conv = conv_net(seed);
+        let mut dense = conv.clone();
+        for i in 0..dense.nodes.len() {
+            let Layer::Conv(c) = &conv.nodes[i].layer else { continue };
+            let (from, to) = (conv.shape(conv.nodes[i].inputs[0]), conv.nodes[i].shape);
+            let plane = to.height * to.width;
+            let mut weight = vec![0.0; from.len() * to.len()];
+            for k in 0..from.len() {
+                let mut unit = vec![0.0; from.len()];
+                unit[k] = 1.0;
+                let free = Layer::Conv(Conv { bias: vec![0.0; to.channels], ..c.clone() });
+                let column = crate::model::reference::apply(&free, &[&unit], from, to);
+                column.iter().enumerate().for_each(|(j, w)| weight[j * from.len() + k] = *w as f32);
+            }
+            let bias = (0..to.len()).map(|j| c.bias[j / plane]).collect();
+            dense.nodes[i].layer = Layer::Dense(Dense { weight, bias });
+        }
+        let x = image(&conv, &mut Rng::new(seed, 11));
+        for method in METHODS {
+            let ball = Interval::ball(&x, 0.05);
+            let margins = [&conv, &dense]
+                .map(|m| State::new(m, ball.clone(), method, Choice::default()).unwrap().margins(0, &ball, method));
+            for (a, b) in margins[0].iter().zip(&margins[1]) {
+                assert!((a.1 - b.1).abs() < 1e-10 * (1.0 + a.1.abs()), "{method:?}: {a:?} {b:?}");
+            }
+        }
+    }
+}
+
+/// Neuron bounds of several rows at once, whatever their number and order.
+#[test]
+fn rows_do_not_disturb_each_other() {
+    let model = conv_net(3);
+    let x = image(&model, &mut Rng::new(3, 12));
+    let state = State::new(&model, Interval::ball(&x, 0.05), Method::Crown, Choice::default()).unwrap();
+    let value = 3;
+    let targets: Vec<Target> = (0..LANES).map(|k| vec![(3 * k % model.shape(value).len(), 1.0)]).collect();
+    let together = walk::bound(&state, value, &targets, Stop::Input, &state.values[0]);
+    for (target, both) in targets.iter().zip(together) {
+        let alone = walk::bound(&state, value, std::slice::from_ref(target), Stop::Input, &state.values[0])[0];
+        assert!((alone - both).abs() < 1e-11 && alone <= state.values[value].upper[target[0].0]);
+    }
+}
+
+#[test]
+fn a_linear_network_is_judged_exactly() {
+    let mut b = Builder::new(Shape::flat(6), 4);
+    b.dense(0, 2);
+    let model = b.finish();
+    let Layer::Dense(d) = &model.nodes[0].layer else { unreachable!() };
+    let x = vec![0.5f32; 6];
+    let y = forward_f64(&model, doubles(&x)).pop().unwrap();
+    let class = usize::from(y[1] > y[0]);
+    let slope: f64 = (0..6).map(|k| (f64::from(d.weight[k]) - f64::from(d.weight[6 + k])).abs()).sum();
+    let radius = (y[class] - y[1 - class]) / slope;
+    assert!(radius < 0.33, "the ball stays inside [0,1]");
+    for method in METHODS {
+        let verdict = |factor: f64| check(&model, &x, class, factor * radius, method, None).unwrap();
+        assert!(is_proved(verdict(1.0 - 1e-9)));
+        assert!(!is_proved(verdict(1.0 + 1e-9)) && !is_proved(verdict(1.5)));
+    }
+}
+
+/// The auditor's own reach, and a real counterexample a little beyond.
+#[test]
+fn a_radius_with_a_counterexample_is_rejected() {
+    let mut found = 0;
+    for seed in 40..48 {
+        let model = dense_net(seed);
+        let mut rng = Rng::new(seed, 13);
+        let x = image(&model, &mut rng);
+        let class = predicted(&model, &doubles(&x));
+        // The smallest radius at which one of many corners has another class.
+        let flips = |radius: f64, rng: &mut Rng| (0..300).any(|_| predicted(&model, &point(&x, radius, rng)) != class);
+        let Some(broken) = (1..60).map(|i| 0.01 * f64::from(i)).find(|&r| flips(r, &mut rng)) else { continue };
+        found += 1;
+        for method in METHODS {
+            let proved = reach(&model, &x, class, method);
+            assert!(proved < broken);
+            assert!(!is_proved(check(&model, &x, class, broken, method, None).unwrap()));
+            assert!(!is_proved(check(&model, &x, class, 1.5 * broken, method, None).unwrap()));
+        }
+    }
+    assert!(found >= 3, "{found}");
+}
+
+fn claims(model: &Model, images: &[Vec<f32>], method: Method) -> Vec<Claim> {
+    let claim = |(index, x): (usize, &Vec<f32>)| {
+        let class = predicted(model, &doubles(x));
+        let radius = (reach(model, x, class, method) - 1e-6).max(0.0);
+        Claim { index, variance: 0.0, class, radius, method, slopes: None }
+    };
+    images.iter().enumerate().map(claim).collect()
+}
+
+#[test]
+fn a_folder_of_claims_is_accepted_and_tampering_is_named() {
+    let model = conv_net(50);
+    let mut rng = Rng::new(50, 14);
+    let images: Vec<Vec<f32>> = (0..8).map(|_| image(&model, &mut rng)).collect();
+    let mut claims = claims(&model, &images, Method::Crown);
+    claims.push(Claim { radius: 0.0, ..claims[0].clone() });
+    let audit = |model: &Model, claims: &[Claim], sample| {
+        folder(claims.to_vec(), model, |i, _| Ok(images[i].clone()), 2f64.powi(-24), sample, || {}).unwrap()
+    };
+    let report = audit(&model, &claims, Sample::All);
+    assert_eq!((report.rows, report.zero, report.checked, report.accepted), (9, 1, 8, 8), "{:?}", report.failures);
+    let report = audit(&model, &claims, Sample::Some { count: 3, seed: 1 });
+    assert_eq!((report.checked, report.accepted), (3, 3));
+    // One enlarged radius, one wrong class, radii that are none.
+    for (tamper, reason) in [
+        (Claim { radius: 1.5 * claims[2].radius, ..claims[2].clone() }, "not proved"),
+        (Claim { class: (claims[2].class + 1) % 4, ..claims[2].clone() }, "not proved"),
+        (Claim { radius: f64::NAN, ..claims[2].clone() }, "no radius"),
+        (Claim { radius: -0.5, ..claims[2].clone() }, "no radius"),
+        (Claim { class: 9, ..claims[2].clone() }, "class 9"),
+    ] {
+        let mut claims = claims.clone();
+        claims[2] = tamper;
+        let report = audit(&model, &claims, Sample::All);
+        let indices: Vec<usize> = report.failures.iter().map(|f| f.index).collect();
+        assert_eq!(indices, [2], "{reason}");
+        assert!(report.failures[0].reason.contains(reason), "{}", report.failures[0].reason);
+    }
+    // A bias of the logits moved against the class of one image.
+    let mut changed = model.clone();
+    let Some(Layer::Dense(d)) = changed.nodes.last_mut().map(|n| &mut n.layer) else { unreachable!() };
+    d.bias[claims[0].class] -= 3.0;
+    let report = audit(&changed, &claims, Sample::All);
+    assert!(report.failures.iter().any(|f| f.index == 0), "{report:?}");
+    // A single weight of the first layer, by enough to matter.
+    let mut changed = model.clone();
+    let Layer::Conv(c) = &mut changed.nodes[0].layer else { unreachable!() };
+    c.weight[4] += 1.0;
+    assert!(!audit(&changed, &claims, Sample::All).failures.is_empty());
+}
+
+#[test]
+fn any_slopes_in_range_are_sound_and_others_are_rejected() {
+    let model = conv_net(60);
+    let mut rng = Rng::new(60, 15);
+    let x = image(&model, &mut rng);
+    let class = predicted(&model, &doubles(&x));
+    let ball = Interval::ball(&x, 0.05);
+    let relu: Vec<usize> = (0..model.nodes.len()).filter(|&i| matches!(model.nodes[i].layer, Layer::Relu)).collect();
+    for _ in 0..5 {
+        let mut side = |n: usize| (0..n).map(|_| rng.uniform()).collect::<Vec<f32>>();
+        let lists = relu.iter().map(|&node| {
+            let n = model.nodes[node].shape.len();
+            NodeSlopes { node, lower: side(n), upper: side(n) }
+        });
+        let slopes = Slopes { relu: lists.collect() };
+        slopes.check(&model).unwrap();
+        let state =
+            State::new(&model, ball.clone(), Method::Crown, Choice { slopes: Some(&slopes), lean: 0.0 }).unwrap();
+        let margins = state.margins(class, &ball, Method::Crown);
+        for _ in 0..100 {
+            let y = forward_f64(&model, point(&x, 0.05, &mut rng)).pop().unwrap();
+            margins.iter().for_each(|&(j, m)| assert!(m <= y[class] - y[j]));
+        }
+        let text = serde_json::to_string(&slopes).unwrap();
+        assert_eq!(serde_json::from_str::<Slopes>(&text).unwrap(), slopes);
+        let refused = |change: &dyn Fn(&mut Slopes), what: &str| {
+            let mut bad = slopes.clone();
+            change(&mut bad);
+            let error = check(&model, &x, class, 1e-4, Method::Crown, Some(&bad)).unwrap_err().to_string();
+            assert!(error.contains(what), "{error}");
+        };
+        refused(&|s| s.relu[1].lower[7] = 1.0001, "neuron 7 of 'node3'");
+        refused(&|s| s.relu[0].upper[2] = -1e-6, "neuron 2 of 'node1'");
+        refused(&|s| s.relu[0].upper[2] = f32::NAN, "neuron 2 of 'node1'");
+        refused(&|s| s.relu[2].node = 4, "no ReLU");
+        refused(&|s| s.relu[2].node = 99, "no node 99");
+        refused(&|s| _ = s.relu[2].upper.pop(), "upper slopes");
+    }
+}
+
+/// The standard slopes, given as a certificate, prove what the auditor proves on its own.
+#[test]
+fn standard_slopes_as_a_certificate_change_little() {
+    let model = dense_net(70);
+    let x = image(&model, &mut Rng::new(70, 16));
+    let class = predicted(&model, &doubles(&x));
+    let radius = 0.99 * reach(&model, &x, class, Method::Crown);
+    let state = State::new(&model, Interval::ball(&x, radius), Method::Crown, Choice::default()).unwrap();
+    let lists = state.lines.iter().enumerate().filter_map(|(node, lines)| {
+        let lines = lines.as_ref()?;
+        let side = |f: fn(&super::lines::Line) -> f64| lines.iter().map(|l| f(l) as f32).collect();
+        Some(NodeSlopes { node, lower: side(|l| l.lower), upper: side(|l| l.upper) })
+    });
+    let slopes = Slopes { relu: lists.collect() };
+    assert!(is_proved(check(&model, &x, class, radius, Method::Crown, Some(&slopes)).unwrap()));
+}
+
+#[test]
+fn nonsense_and_overflow_are_errors() {
+    let mut model = dense_net(80);
+    let x = vec![0.5f32; 5];
+    let ask = |model: &Model, x: &[f32], radius| check(model, x, 0, radius, Method::Crown, None);
+    assert!(ask(&model, &x[..4], 0.1).is_err());
+    assert!(ask(&model, &[0.5, 0.5, 0.5, 0.5, 1.5], 0.1).is_err());
+    assert!(ask(&model, &[0.5, 0.5, 0.5, 0.5, f32::NAN], 0.1).is_err());
+    for radius in [-0.1, f64::NAN, f64::INFINITY] {
+        assert!(ask(&model, &x, radius).is_err());
+    }
+    let Layer::Dense(d) = &mut model.nodes[0].layer else { unreachable!() };
+    d.weight[0] = f32::NAN;
+    assert!(ask(&model, &x, 0.1).is_err());
+    let mut b = Builder::new(Shape::flat(5), 81);
+    let mut v = 0;
+    for _ in 0..3 {
+        v = b.dense(v, 5);
+        let Layer::Dense(d) = &mut b.model.nodes[v - 1].layer else { unreachable!() };
+        d.weight.iter_mut().for_each(|w| *w = 3e38);
+    }
+    let error = ask(&b.finish(), &x, 0.1).unwrap_err().to_string();
+    assert!(error.contains("node1") && error.contains("cannot be audited"), "{error}");
+}

@@ -1,0 +1,297 @@
+//! Linear lower bounds, from some value backward to the box.
+//!
+//! The invariant of a walk, for every row and every point of the box: the row's target is at least
+//! `sum over pending values of a . value + constant - error` in real arithmetic, where `a`, `constant` and `error` are
+//! the f64 numbers as stored. Every step replaces a value by a linear bound over its inputs, computed in f64, and adds to
+//! `error` what its rounding can change: coefficients off by `da` change the bound by at most `|da| |x|`, and for a sum
+//! of products that is at most g times `sum_j |a_j| sum_k |w_jk| |x_k|`, the inner sum being the size of
+//! [`super::bounds::step`].
+
+use super::bounds::{Interval, share};
+use super::rounding::{down, up};
+use super::rows::{Coefficients, LANES, Lanes, is_live, lanes, split};
+use super::state::State;
+use super::window::axes;
+use crate::model::{Conv, Dense, Layer, Pool, ValueId};
+use crate::tensor::Shape;
+
+/// Where a walk exchanges a value for its bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// At the outputs of nonlinear layers, as interval propagation does.
+    Nonlinear,
+    /// Only at the box.
+    Input,
+}
+
+/// A target: coefficients by element of the value where a walk starts.
+pub type Target = Vec<(usize, f64)>;
+
+struct Walk<'a> {
+    state: &'a State<'a>,
+    /// Pending coefficients by value.
+    at: Vec<Option<Coefficients>>,
+    constant: Lanes,
+    error: Lanes,
+}
+
+/// Lower bounds of targets over `from`, at most [`LANES`] of them, on the box `input` (inside the box of `state`).
+/// A bound may be NaN or infinite if numbers overflow.
+pub fn bound(state: &State<'_>, from: ValueId, targets: &[Target], stop: Stop, input: &Interval) -> Lanes {
+    let model = state.model;
+    let mut walk = Walk { state, at: (0..=from).map(|_| None).collect(), constant: [0.0; LANES], error: [0.0; LANES] };
+    walk.at[from] = Some(seed(model.shape(from), targets));
+    for value in (1..=from).rev() {
+        let Some(c) = walk.at[value].take() else { continue };
+        let nonlinear = matches!(model.nodes[value - 1].layer, Layer::Relu | Layer::MaxPool(_));
+        if nonlinear && stop == Stop::Nonlinear {
+            walk.concretize(&c, &state.values[value]);
+        } else {
+            walk.step(value - 1, c);
+        }
+    }
+    if let Some(c) = walk.at[0].take() {
+        walk.concretize(&c, input);
+    }
+    lanes(|i| down(walk.constant[i] - walk.error[i]))
+}
+
+fn seed(shape: Shape, targets: &[Target]) -> Coefficients {
+    let mut c = Coefficients::zeros(shape, 0..0, 0..0);
+    for &(k, _) in targets.iter().flatten() {
+        let [_, row, column] = split(shape, k);
+        let (rows, columns) = (row..row + 1, column..column + 1);
+        if c.a.is_empty() {
+            c = Coefficients::zeros(shape, rows, columns);
+        } else {
+            c = c.widened(&rows, &columns);
+        }
+    }
+    for (lane, target) in targets.iter().enumerate() {
+        for &(k, coefficient) in target {
+            let [channel, row, column] = split(shape, k);
+            let place = c.place(channel, row, column);
+            c.a[place][lane] = coefficient;
+        }
+    }
+    c
+}
+
+impl Walk<'_> {
+    fn step(&mut self, i: usize, c: Coefficients) {
+        let model = self.state.model;
+        let node = &model.nodes[i];
+        let inputs = &node.inputs;
+        let from = model.shape(inputs[0]);
+        match &node.layer {
+            Layer::Conv(conv) => {
+                self.affine(i, &c, |k| f64::from(conv.bias[k / (c.shape.height * c.shape.width)]));
+                self.deposit(inputs[0], transposed(conv, from, &c));
+            }
+            Layer::Dense(dense) => {
+                self.affine(i, &c, |k| f64::from(dense.bias[k]));
+                self.deposit(inputs[0], through_dense(dense, from, &c));
+            }
+            Layer::AvgPool(p) => {
+                self.affine(i, &c, |_| 0.0);
+                self.deposit(inputs[0], averaged(p, from, &c));
+            }
+            Layer::Scale { scale, shift } => {
+                self.affine(i, &c, |k| f64::from(shift[k]));
+                let mut c = c;
+                for at in 0..c.a.len() {
+                    let factor = f64::from(scale[c.index(at)]);
+                    c.a[at].iter_mut().for_each(|a| *a *= factor);
+                }
+                self.deposit(inputs[0], c.spread(from));
+            }
+            Layer::Relu => {
+                let c = self.relu(i, c);
+                self.deposit(inputs[0], c.spread(from));
+            }
+            Layer::MaxPool(_) => {
+                let c = self.max_pool(i, from, &c);
+                self.deposit(inputs[0], c);
+            }
+            Layer::Add => {
+                self.deposit(inputs[0], c.clone().spread(from));
+                self.deposit(inputs[1], c.spread(model.shape(inputs[1])));
+            }
+            Layer::Gather(map) => {
+                let mut below: Vec<_> = inputs.iter().map(|&v| Coefficients::full(model.shape(v))).collect();
+                for (k, a) in c.live() {
+                    if let Some(s) = map[k] {
+                        below[s.input as usize].a[s.index as usize] = *a;
+                    }
+                }
+                inputs.iter().zip(below).for_each(|(&v, c)| self.deposit(v, c));
+            }
+        }
+    }
+
+    /// Adds `terms` to the constants; `size` is the sum of their magnitudes and of whatever else is to be charged.
+    fn settle(&mut self, terms: &Lanes, size: &Lanes) {
+        for i in 0..LANES {
+            let charge = self.state.charge.of(self.constant[i].abs() + size[i]);
+            self.error[i] = up(self.error[i] + charge);
+            self.constant[i] += terms[i];
+        }
+    }
+
+    /// Constants of an affine node, and the charge for the products with its weights.
+    fn affine(&mut self, i: usize, c: &Coefficients, bias: impl Fn(usize) -> f64) {
+        let sizes = &self.state.sizes[i];
+        let (mut sum, mut size) = ([0.0; LANES], [0.0; LANES]);
+        for (k, a) in c.live() {
+            let (bias, weight) = (bias(k), sizes[k]);
+            for i in 0..LANES {
+                sum[i] += a[i] * bias;
+                size[i] += a[i].abs() * weight;
+            }
+        }
+        self.settle(&sum, &size);
+    }
+
+    fn relu(&mut self, i: usize, mut c: Coefficients) -> Coefficients {
+        let lines = self.state.lines[i].as_deref().expect("relaxed before it is walked through");
+        let z = &self.state.values[self.state.model.nodes[i].inputs[0]];
+        let (mut sum, mut size) = ([0.0; LANES], [0.0; LANES]);
+        for at in 0..c.a.len() {
+            if !is_live(&c.a[at]) {
+                continue;
+            }
+            let k = c.index(at);
+            let (line, weight) = (lines[k], z.size(k));
+            for (i, a) in c.a[at].iter_mut().enumerate() {
+                // From below for positive coefficients, from above for the others.
+                let constant = if *a >= 0.0 { 0.0 } else { *a * line.intercept };
+                *a *= if *a >= 0.0 { line.lower } else { line.upper };
+                sum[i] += constant;
+                size[i] += constant.abs() + a.abs() * weight;
+            }
+        }
+        self.settle(&sum, &size);
+        c
+    }
+
+    fn max_pool(&mut self, i: usize, from: Shape, c: &Coefficients) -> Coefficients {
+        let peaks = self.state.peaks[i].as_deref().expect("relaxed before it is walked through");
+        let x = &self.state.values[self.state.model.nodes[i].inputs[0]];
+        let mut below = Coefficients::full(from);
+        let (mut sum, mut size) = ([0.0; LANES], [0.0; LANES]);
+        for (k, a) in c.live() {
+            let peak = peaks[k];
+            let weight = x.size(peak.best);
+            for i in 0..LANES {
+                if peak.decided || a[i] >= 0.0 {
+                    below.a[peak.best][i] += a[i];
+                    size[i] += a[i].abs() * weight;
+                } else {
+                    sum[i] += a[i] * peak.ceiling;
+                    size[i] += (a[i] * peak.ceiling).abs();
+                }
+            }
+        }
+        self.settle(&sum, &size);
+        below
+    }
+
+    /// Exchanges a value for its bounds.
+    fn concretize(&mut self, c: &Coefficients, bounds: &Interval) {
+        let (mut sum, mut size) = ([0.0; LANES], [0.0; LANES]);
+        for (k, a) in c.live() {
+            let (lower, upper, weight) = (bounds.lower[k], bounds.upper[k], bounds.size(k));
+            for i in 0..LANES {
+                sum[i] += a[i] * if a[i] >= 0.0 { lower } else { upper };
+                size[i] += a[i].abs() * weight;
+            }
+        }
+        self.settle(&sum, &size);
+    }
+
+    /// Adds coefficients to what is already pending for `value`.
+    fn deposit(&mut self, value: ValueId, c: Coefficients) {
+        let Some(other) = self.at[value].take() else {
+            self.at[value] = Some(c);
+            return;
+        };
+        let mut sum = other.widened(&c.rows, &c.columns);
+        let mut size = [0.0; LANES];
+        let bounds = &self.state.values[value];
+        for (k, a) in c.live() {
+            let [channel, row, column] = split(c.shape, k);
+            let place = sum.place(channel, row, column);
+            let weight = bounds.size(k);
+            for i in 0..LANES {
+                sum.a[place][i] += a[i];
+                size[i] += sum.a[place][i].abs() * weight;
+            }
+        }
+        self.settle(&[0.0; LANES], &size);
+        self.at[value] = Some(sum);
+    }
+}
+
+/// `sum_j a_j W_jk` for every input of a convolution: one gathered sum per input.
+fn transposed(conv: &Conv, from: Shape, c: &Coefficients) -> Coefficients {
+    let [rows, columns] = axes(conv.kernel, conv.stride, conv.pad, from, c.shape);
+    let [kh, kw] = conv.kernel;
+    let live: Vec<bool> = c.a.iter().map(is_live).collect();
+    let mut below = Coefficients::zeros(from, rows.below(&c.rows), columns.below(&c.columns));
+    let inside = |r: std::ops::Range<usize>, w: &std::ops::Range<usize>| r.start.max(w.start)..r.end.min(w.end);
+    let mut products: Vec<(usize, usize)> = Vec::new();
+    for row in below.rows.clone() {
+        for column in below.columns.clone() {
+            products.clear();
+            for y in inside(rows.readers(row), &c.rows) {
+                for x in inside(columns.readers(column), &c.columns) {
+                    let (ky, kx) = (row + conv.pad[0] - y * conv.stride[0], column + conv.pad[1] - x * conv.stride[1]);
+                    for filter in 0..c.shape.channels {
+                        let place = c.place(filter, y, x);
+                        if live[place] {
+                            products.push((place, (filter * from.channels * kh + ky) * kw + kx));
+                        }
+                    }
+                }
+            }
+            for channel in 0..from.channels {
+                let mut sum = [0.0; LANES];
+                for &(place, weight) in &products {
+                    let (a, w) = (&c.a[place], f64::from(conv.weight[weight + channel * kh * kw]));
+                    (0..LANES).for_each(|i| sum[i] += a[i] * w);
+                }
+                let place = below.place(channel, row, column);
+                below.a[place] = sum;
+            }
+        }
+    }
+    below
+}
+
+fn through_dense(dense: &Dense, from: Shape, c: &Coefficients) -> Coefficients {
+    let mut below = Coefficients::full(from);
+    let live: Vec<(usize, &Lanes)> = c.live().collect();
+    for (k, sum) in below.a.iter_mut().enumerate() {
+        for (j, a) in &live {
+            let w = f64::from(dense.weight[j * from.len() + k]);
+            (0..LANES).for_each(|i| sum[i] += a[i] * w);
+        }
+    }
+    below
+}
+
+fn averaged(p: &Pool, from: Shape, c: &Coefficients) -> Coefficients {
+    let [rows, columns] = axes(p.kernel, p.stride, p.pad, from, c.shape);
+    let mut below = Coefficients::zeros(from, rows.below(&c.rows), columns.below(&c.columns));
+    for (k, a) in c.live() {
+        let [channel, y, x] = split(c.shape, k);
+        let share = share(p, rows.taps(y).len() * columns.taps(x).len());
+        for row in rows.taps(y).map(|t| rows.at(y, t)) {
+            for column in columns.taps(x).map(|t| columns.at(x, t)) {
+                let place = below.place(channel, row, column);
+                (0..LANES).for_each(|i| below.a[place][i] += a[i] * share);
+            }
+        }
+    }
+    below
+}

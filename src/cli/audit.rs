@@ -1,0 +1,146 @@
+//! `deltamax audit`.
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
+
+use super::common::{self, DataArgs, Split, load_model};
+use crate::audit::{self, Claim, Method, Sample, Slopes};
+use crate::certify::table::{self, Manifest};
+use crate::device::Device;
+use crate::error::Error;
+use crate::progress::{Progress, Verbosity};
+use crate::results::CertifyRow;
+use crate::sweep;
+
+/// Prove certified radii again: CPU, f64 rounded outward, none of the code that proved them first.
+#[derive(Args)]
+#[command(after_help = "Example: deltamax audit proofs --sample 100
+
+Every radius is proved for the real image u8/255, of which a file of results speaks, not for the nearest f32. Noisy \
+images are made again on the CPU; a GPU's may differ from them in the last digits. Slopes are taken from \
+DIR/certificates/INDEX_VARIANCE.json where there is such a file.")]
+pub struct AuditArgs {
+    /// Folder written by certify or merge
+    dir: PathBuf,
+    /// ONNX file (default: where the manifest says)
+    #[arg(long)]
+    model: Option<PathBuf>,
+    /// The images (default: where the manifest says)
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// How many rows to check: a number, or all
+    #[arg(long, default_value = "all", value_parser = sample)]
+    sample: Sample,
+    /// Seed of the sample
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// No progress, no summary
+    #[arg(long, short)]
+    quiet: bool,
+    /// The last line of standard output is the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+fn sample(text: &str) -> Result<Sample, String> {
+    match text.parse() {
+        Ok(0) => Err("nothing would be checked".into()),
+        Ok(count) => Ok(Sample::Some { count, seed: 0 }),
+        Err(_) if text == "all" => Ok(Sample::All),
+        Err(_) => Err("expected a number or all".into()),
+    }
+}
+
+/// The images that results speak of are u8/255 while f32 is what the network is given: at most this far apart.
+const PIXEL_ROUNDING: f64 = 1.0 / (1u32 << 24) as f64;
+
+/// Failures that are printed one by one.
+const SHOWN: usize = 20;
+
+pub fn run(args: AuditArgs) -> Result<()> {
+    let manifest = table::read_manifest(&args.dir)?;
+    let path = args.dir.join("delta_max.csv");
+    let rows = table::read_rows(&path, false)?;
+    let model_path = args.model.unwrap_or_else(|| PathBuf::from(&manifest.model));
+    same("model", &model_path, &common::file_hash(&model_path)?, &manifest.model_hash)?;
+    let model = load_model(&model_path)?;
+    let source = DataArgs {
+        data: args.data.unwrap_or_else(|| PathBuf::from(&manifest.data)),
+        classes: manifest.chosen.clone(),
+        size: manifest.size,
+        split_seed: manifest.split_seed,
+    };
+    let split = Split::from_str(&manifest.split, false)
+        .map_err(|_| Error::input(args.dir.join("manifest.json"), format!("knows no split '{}'", manifest.split)))?;
+    let data = source.load_for(&model, split, Some(manifest.images))?;
+    same("data", &source.data, &data.hash(), &manifest.data_hash)?;
+    let claims: Vec<Claim> = rows.iter().map(|row| claim(&args.dir, &path, row, &manifest)).collect::<Result<_>>()?;
+    let sample = match args.sample {
+        Sample::All => Sample::All,
+        Sample::Some { count, .. } => Sample::Some { count, seed: args.seed },
+    };
+    let total = claims.iter().filter(|c| c.radius != 0.0).count();
+    let total = if let Sample::Some { count, .. } = sample { total.min(count) } else { total };
+    let verbosity = if args.quiet { Verbosity::Quiet } else { Verbosity::Normal };
+    let progress = Mutex::new(Progress::start(verbosity, "auditing", total));
+    let started = Instant::now();
+    let device = Device::cpu();
+    let image = |index, variance| sweep::noisy(&device, &data, index, 1, variance, manifest.seed, 0);
+    let advance = || {
+        if let Ok(mut progress) = progress.lock() {
+            progress.advance(1);
+        }
+    };
+    let report = audit::folder(claims, &model, image, PIXEL_ROUNDING, sample, advance)?;
+    if let Ok(progress) = progress.into_inner() {
+        progress.finish(&format!("{} rows in {:.1} s", report.checked, started.elapsed().as_secs_f64()));
+    }
+    for f in report.failures.iter().take(SHOWN) {
+        eprintln!("image {} at variance {}: {}", f.index, f.variance, f.reason);
+    }
+    let (checked, rows, failed) = (report.checked, report.rows, report.failures.len());
+    if args.json {
+        println!("{}", serde_json::to_string(&report)?);
+    } else if !args.quiet && failed == 0 {
+        let zero = if report.zero > 0 { format!(" ({} rows claim nothing)", report.zero) } else { String::new() };
+        println!("checked {checked} of {rows} rows: all proofs hold{zero}");
+    }
+    if failed > 0 {
+        bail!(Error::input(&path, format!("{failed} of {checked} checked rows are not proved; do not rely on them")));
+    }
+    Ok(())
+}
+
+/// Refuses a file other than the one the results were made from.
+fn same(what: &str, path: &Path, found: &str, expected: &str) -> Result<()> {
+    if found != expected {
+        let problem = format!(
+            "is not the {what} of the manifest: its SHA-256 is {found}, the manifest's {expected}; give the right one as --{what}"
+        );
+        bail!(Error::input(path, problem));
+    }
+    Ok(())
+}
+
+/// What a row claims, with its certificate if there is one.
+fn claim(dir: &Path, table: &Path, row: &CertifyRow, manifest: &Manifest) -> Result<Claim> {
+    let (index, variance) = (row.index, row.variance);
+    let bad = |problem: String| Error::input(table, format!("image {index}: {problem}"));
+    if index >= manifest.images || !manifest.variances.contains(&variance) {
+        bail!(bad(format!("at variance {variance}, the run of the manifest has no such row")));
+    }
+    let method: Method = row.method.parse().map_err(bad)?;
+    let path = dir.join("certificates").join(format!("{index}_{variance}.json"));
+    let slopes: Option<Slopes> = if path.exists() {
+        let text = std::fs::read_to_string(&path).map_err(Error::io(&path, "reading"))?;
+        let bad = |e| Error::input(&path, format!("is not a certificate ({e}); remove it to use standard slopes"));
+        Some(serde_json::from_str(&text).map_err(bad)?)
+    } else {
+        None
+    };
+    Ok(Claim { index, variance, class: row.predicted, radius: row.proved, method, slopes })
+}
