@@ -1,0 +1,187 @@
+//! The auditor accepts what the bounder proves, by every method, and rejects what was tampered with; the command line
+//! from certify to audit.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use deltamax::audit::{self, Claim, Sample};
+use deltamax::bounds::{Bounder, Method};
+use deltamax::device::Device;
+use deltamax::model::cnn::{Architecture, cnn};
+use deltamax::model::{Conv, Dense, Layer, Model, Node, Pool, onnx};
+use deltamax::network::Network;
+use deltamax::rng::Rng;
+use deltamax::search::{self, Subject};
+use deltamax::tensor::Shape;
+
+fn classes(n: usize) -> Vec<String> {
+    (0..n).map(|i| i.to_string()).collect()
+}
+
+fn strided(seed: u64) -> Model {
+    let architecture = Architecture { channels: vec![4, 6], hidden: 12 };
+    cnn(Shape::new(1, 8, 8), &classes(4), &architecture, seed).unwrap()
+}
+
+/// Stem, residual block with a scale, average pooling, logits.
+fn residual(seed: u64) -> Model {
+    let mut rng = Rng::new(seed, 3);
+    let mut weights =
+        |n: usize, fan_in: f32| (0..n).map(|_| rng.normal() * (2.0 / fan_in).sqrt()).collect::<Vec<f32>>();
+    let plane = Shape::new(3, 6, 6);
+    let mut conv = |inputs: usize| {
+        let weight = weights(3 * inputs * 9, 9.0 * inputs as f32);
+        Layer::Conv(Conv { weight, bias: weights(3, 20.0), kernel: [3, 3], stride: [1, 1], pad: [1, 1] })
+    };
+    let layers = [conv(2), conv(3), conv(3)];
+    let [stem, first, second] = layers;
+    let scale = Layer::Scale { scale: weights(plane.len(), 2.0), shift: weights(plane.len(), 20.0) };
+    let pool = Pool { kernel: [2, 2], stride: [2, 2], pad: [0, 0], count_include_pad: false };
+    let pooled = Shape::new(3, 3, 3);
+    let dense = Dense { weight: weights(3 * pooled.len(), pooled.len() as f32), bias: weights(3, 20.0) };
+    let nodes = [
+        (stem, vec![0], plane),
+        (Layer::Relu, vec![1], plane),
+        (first, vec![2], plane),
+        (Layer::Relu, vec![3], plane),
+        (second, vec![4], plane),
+        (Layer::Add, vec![5, 2], plane),
+        (scale, vec![6], plane),
+        (Layer::Relu, vec![7], plane),
+        (Layer::AvgPool(pool), vec![8], pooled),
+        (Layer::Dense(dense), vec![9], Shape::flat(3)),
+    ];
+    let node = |(i, (layer, inputs, shape))| Node { name: format!("n{i}"), layer, inputs, shape };
+    let nodes = nodes.into_iter().enumerate().map(node).collect();
+    let model = Model { input: Shape::new(2, 6, 6), nodes, classes: classes(3), folded: vec![] };
+    model.validate().unwrap();
+    model
+}
+
+fn images(model: &Model, count: usize, seed: u64) -> Vec<Vec<f32>> {
+    let mut rng = Rng::new(seed, 4);
+    (0..count).map(|_| (0..model.input.len()).map(|_| (1.4 * rng.uniform() - 0.2).clamp(0.0, 1.0)).collect()).collect()
+}
+
+/// What the search proves about each image.
+fn proved(model: &Model, images: &[Vec<f32>], method: Method) -> Vec<Claim> {
+    let net = Network::new(&Device::cpu(), model).unwrap();
+    let bounder = Bounder::new(&net, method).unwrap();
+    let refs: Vec<&[f32]> = images.iter().map(Vec::as_slice).collect();
+    let subjects = Subject::classify(&net, &refs).unwrap();
+    let classes: Vec<usize> = subjects.iter().map(|s| s.class).collect();
+    let mut claims = Vec::new();
+    search::search(&bounder, &search::Settings::new(&bounder), subjects, |index, found| {
+        let method = method.to_string().parse().unwrap();
+        let radius = f64::from(found.proved);
+        claims.push(Claim { index, variance: 0.0, class: classes[index], radius, method, slopes: None });
+        Ok(())
+    })
+    .unwrap();
+    claims
+}
+
+#[test]
+fn what_the_bounder_proves_is_accepted_and_half_as_much_again_is_not() {
+    let (mut checked, mut refused) = (0, 0);
+    for model in [strided(1), strided(2), residual(1), residual(2)] {
+        let images = images(&model, 24, 6);
+        for method in [Method::Ibp, Method::CrownIbp, Method::Crown] {
+            let mut claims = proved(&model, &images, method);
+            let audit = |claims: &[Claim]| {
+                audit::folder(claims.to_vec(), &model, |i, _| Ok(images[i].clone()), 0.0, Sample::All, || {}).unwrap()
+            };
+            let report = audit(&claims);
+            assert!(report.failures.is_empty(), "{method}: {:?}", report.failures);
+            checked += report.checked;
+            claims.iter_mut().for_each(|c| c.radius = (1.5 * c.radius).min(1.0));
+            refused += audit(&claims).failures.len();
+        }
+    }
+    // Far beyond what the same method proves; a few images have a whole pixel range to spare.
+    assert!(checked > 200 && refused > checked * 9 / 10, "{refused} of {checked}");
+}
+
+fn idx(path: &Path, dims: &[usize], bytes: &[u8]) {
+    let mut file = vec![0, 0, 8, dims.len() as u8];
+    dims.iter().for_each(|&d| file.extend((d as u32).to_be_bytes()));
+    file.extend(bytes);
+    fs::write(path, file).unwrap();
+}
+
+fn deltamax(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_deltamax")).args(args).output().unwrap()
+}
+
+fn path(p: &Path) -> &str {
+    p.to_str().unwrap()
+}
+
+#[test]
+fn from_certify_to_audit() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let mut rng = Rng::new(9, 9);
+    let mut bytes = |n: usize, below: usize| (0..n).map(|_| rng.below(below) as u8).collect::<Vec<u8>>();
+    fs::create_dir(at("data")).unwrap();
+    idx(&at("data/t10k-images-idx3-ubyte"), &[30, 8, 8], &bytes(30 * 64, 256));
+    let labels: Vec<u8> = (0..30).map(|i| i % 5).collect();
+    idx(&at("data/t10k-labels-idx1-ubyte"), &[30], &labels);
+    onnx::write(&strided(5), at("model.onnx")).unwrap();
+    let (model, data, out) = (at("model.onnx"), at("data"), at("out"));
+    let arguments = ["certify", "--model", path(&model), "--data", path(&data), "--out", path(&out)];
+    let more = ["--classes", "4,1,2,0", "--limit", "12", "--variance", "0,0.01", "--device", "cpu", "--no-attack"];
+    let done = deltamax(&[&arguments[..], &more].concat());
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+
+    let audit = |more: &[&str]| {
+        let done = deltamax(&[&["audit", path(&out)], more].concat());
+        let text = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+        (done.status.code(), text)
+    };
+    let (code, text) = audit(&[]);
+    assert!(code == Some(0) && text.contains("of 24 rows: all proofs hold"), "{text}");
+    let (code, text) = audit(&["--sample", "5", "--json", "--quiet"]);
+    assert!(code == Some(0) && text.contains("\"checked\":5,\"accepted\":5"), "{text}");
+    assert_eq!(audit(&["--sample", "0"]).0, Some(2));
+
+    // An enlarged radius.
+    let table = out.join("delta_max.csv");
+    let honest = fs::read_to_string(&table).unwrap();
+    let mut lines: Vec<String> = honest.lines().map(String::from).collect();
+    let row = lines.iter().skip(1).position(|l| l.split(',').nth(5) != Some("0")).unwrap() + 1;
+    let mut fields: Vec<String> = lines[row].split(',').map(String::from).collect();
+    fields[5] = (1.5 * fields[5].parse::<f64>().unwrap()).to_string();
+    let image = fields[0].clone();
+    lines[row] = fields.join(",");
+    fs::write(&table, lines.join("\n") + "\n").unwrap();
+    let (code, text) = audit(&[]);
+    assert!(code == Some(1) && text.contains(&format!("image {image} at variance 0: radius")), "{text}");
+    fs::write(&table, &honest).unwrap();
+
+    // A slope out of range in a certificate.
+    fs::create_dir(out.join("certificates")).unwrap();
+    let certificate = out.join(format!("certificates/{image}_0.json"));
+    let slopes = |first: &str| {
+        let mut list = vec!["0.5"; 12];
+        list[0] = first;
+        let list = list.join(",");
+        format!("{{\"relu\":[{{\"node\":5,\"lower\":[{list}],\"upper\":[{list}]}}]}}")
+    };
+    fs::write(&certificate, slopes("1.25")).unwrap();
+    let (code, text) = audit(&[]);
+    assert!(code == Some(1) && text.contains("neuron 0 of") && text.contains("1.25"), "{text}");
+    fs::remove_file(&certificate).unwrap();
+
+    // Another network, other data.
+    onnx::write(&strided(6), at("other.onnx")).unwrap();
+    let (code, text) = audit(&["--model", path(&at("other.onnx"))]);
+    assert!(code == Some(1) && text.contains("other.onnx") && text.contains("not the model"), "{text}");
+    let mut file = fs::read(at("data/t10k-images-idx3-ubyte")).unwrap();
+    file[40] ^= 1;
+    fs::write(at("data/t10k-images-idx3-ubyte"), file).unwrap();
+    let (code, text) = audit(&[]);
+    assert!(code == Some(1) && text.contains("not the data"), "{text}");
+    assert_eq!(text.trim_end().lines().count(), 1, "{text}");
+}
