@@ -8,10 +8,11 @@ use crate::bounds::{Bounder, Method};
 use crate::dataset::Dataset;
 use crate::device::{Buffer, Device};
 use crate::error::Result;
-use crate::model::cnn::{self, Architecture};
 use crate::network::Network;
 use crate::ops::conv::{self, Charge, Geometry};
-use crate::ops::peak;
+use crate::ops::noise::{self, Noise};
+use crate::ops::optimizer::{self, Adam};
+use crate::ops::{add, ball, linear, peak, relax, relu, scale};
 use crate::rng::Rng;
 use crate::search::{self, Subject};
 use crate::tensor::Shape;
@@ -25,6 +26,14 @@ pub struct KernelRate {
     pub gflops: f64,
     /// Share of the peak measured in the same run.
     pub share: f64,
+}
+
+/// One measured elementwise kernel.
+#[derive(Clone, Debug, Serialize)]
+pub struct StreamRate {
+    pub kernel: String,
+    /// Bytes read and written per second, in 10^9.
+    pub gigabytes: f64,
 }
 
 /// One measured method.
@@ -46,6 +55,7 @@ pub struct Report {
     pub device: String,
     pub peak_gflops: f64,
     pub kernels: Vec<KernelRate>,
+    pub streams: Vec<StreamRate>,
     pub methods: Vec<MethodRate>,
 }
 
@@ -136,6 +146,40 @@ fn inner_products(g: &Geometry) -> f64 {
     (taps * g.input.channels * g.output.channels) as f64
 }
 
+/// Rates of the kernels that compute little per word, over a million words.
+pub fn streams(device: &Device) -> Result<Vec<StreamRate>> {
+    let (n, lanes) = (1 << 20, 64);
+    let elements = n / lanes;
+    let mut rng = Rng::new(0, 2);
+    let mut random =
+        |n: usize| -> Result<Buffer> { device.upload(&(0..n).map(|_| rng.uniform()).collect::<Vec<f32>>()) };
+    let [a, b, c, d] = [random(n)?, random(n)?, random(n)?, random(n)?];
+    let (scale, delta) = (random(elements)?, random(lanes)?);
+    let ids = device.upload(&(0..lanes as u32).collect::<Vec<u32>>())?;
+    let table = device.alloc(n * linear::RELAX)?;
+    let noise = Noise { seed: 0, draw: 0, sigma: 0.1, clip: true };
+    let adam = Adam::default();
+    type Run<'a> = Box<dyn FnMut() -> Result<()> + 'a>;
+    let runs: [(&str, usize, Run<'_>); 11] = [
+        ("relu_forward", 2, Box::new(|| relu::forward(device, &a, &c))),
+        ("relu_backward", 3, Box::new(|| relu::backward(device, &a, &b, &c))),
+        ("relu_interval", 4, Box::new(|| relu::interval(device, &a, &b, &c, &d, 0.0))),
+        ("add_forward", 3, Box::new(|| add::forward(device, &a, &b, &c))),
+        ("scale_forward", 2, Box::new(|| scale::forward(device, &a, &scale, &scale, &c, lanes))),
+        ("ball_clip", 3, Box::new(|| ball::clip(device, &a, &delta, [&c, &d], lanes, 0.0))),
+        ("noise_gaussian", 2, Box::new(|| noise::gaussian(device, &a, &ids, &c, elements, lanes, &noise))),
+        ("optimizer_adam", 7, Box::new(|| optimizer::adam(device, &a, &b, &c, &d, &adam, 1))),
+        ("relax_relu", 6, Box::new(|| relax::relu(device, &a, &b, &table, lanes))),
+        ("relax_transpose_lanes", 2, Box::new(|| relax::transpose(device, &a, &c, lanes))),
+        ("relax_magnitude", 3, Box::new(|| relax::magnitude(device, &a, &b, &c))),
+    ];
+    let rate = |(kernel, words, run): (&str, usize, Run<'_>)| -> Result<StreamRate> {
+        let seconds = fastest(device, run)?;
+        Ok(StreamRate { kernel: kernel.into(), gigabytes: (4 * words * n) as f64 / seconds / 1e9 })
+    };
+    runs.into_iter().map(rate).collect()
+}
+
 /// Searches delta max for `count` images of `data` by one method, with and without rounding charges.
 pub fn method(net: &Network, data: &Dataset, method: Method, count: usize) -> Result<MethodRate> {
     let bounder = Bounder::new(net, method)?;
@@ -172,9 +216,4 @@ pub fn method(net: &Network, data: &Dataset, method: Method, count: usize) -> Re
         median_radius: median(radii.iter().map(|r| f64::from(*r)).collect()),
         price_of_soundness: median(price),
     })
-}
-
-/// The untrained network of the documentation for images of this shape; trained weights change radii, not rates.
-pub fn reference_network(device: &Device, shape: Shape, classes: &[String]) -> Result<Network> {
-    Network::new(device, &cnn::cnn(shape, classes, &Architecture::default(), 0)?)
 }

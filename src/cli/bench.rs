@@ -4,11 +4,20 @@ use anyhow::Result;
 use clap::Args;
 
 use super::common::RunArgs;
+use crate::bench::{self, Report};
+use crate::bounds::Method;
+use crate::dataset::shoes;
+use crate::network::Network;
+use crate::progress::{Progress, Verbosity};
+use crate::train;
 
 /// Throughput of every kernel and method, share of the device's peak.
 #[derive(Args)]
 #[command(after_help = "Example: deltamax bench --device cpu --json")]
 pub struct BenchArgs {
+    /// Images each method searches [default: 1000 by ibp, 250 by crown-ibp, 100 by crown]
+    #[arg(long)]
+    images: Option<usize>,
     #[command(flatten)]
     run: RunArgs,
 }
@@ -16,5 +25,43 @@ pub struct BenchArgs {
 pub fn run(args: BenchArgs) -> Result<()> {
     let device = args.run.open()?;
     args.run.say(device.describe());
-    Ok(())
+    let peak = bench::peak(&device)?;
+    args.run.say(format!("f32 multiply-add peak  {:.1} GF/s", peak / 1e9));
+    let kernels = bench::kernels(&device, peak)?;
+    args.run.say("\nproduct kernel      layer                        GF/s   share of peak");
+    for k in &kernels {
+        args.run.say(format!("{:18}  {:24}  {:8.1}   {:5.1} %", k.kernel, k.work, k.gflops, 100.0 * k.share));
+    }
+    let streams = bench::streams(&device)?;
+    args.run.say("\nelementwise kernel                               GB/s");
+    for s in &streams {
+        args.run.say(format!("{:44}  {:8.1}", s.kernel, s.gigabytes));
+    }
+    let data = shoes::dataset(1000, 32, args.run.seed);
+    let settings = train::Settings { epochs: 4, seed: args.run.seed, ..train::Settings::default() };
+    let mut silent = Progress::start(Verbosity::Quiet, "", 0);
+    let (model, _) = train::train(&device, &data, &data.subset(&[]), &settings, &mut silent)?;
+    let net = Network::new(&device, &model)?;
+    args.run.say(format!(
+        "\ndelta max, {} + FC{}, made-up shoes {}",
+        settings.architecture,
+        model.outputs(),
+        data.shape
+    ));
+    args.run.say("method     images/s  probes/s  probes/image  median radius  sound/unsound radius");
+    let mut methods = Vec::new();
+    for (method, count) in [(Method::Ibp, 1000), (Method::CrownIbp, 250), (Method::Crown, 100)] {
+        let m = bench::method(&net, &data, method, args.images.unwrap_or(count))?;
+        args.run.say(format!(
+            "{:9}  {:8.1}  {:8.1}  {:12.1}  {:13.5}  {:20.4}",
+            m.method,
+            m.images_per_second,
+            m.probes_per_second,
+            m.probes_per_image,
+            m.median_radius,
+            m.price_of_soundness
+        ));
+        methods.push(m);
+    }
+    args.run.answer(&Report { device: device.describe(), peak_gflops: peak / 1e9, kernels, streams, methods })
 }
