@@ -164,7 +164,7 @@ fn from_certify_to_audit() {
     fs::create_dir(out.join("certificates")).unwrap();
     let certificate = out.join(format!("certificates/{image}_0.json"));
     let slopes = |first: &str| {
-        let mut list = vec!["0.5"; 12];
+        let mut list = ["0.5"; 12];
         list[0] = first;
         let list = list.join(",");
         format!("{{\"relu\":[{{\"node\":5,\"lower\":[{list}],\"upper\":[{list}]}}]}}")
