@@ -127,7 +127,7 @@ fn pooled_net(seed: u64) -> Model {
     let v = b.relu(v);
     let v = b.conv(v, 4, [2, 2], [1, 1], [1, 1]);
     let v = b.relu(v);
-    let v = b.pool(v, pool([2, 2], [1, 2], [1, 1], seed % 2 == 0), false);
+    let v = b.pool(v, pool([2, 2], [1, 2], [1, 1], seed.is_multiple_of(2)), false);
     let v = b.pool(v, pool([2, 2], [2, 1], [0, 0], false), true);
     b.dense(v, 3);
     b.finish()
