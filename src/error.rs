@@ -21,6 +21,9 @@ pub enum Error {
     /// A request that makes no sense with these inputs.
     #[error("{0}")]
     Usage(String),
+    /// A time limit passed before there was an answer.
+    #[error("the time limit has passed; give it more time")]
+    Timeout,
 }
 
 impl Error {

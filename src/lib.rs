@@ -29,3 +29,4 @@ pub mod study;
 pub mod sweep;
 pub mod tensor;
 pub mod train;
+pub mod verify;

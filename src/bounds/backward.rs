@@ -1,7 +1,7 @@
 //! Backward walks: rows of linear lower bounds from some value down to the input box.
 
-use super::Method;
-use super::forward::State;
+use super::forward::{FOLDING_UNIT, State};
+use super::{Bounds, Method};
 use crate::device::Buffer;
 use crate::error::{Error, Result};
 use crate::model::ValueId;
@@ -9,7 +9,7 @@ use crate::network::{Affine, Placed};
 use crate::ops::conv::{self, Geometry};
 use crate::ops::linear::{self, Rows, SLICES, Window};
 use crate::ops::{add, gather, pool, scale};
-use crate::tensor::Shape;
+use crate::tensor::{self, Shape};
 
 /// Coefficients over one value.
 struct Coefficients {
@@ -21,14 +21,23 @@ struct Coefficients {
 const DENSE_SHARE: f64 = 0.5;
 
 impl State<'_> {
-    /// Margin rows (coefficients over the logits): lower bounds and, for balls walked down to the input, reaches.
-    pub fn finish(&self, a: Buffer, rows: &Rows, sums: &Buffer) -> Result<(Vec<f32>, Option<Vec<f32>>)> {
+    /// Margin rows (coefficients over the logits): lower bounds and, for balls walked down to the input, reaches;
+    /// also the slopes over the input if asked for and known.
+    pub fn finish(&self, a: Buffer, rows: &Rows, sums: &Buffer, slopes: bool) -> Result<Bounds> {
         let model = &self.bounder.net.model;
         let stop = if self.bounder.method == Method::Ibp { self.frontier() } else { 0 };
         let start = Coefficients { a, window: Window::dense(model.shape(model.output())) };
         let end = self.walk(model.output(), start, rows, sums, stop)?;
         let Some((images, delta)) = self.boxes.ball.as_ref().filter(|_| stop == 0) else {
-            return Ok((self.concretize(stop, &end, rows, sums)?, None));
+            let lower = self.concretize(stop, &end, rows, sums)?;
+            let slopes = if slopes && stop == 0 {
+                let end = self.densify(end, rows)?;
+                let a: Vec<f32> = self.bounder.device().read(&end.a)?;
+                tensor::deinterleave(&a, end.window.elements(), rows.count)
+            } else {
+                vec![]
+            };
+            return Ok(Bounds { lower, reach: None, slopes });
         };
         let end = self.densify(end, rows)?;
         let d = self.bounder.device();
@@ -38,7 +47,7 @@ impl State<'_> {
         linear::radius(d, layer, &end.a, images, delta, rows, sums, &result, g, floor)?;
         let mut lower: Vec<f32> = d.read(&result)?;
         let reach = lower.split_off(rows.lanes);
-        Ok((lower, Some(reach)))
+        Ok(Bounds { lower, reach: Some(reach), slopes: vec![] })
     }
 
     /// Lower bounds of output neurons of node `i`; `channels` per lane with [`linear::NEGATED`].
@@ -46,7 +55,18 @@ impl State<'_> {
         let d = self.bounder.device();
         let node = &self.bounder.net.model.nodes[i];
         let lanes = rows.lanes;
-        let (value, start, sums) = if let Placed::Affine(affine) = self.bounder.net.layer(i) {
+        // The charge for folding is taken where a walk passes the layer, so that a walk may not start below it.
+        let affine = match self.bounder.net.layer(i) {
+            Placed::Affine(affine) if self.foldings[i].is_none() => Some(affine),
+            Placed::Affine(_)
+            | Placed::Relu
+            | Placed::MaxPool(_)
+            | Placed::AvgPool(_)
+            | Placed::Add
+            | Placed::Scale { .. }
+            | Placed::Gather(_) => None,
+        };
+        let (value, start, sums) = if let Some(affine) = affine {
             let sums = d.alloc(2 * SLICES * lanes)?;
             let window = self.seed_window(affine, node.inputs[0]);
             let a = d.alloc(window.elements() * lanes)?;
@@ -209,7 +229,15 @@ impl State<'_> {
     /// Constants and rounding charges of node `i`, whose coefficients are `c`.
     fn charge(&self, i: usize, c: &Coefficients, bias: &Buffer, rows: &Rows, sums: &Buffer, g: f32) -> Result<()> {
         let table = self.magnitudes[i].as_ref().expect("computed on the way forward");
-        linear::affine(self.bounder.device(), &c.window, bias, table, rows, &c.a, sums, g * 1.01)
+        let d = self.bounder.device();
+        linear::affine(d, &c.window, bias, table, rows, &c.a, sums, g * 1.01)?;
+        match &self.foldings[i] {
+            Some(folding) => {
+                let zero = d.zeros(c.window.layer.len())?;
+                linear::affine(d, &c.window, &zero, folding, rows, &c.a, sums, FOLDING_UNIT)
+            }
+            None => Ok(()),
+        }
     }
 
     /// Charges a few roundings of the coefficients over `value`.

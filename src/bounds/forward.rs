@@ -10,8 +10,11 @@ use crate::model::ValueId;
 use crate::network::Placed;
 use crate::ops::conv::{self, Charge};
 use crate::ops::{add, gather, linear, pool, relax, relu, scale};
-use crate::rounding::{down, up};
+use crate::rounding::{down, to_f32_up, up};
 use crate::tensor;
+
+/// Unit of the table of folding charges: walks inflate a charge by twice its factor, which had better be small.
+pub(super) const FOLDING_UNIT: f32 = 1.0 / 1024.0;
 
 /// Bounds of one value for all lanes, `[element][lane]`.
 struct Interval {
@@ -37,6 +40,8 @@ pub(super) struct State<'a> {
     pub relaxations: Vec<Option<Buffer>>,
     /// `|W| |x| + |b|` by affine node, `[lane][element]`.
     pub magnitudes: Vec<Option<Buffer>>,
+    /// How far folded layers may be from those of the file, in units of [`FOLDING_UNIT`], by node, `[lane][element]`.
+    pub foldings: Vec<Option<Buffer>>,
     /// Centre and radius of the box, `[lane][element]`.
     box_tables: OnceCell<[Buffer; 2]>,
 }
@@ -50,14 +55,17 @@ impl<'a> State<'a> {
             intervals: (0..=nodes).map(|_| None).collect(),
             relaxations: (0..nodes).map(|_| None).collect(),
             magnitudes: (0..nodes).map(|_| None).collect(),
+            foldings: (0..nodes).map(|_| None).collect(),
             box_tables: OnceCell::new(),
         };
         // Interval margins stop at the last nonlinearity; the layers above it are left to the backward walk.
         let frontier = if bounder.method == Method::Ibp { state.frontier() } else { 0 };
         for i in 0..nodes {
+            bounder.check_deadline()?;
+            let folding = state.folding(i)?;
             let bounded = i + 1 < nodes || matches!(bounder.net.layer(i), Placed::Relu | Placed::MaxPool(_));
             if bounded {
-                state.interval_step(i)?;
+                state.interval_step(i, folding.as_ref())?;
             }
             if i >= frontier {
                 state.magnitude(i)?;
@@ -114,11 +122,12 @@ impl<'a> State<'a> {
         Ok(self.box_tables.get().expect("set above"))
     }
 
-    fn interval_step(&mut self, i: usize) -> Result<()> {
+    fn interval_step(&mut self, i: usize, folding: Option<&Buffer>) -> Result<()> {
         let net = &self.bounder.net;
         let (d, lanes) = (self.bounder.device(), self.boxes.lanes);
         let node = &net.model.nodes[i];
-        let inflate = self.bounder.inflation(i + 1);
+        let wanted = self.bounder.inflation(i + 1);
+        let inflate = if folding.is_some() { 0.0 } else { wanted };
         let len = node.shape.len() * lanes;
         let out = Interval { centre: d.alloc(len)?, radius: d.alloc(len)? };
         let to = [&out.centre, &out.radius];
@@ -151,8 +160,40 @@ impl<'a> State<'a> {
                 }
             }
         }
-        self.intervals[i + 1] = Some(out);
+        self.intervals[i + 1] = Some(match folding {
+            None => out,
+            Some(folding) => {
+                let zero = d.zeros(len)?;
+                let wide = Interval { centre: d.alloc(len)?, radius: d.alloc(len)? };
+                add::interval(d, &out.centre, &out.radius, &zero, folding, &wide.centre, &wide.radius, wanted)?;
+                wide
+            }
+        });
         Ok(())
+    }
+
+    /// How far the outputs of node `i` may be from those of the layer its file defines, `[element][lane]`, if the
+    /// stored weights are folded; keeps the table that walks charge.
+    fn folding(&mut self, i: usize) -> Result<Option<Buffer>> {
+        let net = &self.bounder.net;
+        let records = net.model.folded.iter().filter(|f| f.node == i && self.bounder.sound);
+        let (relative, absolute) =
+            records.fold((0.0, 0.0), |(r, a), f| (r + f64::from(f.relative), a + f64::from(f.absolute)));
+        if relative + absolute == 0.0 {
+            return Ok(None);
+        }
+        let Some(magnitude) = self.magnitude_values(i)? else { return Ok(None) };
+        let (d, lanes) = (self.bounder.device(), self.boxes.lanes);
+        let elements = net.model.nodes[i].shape.len();
+        // The magnitudes and the product below come rounded to nearest; one percent covers it.
+        let charge = |unit: f32| -> Result<Buffer> {
+            let constant = |v: f64| d.upload(&vec![up(to_f32_up(1.01 * v / f64::from(unit))); elements]);
+            let out = d.alloc(magnitude.len())?;
+            scale::forward(d, &magnitude, &constant(relative)?, &constant(absolute)?, &out, lanes)?;
+            Ok(out)
+        };
+        self.foldings[i] = Some(self.table(&charge(FOLDING_UNIT)?)?);
+        Ok(Some(charge(1.0)?))
     }
 
     /// Relaxes a ReLU, or tightens the bounds of what a nonlinearity will read.
@@ -175,6 +216,14 @@ impl<'a> State<'a> {
 
     /// Stores the rounding magnitudes of an affine node.
     fn magnitude(&mut self, i: usize) -> Result<()> {
+        if let Some(v) = self.magnitude_values(i)? {
+            self.magnitudes[i] = Some(self.table(&v)?);
+        }
+        Ok(())
+    }
+
+    /// `|W| |x| + |b|` of an affine node, `[element][lane]`.
+    fn magnitude_values(&self, i: usize) -> Result<Option<Buffer>> {
         let net = &self.bounder.net;
         let (d, lanes) = (self.bounder.device(), self.boxes.lanes);
         let node = &net.model.nodes[i];
@@ -188,10 +237,9 @@ impl<'a> State<'a> {
                 scale::forward(d, &self.size(node.inputs[0])?, scale, shift, &v, lanes)?;
             }
             Placed::AvgPool(g) => pool::average_forward(d, g, &self.size(node.inputs[0])?, &v, lanes)?,
-            Placed::Relu | Placed::MaxPool(_) | Placed::Add | Placed::Gather(_) => return Ok(()),
+            Placed::Relu | Placed::MaxPool(_) | Placed::Add | Placed::Gather(_) => return Ok(None),
         }
-        self.magnitudes[i] = Some(self.table(&v)?);
-        Ok(())
+        Ok(Some(v))
     }
 
     /// A bound on |x| of a value, `[element][lane]`.
@@ -233,6 +281,7 @@ impl<'a> State<'a> {
             return Ok(());
         }
         for chunk in targets.chunks(self.bounder.rows_per_chunk(self.widest(i + 1))) {
+            self.bounder.check_deadline()?;
             for (target, bound) in chunk.iter().zip(self.bound_neurons(i, chunk)?) {
                 if !bound.is_finite() {
                     return Err(not_finite());

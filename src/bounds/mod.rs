@@ -4,7 +4,12 @@
 //! class exceed every other? All probes of a batch go through the same kernels, one lane each.
 
 mod backward;
+mod boxes;
 mod forward;
+
+use std::time::Instant;
+
+pub use boxes::RowBound;
 
 use crate::device::{Buffer, Device};
 use crate::error::{Error, Result};
@@ -94,6 +99,10 @@ pub struct Bounder {
     floor: f32,
     /// Largest magnitude any intermediate can have.
     largest: f64,
+    /// Largest magnitude of an input.
+    peak: f64,
+    /// When to give up with [`Error::Timeout`]; checked every now and then.
+    pub deadline: Option<Instant>,
     /// Rounding charges on; off only to measure what they cost.
     sound: bool,
 }
@@ -109,6 +118,16 @@ pub(crate) struct Boxes {
     pub ball: Option<(Buffer, Buffer)>,
 }
 
+/// Bounds of rows, in order.
+#[derive(Default)]
+struct Bounds {
+    lower: Vec<f32>,
+    /// For balls walked down to the input.
+    reach: Option<Vec<f32>>,
+    /// `[row][input]`, if asked for.
+    slopes: Vec<f32>,
+}
+
 impl Bounder {
     /// Refuses a network whose intermediates could overflow f32 for inputs in [0,1].
     pub fn new(net: &Network, method: Method) -> Result<Bounder> {
@@ -121,7 +140,16 @@ impl Bounder {
         let operations: f64 = net.model.nodes.iter().map(|n| n.shape.len() as f64).sum::<f64>() * 1e4;
         let floor = rounding::to_f32_up(operations * largest * f64::from(ETA));
         let memory = if net.device.is_gpu() { 256 << 20 } else { 4 << 20 };
-        Ok(Bounder { net: net.clone(), method, memory, floor, largest, sound: true })
+        Ok(Bounder {
+            net: net.clone(),
+            method,
+            memory,
+            floor,
+            largest,
+            peak: peak.max(1.0),
+            deadline: None,
+            sound: true,
+        })
     }
 
     /// The same bounds with every rounding charge set to zero: *unsound*, to measure the price of soundness.
@@ -203,11 +231,18 @@ impl Bounder {
     /// Lower bound of every row over its lane's box and, for balls bounded down to the input, the largest radius at
     /// which the row's linear form stays positive.
     pub(crate) fn lower_bounds(&self, boxes: &Boxes, rows: &[Row]) -> Result<(Vec<f32>, Option<Vec<f32>>)> {
+        let bounds = self.lower_bounds_with(boxes, rows, false)?;
+        Ok((bounds.lower, bounds.reach))
+    }
+
+    /// [`lower_bounds`](Self::lower_bounds), with the slopes of the linear bounds if asked for.
+    fn lower_bounds_with(&self, boxes: &Boxes, rows: &[Row], slopes: bool) -> Result<Bounds> {
         let state = forward::State::new(self, boxes)?;
         let outputs = self.net.model.outputs();
         let per_chunk = self.rows_per_chunk(state.widest(self.net.model.output()));
-        let (mut lower, mut reach) = (Vec::with_capacity(rows.len()), Vec::new());
+        let mut all = Bounds::default();
         for chunk in rows.chunks(per_chunk) {
+            self.check_deadline()?;
             let lanes = tensor::lanes(chunk.len());
             let mut a = vec![0.0; outputs * lanes];
             let mut sums = vec![0.0; 2 * linear::SLICES * lanes];
@@ -219,17 +254,21 @@ impl Bounder {
             }
             let d = self.device();
             let rows = linear::Rows { count: chunk.len(), lanes, buffer: d.upload(&place)? };
-            let (l, r) = state.finish(d.upload(&a)?, &rows, &d.upload(&sums)?)?;
-            lower.extend_from_slice(&l[..chunk.len()]);
-            if let Some(r) = r {
-                reach.extend_from_slice(&r[..chunk.len()]);
+            let part = state.finish(d.upload(&a)?, &rows, &d.upload(&sums)?, slopes)?;
+            all.lower.extend_from_slice(&part.lower[..chunk.len()]);
+            all.slopes.extend_from_slice(&part.slopes);
+            if let Some(r) = part.reach {
+                all.reach.get_or_insert_default().extend_from_slice(&r[..chunk.len()]);
             }
         }
-        if lower.iter().chain(&reach).any(|b| !b.is_finite()) {
+        if all.lower.iter().chain(all.reach.iter().flatten()).any(|b| !b.is_finite()) {
             return Err(not_finite());
         }
-        let reach = (!reach.is_empty()).then_some(reach);
-        Ok((lower, reach))
+        Ok(all)
+    }
+
+    fn check_deadline(&self) -> Result<()> {
+        if self.deadline.is_some_and(|d| Instant::now() >= d) { Err(Error::Timeout) } else { Ok(()) }
     }
 
     /// Rows that fit the memory budget when the widest step of their walk has `elements` coefficients.

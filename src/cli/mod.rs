@@ -9,6 +9,7 @@ mod shoes;
 mod study;
 mod sweep;
 mod train;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -47,6 +48,8 @@ enum Command {
     Report(study::ReportArgs),
     /// Join the shards of one certify run
     Merge(certify::MergeArgs),
+    /// Prove or refute a VNN-LIB property of an ONNX network
+    Verify(verify::VerifyArgs),
     /// Throughput of every kernel and method, share of the device's peak
     Bench(bench::BenchArgs),
     /// List adapters and what `--device auto` would take
@@ -67,6 +70,7 @@ pub fn main() -> ExitCode {
         Command::Certify(args) => certify::run(args),
         Command::Audit(args) => audit::run(args),
         Command::Merge(args) => certify::merge(args),
+        Command::Verify(args) => verify::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Devices(args) => devices::run(args),
     };

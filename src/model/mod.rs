@@ -2,6 +2,7 @@
 
 mod check;
 pub mod cnn;
+pub mod enclosure;
 pub mod onnx;
 pub mod reference;
 

@@ -61,6 +61,17 @@ pub struct Linear {
     pub strict: bool,
 }
 
+impl Spec {
+    /// Whether outputs are only compared with each other: then a softmax after them changes nothing.
+    pub fn only_compares(&self) -> bool {
+        let compares = |l: &Linear| match &l.terms[..] {
+            [(_, a), (_, b)] => l.constant.is_zero() && *a == b.neg(),
+            _ => false,
+        };
+        self.cases.iter().flat_map(|c| &c.disjuncts).flatten().all(compares)
+    }
+}
+
 impl Range {
     /// Is `x` inside, exactly?
     pub fn contains(&self, x: f64) -> bool {

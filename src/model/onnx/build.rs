@@ -45,6 +45,8 @@ pub struct Builder {
     /// Makes names unique; never reused, so that a file full of equal names costs no more than others.
     suffix: usize,
     pub folded: Vec<Folding>,
+    /// A final softmax was left out.
+    pub softmax: bool,
     pub values: HashMap<String, Value>,
     /// How often each name is read.
     pub uses: HashMap<String, usize>,
@@ -61,6 +63,7 @@ impl Builder {
             names: HashSet::new(),
             suffix: 1,
             folded: vec![],
+            softmax: false,
             values: HashMap::new(),
             uses,
             warnings: vec![],

@@ -158,6 +158,7 @@ pub fn softmax(b: &mut Builder, op: &Op, output: &str) -> OnnxResult<()> {
     if !last || x.dims[axis..].iter().product::<usize>() != x.len() || (op.opset >= 13 && x.dims[axis] != x.len()) {
         return op.fail("supported only as the last layer, over the classes");
     }
+    b.softmax = true;
     b.warnings.push(format!(
         "the final {} is left out: the outputs are its inputs, the logits, in the same order",
         op.node.op_type

@@ -26,6 +26,9 @@ pub struct Loaded {
     pub model: Model,
     /// One line each, to be shown: narrowed weights, a softmax left out, folded layers.
     pub warnings: Vec<String>,
+    /// The file ends in a softmax, which was left out: outputs compare with each other as the file's do, but their
+    /// values are the logits.
+    pub softmax: bool,
 }
 
 /// Reads an ONNX model (`.onnx`, or `.gz` of one), notes dropped. See [`load`].
@@ -205,7 +208,7 @@ fn operator(b: &mut Builder, op: &Op, output: &str, folder: Option<&Path>) -> On
 
 fn finish(mut b: Builder, last: usize, classes: Option<String>) -> OnnxResult<Loaded> {
     let mut warnings = std::mem::take(&mut b.warnings);
-    let input = b.input;
+    let (input, softmax) = (b.input, b.softmax);
     b.values.clear();
     let (nodes, folded) = b.prune(last)?;
     let mut model = Model { input, nodes, classes: vec![], folded };
@@ -236,7 +239,7 @@ fn finish(mut b: Builder, last: usize, classes: Option<String>) -> OnnxResult<Lo
             }
         }
     }
-    Ok(Loaded { model, warnings })
+    Ok(Loaded { model, warnings, softmax })
 }
 
 /// Devices may flush subnormal numbers to zero, so that no bound could count on such a weight: zero says so.

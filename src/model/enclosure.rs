@@ -1,0 +1,94 @@
+//! The forward pass in f64 with a bound on how far it may be from the network over real numbers as its file defines
+//! it: roundings of f64 and folding errors included. Counterexamples rest on it.
+
+use super::reference::apply;
+use super::{Conv, Dense, Folding, Layer, Model};
+use crate::rounding::{ETA, gamma, to_f32_up};
+
+/// Outputs, and for each how far the exact one may be away.
+///
+/// # Panics
+/// If `input` does not have the model's size, or the model does not pass [`Model::validate`].
+pub fn forward(model: &Model, input: &[f32]) -> (Vec<f64>, Vec<f64>) {
+    assert_eq!(input.len(), model.input.len(), "the input has the model's size");
+    let mut values = vec![(input.iter().map(|&v| f64::from(v)).collect::<Vec<f64>>(), vec![0.0; input.len()])];
+    for (i, node) in model.nodes.iter().enumerate() {
+        let (x, y) = (model.shape(node.inputs[0]), node.shape);
+        let inputs: Vec<&[f64]> = node.inputs.iter().map(|&v| &values[v].0[..]).collect();
+        let errors: Vec<&[f64]> = node.inputs.iter().map(|&v| &values[v].1[..]).collect();
+        let value = apply(&node.layer, &inputs, x, y);
+        let folded = |f: &&Folding| f.node == i;
+        let relative: f64 = model.folded.iter().filter(folded).map(|f| f64::from(f.relative)).sum();
+        let absolute: f64 = model.folded.iter().filter(folded).map(|f| f64::from(f.absolute)).sum();
+        // What each input contributes: its own error, and its share of roundings and folding.
+        let share = gamma(terms(&node.layer, x.len()) + 8, f64::EPSILON) + relative;
+        let charged = || -> Vec<f64> { inputs[0].iter().zip(errors[0]).map(|(v, e)| e + share * v.abs()).collect() };
+        let error = match magnitudes(&node.layer, share) {
+            Some(layer) => apply(&layer, &[&charged()], x, y),
+            None => match &node.layer {
+                Layer::Relu | Layer::MaxPool(_) | Layer::Gather(_) => apply(&node.layer, &errors, x, y),
+                Layer::AvgPool(_) => apply(&node.layer, &[&charged()], x, y),
+                Layer::Add => {
+                    value.iter().zip(apply(&node.layer, &errors, x, y)).map(|(v, e)| e + share * v.abs()).collect()
+                }
+                Layer::Conv(_) | Layer::Dense(_) | Layer::Scale { .. } => unreachable!("has magnitudes"),
+            },
+        };
+        // The bounds are themselves sums in f64: one part in a million is far more than they lose.
+        let error = error.into_iter().map(|e| 1.000_001 * e + absolute + f64::from(ETA)).collect();
+        values.push((value, error));
+    }
+    values.pop().expect("the input at least")
+}
+
+/// Most terms that one output sums.
+fn terms(layer: &Layer, inputs: usize) -> usize {
+    match layer {
+        Layer::Conv(c) => c.weight.len() / c.bias.len().max(1) + 1,
+        Layer::Dense(_) => inputs + 1,
+        Layer::AvgPool(p) => p.kernel[0] * p.kernel[1],
+        Layer::Relu | Layer::MaxPool(_) | Layer::Add | Layer::Scale { .. } | Layer::Gather(_) => 2,
+    }
+}
+
+/// The layer with absolute weights, and for biases what `share` of them costs.
+fn magnitudes(layer: &Layer, share: f64) -> Option<Layer> {
+    let abs = |v: &[f32]| v.iter().map(|w| w.abs()).collect::<Vec<f32>>();
+    let part = |v: &[f32]| v.iter().map(|b| to_f32_up(share * f64::from(b.abs()))).collect::<Vec<f32>>();
+    match layer {
+        Layer::Conv(c) => Some(Layer::Conv(Conv { weight: abs(&c.weight), bias: part(&c.bias), ..*c })),
+        Layer::Dense(d) => Some(Layer::Dense(Dense { weight: abs(&d.weight), bias: part(&d.bias) })),
+        Layer::Scale { scale, shift } => Some(Layer::Scale { scale: abs(scale), shift: part(shift) }),
+        Layer::Relu | Layer::MaxPool(_) | Layer::AvgPool(_) | Layer::Add | Layer::Gather(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Node;
+    use super::*;
+    use crate::tensor::Shape;
+
+    #[test]
+    fn errors_are_small_and_folding_is_in_them() {
+        let dense = Layer::Dense(Dense { weight: vec![1.0, -2.0, 0.5, 0.25], bias: vec![0.1, 0.0] });
+        let node = |name: &str, layer, input: usize| Node {
+            name: name.into(),
+            layer,
+            inputs: vec![input],
+            shape: Shape::flat(2),
+        };
+        let mut model = Model {
+            input: Shape::flat(2),
+            nodes: vec![node("d", dense, 0), node("r", Layer::Relu, 1)],
+            classes: vec!["0".into(), "1".into()],
+            folded: vec![],
+        };
+        let (y, e) = forward(&model, &[3.0, 1.0]);
+        assert_eq!(y, [1.0 + f64::from(0.1f32), 1.75]);
+        assert!(e.iter().all(|e| *e > 0.0 && *e < 1e-13), "{e:?}");
+        model.folded = vec![Folding { node: 0, relative: 0.01, absolute: 0.5 }];
+        let (_, e) = forward(&model, &[3.0, 1.0]);
+        assert!(e[0] >= 0.5 + 0.01 * 5.0 && e[0] < 0.56, "{e:?}");
+    }
+}

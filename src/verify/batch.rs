@@ -1,0 +1,159 @@
+//! A whole folder of the verification competition: `instances.csv` in, `results.csv` out, one flushed row per instance.
+
+use std::collections::HashSet;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+
+/// One line of `instances.csv`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Instance {
+    /// As written, relative to the folder of the file.
+    pub onnx: String,
+    pub vnnlib: String,
+    pub timeout: Duration,
+}
+
+/// Header of a results file.
+const HEADER: [&str; 4] = ["onnx", "vnnlib", "result", "seconds"];
+
+/// Reads `network,property,timeout in seconds` lines.
+///
+/// # Errors
+/// [`Error::Input`] with the line.
+pub fn read_instances(path: &Path) -> Result<Vec<Instance>> {
+    let bytes = crate::spec::read_maybe_gz(path, 1 << 28)?;
+    let mut reader =
+        csv::ReaderBuilder::new().has_headers(false).trim(csv::Trim::All).flexible(true).from_reader(&bytes[..]);
+    let mut instances = vec![];
+    for (i, record) in reader.records().enumerate() {
+        let fail = |problem: String| Error::input(path, format!("line {}: {problem}", i + 1));
+        let record = record.map_err(|e| fail(format!("not CSV ({e})")))?;
+        let [onnx, vnnlib, timeout] = record.iter().collect::<Vec<_>>()[..] else {
+            return Err(fail("three fields are needed: network, property, timeout in seconds".into()));
+        };
+        let seconds = timeout.parse::<f64>().ok().filter(|s| *s > 0.0 && *s < 1e9);
+        let Some(seconds) = seconds else { return Err(fail(format!("'{}' is no number of seconds", clip(timeout)))) };
+        let timeout = Duration::from_secs_f64(seconds);
+        instances.push(Instance { onnx: onnx.into(), vnnlib: vnnlib.into(), timeout });
+    }
+    Ok(instances)
+}
+
+/// The file that `name` means in `folder`: itself, or a gzip of it.
+pub fn locate(folder: &Path, name: &str) -> PathBuf {
+    let plain = folder.join(name);
+    if plain.is_file() {
+        return plain;
+    }
+    let packed = folder.join(format!("{name}.gz"));
+    if packed.is_file() { packed } else { plain }
+}
+
+/// A results file open for more rows.
+pub struct Results {
+    path: PathBuf,
+    file: File,
+    done: HashSet<(String, String)>,
+}
+
+impl Results {
+    /// Starts `path`, or with `resume` continues it.
+    ///
+    /// # Errors
+    /// If the file exists and is not to be continued, or is no results file.
+    pub fn open(path: &Path, resume: bool) -> Result<Results> {
+        let mut done = HashSet::new();
+        let old = match std::fs::read(path) {
+            Ok(_) if !resume => {
+                return Err(Error::input(path, "exists already; continue it with --resume, or remove it"));
+            }
+            Ok(old) => old,
+            Err(_) => vec![],
+        };
+        // A row that was being written when the run was killed is dropped.
+        let whole = old.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+        let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(&old[..whole]);
+        for (i, record) in reader.records().enumerate() {
+            let record = record.map_err(|e| Error::input(path, format!("not a results file ({e})")))?;
+            if (i == 0 && record != HEADER[..]) || record.len() != HEADER.len() {
+                return Err(Error::input(path, "not a results file of verify; choose another --out"));
+            }
+            if i > 0 {
+                done.insert((record[0].to_string(), record[1].to_string()));
+            }
+        }
+        let file = OpenOptions::new().create(true).write(true).truncate(false).open(path);
+        let file = file.map_err(Error::io(path, "opening"))?;
+        file.set_len(whole as u64).map_err(Error::io(path, "writing"))?;
+        let mut results = Results { path: path.to_path_buf(), file, done };
+        std::io::Seek::seek(&mut results.file, std::io::SeekFrom::End(0)).map_err(Error::io(path, "writing"))?;
+        if whole == 0 {
+            results.row(&HEADER)?;
+        }
+        Ok(results)
+    }
+
+    /// Whether an earlier run has answered this instance.
+    pub fn has(&self, instance: &Instance) -> bool {
+        self.done.contains(&(instance.onnx.clone(), instance.vnnlib.clone()))
+    }
+
+    /// Adds an answer.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn add(&mut self, instance: &Instance, result: &str, seconds: f64) -> Result<()> {
+        self.row(&[&instance.onnx, &instance.vnnlib, result, &format!("{seconds:.2}")])
+    }
+
+    fn row(&mut self, fields: &[&str]) -> Result<()> {
+        let mut writer = csv::Writer::from_writer(vec![]);
+        let text = writer.write_record(fields).ok().and_then(|()| writer.into_inner().ok()).unwrap_or_default();
+        let written = self.file.write_all(&text).and_then(|()| self.file.flush());
+        written.map_err(Error::io(&self.path, "writing"))
+    }
+}
+
+/// A word of the file, fit for one line.
+fn clip(word: &str) -> String {
+    word.chars().take(40).flat_map(char::escape_debug).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_are_resumed_after_a_torn_row() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("results.csv");
+        let instance = |n: &str| Instance { onnx: n.into(), vnnlib: "p,1".into(), timeout: Duration::from_secs(1) };
+        let mut r = Results::open(&path, false).unwrap();
+        r.add(&instance("a"), "unsat", 0.5).unwrap();
+        drop(r);
+        assert!(Results::open(&path, false).is_err());
+        std::fs::write(&path, std::fs::read_to_string(&path).unwrap() + "b,\"p,1\",uns").unwrap();
+        let mut r = Results::open(&path, true).unwrap();
+        assert!(r.has(&instance("a")) && !r.has(&instance("b")));
+        r.add(&instance("b"), "sat", 1.0).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text, "onnx,vnnlib,result,seconds\na,\"p,1\",unsat,0.50\nb,\"p,1\",sat,1.00\n");
+    }
+
+    #[test]
+    fn instances_are_read_or_refused_with_their_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("instances.csv");
+        std::fs::write(&path, "a.onnx,b.vnnlib,1.5\n./c.onnx, d.vnnlib ,30\n").unwrap();
+        let all = read_instances(&path).unwrap();
+        assert_eq!((all.len(), all[0].timeout.as_secs_f64(), all[1].vnnlib.as_str()), (2, 1.5, "d.vnnlib"));
+        for (bad, word) in [("a,b\n", "three fields"), ("a,b,1\nx,y,soon\n", "line 2"), ("a,b,-1", "seconds")] {
+            std::fs::write(&path, bad).unwrap();
+            assert!(read_instances(&path).unwrap_err().to_string().contains(word), "{bad}");
+        }
+    }
+}

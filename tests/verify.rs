@@ -1,0 +1,323 @@
+//! `verify` on networks whose answers are known by hand: every verdict, both forms of the command line, batches, and
+//! files that are not what they should be.
+
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use std::time::{Duration, Instant};
+
+use assert_cmd::Command;
+use deltamax::bounds::{Bounder, Method, Row};
+use deltamax::device::Device;
+use deltamax::model::{Dense, Folding, Layer, Model, Node, enclosure, onnx};
+use deltamax::network::Network;
+use deltamax::rng::Rng;
+use deltamax::spec::vnnlib;
+use deltamax::tensor::Shape;
+use deltamax::verify::{Settings, Verdict, Witness, verify};
+
+/// Dense layers `(weights, biases)` with rectifiers between them.
+fn mlp(inputs: usize, layers: &[(&[f32], &[f32])]) -> Model {
+    let mut nodes = vec![];
+    for (i, (weight, bias)) in layers.iter().enumerate() {
+        let mut push = |name: String, layer| {
+            nodes.push(Node { name, layer, inputs: vec![nodes.len()], shape: Shape::flat(bias.len()) });
+        };
+        push(format!("dense{i}"), Layer::Dense(Dense { weight: weight.to_vec(), bias: bias.to_vec() }));
+        if i + 1 < layers.len() {
+            push(format!("relu{i}"), Layer::Relu);
+        }
+    }
+    let classes = (0..layers[layers.len() - 1].1.len()).map(|i| i.to_string()).collect();
+    Model { input: Shape::flat(inputs), nodes, classes, folded: vec![] }
+}
+
+/// `y0 = |x0| + |x1|`, `y1 = x0`, for inputs of any size.
+fn absolute() -> Model {
+    let first: &[f32] = &[1.0, 0.0, -1.0, 0.0, 0.0, 1.0, 0.0, -1.0];
+    mlp(2, &[(first, &[0.0; 4]), (&[1.0, 1.0, 1.0, 1.0, 1.0, -1.0, 0.0, 0.0], &[0.0, 0.0])])
+}
+
+fn random(inputs: usize, width: usize, outputs: usize, seed: u64) -> Model {
+    let mut rng = Rng::new(seed, 31);
+    let mut draw = |n: usize, s: f32| (0..n).map(|_| s * rng.normal()).collect::<Vec<f32>>();
+    let scale = |n: usize| (2.0 / n as f32).sqrt();
+    let (a, b) = (draw(inputs * width, scale(inputs)), draw(width, 0.3));
+    let (c, d) = (draw(width * width, scale(width)), draw(width, 0.3));
+    let (e, f) = (draw(width * outputs, scale(width)), draw(outputs, 0.3));
+    mlp(inputs, &[(&a, &b), (&c, &d), (&e, &f)])
+}
+
+/// A property of `inputs` values in `[low, high]` each.
+fn property(ranges: &[(&str, &str)], outputs: usize, condition: &str) -> String {
+    let mut text = String::new();
+    (0..ranges.len()).for_each(|k| text += &format!("(declare-const X_{k} Real)\n"));
+    (0..outputs).for_each(|k| text += &format!("(declare-const Y_{k} Real)\n"));
+    for (k, (low, high)) in ranges.iter().enumerate() {
+        text += &format!("(assert (>= X_{k} {low}))\n(assert (<= X_{k} {high}))\n");
+    }
+    text + &format!("(assert {condition})\n")
+}
+
+fn answer_with(model: &Model, text: &str, method: Method, seconds: f64) -> Verdict {
+    let net = Network::new(&Device::cpu(), model).unwrap();
+    let deadline = Instant::now() + Duration::from_secs_f64(seconds);
+    let spec = vnnlib::parse(text).unwrap();
+    let verdict = verify(&net, &spec, &Settings { deadline, method, seed: 1 }).unwrap();
+    if let Verdict::Sat(w) = &verdict {
+        assert!(
+            spec.cases
+                .iter()
+                .any(|c| { c.disjuncts.iter().any(|d| Witness::confirm(model, c, d, &w.input).is_some()) })
+        );
+    }
+    verdict
+}
+
+fn answer(model: &Model, text: &str) -> &'static str {
+    answer_with(model, text, Method::Crown, 20.0).word()
+}
+
+const SQUARE: [(&str, &str); 2] = [("-1", "1"), ("-1", "1")];
+
+#[test]
+fn what_holds_and_what_does_not() {
+    let net = absolute();
+    for (condition, word) in [
+        ("(>= Y_0 1.9)", "sat"),
+        ("(>= Y_0 2.0001)", "unsat"),
+        ("(<= Y_0 -0.0001)", "unsat"),
+        ("(<= Y_0 0.01)", "sat"),
+        // y0 >= |x0| >= -x0.
+        ("(< (+ Y_0 Y_1) -0.0001)", "unsat"),
+        ("(and (<= Y_0 0.5) (>= Y_1 0.4))", "sat"),
+        ("(and (<= Y_0 0.5) (>= Y_1 0.6))", "unsat"),
+        ("(or (<= Y_0 -0.1) (>= Y_0 2.1) (and (>= Y_1 0.5) (<= Y_0 0.4)))", "unsat"),
+        ("(or (<= Y_0 -0.1) (>= Y_0 2.1) (and (>= Y_1 0.5) (<= Y_0 0.6)))", "sat"),
+        ("(or)", "unsat"),
+        ("(and)", "sat"),
+    ] {
+        assert_eq!(answer(&net, &property(&SQUARE, 2, condition)), word, "{condition}");
+    }
+}
+
+#[test]
+fn no_answer_is_wrong_at_the_edge() {
+    // y0 = 2 at a corner only: either answer of `sat` and `unknown` is right, `unsat` would be wrong.
+    for condition in ["(>= Y_0 2)", "(<= Y_0 0)", "(<= (+ Y_0 (* -1 Y_1)) 0)"] {
+        let word = answer_with(&absolute(), &property(&SQUARE, 2, condition), Method::Crown, 2.0).word();
+        assert_ne!(word, "unsat", "{condition}");
+    }
+    // y0 > 2 nowhere, but no bound in f32 can tell.
+    for condition in ["(> Y_0 2)", "(< Y_0 0)"] {
+        let word = answer_with(&absolute(), &property(&SQUARE, 2, condition), Method::Crown, 2.0).word();
+        assert_ne!(word, "sat", "{condition}");
+    }
+}
+
+#[test]
+fn several_boxes_and_coefficients_that_are_no_floats() {
+    let text = |second: &str| {
+        let boxes =
+            format!("(or (and (>= X_0 0.1) (<= X_0 0.2) (>= Y_0 0.6)) (and (>= X_0 -0.9) (<= X_0 -0.8) {second}))");
+        let text = property(&[("-1", "1"), ("0", "0.3")], 2, &boxes);
+        text
+    };
+    let net = absolute();
+    assert_eq!(answer(&net, &text("(>= Y_1 0)")), "unsat");
+    assert_eq!(answer(&net, &text("(<= Y_1 -0.85)")), "sat");
+    // 0.1 y0 + 0.3 y1 over x0 in [-0.9, -0.8]: at most 0.1 (0.8 + 0.3) - 0.24 = -0.13.
+    assert_eq!(answer(&net, &text("(>= (+ (* 0.1 Y_0) (* 0.3 Y_1)) -0.129)")), "unsat");
+    assert_eq!(answer(&net, &text("(>= (+ (* 0.1 Y_0) (* 0.3 Y_1)) -0.131)")), "sat");
+    // Huge and tiny coefficients are no obstacle, absurd ones lead to no wrong answer.
+    assert_eq!(answer(&net, &text("(<= (* 1e30 Y_0) 1e29)")), "unsat");
+    assert_eq!(answer(&net, &text("(<= (* 1e-30 Y_0) 1e-29)")), "sat");
+    assert_ne!(answer(&net, &text("(<= (* 1e300 Y_0) -1)")), "sat");
+}
+
+#[test]
+fn contradictory_inputs_are_unsat() {
+    assert_eq!(answer(&absolute(), &property(&[("1", "0"), ("0", "1")], 2, "(>= Y_0 -9)")), "unsat");
+}
+
+#[test]
+fn splitting_decides_what_one_bound_cannot() {
+    for seed in 0..4 {
+        let model = random(3, 12, 2, seed);
+        let mut rng = Rng::new(seed, 8);
+        let mut low = f64::INFINITY;
+        for _ in 0..20_000 {
+            let x: Vec<f32> = (0..3).map(|_| rng.range(-1.0, 1.0)).collect();
+            let y = enclosure::forward(&model, &x).0;
+            low = low.min(y[0] - y[1]);
+        }
+        let ranges = [("-1", "1"); 3];
+        let below = |c: f64| property(&ranges, 2, &format!("(<= (- Y_0 Y_1) {c:.6})"));
+        assert_eq!(answer(&model, &below(low + 0.01)), "sat", "{seed}");
+        assert_eq!(answer(&model, &below(low - 0.2)), "unsat", "{seed}");
+        assert_ne!(answer_with(&model, &below(low - 0.2), Method::Ibp, 20.0).word(), "sat", "{seed}");
+    }
+}
+
+#[test]
+fn box_bounds_hold_with_folding_charged() {
+    let device = Device::cpu();
+    let mut rng = Rng::new(2, 9);
+    for seed in 0..3 {
+        let mut model = random(4, 9, 3, seed);
+        // The network of the file: every weight up to one percent larger or smaller, every bias off by up to 0.02.
+        model.folded = [0, 2, 4].map(|node| Folding { node, relative: 0.01, absolute: 0.02 }).to_vec();
+        let mut file = Model { folded: vec![], ..model.clone() };
+        for node in &mut file.nodes {
+            if let Layer::Dense(d) = &mut node.layer {
+                d.weight.iter_mut().for_each(|w| *w *= 1.0 + rng.range(-0.00999, 0.00999));
+                d.bias.iter_mut().for_each(|b| *b += rng.range(-0.01999, 0.01999));
+            }
+        }
+        let net = Network::new(&device, &model).unwrap();
+        let lower: Vec<f32> = (0..4).map(|_| rng.range(-3.0, 3.0)).collect();
+        let upper: Vec<f32> = lower.iter().enumerate().map(|(k, l)| l + 0.1 * k as f32).collect();
+        let rows: Vec<Row> = (0..4)
+            .map(|_| Row { lane: 0, coefficients: (0..3).map(|_| rng.range(-1.0, 1.0)).collect(), constant: 0.5 })
+            .collect();
+        for method in Method::ALL {
+            let bounder = Bounder::for_inputs(&net, method, 4.0).unwrap();
+            let bounds = bounder.box_bounds(&[(&lower, &upper)], &rows, true).unwrap();
+            for _ in 0..300 {
+                let t = rng.range(0.0, 1.0);
+                let x: Vec<f32> =
+                    lower.iter().zip(&upper).map(|(l, u)| (l + t.round() * (u - l)).clamp(*l, *u)).collect();
+                let exact = enclosure::forward(&file, &x).0;
+                for (row, bound) in rows.iter().zip(&bounds) {
+                    let value: f64 = row.coefficients.iter().zip(&exact).map(|(a, y)| f64::from(*a) * y).sum();
+                    assert!(f64::from(bound.lower) <= value + 0.5, "{method}: {} > {}", bound.lower, value + 0.5);
+                }
+                let (y, e) = enclosure::forward(&model, &x);
+                assert!(exact.iter().zip(y.iter().zip(&e)).all(|(v, (y, e))| (v - y).abs() <= *e));
+            }
+            // A box beyond the magnitude that was announced is refused.
+            assert!(bounder.box_bounds(&[(&[0.0; 4], &[5.0; 4])], &rows, false).is_err());
+        }
+    }
+}
+
+#[test]
+fn time_is_kept() {
+    let model = random(8, 64, 2, 3);
+    let ranges = [("-100", "100"); 8];
+    let start = Instant::now();
+    let verdict = answer_with(&model, &property(&ranges, 2, "(<= (- Y_0 Y_1) -1e5)"), Method::Crown, 0.3);
+    assert!(start.elapsed() < Duration::from_secs(4), "{:?} after {:?}", verdict, start.elapsed());
+    assert_ne!(verdict.word(), "sat");
+}
+
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Folder {
+        let folder = Folder(tempfile::tempdir().unwrap());
+        onnx::write(&absolute(), folder.path("net.onnx")).unwrap();
+        folder.write("sat.vnnlib", &property(&SQUARE, 2, "(>= Y_0 1.5)"));
+        folder.write("unsat.vnnlib", &property(&SQUARE, 2, "(>= Y_0 2.5)"));
+        folder
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.path(name), text).unwrap();
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        let mut command = Command::cargo_bin("deltamax").unwrap();
+        command.current_dir(self.0.path()).arg("verify").args(["--device", "cpu"]).args(args).output().unwrap()
+    }
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn both_forms_of_the_command_line() {
+    let folder = Folder::new();
+    let out = folder.run(&["net.onnx", "unsat.vnnlib"]);
+    assert!(out.status.success() && text(&out.stdout) == "unsat\n", "{out:?}");
+    let out = folder.run(&["sat.vnnlib", "--network", "f=net.onnx", "--timeout", "20"]);
+    assert!(out.status.success());
+    let lines: Vec<&str> = text(&out.stdout).lines().collect();
+    assert_eq!((lines[0], lines.len()), ("sat", 5));
+    assert!(lines[1].starts_with("((X_0 ") && lines[3].starts_with(" (Y_0 ") && lines[4].ends_with("))"));
+    let number = |line: &str| line.trim_matches([' ', '(', ')']).split(' ').nth(1).unwrap().parse::<f64>().unwrap();
+    let (x, y) = ([number(lines[1]), number(lines[2])], number(lines[3]));
+    assert!(x.iter().all(|x| x.abs() <= 1.0) && y >= 1.5 && (x[0].abs() + x[1].abs() - y).abs() < 1e-9);
+    let out = folder.run(&["net.onnx", "unsat.vnnlib", "--json"]);
+    assert!(text(&out.stdout).lines().last().unwrap().contains("\"result\":\"unsat\""));
+    folder.write(
+        "two.vnnlib",
+        "(vnnlib-version <2.0>)(declare-network f (declare-input X float32 [1,2]) (declare-output Y float32 [1,2]))
+         (assert (and (>= X[0,0] 0) (<= X[0,0] 1) (== X[0,1] 0.25) (>= Y[0,0] 1.3)))",
+    );
+    let out = folder.run(&["two.vnnlib", "--network", "f=net.onnx"]);
+    assert!(text(&out.stdout).starts_with("unsat"), "{out:?}");
+    let out = folder.run(&["two.vnnlib", "--network", "g=net.onnx"]);
+    assert!(!out.status.success() && text(&out.stderr).contains("called 'f'"));
+}
+
+#[test]
+fn bad_files_are_refused_in_one_line() {
+    let folder = Folder::new();
+    folder.write("broken.vnnlib", "(declare-const X_0 Real)\n(assert (<= X_0");
+    folder.write("small.vnnlib", &property(&[("0", "1")], 2, "(>= Y_0 1)"));
+    folder.write("foreign.onnx", "this is no network");
+    let whole = std::fs::read(folder.path("net.onnx")).unwrap();
+    std::fs::write(folder.path("cut.onnx"), &whole[..whole.len() / 2]).unwrap();
+    for (net, spec, part) in [
+        ("net.onnx", "broken.vnnlib", "broken.vnnlib: line 2"),
+        ("net.onnx", "small.vnnlib", "1 inputs and 2 outputs, the network 2 and 2"),
+        ("net.onnx", "nowhere.vnnlib", "nowhere.vnnlib"),
+        ("foreign.onnx", "sat.vnnlib", "foreign.onnx"),
+        ("cut.onnx", "sat.vnnlib", "cut.onnx"),
+        ("nowhere.onnx", "sat.vnnlib", "nowhere.onnx"),
+        ("sat.vnnlib", "net.onnx", "net.onnx"),
+    ] {
+        let out = folder.run(&[net, spec]);
+        let err = text(&out.stderr);
+        assert_eq!(out.status.code(), Some(1), "{net} {spec}: {err}");
+        assert!(out.stdout.is_empty() && err.lines().count() == 1 && err.contains(part), "{net} {spec}: {err}");
+    }
+    assert_eq!(folder.run(&["net.onnx"]).status.code(), Some(1));
+    assert_eq!(folder.run(&["net.onnx", "sat.vnnlib", "--timeout", "-1"]).status.code(), Some(2));
+}
+
+#[test]
+fn batches_are_answered_and_resumed() {
+    let folder = Folder::new();
+    std::fs::create_dir(folder.path("list")).unwrap();
+    pack(&folder.path("unsat.vnnlib"), &folder.path("list/unsat.vnnlib.gz"));
+    pack(&folder.path("net.onnx"), &folder.path("list/net.onnx.gz"));
+    let rows = "net.onnx,../sat.vnnlib,20\nnet.onnx,unsat.vnnlib,20\n";
+    folder.write("list/instances.csv", rows);
+    let batch = ["--batch", "list/instances.csv", "--out", "results.csv", "--witnesses", "points"];
+    let out = folder.run(&batch);
+    assert!(out.status.success(), "{out:?}");
+    let results = || std::fs::read_to_string(folder.path("results.csv")).unwrap();
+    let words = || results().lines().skip(1).map(|l| l.split(',').nth(2).unwrap().to_string()).collect::<Vec<_>>();
+    assert_eq!(words(), ["sat", "unsat"]);
+    let point = std::fs::read_to_string(folder.path("points/net__sat.counterexample")).unwrap();
+    assert!(point.starts_with("sat\n((X_0 "));
+    assert_eq!(folder.run(&batch).status.code(), Some(1));
+    // One more line, one that cannot be read.
+    folder.write("list/instances.csv", &(rows.to_string() + "net.onnx,gone.vnnlib,5\n../net.onnx,../unsat.vnnlib,5\n"));
+    let out = folder.run(&[&batch[..], &["--resume"]].concat());
+    assert!(out.status.code() == Some(1) && text(&out.stderr).contains("gone.vnnlib"), "{out:?}");
+    assert_eq!(words(), ["sat", "unsat", "error", "unsat"]);
+}
+
+fn pack(from: &Path, to: &Path) {
+    use std::io::Write;
+    let mut gz = flate2::write::GzEncoder::new(std::fs::File::create(to).unwrap(), flate2::Compression::fast());
+    gz.write_all(&std::fs::read(from).unwrap()).unwrap();
+    gz.finish().unwrap();
+}
