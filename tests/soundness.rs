@@ -3,7 +3,7 @@
 
 use deltamax::bounds::{Ball, Bounder, Method};
 use deltamax::device::Device;
-use deltamax::model::{Conv, Dense, Layer, Model, Node};
+use deltamax::model::{Conv, Dense, Layer, Model, Node, Pool};
 use deltamax::network::Network;
 use deltamax::rng::Rng;
 use deltamax::tensor::Shape;
@@ -102,6 +102,20 @@ fn residual_net(seed: u64) -> Model {
     b.finish()
 }
 
+/// Pooling with and without overlap, before and after a rectifier.
+fn pooled_net(seed: u64) -> Model {
+    let mut b = Builder::new(Shape::new(2, 9, 9), seed);
+    let pool = |kernel, stride, pad| Pool { kernel, stride, pad, count_include_pad: false };
+    let v = b.conv(0, 4, [3, 3], [1, 1], [1, 1]);
+    let v = b.relu(v);
+    let v = b.push(Layer::MaxPool(pool([3, 3], [2, 2], [1, 1])), vec![v], Shape::new(4, 5, 5));
+    let v = b.conv(v, 5, [2, 2], [1, 1], [0, 0]);
+    let v = b.push(Layer::MaxPool(pool([2, 2], [2, 2], [0, 0])), vec![v], Shape::new(5, 2, 2));
+    let v = b.relu(v);
+    b.dense(v, 4);
+    b.finish()
+}
+
 fn image(model: &Model, rng: &mut Rng) -> Vec<f32> {
     // Saturated pixels exercise the clipping of the ball.
     (0..model.input.len()).map(|_| (1.4 * rng.uniform() - 0.2).clamp(0.0, 1.0)).collect()
@@ -166,7 +180,7 @@ fn check(model: &Model, device: &Device, seed: u64) {
 fn bounds_contain_sampled_margins() {
     let device = Device::cpu();
     for seed in 0..6 {
-        for model in [conv_net(seed), dense_net(seed), residual_net(seed)] {
+        for model in [conv_net(seed), dense_net(seed), residual_net(seed), pooled_net(seed)] {
             check(&model, &device, seed);
         }
     }

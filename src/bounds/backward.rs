@@ -3,12 +3,12 @@
 use super::forward::{FOLDING_UNIT, State};
 use super::{Bounds, Method};
 use crate::device::Buffer;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::ValueId;
 use crate::network::{Affine, Placed};
 use crate::ops::conv::{self, Geometry};
 use crate::ops::linear::{self, Rows, SLICES, Window};
-use crate::ops::{add, gather, pool, scale};
+use crate::ops::{add, gather, pool, scale, select};
 use crate::tensor::{self, Shape};
 
 /// Coefficients over one value.
@@ -171,8 +171,15 @@ impl State<'_> {
                         self.deposit(&mut at, inputs[k], next, rows, sums)?;
                     }
                 }
-                Placed::MaxPool(_) => {
-                    return Err(Error::usage("linear bounds through max pooling are not supported; use --method ibp"));
+                Placed::MaxPool(g) => {
+                    let c = self.densify(c, rows)?;
+                    let table = self.relaxations[i].as_ref().expect("relaxed on the way forward");
+                    let terms = self.bounder.sum_error(c.window.elements());
+                    linear::relu(d, &c.window, table, rows, &c.a, sums, terms)?;
+                    let next = below(0)?;
+                    select::route(d, g, &c.a, table, rows, &next.a)?;
+                    self.charge_value(inputs[0], &next, rows, sums, select::overlap(g))?;
+                    self.deposit(&mut at, inputs[0], next, rows, sums)?;
                 }
             }
         }
@@ -193,7 +200,7 @@ impl State<'_> {
         // Products with slopes are charged by the affine layer below; other layers have no charge of their own.
         let below = self.bounder.net.model.nodes[i].inputs[0];
         if below == 0 || !matches!(self.bounder.net.layer(below - 1), Placed::Affine(_)) {
-            self.charge_value(below, &c, rows, sums)?;
+            self.charge_value(below, &c, rows, sums, 1)?;
         }
         Ok(c)
     }
@@ -240,12 +247,12 @@ impl State<'_> {
         }
     }
 
-    /// Charges a few roundings of the coefficients over `value`.
-    fn charge_value(&self, value: ValueId, c: &Coefficients, rows: &Rows, sums: &Buffer) -> Result<()> {
+    /// Charges coefficients over `value` for being sums of `terms`.
+    fn charge_value(&self, value: ValueId, c: &Coefficients, rows: &Rows, sums: &Buffer, terms: usize) -> Result<()> {
         let d = self.bounder.device();
         let table = self.table(&self.size(value)?)?;
         let zero = d.zeros(c.window.layer.len())?;
-        linear::affine(d, &c.window, &zero, &table, rows, &c.a, sums, self.bounder.sum_error(1))
+        linear::affine(d, &c.window, &zero, &table, rows, &c.a, sums, self.bounder.sum_error(terms))
     }
 
     /// Adds coefficients to what is already known about `value`.
@@ -262,7 +269,7 @@ impl State<'_> {
             Some(other) => {
                 let (sum, c) = (self.densify(other, rows)?, self.densify(c, rows)?);
                 add::accumulate(self.bounder.device(), &c.a, &sum.a)?;
-                self.charge_value(value, &sum, rows, sums)?;
+                self.charge_value(value, &sum, rows, sums, 1)?;
                 sum
             }
         });

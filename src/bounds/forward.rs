@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::model::ValueId;
 use crate::network::Placed;
 use crate::ops::conv::{self, Charge};
-use crate::ops::{add, gather, linear, pool, relax, relu, scale};
+use crate::ops::{add, gather, linear, pool, relax, relu, scale, select};
 use crate::rounding::{down, to_f32_up, up};
 use crate::tensor;
 
@@ -36,7 +36,7 @@ pub(super) struct State<'a> {
     pub boxes: &'a Boxes,
     /// By value; 0 is the box itself and lives in `boxes`.
     intervals: Vec<Option<Interval>>,
-    /// ReLU relaxations by node, `[lane][element][RELAX]`.
+    /// Relaxations of ReLUs and max pooling by node, `[lane][element][RELAX]`.
     pub relaxations: Vec<Option<Buffer>>,
     /// `|W| |x| + |b|` by affine node, `[lane][element]`.
     pub magnitudes: Vec<Option<Buffer>>,
@@ -196,15 +196,25 @@ impl<'a> State<'a> {
         Ok(Some(charge(1.0)?))
     }
 
-    /// Relaxes a ReLU, or tightens the bounds of what a nonlinearity will read.
+    /// Relaxes a ReLU or max pooling, or tightens the bounds of what a nonlinearity will read.
     fn relaxation_step(&mut self, i: usize) -> Result<()> {
         let net = &self.bounder.net;
-        if let Placed::Relu = net.layer(i) {
-            let d = self.bounder.device();
-            let [c, r] = self.interval(net.model.nodes[i].inputs[0]);
-            let table = d.alloc(c.len() * linear::RELAX)?;
-            relax::relu(d, c, r, &table, self.boxes.lanes)?;
-            self.relaxations[i] = Some(table);
+        let d = self.bounder.device();
+        let [c, r] = self.interval(net.model.nodes[i].inputs[0]);
+        match net.layer(i) {
+            Placed::Relu => {
+                let table = d.alloc(c.len() * linear::RELAX)?;
+                relax::relu(d, c, r, &table, self.boxes.lanes)?;
+                self.relaxations[i] = Some(table);
+                // What it lets through is bounded no better than what it reads, which has been tightened already.
+                return Ok(());
+            }
+            Placed::MaxPool(g) => {
+                let table = d.alloc(g.output.len() * self.boxes.lanes * linear::RELAX)?;
+                select::relax(d, g, [c, r], &table, self.boxes.lanes)?;
+                self.relaxations[i] = Some(table);
+            }
+            Placed::Affine(_) | Placed::AvgPool(_) | Placed::Add | Placed::Scale { .. } | Placed::Gather(_) => {}
         }
         // Through a single layer over the box, interval bounds are as tight as any.
         let exact = net.model.nodes[i].inputs.iter().all(|&v| v == 0);

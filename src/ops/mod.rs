@@ -22,6 +22,7 @@ mod pool_twin;
 pub mod relax;
 pub mod relu;
 pub mod scale;
+pub mod select;
 mod tile;
 
 use crate::kernel::Kernel;
@@ -42,6 +43,7 @@ pub fn kernels() -> Vec<&'static Kernel> {
         relax::KERNELS,
         relu::KERNELS,
         scale::KERNELS,
+        select::KERNELS,
     ]
     .concat()
 }
@@ -61,6 +63,7 @@ pub fn cases() -> Vec<case::Case> {
         relax::cases(),
         relu::cases(),
         scale::cases(),
+        select::cases(),
     ]
     .into_iter()
     .flatten()

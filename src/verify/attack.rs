@@ -1,6 +1,8 @@
 //! Projected gradient descent on the largest left side of an alternative's constraints (Madry et al. 2018): where it
 //! falls to zero the alternative holds. All points of a round go through the network together.
 
+use std::time::Instant;
+
 use rayon::prelude::*;
 
 use super::Settings;
@@ -19,7 +21,7 @@ pub(super) enum Effort {
     Quick,
     /// From a handful of random points and corners.
     Normal,
-    /// Many times over.
+    /// Many times over, for half of the time that is left.
     Thorough,
 }
 
@@ -44,6 +46,11 @@ struct Point {
     value: f32,
 }
 
+/// Points looked at for each start of an attack on a box of few dimensions.
+const SCATTER: usize = 256;
+/// A box of more varying inputs is too large to scatter points over.
+const SCATTERED: usize = 16;
+
 impl<'a> Attack<'a> {
     pub fn new(net: &'a Network, spec: &'a Spec, tests: &'a [Vec<Vec<Test>>], settings: &'a Settings) -> Self {
         let inner = spec.cases.iter().map(|c| c.inner()).collect();
@@ -55,43 +62,71 @@ impl<'a> Attack<'a> {
         let (rounds, steps) = match effort {
             Effort::Quick => (2, 20),
             Effort::Normal => (4, 40),
-            Effort::Thorough => (24, 60),
+            Effort::Thorough => (200, 60),
         };
+        let now = Instant::now();
+        let half = now + self.settings.deadline.saturating_duration_since(now) / 2;
         for round in 0..rounds {
+            if effort == Effort::Thorough && Instant::now() > half {
+                break;
+            }
             let first = effort == Effort::Quick && round == 0;
             let mut points = vec![];
             for part in open {
-                for &disjunct in &part.open {
-                    if let Some(x) = self.start(part.case, first) {
-                        let momentum = vec![0.0; x.len()];
-                        points.push(Point { case: part.case, disjunct, x, momentum, value: f32::INFINITY });
-                    }
-                }
+                points.extend(self.starts(part, first)?);
             }
             for chunk in points.chunks_mut(self.lanes()) {
-                for step in 0..=steps {
-                    self.check_deadline()?;
-                    if let Some(found) = self.advance(chunk, step, steps)? {
-                        return Ok(Some(found));
-                    }
+                if let Some(found) = self.descend(chunk, steps, 1.0)? {
+                    return Ok(Some(found));
                 }
             }
         }
         Ok(None)
     }
 
-    /// Tries these points (case, disjunct, input) as they are, pulled into the box as written.
+    /// Where to start for every open alternative of a part.
+    fn starts(&mut self, part: &Part, first: bool) -> Result<Vec<Point>> {
+        let (case, few) = (part.case, part.lower.iter().zip(&part.upper).filter(|(l, u)| l < u).count() <= SCATTERED);
+        let tries = if few && !first { SCATTER } else { 1 };
+        let mut drawn: Vec<Vec<f32>> = Vec::with_capacity(tries);
+        drawn.extend((0..tries).map_while(|_| self.start(case, first)));
+        if drawn.is_empty() {
+            return Ok(vec![]);
+        }
+        let scores = if tries > 1 {
+            self.check_deadline()?;
+            self.net.scores(&drawn.iter().map(Vec::as_slice).collect::<Vec<_>>())?
+        } else {
+            vec![]
+        };
+        let mut points = Vec::with_capacity(part.open.len());
+        for &disjunct in &part.open {
+            let tests = &self.tests[case][disjunct];
+            let value = |y: &Vec<f32>| tests.iter().map(|t| t.value(|k| y[k])).fold(f32::NEG_INFINITY, f32::max);
+            let values: Vec<f32> = scores.iter().map(value).collect();
+            let best = (0..values.len()).min_by(|&a, &b| values[a].total_cmp(&values[b]));
+            // Without scattered points every alternative gets a start of its own.
+            let own = if tries == 1 { self.start(case, first) } else { best.map(|b| drawn[b].clone()) };
+            let Some(x) = own else { continue };
+            points.push(Point { case, disjunct, momentum: vec![0.0; x.len()], x, value: f32::INFINITY });
+        }
+        Ok(points)
+    }
+
+    /// Tries these points (case, disjunct, input), pulled into the box as written, and what lies a little way down the
+    /// slope from them.
     pub fn points(&mut self, points: &[(usize, usize, Vec<f32>)]) -> Result<Option<Witness>> {
         for chunk in points.chunks(self.lanes()) {
             self.check_deadline()?;
             let place = |(case, disjunct, x): &(usize, usize, Vec<f32>)| {
                 let (low, high) = self.inner[*case].as_ref()?;
                 let x = x.iter().zip(low.iter().zip(high)).map(|(x, (l, u))| x.clamp(*l, *u)).collect();
-                Some(Point { case: *case, disjunct: *disjunct, x, momentum: vec![], value: f32::INFINITY })
+                let momentum = vec![0.0; low.len()];
+                Some(Point { case: *case, disjunct: *disjunct, x, momentum, value: f32::INFINITY })
             };
             let mut chunk: Vec<Point> = chunk.iter().filter_map(place).collect();
             if !chunk.is_empty()
-                && let Some(found) = self.advance(&mut chunk, 0, 0)?
+                && let Some(found) = self.descend(&mut chunk, 8, 0.1)?
             {
                 return Ok(Some(found));
             }
@@ -107,7 +142,7 @@ impl<'a> Attack<'a> {
     }
 
     fn check_deadline(&self) -> Result<()> {
-        if std::time::Instant::now() >= self.settings.deadline { Err(Error::Timeout) } else { Ok(()) }
+        if Instant::now() >= self.settings.deadline { Err(Error::Timeout) } else { Ok(()) }
     }
 
     /// The middle of the box, or a random point of it, every third time a random corner.
@@ -125,13 +160,28 @@ impl<'a> Attack<'a> {
         Some(low.iter().zip(high).map(pick).collect())
     }
 
-    /// Evaluates all points, confirms the best if it looks like a counterexample, and moves them down the gradient.
-    fn advance(&mut self, points: &mut [Point], step: usize, steps: usize) -> Result<Option<Witness>> {
+    /// `steps` steps down the gradient; `reach` scales their length.
+    fn descend(&mut self, points: &mut [Point], steps: usize, reach: f32) -> Result<Option<Witness>> {
+        for step in 0..=steps {
+            self.check_deadline()?;
+            let left = 1.0 - step as f32 / steps as f32;
+            // The first step crosses the whole box; later ones refine.
+            let share = if step == 0 { 1.0 } else { 0.5 * left.powf(1.5) + 0.002 };
+            if let Some(found) = self.advance(points, (step < steps).then_some(reach * share))? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Evaluates all points, confirms the best if it looks like a counterexample, and moves them down the gradient by a
+    /// share of half their box.
+    fn advance(&mut self, points: &mut [Point], share: Option<f32>) -> Result<Option<Witness>> {
         let (d, tests) = (&self.net.device, self.tests);
         let (elements, outputs) = (self.net.model.input.len(), self.net.model.outputs());
         let lanes = tensor::lanes(points.len());
         let x = d.upload(&tensor::interleave(points.iter().map(|p| p.x.as_slice()), elements))?;
-        let values = self.net.forward(x, lanes, step < steps)?;
+        let values = self.net.forward(x, lanes, share.is_some())?;
         let logits: Vec<f32> = d.read(values[self.net.model.output()].as_ref().expect("kept"))?;
         let mut seed = vec![0.0f32; outputs * lanes];
         for (lane, p) in points.iter_mut().enumerate() {
@@ -159,13 +209,9 @@ impl<'a> Attack<'a> {
                 }
             }
         }
-        if step == steps {
-            return Ok(None);
-        }
+        let Some(share) = share else { return Ok(None) };
         let (gradient, _) = self.net.backward(&values, d.upload(&seed)?, lanes, false)?;
         let gradient = tensor::deinterleave(&d.read::<f32>(&gradient)?, elements, points.len());
-        // The first step crosses the whole box; later ones refine.
-        let share = if step == 0 { 1.0 } else { 0.5 * (1.0 - step as f32 / steps as f32).powf(1.5) + 0.002 };
         let inner = &self.inner;
         points.par_iter_mut().zip(gradient.par_chunks(elements)).for_each(|(p, gradient)| {
             let Some((low, high)) = &inner[p.case] else { return };
