@@ -89,17 +89,21 @@ impl Network {
     /// Bounds every intermediate of a bound for inputs of magnitude up to `peak`; refuses what could overflow.
     pub fn check_range(&self, peak: f64) -> Result<f64> {
         let mut peaks = vec![peak.max(1.0)];
-        let mut growth = 1.0f64;
         for (node, gain) in self.model.nodes.iter().zip(self.gains.iter()) {
             let input: f64 = node.inputs.iter().map(|&v| peaks[v]).sum();
             peaks.push(match &node.layer {
                 Layer::Conv(_) | Layer::Dense(_) | Layer::Scale { .. } => input * gain.forward + gain.constant,
                 Layer::Add | Layer::Relu | Layer::MaxPool(_) | Layer::AvgPool(_) | Layer::Gather(_) => input,
             });
-            // Coefficients of a linear bound grow by at most this; twice for every join of two branches.
-            growth *= gain.backward.max(1.0);
         }
-        let worst = peaks.iter().copied().fold(0.0, f64::max) * growth;
+        // Largest coefficients over each value of rows that start with ones at any later value.
+        let mut coefficients = vec![1.0f64; peaks.len()];
+        for (i, (node, gain)) in self.model.nodes.iter().zip(self.gains.iter()).enumerate().rev() {
+            for &v in &node.inputs {
+                coefficients[v] += coefficients[i + 1] * gain.backward;
+            }
+        }
+        let worst = peaks.iter().zip(&coefficients).map(|(p, c)| p * c).fold(0.0, f64::max);
         if worst.is_finite() && worst < LARGEST {
             Ok(worst)
         } else {
@@ -359,7 +363,7 @@ fn gain(node: &Node) -> Gain {
             (f, b, peak(&d.bias))
         }
         Layer::Scale { scale, shift } => (peak(scale), peak(scale), peak(shift)),
-        Layer::Add => (1.0, 2.0, 0.0),
+        Layer::Add => (1.0, 1.0, 0.0),
         Layer::MaxPool(p) | Layer::AvgPool(p) => (1.0, (p.kernel[0] * p.kernel[1]) as f64, 0.0),
         Layer::Relu | Layer::Gather(_) => (1.0, 1.0, 0.0),
     };

@@ -135,7 +135,11 @@ impl Loaded {
             bail!(Error::input(net, problem));
         }
         let settings = Settings { deadline, method: args.method, seed: args.run.seed };
-        Ok(verify(&self.net, property, &settings)?)
+        let refused = |e| match e {
+            Error::Usage(problem) => Error::input(net, problem),
+            other => other,
+        };
+        Ok(verify(&self.net, property, &settings).map_err(refused)?)
     }
 }
 

@@ -107,10 +107,10 @@ fn decide(
         return Ok(Verdict::Sat(Box::new(found)));
     }
     for method in Method::ALL.into_iter().filter(|&m| m <= settings.method) {
-        if method == Method::Crown {
-            if let Some(found) = attack.run(&open, Effort::Normal)? {
-                return Ok(Verdict::Sat(Box::new(found)));
-            }
+        if method == Method::Crown
+            && let Some(found) = attack.run(&open, Effort::Normal)?
+        {
+            return Ok(Verdict::Sat(Box::new(found)));
         }
         let bounder = bounder(net, spec, settings, method)?;
         let mut left = vec![];
