@@ -1,6 +1,10 @@
 //! The auditor against exact rational evaluation, against sampled points, and against false claims.
 
-use num_rational::BigRational;
+mod exact;
+mod nets;
+
+use exact::{forward_exact, rational};
+use nets::{Builder, conv_net, dense_net, nets};
 
 use super::bounds::Interval;
 use super::rows::LANES;
@@ -8,134 +12,11 @@ use super::state::{Choice, State};
 use super::walk::{self, Stop, Target};
 use super::*;
 use crate::model::reference::forward_f64;
-use crate::model::{Conv, Dense, Layer, Node, Pool, Source};
+use crate::model::{Conv, Dense, Layer};
 use crate::rng::Rng;
 use crate::tensor::Shape;
 
 const METHODS: [Method; 3] = [Method::Ibp, Method::CrownIbp, Method::Crown];
-
-struct Builder {
-    model: Model,
-    rng: Rng,
-}
-
-impl Builder {
-    fn new(input: Shape, seed: u64) -> Self {
-        let model = Model { input, nodes: vec![], classes: vec![], folded: vec![] };
-        Builder { model, rng: Rng::new(seed, 31) }
-    }
-
-    fn weights(&mut self, n: usize, fan_in: usize) -> Vec<f32> {
-        let sigma = (2.0 / fan_in as f32).sqrt();
-        (0..n).map(|_| sigma * self.rng.normal()).collect()
-    }
-
-    fn push(&mut self, layer: Layer, inputs: &[usize], shape: Shape) -> usize {
-        let name = format!("node{}", self.model.nodes.len());
-        self.model.nodes.push(Node { name, layer, inputs: inputs.to_vec(), shape });
-        self.model.nodes.len()
-    }
-
-    fn window(&self, from: usize, channels: usize, kernel: [usize; 2], stride: [usize; 2], pad: [usize; 2]) -> Shape {
-        let x = self.model.shape(from);
-        let side = |n: usize, d: usize| (n + 2 * pad[d] - kernel[d]) / stride[d] + 1;
-        Shape::new(channels, side(x.height, 0), side(x.width, 1))
-    }
-
-    fn conv(&mut self, from: usize, channels: usize, kernel: [usize; 2], stride: [usize; 2], pad: [usize; 2]) -> usize {
-        let shape = self.window(from, channels, kernel, stride, pad);
-        let fan_in = self.model.shape(from).channels * kernel[0] * kernel[1];
-        let (weight, bias) = (self.weights(channels * fan_in, fan_in), self.weights(channels, 10));
-        self.push(Layer::Conv(Conv { weight, bias, kernel, stride, pad }), &[from], shape)
-    }
-
-    fn dense(&mut self, from: usize, outputs: usize) -> usize {
-        let n = self.model.shape(from).len();
-        let (weight, bias) = (self.weights(outputs * n, n), self.weights(outputs, 10));
-        self.push(Layer::Dense(Dense { weight, bias }), &[from], Shape::flat(outputs))
-    }
-
-    fn relu(&mut self, from: usize) -> usize {
-        let shape = self.model.shape(from);
-        self.push(Layer::Relu, &[from], shape)
-    }
-
-    fn pool(&mut self, from: usize, pool: Pool, max: bool) -> usize {
-        let shape = self.window(from, self.model.shape(from).channels, pool.kernel, pool.stride, pool.pad);
-        self.push(if max { Layer::MaxPool(pool) } else { Layer::AvgPool(pool) }, &[from], shape)
-    }
-
-    fn finish(mut self) -> Model {
-        self.model.classes = (0..self.model.outputs()).map(|i| i.to_string()).collect();
-        self.model.validate().unwrap();
-        self.model
-    }
-}
-
-fn dense_net(seed: u64) -> Model {
-    let mut b = Builder::new(Shape::flat(5), seed);
-    let v = b.dense(0, 9);
-    let v = b.relu(v);
-    let v = b.dense(v, 7);
-    let v = b.relu(v);
-    b.dense(v, 3);
-    b.finish()
-}
-
-fn conv_net(seed: u64) -> Model {
-    let mut b = Builder::new(Shape::new(2, 6, 5), seed);
-    let v = b.conv(0, 3, [3, 3], [1, 2], [1, 0]);
-    let v = b.relu(v);
-    let v = b.conv(v, 4, [4, 2], [2, 1], [1, 1]);
-    let v = b.relu(v);
-    let v = b.dense(v, 5);
-    let v = b.relu(v);
-    b.dense(v, 4);
-    b.finish()
-}
-
-/// Residual additions (one of a value with itself), scaling, data movement.
-fn residual_net(seed: u64) -> Model {
-    let mut b = Builder::new(Shape::new(1, 5, 5), seed);
-    let stem = b.conv(0, 3, [3, 3], [1, 1], [1, 1]);
-    let stem = b.relu(stem);
-    let v = b.conv(stem, 3, [3, 3], [1, 1], [1, 1]);
-    let shape = b.model.shape(v);
-    let v = b.push(Layer::Add, &[v, stem], shape);
-    let v = b.relu(v);
-    let (scale, shift) = (b.weights(shape.len(), 2), b.weights(shape.len(), 20));
-    let v = b.push(Layer::Scale { scale, shift }, &[v], shape);
-    let v = b.push(Layer::Add, &[v, v], shape);
-    let w = b.conv(stem, 2, [2, 2], [2, 2], [0, 0]);
-    let wide = b.model.shape(w).len();
-    let source = |input, index| Some(Source { input, index: index as u32 });
-    let mut map: Vec<_> = (0..shape.len()).rev().step_by(3).map(|k| source(0, k)).collect();
-    map.push(None);
-    map.extend((0..wide).map(|k| source(1, k)));
-    let n = map.len();
-    let v = b.push(Layer::Gather(map), &[v, w], Shape::flat(n));
-    let v = b.relu(v);
-    b.dense(v, 3);
-    b.finish()
-}
-
-fn pooled_net(seed: u64) -> Model {
-    let pool = |kernel, stride, pad, count_include_pad| Pool { kernel, stride, pad, count_include_pad };
-    let mut b = Builder::new(Shape::new(1, 7, 6), seed);
-    let v = b.conv(0, 3, [3, 3], [1, 1], [1, 1]);
-    let v = b.pool(v, pool([3, 2], [2, 2], [1, 0], false), true);
-    let v = b.relu(v);
-    let v = b.conv(v, 4, [2, 2], [1, 1], [1, 1]);
-    let v = b.relu(v);
-    let v = b.pool(v, pool([2, 2], [1, 2], [1, 1], seed.is_multiple_of(2)), false);
-    let v = b.pool(v, pool([2, 2], [2, 1], [0, 0], false), true);
-    b.dense(v, 3);
-    b.finish()
-}
-
-fn nets(seed: u64) -> [Model; 4] {
-    [dense_net(seed), conv_net(seed), residual_net(seed), pooled_net(seed)]
-}
 
 fn image(model: &Model, rng: &mut Rng) -> Vec<f32> {
     (0..model.input.len()).map(|_| (1.4 * rng.uniform() - 0.2).clamp(0.0, 1.0)).collect()
@@ -174,84 +55,6 @@ fn reach(model: &Model, x: &[f32], class: usize, method: Method) -> f64 {
         if is_proved(verdict) { low = middle } else { high = middle }
     }
     low
-}
-
-fn rational(x: f64) -> BigRational {
-    BigRational::from_float(x).expect("finite")
-}
-
-/// Every value of the graph, exactly.
-fn forward_exact(model: &Model, input: &[f64]) -> Vec<Vec<BigRational>> {
-    let zero = || BigRational::from_integer(0.into());
-    let mut values: Vec<Vec<BigRational>> = vec![input.iter().map(|&v| rational(v)).collect()];
-    for node in &model.nodes {
-        let (from, to) = (model.shape(node.inputs[0]), node.shape);
-        let x = &values[node.inputs[0]];
-        // The affine layers by the columns of their matrix: the reference evaluator at unit vectors is exact.
-        let affine = |bias: &dyn Fn(usize) -> f32, entries: &dyn Fn(usize) -> Vec<(usize, f32)>| -> Vec<BigRational> {
-            let output = |k: usize| {
-                entries(k)
-                    .iter()
-                    .fold(rational(f64::from(bias(k))), |sum, &(i, w)| sum + rational(f64::from(w)) * &x[i])
-            };
-            (0..to.len()).map(output).collect()
-        };
-        let inside = |k: usize, kernel: [usize; 2], stride: [usize; 2], pad: [usize; 2]| -> Vec<[usize; 3]> {
-            let (row, column) = (k % (to.height * to.width) / to.width, k % to.width);
-            let mut taps = Vec::new();
-            for ky in 0..kernel[0] {
-                for kx in 0..kernel[1] {
-                    let (y, x) =
-                        ((row * stride[0] + ky).checked_sub(pad[0]), (column * stride[1] + kx).checked_sub(pad[1]));
-                    if let (Some(y), Some(x)) = (y.filter(|y| *y < from.height), x.filter(|x| *x < from.width)) {
-                        taps.push([ky * kernel[1] + kx, y, x]);
-                    }
-                }
-            }
-            taps
-        };
-        let window = |k: usize, p: &Pool| -> Vec<usize> {
-            let base = k / (to.height * to.width) * from.height;
-            inside(k, p.kernel, p.stride, p.pad).iter().map(|[_, y, x]| (base + y) * from.width + x).collect()
-        };
-        let value: Vec<BigRational> = match &node.layer {
-            Layer::Conv(c) => affine(&|k| c.bias[k / (to.height * to.width)], &|k| {
-                let filter = k / (to.height * to.width);
-                let taps = inside(k, c.kernel, c.stride, c.pad);
-                let area = c.kernel[0] * c.kernel[1];
-                (0..from.channels)
-                    .flat_map(|i| {
-                        taps.iter().map(move |[t, y, x]| {
-                            ((i * from.height + y) * from.width + x, (filter * from.channels + i) * area + t)
-                        })
-                    })
-                    .map(|(at, w)| (at, c.weight[w]))
-                    .collect()
-            }),
-            Layer::Dense(d) => {
-                affine(&|k| d.bias[k], &|k| (0..x.len()).map(|i| (i, d.weight[k * x.len() + i])).collect())
-            }
-            Layer::Scale { scale, shift } => affine(&|k| shift[k], &|k| vec![(k, scale[k])]),
-            Layer::Relu => x.iter().map(|v| v.clone().max(zero())).collect(),
-            Layer::Add => x.iter().zip(&values[node.inputs[1]]).map(|(a, b)| a + b).collect(),
-            Layer::MaxPool(p) => {
-                (0..to.len()).map(|k| window(k, p).into_iter().map(|i| x[i].clone()).max().unwrap()).collect()
-            }
-            Layer::AvgPool(p) => (0..to.len())
-                .map(|k| {
-                    let window = window(k, p);
-                    let count = if p.count_include_pad { p.kernel[0] * p.kernel[1] } else { window.len() };
-                    window.iter().fold(zero(), |sum, &i| sum + &x[i]) / BigRational::from_integer(count.into())
-                })
-                .collect(),
-            Layer::Gather(map) => map
-                .iter()
-                .map(|s| s.map_or(zero(), |s| values[node.inputs[s.input as usize]][s.index as usize].clone()))
-                .collect(),
-        };
-        values.push(value);
-    }
-    values
 }
 
 #[test]
