@@ -16,7 +16,7 @@ const FLOORS: &[&[&str]] = &[
     &["ops"],
     &["network"],
     &["bounds"],
-    &["search", "attack"],
+    &["search", "attack", "relevance"],
     &["certify", "sweep", "explain", "train", "verify"],
     &["study", "bench"],
     &["report"],

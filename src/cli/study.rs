@@ -31,7 +31,7 @@ pub struct StudyArgs {
     #[arg(long)]
     size: Option<usize>,
     /// Made-up shoe photos to draw
-    #[arg(long, default_value_t = 3000)]
+    #[arg(long, default_value_t = 2000)]
     count: usize,
     /// Folder for report.html, the models and all figures
     #[arg(long, default_value = "study")]
@@ -51,7 +51,7 @@ pub struct StudyArgs {
     /// Certify only the first N clean test images [default: all, quick 60]
     #[arg(long)]
     limit: Option<usize>,
-    /// Test images to certify under each noise level [default: 100, quick 20]
+    /// Test images to certify under each noise level [default: 60, quick 20]
     #[arg(long)]
     noisy: Option<usize>,
     /// Half-width of the noise box of the dominance pictures
@@ -82,7 +82,7 @@ pub fn run(args: StudyArgs) -> Result<()> {
         sweep: sweep::Settings { variances: args.variance, draws: if quick { 1 } else { 3 }, seed: args.run.seed },
         method: args.method,
         limit: args.limit.or(quick.then_some(60)),
-        noisy_limit: args.noisy.unwrap_or(if quick { 20 } else { 100 }),
+        noisy_limit: args.noisy.unwrap_or(if quick { 20 } else { 60 }),
         relevance_limit: if quick { 64 } else { 512 },
         delta: args.delta,
         name,

@@ -127,7 +127,7 @@ pub static AFFINE: Kernel = Kernel { twin: twin::affine, ..kernel("linear_affine
 /// Lower bounds over boxes. Reads A, centres, radii, rows, sums; writes lower.
 pub static CONCRETIZE: Kernel = Kernel { twin: twin::concretize, ..kernel("linear_concretize", "concretize", 5, 1) };
 /// Lower bound over a clipped ball, and the largest radius it proves. Reads A, x, deltas, rows, sums; writes result.
-pub static RADIUS: Kernel = Kernel { twin: twin::radius, ..kernel("linear_radius", "radius", 5, 1) };
+pub static RADIUS: Kernel = Kernel { twin: super::radius_twin::radius, ..kernel("linear_radius", "radius", 5, 1) };
 /// Patches to whole layers. Reads A, rows; writes A.
 pub static DENSIFY: Kernel = Kernel { twin: twin::densify, ..kernel("linear_densify", "densify", 2, 1) };
 

@@ -8,8 +8,8 @@ use crate::rounding::{SUM_BLOCK, down, up};
 use crate::simd::{Lanes, Shared};
 use crate::{dispatch, vectorise};
 
-const BLOCK: usize = 16;
-type Block = [f32; BLOCK];
+pub(super) const BLOCK: usize = 16;
+pub(super) type Block = [f32; BLOCK];
 
 /// Sixteen neighbouring rows: where in its image's table each element of their windows lies.
 struct Places {
@@ -121,7 +121,7 @@ fn slice_elements(p: &Params, s: usize) -> std::ops::Range<usize> {
 
 /// A sum set aside every [`SUM_BLOCK`] terms.
 #[derive(Clone, Copy)]
-struct Blocked<L> {
+pub(super) struct Blocked<L> {
     total: L,
     part: L,
     filled: usize,
@@ -129,14 +129,14 @@ struct Blocked<L> {
 
 impl<L: Lanes> Blocked<L> {
     #[inline(always)]
-    unsafe fn new() -> Self {
+    pub(super) unsafe fn new() -> Self {
         let zero = unsafe { L::splat(0.0) };
         Blocked { total: zero, part: zero, filled: 0 }
     }
 
     /// Adds `a * b`.
     #[inline(always)]
-    unsafe fn add(&mut self, a: L, b: L) {
+    pub(super) unsafe fn add(&mut self, a: L, b: L) {
         unsafe {
             self.part = self.part.mul_acc(a, b);
             self.filled += 1;
@@ -149,7 +149,7 @@ impl<L: Lanes> Blocked<L> {
     }
 
     #[inline(always)]
-    unsafe fn value(&self) -> Block {
+    pub(super) unsafe fn value(&self) -> Block {
         let mut out = [0.0; BLOCK];
         unsafe { self.total.add(self.part).store(out.as_mut_ptr()) };
         out
@@ -226,7 +226,7 @@ fn for_tasks(
 }
 
 /// Lookups are unchecked: every table must cover every image. `words` are (table length, words per element).
-fn check_tables(p: &Params, rows: &[u32], words: &[(usize, usize)]) {
+pub(super) fn check_tables(p: &Params, rows: &[u32], words: &[(usize, usize)]) {
     let images = rows[..p.lanes as usize].iter().max().map_or(0, |m| *m as usize + 1);
     let elements = images * (p.channels * p.height * p.width) as usize;
     for (len, scale) in words {
@@ -305,7 +305,7 @@ unsafe fn affine_lanes<L: Lanes>(task: &Task<'_>, bias: &[f32], magnitude: &[f32
 }
 
 /// Sum of constants, and the bound on all errors so far including that of the sum, for sixteen rows.
-fn gather_sums(p: &Params, sums: &[f32], lane: usize) -> (Block, Block) {
+pub(super) fn gather_sums(p: &Params, sums: &[f32], lane: usize) -> (Block, Block) {
     let lanes = p.lanes as usize;
     let (mut constant, mut size, mut error) = ([0.0f32; BLOCK], [0.0f32; BLOCK], [p.floor; BLOCK]);
     for s in 0..SLICES {
@@ -371,119 +371,6 @@ unsafe fn box_sums_lanes<L: Lanes>(
         }
         *dot = dots.value();
         *span = spans.value();
-    }
-}
-
-/// One block of sixteen rows of [`radius`].
-struct Ball<'a> {
-    p: &'a Params,
-    a: &'a [f32],
-    x: &'a [f32],
-    delta: &'a [f32],
-    sums: &'a [f32],
-    lane: usize,
-    image: [usize; BLOCK],
-    /// First pixel of each row's image.
-    index: [i32; BLOCK],
-}
-
-pub(super) fn radius(call: Call<'_>) {
-    let p: Params = call.params();
-    let ([a, x, delta, rows, sums], [result]) = call.buffers();
-    let (lanes, rows) = (p.lanes as usize, as_u32(rows));
-    let stride = (p.channels * p.height * p.width) as usize;
-    check_tables(&p, rows, &[(x.len(), 1)]);
-    assert!(a.len() >= stride * lanes);
-    let (lowers, radii) = result.split_at_mut(lanes);
-    let blocks = lowers.par_chunks_mut(BLOCK).zip(radii[..lanes].par_chunks_mut(BLOCK)).enumerate();
-    blocks.for_each(|(block, (lowers, radii))| {
-        let lane = block * BLOCK;
-        let image: [usize; BLOCK] = std::array::from_fn(|i| rows[lane + i] as usize);
-        let index = image.map(|i| (i * stride) as i32);
-        let ball = Ball { p: &p, a, x, delta, sums, lane, image, index };
-        largest_radius(&ball, lowers, radii);
-    });
-}
-
-dispatch! {
-    fn largest_radius = largest_radius_lanes(ball: &Ball<'_>, lowers: &mut [f32], radii: &mut [f32])
-}
-
-#[inline(always)]
-unsafe fn largest_radius_lanes<L: Lanes>(ball: &Ball<'_>, lowers: &mut [f32], radii: &mut [f32]) {
-    let p = ball.p;
-    let (dot, size, slope) = unsafe { form_at_image::<L>(ball) };
-    let (constant, error) = gather_sums(p, ball.sums, ball.lane);
-    // A lower bound of the linear form at x itself.
-    let base: Block = std::array::from_fn(|i| {
-        let rounding = up(4.0 * p.unit * (dot[i].abs() + constant[i].abs()));
-        let error = up(up(error[i] + rounding) + up(p.g * (1.0 + 2.0 * p.g) * size[i]));
-        down(down(dot[i] + constant[i]) - error)
-    });
-    let goal: Block = std::array::from_fn(|i| ball.delta[ball.image[i]]);
-    let (at_goal, _) = unsafe { fall::<L>(ball, &goal) };
-    let mut best: Block = std::array::from_fn(|i| {
-        lowers[i] = down(base[i] - at_goal[i]);
-        if lowers[i] > 0.0 { goal[i] } else { 0.0 }
-    });
-    // Newton's method from the left on a convex falling function: every iterate is a candidate.
-    const CAUTION: f32 = 1.0 - 1e-5;
-    let mut d: Block = std::array::from_fn(|i| (base[i].max(0.0) * CAUTION / slope[i].max(f32::MIN_POSITIVE)).min(1.0));
-    for _ in 0..4 {
-        let (fallen, active) = unsafe { fall::<L>(ball, &d) };
-        for i in 0..BLOCK {
-            let left = down(base[i] - fallen[i]);
-            if left > 0.0 {
-                best[i] = best[i].max(d[i]);
-                d[i] = if active[i] > 0.0 { (d[i] + left * CAUTION / active[i]).min(1.0) } else { 1.0 };
-            } else {
-                d[i] *= CAUTION;
-            }
-        }
-    }
-    radii.copy_from_slice(&best);
-}
-
-/// `sum A x`, `sum |A x|` and `sum |A|`.
-#[inline(always)]
-unsafe fn form_at_image<L: Lanes>(ball: &Ball<'_>) -> (Block, Block, Block) {
-    let (lanes, stride) = (ball.p.lanes as usize, (ball.p.channels * ball.p.height * ball.p.width) as usize);
-    unsafe {
-        let (mut dots, mut sizes, mut slopes) = (Blocked::<L>::new(), Blocked::<L>::new(), Blocked::<L>::new());
-        let one = L::splat(1.0);
-        for k in 0..stride {
-            let c = L::load(ball.a.as_ptr().add(k * lanes + ball.lane));
-            let pixel = L::gather(ball.x.as_ptr().add(k), &ball.index);
-            dots.add(c, pixel);
-            sizes.add(c.abs(), pixel.abs());
-            slopes.add(c.abs(), one);
-        }
-        (dots.value(), sizes.value(), slopes.value())
-    }
-}
-
-/// How much the form can fall within distance `d` of the image, rounded up, and its slope there.
-#[inline(always)]
-unsafe fn fall<L: Lanes>(ball: &Ball<'_>, d: &Block) -> (Block, Block) {
-    let (lanes, stride) = (ball.p.lanes as usize, (ball.p.channels * ball.p.height * ball.p.width) as usize);
-    unsafe {
-        let mut falls = Blocked::<L>::new();
-        let mut active = [0.0f32; BLOCK];
-        let mut rooms = [0.0f32; BLOCK];
-        let (mut pixels, mut coefficients) = ([0.0f32; BLOCK], [0.0f32; BLOCK]);
-        for k in 0..stride {
-            let c = L::load(ball.a.as_ptr().add(k * lanes + ball.lane));
-            c.store(coefficients.as_mut_ptr());
-            L::gather(ball.x.as_ptr().add(k), &ball.index).store(pixels.as_mut_ptr());
-            for i in 0..BLOCK {
-                // A falling pixel has room down to 0, a rising one up to 1.
-                let room = if coefficients[i] > 0.0 { pixels[i] } else { up(1.0 - pixels[i]) };
-                active[i] += if room > d[i] { coefficients[i].abs() } else { 0.0 };
-                rooms[i] = room.min(d[i]);
-            }
-            falls.add(c.abs(), L::load(rooms.as_ptr()));
-        }
-        (falls.value().map(|f| up(f * (1.0 + 2.0 * ball.p.g))), active)
     }
 }
 

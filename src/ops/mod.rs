@@ -19,6 +19,7 @@ pub mod peak;
 pub mod pool;
 mod pool_case;
 mod pool_twin;
+mod radius_twin;
 pub mod relax;
 pub mod relu;
 pub mod scale;
