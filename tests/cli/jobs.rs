@@ -1,0 +1,203 @@
+//! What each command does when all is well.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::{done, files, folder, misused, refused};
+
+/// Rows of a `delta_max.csv` by image and variance: proved, attacked, and the whole line.
+fn rows(dir: &Path) -> BTreeMap<(usize, String), (f64, f64, String)> {
+    let text = fs::read_to_string(dir.join("delta_max.csv")).expect("a table");
+    let mut lines = text.lines();
+    let header = lines.next().expect("a header");
+    assert_eq!(header, deltamax::certify::table::HEADER);
+    let row = |line: &str| {
+        let cells: Vec<&str> = line.split(',').collect();
+        assert_eq!(cells.len(), header.split(',').count(), "{line}");
+        let number = |i: usize| cells[i].parse::<f64>().expect("a number");
+        ((cells[0].parse().expect("an index"), cells[4].to_string()), (number(5), number(6), line.to_string()))
+    };
+    let rows: BTreeMap<_, _> = lines.map(row).collect();
+    assert_eq!(rows.len(), text.lines().count() - 1, "a row stands twice");
+    rows
+}
+
+fn json(path: &Path) -> Value {
+    serde_json::from_slice(&fs::read(path).expect("a file")).expect("JSON")
+}
+
+#[test]
+fn help_and_version() {
+    let dir = folder();
+    assert!(done(dir.path(), "--version").starts_with("deltamax "));
+    let help = done(dir.path(), "--help");
+    let commands = help.lines().skip_while(|l| *l != "Commands:").skip(1).take_while(|l| !l.is_empty());
+    for command in commands.filter_map(|l| l.split_whitespace().next()).filter(|c| *c != "help") {
+        let help = done(dir.path(), &format!("{command} --help"));
+        assert!(help.contains("Example") && help.contains(&format!("deltamax {command}")), "{command}\n{help}");
+    }
+}
+
+#[test]
+fn devices_are_listed_without_noise() {
+    let dir = folder();
+    let output = super::binary(dir.path(), "devices").output().expect("the binary starts");
+    let (out, err) = super::text(&output);
+    assert!(output.status.success() && err.is_empty(), "{err}");
+    assert!(out.contains("--device auto takes: "), "{out}");
+    let listed: Value = serde_json::from_str(&done(dir.path(), "devices --json")).expect("JSON");
+    assert!(listed["adapters"].is_array() && listed["auto"].is_string());
+}
+
+#[test]
+fn shoes_and_models_follow_from_the_seed() {
+    let dir = folder();
+    let at = dir.path();
+    done(at, "shoes --out a --count 40 --size 12 --seed 3");
+    done(at, "shoes --out b --count 40 --size 12 --seed 3");
+    let tree = |name: &str| {
+        let root = at.join(name);
+        files(&root).into_iter().map(|(path, bytes)| (path.strip_prefix(&root).unwrap().to_owned(), bytes)).collect()
+    };
+    let (a, b): (BTreeMap<_, _>, BTreeMap<_, _>) = (tree("a"), tree("b"));
+    assert!(a == b && a.values().filter(|bytes| !bytes.is_empty()).count() >= 40);
+    let train = "train --data SHOES --epochs 2 --channels 4 --hidden 8 --device cpu --seed 5 --augment slippers --json";
+    let out = done(at, &format!("{train} --out one.onnx"));
+    let last: Value = serde_json::from_str(out.lines().last().expect("a line")).expect("JSON");
+    assert_eq!((last["history"].as_array().map(Vec::len), &last["model"]), (Some(2), &"one.onnx".into()));
+    done(at, &format!("{train} --out two.onnx"));
+    assert!(fs::read(at.join("one.onnx")).unwrap() == fs::read(at.join("two.onnx")).unwrap());
+}
+
+#[test]
+fn sweep_counts_every_image() {
+    let dir = folder();
+    let out = done(
+        dir.path(),
+        "sweep --model MODEL --data SHOES --variance 0,0.01 --draws 2 --limit 10 --device cpu --out s --quiet",
+    );
+    assert_eq!(out, "");
+    let levels = json(&dir.path().join("s/sweep.json"));
+    assert_eq!(levels.as_array().map(Vec::len), Some(2));
+    let mut counts = [0, 0];
+    for line in fs::read_to_string(dir.path().join("s/confusion.csv")).expect("a table").lines().skip(1) {
+        let cells: Vec<&str> = line.split(',').collect();
+        counts[usize::from(cells[0] != "0")] += cells[3..].iter().map(|c| c.parse::<usize>().unwrap()).sum::<usize>();
+    }
+    assert_eq!(counts, [10, 20]);
+}
+
+#[test]
+fn certify_resumes_where_it_was_cut() {
+    let dir = folder();
+    let out = dir.path().join("proofs");
+    let certify =
+        "certify --model MODEL --data SHOES --method ibp --variance 0,0.002 --limit 8 --device cpu --out proofs";
+    let said = done(dir.path(), &format!("{certify} --json"));
+    let summary: Value = serde_json::from_str(said.lines().last().expect("a line")).expect("JSON");
+    assert_eq!(summary, json(&out.join("summary.json")));
+    let whole = rows(&out);
+    assert_eq!(whole.len(), 16);
+    assert!(whole.values().all(|(proved, attacked, _)| 0.0 <= *proved && proved < attacked));
+
+    let table = out.join("delta_max.csv");
+    let text = fs::read_to_string(&table).expect("a table");
+    let cut = text.lines().take(11).map(|l| l.len() + 1).sum::<usize>() + 17;
+    fs::write(&table, &text[..cut]).expect("written");
+    done(dir.path(), &format!("{certify} --resume"));
+    let resumed = rows(&out);
+    assert!(whole.keys().eq(resumed.keys()));
+    // The search starts elsewhere after a stop, so new radii agree only as closely as it looks.
+    for ((proved, _, line), (again, _, kept)) in whole.values().zip(resumed.values()) {
+        assert!(line == kept || (proved - again).abs() <= 0.01 * proved, "{line}\n{kept}");
+    }
+    assert!(text[..cut].lines().take(11).skip(1).all(|line| resumed.values().any(|(_, _, kept)| kept == line)));
+    // Nothing is left to do, and nothing changes.
+    let before = fs::read(&table).expect("a table");
+    done(dir.path(), &format!("{certify} --resume"));
+    assert!(before == fs::read(&table).expect("a table"));
+}
+
+#[test]
+fn shards_join_without_gaps_or_duplicates() {
+    let dir = folder();
+    let at = dir.path();
+    let certify = "certify --model MODEL --data SHOES --method ibp --no-attack --limit 11 --device cpu";
+    done(at, &format!("{certify} --out whole"));
+    for i in 0..3 {
+        done(at, &format!("{certify} --shard {i}/3 --out part{i}"));
+    }
+    done(at, "merge part2 part0 part1 --out joined");
+    let (whole, joined) = (rows(&at.join("whole")), rows(&at.join("joined")));
+    assert!(whole.len() == 11 && whole.keys().eq(joined.keys()));
+    assert!(whole.values().zip(joined.values()).all(|(a, b)| (a.0 - b.0).abs() <= 0.01 * a.0));
+    assert_eq!(json(&at.join("joined/manifest.json"))["shard"], serde_json::json!([0, 1]));
+
+    refused(at, "merge part0 part2 --out x", &["shard 1/3 is missing"]);
+    refused(at, "merge part0 part1 part1 part2 --out x", &["part1", "given twice"]);
+    misused(at, "merge part0 part1 --out x", &["2 of 3 shards"]);
+    refused(at, "merge part0 part1 part2 --out joined", &["joined", "another --out"]);
+    refused(at, "merge part0 nowhere --out x", &["nowhere", "check the path"]);
+    done(at, "certify --model MODEL --data SHOES --method ibp --limit 9 --device cpu --shard 1/3 --out other --quiet");
+    refused(at, "merge part0 other part2 --out x", &["other", "another model, data or settings"]);
+    let table = at.join("part1/delta_max.csv");
+    let text = fs::read_to_string(&table).expect("a table");
+    let short: String = text.lines().take(2).map(|l| format!("{l}\n")).collect();
+    fs::write(&table, short).expect("written");
+    refused(at, "merge part0 part1 part2 --out x", &["part1", "--resume"]);
+}
+
+#[test]
+fn explain_one_picture() {
+    let dir = folder();
+    let image = files(Path::new(&super::World::path("shoes"))).into_keys().find(|p| p.is_file()).expect("a picture");
+    let said = done(
+        dir.path(),
+        &format!("explain --model MODEL --image {} --delta 0.001 --device cpu --out e", image_link(dir.path(), &image)),
+    );
+    assert!(said.contains("dominate") && said.contains("score"), "{said}");
+    assert_eq!(json(&dir.path().join("e/explanation.json"))["logits"].as_array().map(Vec::len), Some(4));
+}
+
+/// A copy under a name without spaces, which the words of a command line cannot hold.
+fn image_link(dir: &Path, image: &Path) -> String {
+    fs::copy(image, dir.join("shoe.png")).expect("copied");
+    "shoe.png".into()
+}
+
+/// A folder tree has its classes in alphabetical order; the model's order counts.
+#[test]
+fn data_takes_the_order_of_the_models_classes() {
+    let dir = folder();
+    let at = dir.path();
+    done(
+        at,
+        "train --data SHOES --classes Shoes,Slippers,Boots,Sandals --epochs 4 --channels 4 --hidden 8 --device cpu --out m.onnx",
+    );
+    let sweep = "sweep --model m.onnx --data SHOES --variance 0 --device cpu --json";
+    let same = done(at, &format!("{sweep} --out a"));
+    assert_eq!(same, done(at, &format!("{sweep} --classes Shoes,Slippers,Boots,Sandals --out b")));
+    let header = fs::read_to_string(at.join("a/confusion.csv")).expect("a table");
+    assert!(header.starts_with("variance,draws,label,\"Shoes\",\"Slippers\",\"Boots\",\"Sandals\"\n"));
+}
+
+#[test]
+fn a_whole_study_and_its_page_again() {
+    let dir = folder();
+    let at = dir.path();
+    done(
+        at,
+        "study --count 120 --size 16 --epochs 1 --variance 0,0.005 --method crown-ibp --limit 6 --noisy 2 --device cpu --out s --quiet",
+    );
+    for file in ["report.html", "results.json", "no-DA.onnx", "all-DA.onnx", "figures/confusion.csv"] {
+        assert!(at.join("s").join(file).is_file(), "{file}");
+    }
+    assert!(files(at).keys().all(|p| p.extension().is_none_or(|e| e != "tmp" && e != "part")));
+    let page = fs::read(at.join("s/report.html")).expect("a page");
+    fs::remove_file(at.join("s/report.html")).expect("removed");
+    done(at, "report s");
+    assert!(page == fs::read(at.join("s/report.html")).expect("a page"), "the page differs");
+}

@@ -1,0 +1,238 @@
+//! What must be refused: one line that names the file and the remedy, and nothing half written.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use deltamax::model::{Layer, onnx};
+
+use super::{World, binary, done, fails, files, folder, misused, refused};
+
+const CERTIFY: &str = "certify --data SHOES --method ibp --limit 4 --device cpu --out out --quiet";
+const TRAIN: &str = "train --epochs 1 --channels 4 --hidden 8 --device cpu --out out.onnx --quiet";
+
+fn put(path: impl AsRef<Path>, content: &[u8]) {
+    let path = path.as_ref();
+    fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+    fs::write(path, content).expect("written");
+}
+
+/// A picture of the shoes.
+fn picture() -> Vec<u8> {
+    files(Path::new(&World::path("shoes"))).into_values().find(|bytes| !bytes.is_empty()).expect("a picture")
+}
+
+#[test]
+fn models() {
+    let dir = folder();
+    let at = dir.path();
+    let whole = fs::read(World::path("model.onnx")).expect("a model");
+    put(at.join("cut.onnx"), &whole[..whole.len() / 2]);
+    put(at.join("empty.onnx"), b"");
+    put(at.join("picture.onnx"), &picture());
+    put(at.join("notes.onnx"), b"hello, this is no model");
+    let model = onnx::read(World::path("model.onnx")).expect("a model");
+    let weight = model.nodes.iter().find_map(|n| if let Layer::Conv(c) = &n.layer { Some(c.weight[0]) } else { None });
+    let weight = weight.expect("a convolution").to_le_bytes();
+    let place = whole.windows(4).position(|w| w == weight).expect("the weight is in the file");
+    let mut nan = whole.clone();
+    nan[place..place + 4].copy_from_slice(&f32::NAN.to_le_bytes());
+    put(at.join("nan.onnx"), &nan);
+    refused(at, &format!("{CERTIFY} --model nowhere.onnx"), &["nowhere.onnx", "check the path"]);
+    for file in ["cut.onnx", "empty.onnx", "picture.onnx", "notes.onnx"] {
+        refused(at, &format!("{CERTIFY} --model {file}"), &[file]);
+    }
+    refused(at, &format!("{CERTIFY} --model nan.onnx"), &["nan.onnx", "NaN"]);
+    refused(at, "sweep --data SHOES --model cut.onnx --device cpu --out out", &["cut.onnx"]);
+    refused(at, "explain --image x.png --model cut.onnx --device cpu --out out", &["cut.onnx"]);
+}
+
+#[test]
+fn models_and_data_that_do_not_fit() {
+    let dir = folder();
+    let at = dir.path();
+    let certify = format!("{CERTIFY} --model MODEL");
+    refused(at, &format!("{certify} --size 20"), &["3x20x20", "3x16x16", "--size"]);
+    refused(at, &format!("{certify} --classes Boots,Shoes"), &["2 classes", "4", "--classes"]);
+    refused(at, &format!("{certify} --classes Boots"), &["only the class Boots", "two classes"]);
+    refused(at, &format!("{certify} --classes Boots,Hats"), &["Hats", "Sandals, Shoes"]);
+    for class in ["Boots", "Hats", "Shoes", "Slippers"] {
+        put(at.join("hats").join(class).join("1.png"), &picture());
+        put(at.join("hats").join(class).join("2.png"), &picture());
+    }
+    let line = "certify --model MODEL --data hats --device cpu --out out";
+    refused(at, line, &["hats", "Sandals", "--classes Boots,Hats,Shoes,Slippers"]);
+}
+
+#[test]
+fn folders_of_pictures() {
+    let dir = folder();
+    let at = dir.path();
+    let good = picture();
+    let train = |data: &str| format!("{TRAIN} --data {data}");
+    refused(at, &train("nowhere"), &["nowhere", "--data"]);
+    fs::create_dir(at.join("empty")).expect("made");
+    refused(at, &train("empty"), &["empty", "folder of images for each class"]);
+    put(at.join("notes.txt"), b"hello");
+    refused(at, &train("notes.txt"), &["notes.txt", "not a data set"]);
+    put(at.join("flat/1.png"), &good);
+    refused(at, &train("flat"), &["flat", "folder of its own"]);
+    put(at.join("single/Shoes/1.png"), &good);
+    refused(at, &train("single"), &["only the class Shoes"]);
+    for name in ["Boots/1.png", "Boots/2.png", "Shoes/1.png", "Shoes/2.png"] {
+        put(at.join("tree").join(name), &good);
+    }
+    fs::create_dir(at.join("tree/Clogs")).expect("made");
+    refused(at, &train("tree"), &["Clogs", "remove it"]);
+    put(at.join("tree/Clogs/1.png"), &good);
+    refused(at, &train("tree"), &["Clogs", "needs two"]);
+    fs::remove_dir_all(at.join("tree/Clogs")).expect("removed");
+    put(at.join("tree/Shoes/2.png"), &good[..good.len() / 2]);
+    refused(at, &train("tree"), &["Shoes/2.png", "replace or remove"]);
+    put(at.join("tree/Shoes/2.png"), b"hello");
+    refused(at, &train("tree"), &["Shoes/2.png", "replace or remove"]);
+    put(at.join("tree/Shoes/2.png"), &good);
+    image::RgbImage::new(9, 9).save(at.join("tree/Boots/3.png")).expect("written");
+    refused(at, &train("tree"), &["Boots/3.png", "--size"]);
+    put(at.join("tree/labels.csv"), b"Boots/1.png,0\nBoots/7.png,1\n");
+    refused(at, &train("tree"), &["labels.csv", "Boots/7.png"]);
+}
+
+#[test]
+fn other_data_files() {
+    let dir = folder();
+    let at = dir.path();
+    let train = |data: &str| format!("{TRAIN} --data {data}");
+    let header = |magic: u32, dims: &[u32]| {
+        std::iter::once(&magic).chain(dims).flat_map(|v| v.to_be_bytes()).collect::<Vec<u8>>()
+    };
+    let images = [header(0x0803, &[3, 2, 2]), vec![9; 12]].concat();
+    put(at.join("idx/train-images-idx3-ubyte"), &images[..images.len() - 1]);
+    put(at.join("idx/train-labels-idx1-ubyte"), &[header(0x0801, &[3]), vec![0, 1, 0]].concat());
+    refused(at, &train("idx"), &["train-images-idx3-ubyte"]);
+    put(at.join("idx/train-images-idx3-ubyte"), &images);
+    put(at.join("idx/train-labels-idx1-ubyte"), &[header(0x0801, &[2]), vec![0, 1]].concat());
+    refused(at, &train("idx"), &["idx", "2", "3"]);
+    fs::remove_file(at.join("idx/train-labels-idx1-ubyte")).expect("removed");
+    refused(at, &train("idx"), &["idx", "labels"]);
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(&images).expect("packed");
+    let packed = packed.finish().expect("packed");
+    fs::remove_dir_all(at.join("idx")).expect("removed");
+    put(at.join("idx/train-images-idx3-ubyte.gz"), &packed[..packed.len() - 9]);
+    put(at.join("idx/train-labels-idx1-ubyte"), &[header(0x0801, &[3]), vec![0, 1, 0]].concat());
+    refused(at, &train("idx"), &["train-images-idx3-ubyte.gz"]);
+    put(at.join("cifar/data_batch_1.bin"), &[0; 3072]);
+    refused(at, &train("cifar"), &["data_batch_1.bin", "3073"]);
+    put(at.join("notes.npz"), b"hello");
+    refused(at, &train("notes.npz"), &["notes.npz", ".npz"]);
+}
+
+#[test]
+fn places_that_cannot_be_written() {
+    let dir = folder();
+    let at = dir.path();
+    put(at.join("file"), b"in the way");
+    refused(at, "shoes --count 4 --size 8 --out file/shoes", &["file"]);
+    refused(at, "train --data SHOES --epochs 1 --device cpu --quiet --out file/m.onnx", &["file/m.onnx"]);
+    refused(at, "certify --model MODEL --data SHOES --device cpu --out file/x", &["file/x"]);
+    refused(at, "certify --model MODEL --data SHOES --device cpu --out file", &["file", "name another"]);
+    refused(at, "sweep --model MODEL --data SHOES --device cpu --out file", &["file", "name another"]);
+    refused(at, "study --count 60 --size 8 --device cpu --quiet --out file", &["file", "name another"]);
+    fs::create_dir(at.join("taken")).expect("made");
+    put(at.join("taken/mine.txt"), b"keep");
+    refused(at, "shoes --count 4 --size 8 --out taken", &["taken", "new folder"]);
+    refused(at, "train --data SHOES --epochs 1 --device cpu --quiet --out taken", &["taken", "name a file"]);
+}
+
+#[test]
+fn results_that_cannot_be_continued() {
+    let dir = folder();
+    let at = dir.path();
+    let certify = format!("{CERTIFY} --model MODEL");
+    done(at, &certify);
+    refused(at, &certify, &["out/delta_max.csv", "--resume", "another --out"]);
+    refused(at, &format!("{certify} --resume --seed 1"), &["out/manifest.json", "another --out"]);
+    refused(at, &format!("{certify} --resume --shard 0/2"), &["out/manifest.json", "another --out"]);
+    let table = at.join("out/delta_max.csv");
+    let text = fs::read_to_string(&table).expect("a table");
+    put(&table, text.replacen("\n0,", "\nzero,", 1).as_bytes());
+    refused(at, &format!("{certify} --resume"), &["delta_max.csv", "row 1"]);
+    put(&table, b"hello\n");
+    refused(at, &format!("{certify} --resume"), &["delta_max.csv", "not written by certify"]);
+    put(&table, text.as_bytes());
+    put(at.join("out/manifest.json"), b"{}");
+    refused(at, &format!("{certify} --resume"), &["manifest.json", "not a manifest"]);
+    fs::remove_file(at.join("out/manifest.json")).expect("removed");
+    refused(at, &format!("{certify} --resume"), &["manifest.json", "check the path"]);
+    refused(at, "report out", &["out/results.json", "check the path"]);
+    put(at.join("out/results.json"), b"{\"models\":");
+    refused(at, "report out", &["out/results.json", "deltamax study"]);
+}
+
+#[test]
+fn pictures_to_explain() {
+    let dir = folder();
+    let at = dir.path();
+    let explain = "explain --model MODEL --device cpu --out out --image";
+    refused(at, &format!("{explain} nowhere.png"), &["nowhere.png", "check the path"]);
+    put(at.join("notes.png"), b"hello");
+    refused(at, &format!("{explain} notes.png"), &["notes.png", "not a readable picture"]);
+    let good = picture();
+    put(at.join("cut.png"), &good[..good.len() / 2]);
+    refused(at, &format!("{explain} cut.png"), &["cut.png", "not a readable picture"]);
+}
+
+#[test]
+fn devices_that_are_not_there() {
+    let dir = folder();
+    let line = "certify --model MODEL --data SHOES --method ibp --limit 4 --out out --quiet";
+    for device in ["gpu", "0"] {
+        let line = format!("{line} --device {device}");
+        let mut command = binary(dir.path(), &line);
+        command.env("VK_DRIVER_FILES", "/nonexistent").env("VK_ICD_FILENAMES", "/nonexistent");
+        // Other systems have adapters that these variables do not hide.
+        if cfg!(target_os = "linux") {
+            fails(dir.path(), command, 1, &line, &["no GPU adapter", "--device cpu"]);
+        }
+    }
+    refused(dir.path(), &format!("{line} --device 99"), &["adapter"]);
+    misused(dir.path(), &format!("{line} --device tpu"), &["--device", "auto, gpu, cpu"]);
+}
+
+#[test]
+fn wrong_usage() {
+    let dir = folder();
+    let at = dir.path();
+    let certify = format!("{CERTIFY} --model MODEL");
+    for shard in ["2/2", "x/2", "1", "0/0"] {
+        misused(at, &format!("{certify} --shard {shard}"), &["--shard", "i/N"]);
+    }
+    for variance in ["-1", "2", "0,0", "nan"] {
+        misused(at, &format!("{certify} --variance {variance}"), &["--variance"]);
+        misused(at, &format!("sweep --model MODEL --data SHOES --out o --variance {variance}"), &["--variance"]);
+    }
+    misused(at, &format!("{certify} --variance zero"), &["--variance"]);
+    misused(at, &format!("{certify} --method best"), &["--method", "crown"]);
+    misused(at, &format!("{certify} --tolerance 2"), &["--tolerance"]);
+    misused(at, &format!("{certify} --batch 0"), &["--batch"]);
+    misused(at, "certify --model MODEL --data SHOES --out o --limit 0", &["--limit"]);
+    misused(at, "sweep --model MODEL --data SHOES --out o --draws 0 --device cpu", &["--draws"]);
+    misused(at, "explain --model MODEL --image x.png --delta 2", &["--delta"]);
+    misused(at, "study --variance 0.1", &["--variance", "0"]);
+    misused(at, "shoes --count 0 --out o", &["--count"]);
+    misused(at, "nonsense", &["nonsense"]);
+    let train = "train --data SHOES --device cpu --quiet --out m.onnx";
+    for (flag, hint) in [
+        ("--epochs 0", "--epochs"),
+        ("--batch 0", "--batch"),
+        ("--hidden 0", "neuron"),
+        ("--channels 0", "channel"),
+        ("--channels 4,4,4,4,4,4", "too small"),
+        ("--augment Hats", "Hats"),
+        ("--size 0", "--size"),
+        ("--epochs 3 --rate 1e9 --channels 4 --hidden 8", "--rate"),
+    ] {
+        misused(at, &format!("{train} {flag}"), &[hint]);
+    }
+}
