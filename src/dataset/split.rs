@@ -11,12 +11,15 @@ const STREAM: u64 = 0x5371;
 
 /// Sends `share` of every class to the test set (at least one image, and never all). Both sets are ordered so that every
 /// prefix has about the class balance of the whole: the first N images are a fair sample.
+///
+/// Which images of a class are for testing depends on its name and images alone: with other classes beside it, or in
+/// another order, no training image turns into a test image.
 pub fn stratified(path: &Path, data: &Dataset, share: f64, seed: u64) -> Result<Splits> {
     let mut members = vec![Vec::new(); data.classes.len()];
     data.labels.iter().enumerate().for_each(|(i, &label)| members[label].push(i));
     let (mut train, mut test) = (Vec::new(), Vec::new());
     for (class, mut images) in members.into_iter().enumerate() {
-        Rng::new(seed, STREAM + ((class as u64) << 32)).shuffle(&mut images);
+        Rng::new(seed, STREAM ^ hash(&data.classes[class])).shuffle(&mut images);
         let count = (images.len() as f64 * share).round() as usize;
         let count = if share > 0.0 { count.clamp(1, images.len().max(2) - 1) } else { 0 };
         if count >= images.len() {
@@ -28,16 +31,22 @@ pub fn stratified(path: &Path, data: &Dataset, share: f64, seed: u64) -> Result<
         test.push(images.split_off(images.len() - count));
         train.push(images);
     }
-    Ok(Splits { train: data.subset(&mixed(&train)), test: data.subset(&mixed(&test)) })
+    let subset = |lists: &[Vec<usize>]| data.subset(&mixed(&data.classes, lists));
+    Ok(Splits { train: subset(&train), test: subset(&test) })
 }
 
-/// Merges lists so that each is spread evenly over the result.
-fn mixed(lists: &[Vec<usize>]) -> Vec<usize> {
-    let mut placed: Vec<(f64, usize, usize)> = Vec::new();
-    for (class, list) in lists.iter().enumerate() {
-        placed.extend(list.iter().enumerate().map(|(k, &i)| ((k as f64 + 0.5) / list.len() as f64, class, i)));
+/// FNV-1a: names to numbers, for ever the same.
+fn hash(name: &str) -> u64 {
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3))
+}
+
+/// Merges one list per class so that each is spread evenly over the result, whatever the order of the classes.
+fn mixed(classes: &[String], lists: &[Vec<usize>]) -> Vec<usize> {
+    let mut placed: Vec<(f64, &str, usize)> = Vec::new();
+    for (class, list) in classes.iter().zip(lists) {
+        placed.extend(list.iter().enumerate().map(|(k, &i)| ((k as f64 + 0.5) / list.len() as f64, class.as_str(), i)));
     }
-    placed.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    placed.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(b.1)));
     placed.into_iter().map(|(_, _, i)| i).collect()
 }
 
@@ -67,6 +76,22 @@ mod tests {
         let again = stratified(Path::new("d"), &all, 0.2, 7).unwrap();
         assert_eq!(again.test.names, splits.test.names);
         assert_ne!(stratified(Path::new("d"), &all, 0.2, 8).unwrap().test.names, splits.test.names);
+    }
+
+    #[test]
+    fn other_classes_beside_it_do_not_change_a_class() {
+        let names = |order: &[usize]| {
+            let mut all = data(&[9, 12, 20]).subset(&[]);
+            all.classes = order.iter().map(|c| c.to_string()).collect();
+            for (label, &class) in order.iter().enumerate() {
+                (0..[9, 12, 20][class]).for_each(|i| all.push(format!("{class}/{i}"), label, &[0.5]));
+            }
+            stratified(Path::new("d"), &all, 0.3, 4).unwrap().test.names
+        };
+        assert_eq!(names(&[0, 1, 2]), names(&[2, 0, 1]));
+        let of =
+            |class: &str, names: Vec<String>| names.into_iter().filter(|n| n.starts_with(class)).collect::<Vec<_>>();
+        assert_eq!(of("2/", names(&[0, 1, 2])), of("2/", names(&[1, 2])));
     }
 
     #[test]

@@ -213,7 +213,7 @@ fn wrong_usage() {
         misused(at, &format!("sweep --model MODEL --data SHOES --out o --variance {variance}"), &["--variance"]);
     }
     misused(at, &format!("{certify} --variance zero"), &["--variance"]);
-    misused(at, &format!("{certify} --method best"), &["--method", "crown"]);
+    misused(at, "certify --model MODEL --data SHOES --out o --method best", &["--method", "crown"]);
     misused(at, &format!("{certify} --tolerance 2"), &["--tolerance"]);
     misused(at, &format!("{certify} --batch 0"), &["--batch"]);
     misused(at, "certify --model MODEL --data SHOES --out o --limit 0", &["--limit"]);
@@ -225,6 +225,7 @@ fn wrong_usage() {
     let train = "train --data SHOES --device cpu --quiet --out m.onnx";
     for (flag, hint) in [
         ("--epochs 0", "--epochs"),
+        ("--epochs many", "--epochs"),
         ("--batch 0", "--batch"),
         ("--hidden 0", "neuron"),
         ("--channels 0", "channel"),
