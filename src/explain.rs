@@ -1,10 +1,13 @@
 //! Dominance and relevance of single images, clean and noisy.
 
+use crate::attack;
 use crate::bounds::{Ball, Bounder, Method, Row};
-use crate::error::Result;
+use crate::certify::PIXEL_ROUNDING;
+use crate::error::{Error, Result};
 use crate::network::{Network, largest};
 use crate::relevance;
 use crate::results::{ExampleLevel, Margin, Picture, ScorePoint};
+use crate::search::{self, Subject};
 use crate::tensor::Shape;
 
 /// Bounds over one ball that dominance pictures need.
@@ -18,21 +21,29 @@ pub struct Dominance {
     pub margins: Vec<f64>,
 }
 
-/// Proved intervals of logits, scores and margins over a ball.
-pub fn dominance(bounder: &Bounder, ball: &Ball<'_>) -> Result<Dominance> {
+/// Proved intervals of logits, scores and margins over each ball.
+pub fn dominance(bounder: &Bounder, balls: &[Ball<'_>]) -> Result<Vec<Dominance>> {
     let k = bounder.net.model.outputs();
-    let unit = |terms: &[(usize, f32)]| {
+    let unit = |lane: usize, terms: &[(usize, f32)]| {
         let mut coefficients = vec![0.0; k];
         terms.iter().for_each(|(j, c)| coefficients[*j] = *c);
-        Row { lane: 0, coefficients, constant: 0.0 }
+        Row { lane, coefficients, constant: 0.0 }
     };
-    let mut rows: Vec<Row> = (0..k).flat_map(|j| [unit(&[(j, 1.0)]), unit(&[(j, -1.0)])]).collect();
-    for i in 0..k {
-        rows.extend((0..k).map(|j| if i == j { unit(&[]) } else { unit(&[(i, 1.0), (j, -1.0)]) }));
+    let mut rows = Vec::new();
+    for lane in 0..balls.len() {
+        rows.extend((0..k).flat_map(|j| [unit(lane, &[(j, 1.0)]), unit(lane, &[(j, -1.0)])]));
+        for i in 0..k {
+            rows.extend((0..k).map(|j| if i == j { unit(lane, &[]) } else { unit(lane, &[(i, 1.0), (j, -1.0)]) }));
+        }
     }
-    let lower: Vec<f64> = bounder.row_bounds(ball, &rows)?.into_iter().map(f64::from).collect();
+    let lower: Vec<f64> = bounder.row_bounds(balls, &rows)?.into_iter().map(f64::from).collect();
+    Ok(balls.iter().zip(lower.chunks(2 * k + k * k)).map(|(ball, lower)| of_rows(ball.class, k, lower)).collect())
+}
+
+/// Puts the bounds of one ball's rows together.
+fn of_rows(class: usize, k: usize, lower: &[f64]) -> Dominance {
     let logits: Vec<[f64; 2]> = (0..k).map(|j| [lower[2 * j], -lower[2 * j + 1]]).collect();
-    // difference[i][j] bounds logit_i - logit_j from below.
+    // difference(i, j) bounds logit_i - logit_j from below.
     let difference = |i: usize, j: usize| if i == j { 0.0 } else { lower[2 * k + i * k + j] };
     // A relative error of 1e-9 is far more than exp and the sum can lose.
     let scores = (0..k)
@@ -42,9 +53,50 @@ pub fn dominance(bounder: &Bounder, ball: &Ball<'_>) -> Result<Dominance> {
             [(1.0 / low) * (1.0 - 1e-9), ((1.0 / high) * (1.0 + 1e-9)).min(1.0)]
         })
         .collect();
-    let margins = (0..k).map(|j| difference(ball.class, j)).collect();
-    Ok(Dominance { logits, scores, margins })
+    let margins = (0..k).map(|j| difference(class, j)).collect();
+    Dominance { logits, scores, margins }
 }
+
+/// Delta max of one image.
+#[derive(Clone, Debug)]
+pub struct Bracket {
+    pub class: usize,
+    /// The class is proved on the ball of this radius.
+    pub proved: f64,
+    /// The class that stops the proof.
+    pub rival: usize,
+    /// The nearest image of another class that an attack found.
+    pub hit: Option<attack::Hit>,
+}
+
+/// Proves and attacks one image, values in [0,1] from a file of 8-bit pixels.
+///
+/// # Errors
+/// If the attack breaks what was proved: the device miscomputes.
+pub fn bracket(bounder: &Bounder, image: &[f32]) -> Result<Bracket> {
+    let subjects = Subject::classify(&bounder.net, &[image])?;
+    let class = subjects[0].class;
+    let mut found = None;
+    search::search(bounder, &search::Settings::new(bounder), subjects, |_, f| {
+        found = Some(f);
+        Ok(())
+    })?;
+    let found = found.expect("one image gives one result");
+    let hit = attack::attack(&bounder.net, &[image], &[class], &attack::Settings::default())?.remove(0);
+    let proved = (found.proved - PIXEL_ROUNDING).next_down().max(0.0);
+    if let Some(hit) = hit.as_ref().filter(|h| h.distance <= proved) {
+        let problem = format!("proved {proved} but broken at {}; the device miscomputes", hit.distance);
+        return Err(Error::device(problem));
+    }
+    Ok(Bracket { class, proved: f64::from(proved), rival: found.rival, hit })
+}
+
+/// The noise box of certified relevance is this much narrower than that of the dominance picture: bounds of a gradient
+/// widen much faster than those of the logits.
+pub const CERTIFIED_SHARE: f32 = 0.25;
+
+/// Points of the curve of score intervals against delta.
+const CURVE: usize = 24;
 
 /// What to compute for one image at one noise level.
 pub struct Request<'a> {
@@ -67,7 +119,7 @@ pub fn level(net: &Network, method: Method, request: &Request<'_>) -> Result<Exa
     let class = largest(&scores);
     let bounder = Bounder::new(net, method)?;
     let ball = Ball { image: request.image, class, delta: request.delta };
-    let found = dominance(&bounder, &ball)?;
+    let found = dominance(&bounder, &[ball])?.remove(0);
     let mut margins = Vec::new();
     for other in Method::ALL.into_iter().filter(|m| *m <= method) {
         let lower = Bounder::new(net, other)?.probe(&[ball])?.remove(0).margins;
@@ -78,12 +130,14 @@ pub fn level(net: &Network, method: Method, request: &Request<'_>) -> Result<Exa
         }));
     }
     let end = request.attacked.or(request.proved).filter(|d| *d > 0.0).unwrap_or(f64::from(request.delta)) * 1.25;
-    let mut continuous = Vec::new();
-    for step in 0..=24 {
-        let delta = end * f64::from(step) / 24.0;
-        let scores = dominance(&bounder, &Ball { delta: delta as f32, ..ball })?.scores;
-        continuous.push(ScorePoint { delta, scores });
-    }
+    let deltas: Vec<f64> = (0..=CURVE).map(|step| end * step as f64 / CURVE as f64).collect();
+    let balls: Vec<Ball<'_>> = deltas.iter().map(|&delta| Ball { delta: delta as f32, ..ball }).collect();
+    let curve = dominance(&bounder, &balls)?;
+    let continuous = deltas.into_iter().zip(curve).map(|(delta, d)| ScorePoint { delta, scores: d.scores }).collect();
+    let mut relevance = relevance::maps(net, request.image, request.clean, class)?;
+    let regions = relevance::Regions::of(request.shape, request.clean);
+    let narrow = Ball { delta: CERTIFIED_SHARE * request.delta, ..ball };
+    relevance.push(relevance::certified(&bounder, &narrow, &regions)?);
     Ok(ExampleLevel {
         variance: request.variance,
         picture: Picture::from_chw(request.shape, request.image),
@@ -97,6 +151,6 @@ pub fn level(net: &Network, method: Method, request: &Request<'_>) -> Result<Exa
         proved: request.proved,
         attacked: request.attacked,
         continuous,
-        relevance: relevance::maps(net, request.image, request.clean, class)?,
+        relevance,
     })
 }

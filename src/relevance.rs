@@ -1,5 +1,6 @@
 //! Which pixels a decision rests on: signed gradients, and where on the picture they lie.
 
+use crate::bounds::{Ball, Bounder};
 use crate::error::Result;
 use crate::network::Network;
 use crate::results::{RelevanceKind, RelevanceMap, Shares};
@@ -25,8 +26,23 @@ pub fn gradients(net: &Network, images: &[&[f32]], classes: &[usize]) -> Result<
 /// that background counts for nothing), and integrated gradients from the background (Sundararajan et al. 2017).
 pub fn maps(net: &Network, image: &[f32], clean: &[f32], class: usize) -> Result<Vec<RelevanceMap>> {
     let shape = net.model.input;
+    let gradient = gradients(net, &[image], &[class])?.remove(0);
     let base = background(shape, clean);
     let plane = shape.height * shape.width;
+    let product: Vec<f32> = gradient.iter().enumerate().map(|(k, g)| g * (image[k] - base[k / plane])).collect();
+    let regions = Regions::of(shape, clean);
+    Ok(vec![
+        map(RelevanceKind::Gradient, shape, &gradient, &regions),
+        map(RelevanceKind::GradientXInput, shape, &product, &regions),
+        map(RelevanceKind::IntegratedGradients, shape, &integrated(net, image, clean, class)?, &regions),
+    ])
+}
+
+/// Integrated gradients of `logit[class]`, `[channel][row][column]`: the way from the background of `clean` to `image`
+/// times the mean gradient along it, so that the values add up to what the logit gains (up to the sampling of the way).
+pub fn integrated(net: &Network, image: &[f32], clean: &[f32], class: usize) -> Result<Vec<f32>> {
+    let base = background(net.model.input, clean);
+    let plane = net.model.input.height * net.model.input.width;
     let difference: Vec<f32> = image.iter().enumerate().map(|(k, x)| x - base[k / plane]).collect();
     let path: Vec<Vec<f32>> = (0..PATH)
         .map(|i| {
@@ -34,18 +50,33 @@ pub fn maps(net: &Network, image: &[f32], clean: &[f32], class: usize) -> Result
             difference.iter().enumerate().map(|(k, d)| base[k / plane] + t * d).collect()
         })
         .collect();
-    let mut points: Vec<&[f32]> = vec![image];
-    points.extend(path.iter().map(Vec::as_slice));
-    let gradients = gradients(net, &points, &vec![class; points.len()])?;
-    let mean: Vec<f32> =
-        (0..image.len()).map(|k| gradients[1..].iter().map(|g| g[k]).sum::<f32>() / PATH as f32).collect();
-    let times = |g: &[f32]| -> Vec<f32> { g.iter().zip(&difference).map(|(g, d)| g * d).collect() };
-    let regions = Regions::of(shape, clean);
-    Ok(vec![
-        map(RelevanceKind::Gradient, shape, &gradients[0], &regions),
-        map(RelevanceKind::GradientXInput, shape, &times(&gradients[0]), &regions),
-        map(RelevanceKind::IntegratedGradients, shape, &times(&mean), &regions),
-    ])
+    let points: Vec<&[f32]> = path.iter().map(Vec::as_slice).collect();
+    let gradients = gradients(net, &points, &[class; PATH])?;
+    let mean = |k: usize| gradients.iter().map(|g| g[k]).sum::<f32>() / PATH as f32;
+    Ok(difference.iter().enumerate().map(|(k, d)| d * mean(k)).collect())
+}
+
+/// Pixels whose influence on the class logit has one sign in the whole ball: 1 where the gradient, summed over the
+/// channels, is proved positive, -1 where proved negative, 0 where neither is.
+pub fn certified(bounder: &Bounder, ball: &Ball<'_>, regions: &Regions) -> Result<RelevanceMap> {
+    let shape = bounder.net.model.input;
+    let bounds = bounder.gradient_bounds(&[*ball])?.remove(0);
+    let plane = shape.height * shape.width;
+    let sign = |p: usize| {
+        let ends = (0..shape.channels).map(|c| bounds[c * plane + p]);
+        let [low, high] = ends.fold([0.0f64; 2], |s, e| [(s[0] + e[0]).next_down(), (s[1] + e[1]).next_up()]);
+        f32::from(i8::from(low > 0.0) - i8::from(high < 0.0))
+    };
+    let values: Vec<f32> = (0..plane).map(sign).collect();
+    Ok(RelevanceMap {
+        kind: RelevanceKind::Certified,
+        height: shape.height,
+        width: shape.width,
+        delta: Some(f64::from(ball.delta)),
+        shares: regions.shares(&values),
+        gini: None,
+        values,
+    })
 }
 
 /// Adds channels up and measures where the relevance lies.
@@ -59,6 +90,7 @@ pub fn map(kind: RelevanceKind, shape: Shape, values: &[f32], regions: &Regions)
         shares: regions.shares(&summed),
         gini: gini(&summed),
         values: summed,
+        delta: None,
     }
 }
 

@@ -290,9 +290,12 @@ pub struct RelevanceMap {
     pub kind: RelevanceKind,
     pub height: usize,
     pub width: usize,
-    /// `[row][column]`, channels summed; positive speaks for the class. `Certified`: share of channels proved positive
-    /// minus share proved negative, 0 where undecided.
+    /// `[row][column]`, channels summed; positive speaks for the class. `Certified`: 1 where the sum over the channels is
+    /// proved positive in the whole noise box, -1 where proved negative, 0 where undecided.
     pub values: Vec<f32>,
+    /// `Certified`: half-width of the noise box.
+    #[serde(default)]
+    pub delta: Option<f64>,
     #[serde(default)]
     pub shares: Option<Shares>,
     /// Concentration in `[0,1]`: 0 is evenly spread, 1 sits on a single pixel.

@@ -3,7 +3,7 @@
 
 use deltamax::bounds::{Ball, Bounder, Method};
 use deltamax::device::Device;
-use deltamax::model::{Conv, Dense, Layer, Model, Node, Pool};
+use deltamax::model::{Conv, Dense, Layer, Model, Node, Pool, Source};
 use deltamax::network::Network;
 use deltamax::rng::Rng;
 use deltamax::tensor::Shape;
@@ -116,6 +116,23 @@ fn pooled_net(seed: u64) -> Model {
     b.finish()
 }
 
+/// Average pooling and data movement.
+fn averaged_net(seed: u64) -> Model {
+    let mut b = Builder::new(Shape::new(2, 8, 8), seed);
+    let v = b.conv(0, 4, [3, 3], [1, 1], [1, 1]);
+    let v = b.relu(v);
+    let max = Pool { kernel: [2, 2], stride: [2, 2], pad: [0, 0], count_include_pad: false };
+    let v = b.push(Layer::MaxPool(max), vec![v], Shape::new(4, 4, 4));
+    let v = b.conv(v, 5, [3, 3], [1, 1], [1, 1]);
+    let average = Pool { kernel: [3, 3], stride: [2, 2], pad: [1, 1], count_include_pad: false };
+    let v = b.push(Layer::AvgPool(average), vec![v], Shape::new(5, 2, 2));
+    let turned = (0..20).map(|k| Some(Source { input: 0, index: 19 - k })).collect();
+    let v = b.push(Layer::Gather(turned), vec![v], Shape::flat(20));
+    let v = b.relu(v);
+    b.dense(v, 4);
+    b.finish()
+}
+
 fn image(model: &Model, rng: &mut Rng) -> Vec<f32> {
     // Saturated pixels exercise the clipping of the ball.
     (0..model.input.len()).map(|_| (1.4 * rng.uniform() - 0.2).clamp(0.0, 1.0)).collect()
@@ -182,6 +199,70 @@ fn bounds_contain_sampled_margins() {
     for seed in 0..6 {
         for model in [conv_net(seed), dense_net(seed), residual_net(seed), pooled_net(seed)] {
             check(&model, &device, seed);
+        }
+    }
+}
+
+/// A point of the clipped ball pushed to both ends along one element: the difference quotient is a mean of gradients in
+/// the ball, so it lies within their bounds.
+fn check_gradient(model: &Model, device: &Device, seed: u64) {
+    let net = Network::new(device, model).unwrap();
+    let mut rng = Rng::new(seed, 6);
+    let images: Vec<Vec<f32>> = (0..3).map(|_| image(model, &mut rng)).collect();
+    for delta in [0.0005f32, 0.01, 0.1] {
+        let ball = |(i, image)| Ball { image, class: i % model.outputs(), delta };
+        let balls: Vec<Ball> = images.iter().map(Vec::as_slice).enumerate().map(ball).collect();
+        let pooled = model.nodes.iter().any(|n| matches!(n.layer, Layer::MaxPool(_)));
+        for method in METHODS.into_iter().filter(|m| !pooled || *m == Method::Ibp) {
+            let bounds = Bounder::new(&net, method).unwrap().gradient_bounds(&balls).unwrap();
+            for (ball, bounds) in balls.iter().zip(&bounds) {
+                for _ in 0..100 {
+                    let k = rng.below(model.input.len());
+                    let mut ends = [0, 1].map(|_| Vec::new());
+                    let at = point(ball.image, delta, &mut rng);
+                    let sides = [(ball.image[k] - 0.99 * delta).max(0.0), (ball.image[k] + 0.99 * delta).min(1.0)];
+                    for side in 0..2 {
+                        let mut x = at.clone();
+                        x[k] = sides[side];
+                        ends[side] = deltamax::model::reference::forward(model, &x).pop().unwrap();
+                    }
+                    let rise = ends[1][ball.class] - ends[0][ball.class];
+                    let quotient = rise / (f64::from(sides[1]) - f64::from(sides[0]));
+                    let [low, high] = bounds[k];
+                    let slack = 1e-9;
+                    assert!(
+                        low - slack <= quotient && quotient <= high + slack,
+                        "{method} {delta}: {quotient} {low} {high}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn gradient_bounds_contain_difference_quotients() {
+    let device = Device::cpu();
+    for seed in 0..4 {
+        for model in [conv_net(seed), dense_net(seed), residual_net(seed), pooled_net(seed)] {
+            check_gradient(&model, &device, seed);
+        }
+    }
+}
+
+/// In a ball without width the bounds close in on the gradient itself.
+#[test]
+fn gradient_bounds_of_a_point_are_tight() {
+    let device = Device::cpu();
+    for model in [conv_net(3), residual_net(3), pooled_net(3)] {
+        let net = Network::new(&device, &model).unwrap();
+        let x = image(&model, &mut Rng::new(3, 8));
+        let gradient = deltamax::relevance::gradients(&net, &[&x], &[1]).unwrap().remove(0);
+        let ball = Ball { image: &x, class: 1, delta: 0.0 };
+        let bounds = Bounder::new(&net, Method::Ibp).unwrap().gradient_bounds(&[ball]).unwrap().remove(0);
+        for (g, [low, high]) in gradient.iter().zip(bounds) {
+            let near = |v: f64| (v - f64::from(*g)).abs() < 1e-3;
+            assert!(near(low) && near(high), "{g}: {low} {high}");
         }
     }
 }

@@ -6,6 +6,7 @@
 mod backward;
 mod boxes;
 mod forward;
+mod gradient;
 
 use std::time::Instant;
 
@@ -204,9 +205,9 @@ impl Bounder {
         Ok(outcomes)
     }
 
-    /// Lower bounds of linear functions of the logits over one ball.
-    pub fn row_bounds(&self, ball: &Ball<'_>, rows: &[Row]) -> Result<Vec<f32>> {
-        Ok(self.lower_bounds(&self.balls(&[*ball])?, rows)?.0)
+    /// Lower bounds of linear functions of the logits, each over the ball at its row's `lane`.
+    pub fn row_bounds(&self, balls: &[Ball<'_>], rows: &[Row]) -> Result<Vec<f32>> {
+        Ok(self.lower_bounds(&self.balls(balls)?, rows)?.0)
     }
 
     fn balls(&self, balls: &[Ball<'_>]) -> Result<Boxes> {

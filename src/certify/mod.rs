@@ -14,7 +14,7 @@ use crate::sweep;
 
 /// Images are stored as u8/255, which is not an f32: a ball around the nearest f32 holds the ball around the true
 /// value with this much less radius.
-const PIXEL_ROUNDING: f32 = 1.0 / (1u32 << 24) as f32;
+pub(crate) const PIXEL_ROUNDING: f32 = 1.0 / (1u32 << 24) as f32;
 
 /// What to certify.
 #[derive(Clone, Debug)]

@@ -89,8 +89,15 @@ mod tests {
     fn one_bright_pixel_does_not_set_the_scale() {
         let mut values = vec![1.0; 400];
         values[7] = 1000.0;
-        let map =
-            RelevanceMap { kind: RelevanceKind::Gradient, height: 20, width: 20, values, shares: None, gini: None };
+        let map = RelevanceMap {
+            kind: RelevanceKind::Gradient,
+            height: 20,
+            width: 20,
+            values,
+            delta: None,
+            shares: None,
+            gini: None,
+        };
         assert!(common_scale([&map].into_iter()) < 2.0);
     }
 }

@@ -269,7 +269,15 @@ fn map(kind: RelevanceKind, k: usize, model: usize) -> RelevanceMap {
         .collect();
     let background = 0.1 + 0.12 * k as f64 / (1.0 + model as f64);
     let shares = Shares { object: 0.65 - background * 0.5, contour: 0.35 - background * 0.5, background };
-    RelevanceMap { kind, height: SIDE, width: SIDE, values, shares: Some(shares), gini: Some(0.6 - 0.05 * k as f64) }
+    RelevanceMap {
+        kind,
+        height: SIDE,
+        width: SIDE,
+        values,
+        delta: (kind == RelevanceKind::Certified).then_some(0.5 / 255.0),
+        shares: Some(shares),
+        gini: Some(0.6 - 0.05 * k as f64),
+    }
 }
 
 fn summaries(variance: f64, k: usize, model: usize) -> Vec<RelevanceSummary> {

@@ -1,0 +1,202 @@
+//! Bounds of the gradient of a logit over a box: an interval pass over the backward pass.
+//!
+//! The forward bounds say which rectifiers are open (derivative 1), shut (0) or either ([0,1]) somewhere in the box; the
+//! derivative of the chosen logit is then carried back as an interval. At a kink every slope between the two sides
+//! counts, so the difference quotient of any two points of the box lies within the bounds as well.
+
+use super::forward::State;
+use super::{Ball, Bounder, not_finite};
+use crate::error::Result;
+use crate::model::{Layer, Pool};
+use crate::network::{Affine, Placed};
+use crate::ops::conv::{self, Charge};
+use crate::rounding::to_f32_up;
+use crate::tensor::Shape;
+
+/// An interval of reals, ends rounded outward in f64.
+type Span = [f64; 2];
+
+/// Gradient bounds of one value for all balls: `[element][ball]`.
+type Spans = Vec<Span>;
+
+fn sum(a: Span, b: Span) -> Span {
+    [(a[0] + b[0]).next_down(), (a[1] + b[1]).next_up()]
+}
+
+fn times(a: Span, factor: f64) -> Span {
+    let (x, y) = (a[0] * factor, a[1] * factor);
+    [x.min(y).next_down(), x.max(y).next_up()]
+}
+
+/// `a` times something between 0 and 1.
+fn partly(a: Span) -> Span {
+    [a[0].min(0.0), a[1].max(0.0)]
+}
+
+impl Bounder {
+    /// For every ball and every input element (`[channel][row][column]`): bounds `[low, high]` of the derivative of the
+    /// ball's class logit anywhere in the ball.
+    pub fn gradient_bounds(&self, balls: &[Ball<'_>]) -> Result<Vec<Vec<Span>>> {
+        let boxes = self.balls(balls)?;
+        let state = State::new(self, &boxes)?;
+        let model = &self.net.model;
+        let count = balls.len();
+        let mut spans: Vec<Option<Spans>> = vec![None; model.nodes.len() + 1];
+        let mut seed = vec![[0.0; 2]; model.outputs() * count];
+        balls.iter().enumerate().for_each(|(b, ball)| seed[ball.class * count + b] = [1.0; 2]);
+        spans[model.output()] = Some(seed);
+        for (i, node) in model.nodes.iter().enumerate().rev() {
+            let Some(above) = spans[i + 1].take() else { continue };
+            let input = model.shape(node.inputs[0]);
+            let below: Vec<Spans> = match (&node.layer, self.net.layer(i)) {
+                (_, Placed::Affine(affine)) => vec![self.through_affine(affine, &above, boxes.lanes)?],
+                (Layer::Relu, _) => {
+                    let z = values(&state, node.inputs[0], count)?;
+                    vec![above.iter().zip(z).map(|(&g, z)| through_relu(g, z)).collect()]
+                }
+                (Layer::MaxPool(p), _) => {
+                    let x = values(&state, node.inputs[0], count)?;
+                    vec![through_max_pool(p, &above, &x, input, node.shape)]
+                }
+                (Layer::AvgPool(p), _) => vec![through_average_pool(p, &above, input, node.shape)],
+                (Layer::Add, _) => vec![above.clone(), above],
+                (Layer::Scale { scale, .. }, _) => {
+                    vec![above.iter().enumerate().map(|(k, &g)| times(g, f64::from(scale[k / count]))).collect()]
+                }
+                (Layer::Gather(map), _) => {
+                    let sizes = node.inputs.iter().map(|&v| model.shape(v).len());
+                    let mut below: Vec<Spans> = sizes.map(|n| vec![[0.0; 2]; n * count]).collect();
+                    for (to, from) in map.iter().enumerate().filter_map(|(k, s)| Some((k, (*s)?))) {
+                        for b in 0..count {
+                            let at = &mut below[from.input as usize][from.index as usize * count + b];
+                            *at = sum(*at, above[to * count + b]);
+                        }
+                    }
+                    below
+                }
+                (Layer::Conv(_) | Layer::Dense(_), _) => unreachable!("placed as affine"),
+            };
+            for (&value, part) in node.inputs.iter().zip(below) {
+                match &mut spans[value] {
+                    Some(all) => all.iter_mut().zip(part).for_each(|(a, p)| *a = sum(*a, p)),
+                    empty => *empty = Some(part),
+                }
+            }
+        }
+        let elements = model.input.len();
+        let bounds = spans[0].take().unwrap_or_else(|| vec![[0.0; 2]; elements * count]);
+        if bounds.iter().flatten().any(|v| !v.is_finite()) {
+            return Err(not_finite());
+        }
+        Ok((0..count).map(|b| (0..elements).map(|k| bounds[k * count + b]).collect()).collect())
+    }
+
+    /// Wᵀ of an interval as centre and radius: two products on the device, the rounding of both charged to the radius.
+    fn through_affine(&self, affine: &Affine, above: &[Span], lanes: usize) -> Result<Spans> {
+        let d = self.device();
+        let geometry = &affine.geometry;
+        let charge = if self.sound { Charge::new(d, geometry.fan_out(), self.largest) } else { Charge::none() };
+        let (g, floor) = (f64::from(charge.g), f64::from(charge.floor));
+        let count = above.len() / geometry.output.len();
+        let mut centre = vec![0.0f32; geometry.output.len() * lanes];
+        let mut radius = centre.clone();
+        for (k, &[low, high]) in above.iter().enumerate() {
+            let at = k / count * lanes + k % count;
+            let c = (0.5 * (low + high)) as f32;
+            centre[at] = c;
+            let wide = (high - f64::from(c)).max(f64::from(c) - low).max(0.0);
+            // Room for the rounding of the first product, and of this line.
+            radius[at] = to_f32_up(wide * (1.0 + 1e-12) + 1.001 * g * f64::from(c.abs()));
+        }
+        let product = |x: &[f32], w| -> Result<Vec<f32>> {
+            let y = d.alloc(geometry.input.len() * lanes)?;
+            conv::input_grad(d, geometry, &d.upload(x)?, w, &y, lanes)?;
+            d.read(&y)
+        };
+        let (c, r) = (product(&centre, &affine.weight)?, product(&radius, &affine.magnitude[0])?);
+        let span = |k: usize| {
+            let at = k / count * lanes + k % count;
+            let centre = f64::from(c[at]);
+            let radius = ((f64::from(r[at]) + floor) * (1.0 + 2.0 * g) + floor) * (1.0 + 1e-12);
+            [(centre - radius).next_down(), (centre + radius).next_up()]
+        };
+        Ok((0..geometry.input.len() * count).map(span).collect())
+    }
+}
+
+/// Bounds of a value over every ball, `[element][ball]`.
+fn values(state: &State<'_>, value: usize, count: usize) -> Result<Spans> {
+    let d = &state.bounder.net.device;
+    let [c, r] = state.interval(value);
+    let (c, r): (Vec<f32>, Vec<f32>) = (d.read(c)?, d.read(r)?);
+    let lanes = state.boxes.lanes;
+    let span = |k: usize| {
+        let at = k / count * lanes + k % count;
+        sum([f64::from(c[at]); 2], [-f64::from(r[at]), f64::from(r[at])])
+    };
+    Ok((0..c.len() / lanes * count).map(span).collect())
+}
+
+fn through_relu(gradient: Span, z: Span) -> Span {
+    if z[0] > 0.0 {
+        gradient
+    } else if z[1] < 0.0 {
+        [0.0; 2]
+    } else {
+        partly(gradient)
+    }
+}
+
+/// The input elements under output `(row, column)` of a channel.
+fn window(p: &Pool, [row, column]: [usize; 2], channel: usize, x: Shape) -> impl Iterator<Item = usize> {
+    let inside = |at: usize, d: usize, size: usize| {
+        let first = at * p.stride[d];
+        (first..first + p.kernel[d]).filter_map(move |k| k.checked_sub(p.pad[d]).filter(|&k| k < size))
+    };
+    let columns: Vec<usize> = inside(column, 1, x.width).collect();
+    let rows = inside(row, 0, x.height).collect::<Vec<_>>().into_iter();
+    rows.flat_map(move |r| columns.clone().into_iter().map(move |c| (channel * x.height + r) * x.width + c))
+}
+
+/// Calls `f` with every output and the input elements under it.
+fn for_windows(p: &Pool, x: Shape, y: Shape, mut f: impl FnMut(usize, &[usize])) {
+    for out in 0..y.len() {
+        let (channel, at) = (out / (y.height * y.width), out % (y.height * y.width));
+        f(out, &window(p, [at / y.width, at % y.width], channel, x).collect::<Vec<_>>());
+    }
+}
+
+fn through_max_pool(p: &Pool, above: &[Span], values: &[Span], x: Shape, y: Shape) -> Spans {
+    let count = above.len() / y.len();
+    let mut below = vec![[0.0; 2]; x.len() * count];
+    for_windows(p, x, y, |out, under| {
+        for b in 0..count {
+            let gradient = above[out * count + b];
+            for &k in under {
+                let mine = values[k * count + b];
+                let mut others = under.iter().filter(|&&j| j != k).map(|&j| values[j * count + b]);
+                let largest = others.clone().all(|o| o[1] < mine[0]);
+                if !largest && others.any(|o| o[0] > mine[1]) {
+                    continue;
+                }
+                let at = &mut below[k * count + b];
+                *at = sum(*at, if largest { gradient } else { partly(gradient) });
+            }
+        }
+    });
+    below
+}
+
+fn through_average_pool(p: &Pool, above: &[Span], x: Shape, y: Shape) -> Spans {
+    let count = above.len() / y.len();
+    let mut below = vec![[0.0; 2]; x.len() * count];
+    for_windows(p, x, y, |out, under| {
+        let area = if p.count_include_pad { p.kernel[0] * p.kernel[1] } else { under.len() };
+        for b in 0..count {
+            let [low, high] = above[out * count + b];
+            let part = [(low / area as f64).next_down(), (high / area as f64).next_up()];
+            under.iter().for_each(|&k| below[k * count + b] = sum(below[k * count + b], part));
+        }
+    });
+    below
+}
