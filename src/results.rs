@@ -6,10 +6,12 @@
 
 mod file;
 mod picture;
+mod relevance;
 mod spread;
 
 pub use file::write_atomically;
 pub use picture::{Picture, base64};
+pub use relevance::{RelevanceKind, RelevanceMap, RelevanceSummary, Shares};
 pub use spread::{Spread, quantile};
 
 use crate::tensor::Shape;
@@ -67,6 +69,9 @@ pub struct DataSummary {
     /// Images per class, before augmentation.
     pub train_counts: Vec<usize>,
     pub test_counts: Vec<usize>,
+    /// SHA-256 of the test images and their names.
+    #[serde(default)]
+    pub test_hash: Option<String>,
     /// A few training images of every class.
     #[serde(default)]
     pub samples: Vec<Sample>,
@@ -87,6 +92,7 @@ impl Default for DataSummary {
             classes: Vec::new(),
             train_counts: Vec::new(),
             test_counts: Vec::new(),
+            test_hash: None,
             samples: Vec::new(),
             augmentation: Vec::new(),
             pictures: BTreeMap::new(),
@@ -271,56 +277,6 @@ pub struct ScorePoint {
     pub delta: f64,
     /// `[low, high]` softmax score per class.
     pub scores: Vec<[f64; 2]>,
-}
-
-/// How relevance was computed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RelevanceKind {
-    Gradient,
-    GradientXInput,
-    IntegratedGradients,
-    /// Proved signs of the gradient over the whole noise box.
-    Certified,
-}
-
-/// Signed relevance of every pixel for the predicted class.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RelevanceMap {
-    pub kind: RelevanceKind,
-    pub height: usize,
-    pub width: usize,
-    /// `[row][column]`, channels summed; positive speaks for the class. `Certified`: 1 where the sum over the channels is
-    /// proved positive in the whole noise box, -1 where proved negative, 0 where undecided.
-    pub values: Vec<f32>,
-    /// `Certified`: half-width of the noise box.
-    #[serde(default)]
-    pub delta: Option<f64>,
-    #[serde(default)]
-    pub shares: Option<Shares>,
-    /// Concentration in `[0,1]`: 0 is evenly spread, 1 sits on a single pixel.
-    #[serde(default)]
-    pub gini: Option<f64>,
-}
-
-/// Where absolute relevance lies; the three shares add up to 1.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Shares {
-    pub object: f64,
-    pub contour: f64,
-    pub background: f64,
-}
-
-/// Shares of relevance over many test images.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RelevanceSummary {
-    pub variance: f64,
-    pub kind: RelevanceKind,
-    pub images: usize,
-    pub object: Spread,
-    pub contour: Spread,
-    pub background: Spread,
-    pub gini: Spread,
 }
 
 /// A sentence that the figures support.

@@ -15,8 +15,8 @@ use crate::model::onnx;
 use crate::network::Network;
 use crate::progress::{Progress, Verbosity};
 use crate::results::{
-    Augmented, CertifyRow, DataSummary, Example, ModelResult, Picture, RelevanceKind, RelevanceSummary, Sample, Spread,
-    Study, Variant,
+    Augmented, CertifyRow, DataSummary, Example, ModelResult, Picture, RelevanceKind, RelevanceMap, RelevanceSummary,
+    Sample, Shares, Spread, Study, Variant,
 };
 use crate::{attack, explain, relevance, search, sweep, train};
 
@@ -46,12 +46,13 @@ pub struct Settings {
 pub fn study(device: &Device, splits: &Splits, settings: &Settings, dir: &Path) -> Result<Study> {
     let started = Instant::now();
     let mut models = Vec::new();
-    let example = example_index(&splits.test);
+    // Chosen by the first model, the same for all.
+    let mut examples = Vec::new();
     for (name, policy) in policies(&splits.train) {
-        models.push(study_model(device, splits, settings, dir, &name, &policy, example)?);
+        models.push(study_model(device, splits, settings, dir, &name, &policy, &mut examples)?);
     }
     let mut study = Study {
-        title: "How much noise can each shoe classifier take?".into(),
+        title: title(settings, &splits.test.classes),
         command: settings.command.clone(),
         seed: settings.seed,
         device: device.describe(),
@@ -61,9 +62,6 @@ pub fn study(device: &Device, splits: &Splits, settings: &Settings, dir: &Path) 
         models,
         ..Study::default()
     };
-    if settings.name != "procedural shoes" {
-        study.title = format!("How much noise can each classifier of {} take?", settings.name);
-    }
     let shown: BTreeSet<usize> = study.extremes(8);
     let picture = |i: usize| (i, Picture::from_chw(splits.test.shape, splits.test.image(i)));
     study.dataset.pictures = shown.into_iter().map(picture).collect();
@@ -83,11 +81,36 @@ fn policies(train: &Dataset) -> Vec<(String, Policy)> {
     ]
 }
 
-/// The image followed through every noise level: the first test image of the largest class.
-fn example_index(test: &Dataset) -> usize {
+fn title(settings: &Settings, classes: &[String]) -> String {
+    if settings.name == "procedural shoes" {
+        return "How much noise can each shoe classifier take?".into();
+    }
+    match classes {
+        [head @ .., last] if (1..=4).contains(&head.len()) => {
+            format!("{} or {last}: how much noise can each classifier take?", head.join(", "))
+        }
+        _ => format!("{}: how much noise can each classifier take?", settings.name),
+    }
+}
+
+/// Images followed through every noise level, at most.
+const EXAMPLES: usize = 4;
+
+/// One image of each class (the largest classes first): of those rightly classified, the one with the median proved
+/// delta max, so that it is neither the weakest nor the strongest of its kind.
+fn choose_examples(test: &Dataset, rows: &[CertifyRow]) -> Vec<usize> {
     let counts = test.counts();
-    let largest = (0..counts.len()).max_by_key(|&c| counts[c]).unwrap_or(0);
-    test.labels.iter().position(|&l| l == largest).unwrap_or(0)
+    let mut classes: Vec<usize> = (0..counts.len()).collect();
+    classes.sort_by_key(|&c| std::cmp::Reverse(counts[c]));
+    let middle = |class: usize| {
+        let mut of: Vec<&CertifyRow> = rows.iter().filter(|r| r.label == class).collect();
+        if of.iter().any(|r| r.predicted == class) {
+            of.retain(|r| r.predicted == class);
+        }
+        of.sort_by(|a, b| a.proved.total_cmp(&b.proved).then(a.index.cmp(&b.index)));
+        of.get(of.len() / 2).map(|r| r.index)
+    };
+    classes.into_iter().filter_map(middle).take(EXAMPLES).collect()
 }
 
 fn study_model(
@@ -97,9 +120,9 @@ fn study_model(
     dir: &Path,
     name: &str,
     policy: &Policy,
-    example: usize,
+    examples: &mut Vec<usize>,
 ) -> Result<ModelResult> {
-    let images = augment::augment(&splits.train, policy, settings.seed);
+    let images = augmented(splits, policy, settings, name);
     let title = format!("{name}: training");
     let mut progress = Progress::start(settings.verbosity, &title, settings.train.epochs * images.len());
     let (model, training) = train::train(device, &images, &splits.test, &settings.train, &mut progress)?;
@@ -114,8 +137,12 @@ fn study_model(
     let sweep = sweep::sweep(&net, &splits.test, &settings.sweep, &mut progress)?;
     progress.finish(&format!("{name}: swept {} noise levels", sweep.len()));
 
-    let rows = delta_max(&net, &splits.test, settings, name, example)?;
-    let policy_words = policy.describe(&splits.train.classes);
+    let rows = delta_max(&net, &splits.test, settings, name, examples)?;
+    let policy_words = match policy {
+        Policy::None => "no augmentation".to_string(),
+        Policy::Classes(_) => format!("augmented: {}", policy.describe(&splits.train.classes)),
+        Policy::All => "all classes augmented".into(),
+    };
     let augmented = match policy {
         Policy::None => vec![],
         Policy::Classes(c) => c.clone(),
@@ -131,31 +158,43 @@ fn study_model(
         file: Some(file),
         training,
         sweep,
-        examples: vec![example_of(&net, &splits.test, settings, &rows, example)?],
-        relevance: relevance_summary(&net, &splits.test, settings)?,
+        examples: followed(&net, &splits.test, settings, &rows, name, examples)?,
+        relevance: relevance_summary(&net, &splits.test, settings, name)?,
         certify: rows,
     })
 }
 
-/// The bracket of every clean test image, and of the first images (and the example) under noise.
+fn augmented(splits: &Splits, policy: &Policy, settings: &Settings, name: &str) -> Dataset {
+    if *policy == Policy::None {
+        return splits.train.clone();
+    }
+    let mut progress = Progress::start(settings.verbosity, &format!("{name}: augmenting"), splits.train.len());
+    let images = augment::augment(&splits.train, policy, settings.seed);
+    progress.advance(splits.train.len());
+    progress.finish(&format!("{name}: {} training images after augmentation", images.len()));
+    images
+}
+
+/// The bracket of every clean test image, and of the first images (and the examples) under noise. Chooses the examples
+/// from the clean brackets where there are none yet.
 fn delta_max(
     net: &Network,
     test: &Dataset,
     settings: &Settings,
     name: &str,
-    example: usize,
+    examples: &mut Vec<usize>,
 ) -> Result<Vec<CertifyRow>> {
     let bounder = Bounder::new(net, settings.method)?;
     let clean = settings.limit.unwrap_or(test.len()).min(test.len());
     let noisy = settings.noisy_limit.min(test.len());
     let mut rows = Vec::new();
     let levels = &settings.sweep.variances;
-    let total = clean + (levels.len() - 1) * noisy + levels.len();
+    let total = clean + (levels.len() - 1) * (noisy + EXAMPLES);
     let mut progress = Progress::start(settings.verbosity, &format!("{name}: proving ({})", settings.method), total);
     for &variance in levels {
         let count = if variance == 0.0 { clean } else { noisy };
-        let apart = (example >= count).then_some(example..example + 1);
-        for range in std::iter::once(0..count).chain(apart) {
+        let beyond = examples.iter().filter(|e| **e >= count).map(|&e| e..e + 1);
+        for range in std::iter::once(0..count).chain(beyond.collect::<Vec<_>>()) {
             let settings = certify::Settings {
                 variances: vec![variance],
                 seed: settings.sweep.seed,
@@ -175,6 +214,9 @@ fn delta_max(
                 },
             )?;
         }
+        if examples.is_empty() {
+            *examples = choose_examples(test, &rows);
+        }
     }
     let mut radii: Vec<f64> = rows.iter().filter(|r| r.variance == 0.0).map(|r| r.proved).collect();
     radii.sort_by(f64::total_cmp);
@@ -187,7 +229,26 @@ fn delta_max(
     Ok(rows)
 }
 
-/// Dominance and relevance of the example image at every noise level.
+/// The examples, each at every noise level.
+fn followed(
+    net: &Network,
+    test: &Dataset,
+    settings: &Settings,
+    rows: &[CertifyRow],
+    name: &str,
+    examples: &[usize],
+) -> Result<Vec<Example>> {
+    let mut progress = Progress::start(settings.verbosity, &format!("{name}: examples"), examples.len());
+    let mut all = Vec::new();
+    for &index in examples {
+        all.push(example_of(net, test, settings, rows, index)?);
+        progress.advance(1);
+    }
+    progress.finish(&format!("{name}: {} images explained", all.len()));
+    Ok(all)
+}
+
+/// Dominance and relevance of one image at every noise level.
 fn example_of(
     net: &Network,
     test: &Dataset,
@@ -213,38 +274,51 @@ fn example_of(
     Ok(Example { index, file: test.names[index].clone(), label: test.labels[index], levels })
 }
 
-/// Where the relevance of the predicted class lies, over the first test images, per noise level.
-fn relevance_summary(net: &Network, test: &Dataset, settings: &Settings) -> Result<Vec<RelevanceSummary>> {
+/// Integrated gradients are measured on this share of the images: each takes many gradients.
+const INTEGRATED: usize = 4;
+
+/// Where the relevance of the predicted class lies, over the first test images, per noise level and kind.
+fn relevance_summary(net: &Network, test: &Dataset, settings: &Settings, name: &str) -> Result<Vec<RelevanceSummary>> {
     let count = settings.relevance_limit.min(test.len());
+    let variances = &settings.sweep.variances;
+    let mut progress = Progress::start(settings.verbosity, &format!("{name}: relevance"), count * variances.len());
     let mut summaries = Vec::new();
-    for &variance in &settings.sweep.variances {
+    for &variance in variances {
         let images = sweep::noisy(&net.device, test, 0, count, variance, settings.sweep.seed, 0)?;
         let images: Vec<&[f32]> = images.chunks(test.shape.len()).collect();
-        let mut found = (vec![], vec![], vec![], vec![]);
+        let (mut plain, mut integrated) = (Vec::new(), Vec::new());
         for (start, batch) in images.chunks(128).enumerate().map(|(b, c)| (b * 128, c)) {
             let classes: Vec<usize> = net.scores(batch)?.iter().map(|s| crate::network::largest(s)).collect();
             for (k, gradient) in relevance::gradients(net, batch, &classes)?.iter().enumerate() {
-                let regions = relevance::Regions::of(test.shape, test.image(start + k));
-                let map = relevance::map(RelevanceKind::Gradient, test.shape, gradient, &regions);
-                if let (Some(shares), Some(gini)) = (map.shares, map.gini) {
-                    found.0.push(shares.object);
-                    found.1.push(shares.contour);
-                    found.2.push(shares.background);
-                    found.3.push(gini);
+                let clean = test.image(start + k);
+                let regions = relevance::Regions::of(test.shape, clean);
+                plain.push(relevance::map(RelevanceKind::Gradient, test.shape, gradient, &regions));
+                if start + k < count.div_ceil(INTEGRATED) {
+                    let values = relevance::integrated(net, batch[k], clean, classes[k])?;
+                    integrated.push(relevance::map(RelevanceKind::IntegratedGradients, test.shape, &values, &regions));
                 }
+                progress.advance(1);
             }
         }
-        summaries.push(RelevanceSummary {
-            variance,
-            kind: RelevanceKind::Gradient,
-            images: found.0.len(),
-            object: Spread::of(&found.0),
-            contour: Spread::of(&found.1),
-            background: Spread::of(&found.2),
-            gini: Spread::of(&found.3),
-        });
+        summaries.extend([summarized(variance, &integrated), summarized(variance, &plain)].into_iter().flatten());
     }
+    progress.finish(&format!("{name}: relevance of {count} images at {} noise levels", variances.len()));
     Ok(summaries)
+}
+
+/// Mean and spread of the shares of maps of one kind; `None` without any relevance.
+fn summarized(variance: f64, maps: &[RelevanceMap]) -> Option<RelevanceSummary> {
+    let found: Vec<(Shares, f64)> = maps.iter().filter_map(|m| Some((m.shares?, m.gini?))).collect();
+    let spread = |value: fn(&(Shares, f64)) -> f64| Spread::of(&found.iter().map(value).collect::<Vec<_>>());
+    (!found.is_empty()).then(|| RelevanceSummary {
+        variance,
+        kind: maps[0].kind,
+        images: found.len(),
+        object: spread(|m| m.0.object),
+        contour: spread(|m| m.0.contour),
+        background: spread(|m| m.0.background),
+        gini: spread(|m| m.1),
+    })
 }
 
 /// The data in pictures: a few of every class, and what augmentation does to one of each.
@@ -276,6 +350,7 @@ fn summary(splits: &Splits, settings: &Settings) -> DataSummary {
         classes: data.classes.clone(),
         train_counts: data.counts(),
         test_counts: splits.test.counts(),
+        test_hash: Some(splits.test.hash()),
         samples,
         augmentation,
         ..DataSummary::default()

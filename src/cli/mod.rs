@@ -4,7 +4,9 @@ mod audit;
 mod bench;
 mod certify;
 mod common;
+mod compare;
 mod devices;
+mod explain;
 mod shoes;
 mod study;
 mod sweep;
@@ -43,7 +45,9 @@ enum Command {
     /// Prove certified radii again, by separate code on the CPU
     Audit(audit::AuditArgs),
     /// Relevance and dominance of one image
-    Explain(study::ExplainArgs),
+    Explain(explain::ExplainArgs),
+    /// Runs of different models or dates side by side
+    Compare(compare::CompareArgs),
     /// Rebuild a study's page from its results
     Report(study::ReportArgs),
     /// Join the shards of one certify run
@@ -63,7 +67,8 @@ pub fn main() -> ExitCode {
     let done = match cli.command {
         Command::Study(args) => study::run(args),
         Command::Shoes(args) => shoes::run(args),
-        Command::Explain(args) => study::explain(args),
+        Command::Explain(args) => explain::run(args),
+        Command::Compare(args) => compare::run(args),
         Command::Report(args) => study::rebuild(args),
         Command::Train(args) => train::run(args),
         Command::Sweep(args) => sweep::run(args),

@@ -1,16 +1,15 @@
-//! `deltamax study`, `deltamax report` and `deltamax explain`.
+//! `deltamax study` and `deltamax report`.
 
 use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
 
-use super::common::{self, RunArgs, load_model};
+use super::common::{self, RunArgs};
 use crate::bounds::Method;
 use crate::dataset::{self, Source, Splits, shoes, split};
 use crate::error::Error;
-use crate::explain;
-use crate::network::Network;
+use crate::progress::Progress;
 use crate::report;
 use crate::study::{Settings, study};
 use crate::{sweep, train};
@@ -100,12 +99,17 @@ pub fn run(args: StudyArgs) -> Result<()> {
 fn load(args: &StudyArgs) -> Result<(Splits, String, String)> {
     let Some(path) = &args.data else {
         let count = if args.quick { args.count.min(900) } else { args.count };
+        let mut progress = Progress::start(args.run.verbosity(), "drawing shoes", count);
         let data = shoes::dataset(count, args.size.unwrap_or(32), args.run.seed);
+        progress.advance(count);
+        progress.finish(&format!("{count} shoe photos drawn"));
         let splits = split::stratified(std::path::Path::new("shoes"), &data, 0.2, args.run.seed)?;
         return Ok((splits, "procedural shoes".into(), format!("{count} pictures drawn by deltamax")));
     };
     let source = Source { classes: args.classes.clone(), size: args.size, seed: args.run.seed, ..Source::new(path) };
+    let progress = Progress::start(args.run.verbosity(), "reading images", 0);
     let mut splits = dataset::load(&source)?;
+    progress.finish(&format!("{} images read from {}", splits.train.len() + splits.test.len(), path.display()));
     if args.quick {
         (splits.train, splits.test) = (splits.train.take(2000), splits.test.take(500));
     }
@@ -125,63 +129,4 @@ pub fn rebuild(args: ReportArgs) -> Result<()> {
     report::write(&report::load(&args.dir)?, &args.dir)?;
     println!("{}", args.dir.join("report.html").display());
     Ok(())
-}
-
-/// Relevance and dominance of one image.
-#[derive(Args)]
-#[command(after_help = "Example: deltamax explain --model all-DA.onnx --image boot.jpg --delta 0.004")]
-pub struct ExplainArgs {
-    /// ONNX file
-    #[arg(long)]
-    model: PathBuf,
-    /// JPEG or PNG; brought to the model's size
-    #[arg(long)]
-    image: PathBuf,
-    /// Half-width of the noise box, in pixel units of [0,1]
-    #[arg(long, default_value_t = 1.0 / 255.0)]
-    delta: f32,
-    /// How bounds are computed
-    #[arg(long, value_enum, default_value_t = Method::Crown)]
-    method: Method,
-    /// Where explanation.json goes
-    #[arg(long)]
-    out: Option<PathBuf>,
-    #[command(flatten)]
-    run: RunArgs,
-}
-
-pub fn explain(args: ExplainArgs) -> Result<()> {
-    if !(args.delta > 0.0 && args.delta <= 1.0) {
-        anyhow::bail!(Error::usage("--delta lies between 0 and 1"));
-    }
-    let model = load_model(&args.model)?;
-    let image = dataset::load_image(&args.image, model.input)?;
-    let net = Network::new(&args.run.open()?, &model)?;
-    let request = explain::Request {
-        image: &image,
-        clean: &image,
-        shape: model.input,
-        variance: 0.0,
-        delta: args.delta,
-        proved: None,
-        attacked: None,
-    };
-    let level = explain::level(&net, args.method, &request)?;
-    let class = |j: usize| model.classes.get(j).cloned().unwrap_or_else(|| j.to_string());
-    args.run.say(format!(
-        "{}: {}, {} within {} ({:.2}/255)",
-        args.image.display(),
-        class(level.predicted),
-        if level.dominant { "proved to dominate" } else { "not proved to dominate" },
-        args.delta,
-        255.0 * args.delta
-    ));
-    for (j, s) in level.score_bounds.iter().enumerate() {
-        args.run.say(format!("  {:16} score {:.3} .. {:.3}", class(j), s[0], s[1]));
-    }
-    if let Some(out) = &args.out {
-        common::make_folder(out)?;
-        crate::certify::table::write_json(&out.join("explanation.json"), &level)?;
-    }
-    args.run.answer(&level)
 }

@@ -5,7 +5,7 @@ use super::figure::Figures;
 use super::findings;
 use super::section::{Page, Section, closing, data, example, noise, relevance, robustness, training, verdict};
 use crate::results::Study;
-use maud::{DOCTYPE, PreEscaped, html};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
@@ -32,6 +32,19 @@ pub fn page(study: &Study) -> (String, Figures) {
     .flatten()
     .collect();
     let title = if study.title.is_empty() { "How much noise can this classifier take?" } else { &study.title };
+    let head = Head { kicker: "Measured, attacked and proved", title, standfirst: standfirst(study) };
+    (document(&head, card, &sections, "results.json"), page.figures)
+}
+
+/// What stands at the top of a page.
+pub struct Head<'a> {
+    pub kicker: &'a str,
+    pub title: &'a str,
+    pub standfirst: String,
+}
+
+/// A whole page, style and script inlined; `source` is the file its figures come from.
+pub fn document(head: &Head, card: Markup, sections: &[Section], source: &str) -> String {
     let text = html! {
         (DOCTYPE)
         html lang="en" {
@@ -39,25 +52,25 @@ pub fn page(study: &Study) -> (String, Figures) {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
-                title { (title) }
+                title { (head.title) }
                 style { (PreEscaped(PALETTE)) (PreEscaped(STYLE)) }
             }
             body {
                 nav aria-label="Sections" {
                     div {
                         a.brand href="#top" { "deltamax" }
-                        div.links { @for s in &sections { a href={ "#" (s.id) } { (s.nav) } } }
+                        div.links { @for s in sections { a href={ "#" (s.id) } { (s.nav) } } }
                         button #theme type="button" hidden title="Light or dark" aria-label="Light or dark" { "◐" }
                     }
                 }
                 main #top {
                     header {
-                        p.kicker { "Measured, attacked and proved" }
-                        h1 { (title) }
-                        p.standfirst { (standfirst(study)) }
+                        p.kicker { (head.kicker) }
+                        h1 { (head.title) }
+                        p.standfirst { (head.standfirst) }
                     }
                     (card)
-                    @for s in &sections {
+                    @for s in sections {
                         section id=(s.id) {
                             h2 { (s.title) }
                             p.lead { (s.lead) }
@@ -65,13 +78,13 @@ pub fn page(study: &Study) -> (String, Figures) {
                         }
                     }
                 }
-                footer { p { "Made by deltamax from " code { "results.json" } ". This file needs no network." } }
+                footer { p { "Made by deltamax from " code { (source) } ". This file needs no network." } }
                 div #tip role="status" hidden {}
                 script { (PreEscaped(SCRIPT)) }
             }
         }
     };
-    (text.into_string(), page.figures)
+    text.into_string()
 }
 
 fn standfirst(study: &Study) -> String {

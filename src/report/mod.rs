@@ -1,6 +1,8 @@
 //! Results to a page: one self-contained HTML file, with every figure as SVG, CSV and JSON beside it. Knows no device.
 
 pub mod chart;
+pub mod compare;
+pub mod explanation;
 mod figure;
 pub mod findings;
 mod font;

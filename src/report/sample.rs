@@ -66,6 +66,7 @@ pub fn study() -> Study {
             classes: CLASSES.map(String::from).to_vec(),
             train_counts: counts.map(|c| c * 2).to_vec(),
             test_counts: counts.map(|c| c / 2).to_vec(),
+            test_hash: None,
             samples: samples.collect(),
             augmentation: augmentation.collect(),
             pictures: Default::default(),

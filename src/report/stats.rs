@@ -56,6 +56,14 @@ pub fn bootstrap_ratio(a: &ModelResult, b: &ModelResult, seed: u64) -> Option<[f
     interval.iter().all(|v| v.is_finite()).then_some(interval)
 }
 
+/// 95 % bootstrap interval of `median(first) - median(second)`, drawn in pairs.
+pub fn bootstrap_difference(pairs: &[[f64; 2]], seed: u64) -> [f64; 2] {
+    bootstrap(pairs.len(), seed, |pick| {
+        let median = |side: usize| median_of(pick.iter().map(|&i| pairs[i][side]).collect());
+        median(0) - median(1)
+    })
+}
+
 fn bootstrap(n: usize, seed: u64, figure: impl Fn(&[usize]) -> f64) -> [f64; 2] {
     if n == 0 {
         return [f64::NAN; 2];

@@ -1,6 +1,6 @@
 //! Which model to ship: one rule, stated on the page, with what speaks against it.
 
-use super::{both_units, ends, points, robustness};
+use super::{both_units, ends, list, robustness};
 use crate::report::chart::{number, percent};
 use crate::report::stats;
 use crate::results::Study;
@@ -57,9 +57,19 @@ pub fn choose(study: &Study) -> Option<Choice> {
             cautions.push(format!("Its lead over {} in delta max is within the sampling error.", name(other)));
         }
     }
-    if let Some(c) = clean(model).filter(|c| best_clean - c > 0.001) {
-        cautions.push(format!("Clean accuracy is {} against the best model's.", points(c - best_clean)));
+    let rival = (0..study.models.len()).filter(|&i| i != model).filter_map(|i| Some((clean(i)?, i)));
+    let rival = rival.max_by(|a, b| a.0.total_cmp(&b.0));
+    if let (Some(mine), Some((best, i))) = (clean(model), rival)
+        && best - mine > 0.001
+    {
+        cautions.push(format!(
+            "{} is more accurate on clean images ({} against {}).",
+            name(i),
+            percent(best),
+            percent(mine)
+        ));
     }
+    cautions.extend(missed(study, model));
     if let Some(mine) = noisy(model) {
         let rival = (0..study.models.len()).filter_map(|i| Some((noisy(i)?, i))).max_by(|a, b| a.0.total_cmp(&b.0));
         if let Some((rate, i)) = rival.filter(|r| r.0 > mine + 0.01) {
@@ -77,4 +87,23 @@ pub fn choose(study: &Study) -> Option<Choice> {
         }
     }
     Some(Choice { model, why, cautions })
+}
+
+/// Classes of which the chosen model recognises less than half, clean: an average hides a small class.
+fn missed(study: &Study, model: usize) -> Option<String> {
+    let rate = |m: usize, class: usize| study.models[m].sweep.first().and_then(|l| l.class_rate(class));
+    let parts: Vec<String> = (0..study.dataset.classes.len())
+        .filter_map(|class| {
+            let mine = rate(model, class).filter(|r| *r < 0.5)?;
+            let others = (0..study.models.len()).filter(|&i| i != model).filter_map(|i| Some((rate(i, class)?, i)));
+            let better = others.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|b| b.0 > mine);
+            let best = better.map_or(String::new(), |(r, i)| format!(", {} {}", study.models[i].name, percent(r)));
+            Some(format!("{} of the {} ({}{best})", words(mine), study.dataset.classes[class], percent(mine)))
+        })
+        .collect();
+    (!parts.is_empty()).then(|| format!("Even without noise it recognises {}.", list(&parts)))
+}
+
+fn words(rate: f64) -> &'static str {
+    if rate == 0.0 { "none" } else { "less than half" }
 }

@@ -85,7 +85,7 @@ impl Three<'_> {
     }
 
     fn contour(&self) -> Claim {
-        let text = "The all-augmented model looks at the contour of the shoe more than the others.";
+        let text = "The all-augmented model looks at the contour of the object more than the others.";
         let shares: Vec<_> = self.models().iter().filter_map(|m| relevance_of(m).first().copied()).collect();
         let [a, b, c] = shares[..] else { return judged(text, None, String::new()) };
         let show = |m: &ModelResult, s: &RelevanceSummary| {

@@ -219,7 +219,7 @@ fn relevance(study: &Study) -> Option<Finding> {
         return None;
     }
     let title = match moved {
-        0 => "Relevance stays off the background".to_string(),
+        0 => "Noise does not draw the models to the background".to_string(),
         n if n == parts.len() => "Under noise the models look at the background".to_string(),
         n => format!("Relevance moves to the background for {n} of {} models", parts.len()),
     };

@@ -5,7 +5,7 @@ use crate::report::chart::{
     Axis, Format, Lines, Mark, Range, Ranges, Series, class_color, model_color, number, percent,
 };
 use crate::report::figure::{Table, row};
-use crate::report::findings::both_units;
+use crate::report::findings::{both_units, list};
 use crate::results::{Example, ExampleLevel};
 use maud::{Markup, html};
 
@@ -43,9 +43,9 @@ pub fn section(page: &mut Page) -> Option<Section> {
 }
 
 /// Images shown in full: each adds to the size of the page.
-const IMAGES: usize = 4;
+pub(super) const IMAGES: usize = 4;
 
-fn file(e: &Example) -> String {
+pub(super) fn file(e: &Example) -> String {
     if e.file.is_empty() { format!("number {}", e.index) } else { e.file.clone() }
 }
 
@@ -81,7 +81,7 @@ fn photos(page: &Page, which: usize) -> Markup {
     )
 }
 
-fn dominance(page: &mut Page, which: usize) -> Markup {
+pub(in crate::report) fn dominance(page: &mut Page, which: usize) -> Markup {
     let study = page.study;
     let mut table = Table::new(&[
         "model",
@@ -216,35 +216,34 @@ fn best_margin(l: &ExampleLevel, rival: usize) -> Option<f64> {
     l.margins.iter().filter(|m| m.rival == rival).map(|m| m.lower).reduce(f64::max)
 }
 
-/// The rival nearest to winning, per method.
+/// The proved lead over the nearest rival by each method, the best first; methods that prove none are named only.
 fn weakest(page: &Page, l: &ExampleLevel) -> Option<String> {
     let mut methods: Vec<&str> = l.margins.iter().map(|m| m.method.as_str()).collect();
+    methods.sort_unstable();
     methods.dedup();
-    let mut seen = Vec::new();
-    let parts: Vec<String> = methods
-        .into_iter()
-        .filter(|m| {
-            !seen.contains(m) && {
-                seen.push(*m);
-                true
-            }
-        })
-        .filter_map(|method| {
-            let worst = l
-                .margins
-                .iter()
-                .filter(|m| m.method == method && m.rival != l.predicted)
-                .min_by(|a, b| a.lower.total_cmp(&b.lower))?;
-            Some(format!("{} over {} ({method})", number(worst.lower), page.class(worst.rival)))
-        })
-        .collect();
-    (!parts.is_empty()).then(|| format!("Smallest proved margin: {}.", parts.join("; ")))
+    let worst = |method: &str| {
+        let of = l.margins.iter().filter(|m| m.method == method && m.rival != l.predicted);
+        of.min_by(|a, b| a.lower.total_cmp(&b.lower))
+    };
+    let mut found: Vec<_> = methods.into_iter().filter_map(worst).collect();
+    found.sort_by(|a, b| b.lower.total_cmp(&a.lower));
+    let (proved, none): (Vec<_>, Vec<_>) = found.into_iter().partition(|m| m.lower > 0.0);
+    let leads: Vec<String> =
+        proved.iter().map(|m| format!("{} over {} by {}", number(m.lower), page.class(m.rival), m.method)).collect();
+    let names: Vec<String> = none.iter().map(|m| m.method.clone()).collect();
+    let verb = if names.len() == 1 { "proves" } else { "prove" };
+    match (leads.is_empty(), names.is_empty()) {
+        (true, true) => None,
+        (false, true) => Some(format!("Proved lead: {}.", leads.join(", "))),
+        (false, false) => Some(format!("Proved lead: {}; {} {verb} none.", leads.join(", "), list(&names))),
+        (true, false) => Some(format!("No lead is proved by {}.", list(&names))),
+    }
 }
 
 /// Chart points kept per curve.
 const POINTS: usize = 60;
 
-fn continuous(page: &mut Page, which: usize) -> Option<Markup> {
+pub(in crate::report) fn continuous(page: &mut Page, which: usize) -> Option<Markup> {
     let study = page.study;
     let all = examples(page, which);
     all.iter().flat_map(|e| &e.1.levels).find(|l| !l.continuous.is_empty())?;

@@ -3,8 +3,9 @@
 use super::{Choice, Page, Section, choose, figure, level_name};
 use crate::report::chart::{Axis, Lines, Series, model_color, percent};
 use crate::report::figure::{Table, row};
+use crate::report::findings::both_units;
 use crate::report::picture;
-use crate::results::{Example, RelevanceKind, RelevanceSummary, Shares};
+use crate::results::{Example, RelevanceKind, RelevanceMap, RelevanceSummary, Shares};
 use maud::{Markup, html};
 
 const KINDS: [(RelevanceKind, &str, &str); 4] = [
@@ -16,7 +17,17 @@ const KINDS: [(RelevanceKind, &str, &str); 4] = [
 
 /// Maps of the example image and shares over the test set.
 pub fn section(page: &mut Page) -> Option<Section> {
-    let maps = maps(page);
+    let count = page.study.models.iter().map(|m| m.examples.len()).max().unwrap_or(0).min(super::example::IMAGES);
+    let mut options = Vec::new();
+    let mut images = Vec::new();
+    for which in 0..count {
+        let Some(map) = maps(page, which) else { continue };
+        let example = page.study.models.iter().find_map(|m| m.examples.get(which));
+        options.push(example.map_or(String::new(), |e| format!("{} {}", page.class(e.label), e.index)));
+        images.push(html! { div data-image=(options.len() - 1) { (map) } });
+    }
+    let choice = Choice { key: "image", label: "Image", options, first: Some(0) };
+    let maps = (!images.is_empty()).then(|| choose(&[choice], html! { @for i in images { (i) } }));
     let shares = shares(page);
     if maps.is_none() && shares.is_none() {
         return None;
@@ -30,10 +41,11 @@ pub fn section(page: &mut Page) -> Option<Section> {
     })
 }
 
-fn maps(page: &mut Page) -> Option<Markup> {
+/// Relevance of one example image, all models and noise levels.
+pub(in crate::report) fn maps(page: &mut Page, which: usize) -> Option<Markup> {
     let study = page.study;
     let examples: Vec<(usize, &Example)> =
-        study.models.iter().enumerate().filter_map(|(i, m)| Some((i, m.examples.first()?))).collect();
+        study.models.iter().enumerate().filter_map(|(i, m)| Some((i, m.examples.get(which)?))).collect();
     let of_kind = |kind: RelevanceKind| {
         examples.iter().flat_map(|e| &e.1.levels).flat_map(|l| &l.relevance).filter(move |r| r.kind == kind)
     };
@@ -67,6 +79,7 @@ fn maps(page: &mut Page) -> Option<Markup> {
                     div.shot {
                         img src=(picture::overlay(map, &l.picture, scale)) alt=(alt) width=(map.width) height=(map.height);
                         @if let Some(s) = s { (split(s)) }
+                        @if kind == RelevanceKind::Certified { small { (decided(map)) " of the pixels decided" } }
                         small.wrong[wrong] { (page.class(l.predicted)) }
                     }
                 });
@@ -92,16 +105,30 @@ fn maps(page: &mut Page) -> Option<Markup> {
         }
         (choose(&[Choice { key: "kind", label: "Method", options, first: Some(0) }], html! { @for p in panels { (p) } }))
     };
-    let certified = kinds.iter().any(|k| k.0 == RelevanceKind::Certified);
+    let several = examples.len() > 1 || examples[0].1.levels.len() > 1;
     let caption = format!(
-        "The example image with relevance laid over it, all models and noise levels of a method on one colour scale; under each picture the share of relevance on the object, its contour and the background, and what the model calls it (red when wrong).{}",
-        if certified {
-            " Certified relevance colours a pixel only where the sign of its influence is proved for every image in the noise box."
+        "{} Under {} the share of relevance on the object, its contour and the background, and what the model calls it{}.{}",
+        if several {
+            "Relevance laid over the image, all models and noise levels of a method on one colour scale."
         } else {
-            ""
-        }
+            "Relevance laid over the image."
+        },
+        if several { "each picture" } else { "the picture" },
+        if several { " (red when wrong)" } else { "" },
+        of_kind(RelevanceKind::Certified).find_map(|m| m.delta).map_or(String::new(), |d| format!(
+            " Certified relevance colours a pixel only where the sign of its influence is proved for every image within {} of this one.",
+            both_units(d)
+        ))
     );
-    Some(figure("Relevance of the example image", body, &caption))
+    let name = examples[0].1;
+    let title = format!("Relevance of {}", super::example::file(name));
+    Some(figure(&title, body, &caption))
+}
+
+/// Share of the pixels whose sign is proved.
+fn decided(map: &RelevanceMap) -> String {
+    let proved = map.values.iter().filter(|v| **v != 0.0).count();
+    percent((proved as f64 / map.values.len().max(1) as f64 * 100.0).round() / 100.0)
 }
 
 /// A bar of the three shares.
@@ -123,7 +150,7 @@ fn shares(page: &mut Page) -> Option<Markup> {
     let variances = crate::report::stats::sorted(study.models.iter().flat_map(|m| &m.relevance).map(|r| r.variance));
     let mut variances = variances;
     variances.dedup();
-    let images = study.models.iter().flat_map(|m| &m.relevance).map(|r| r.images).max()?;
+    study.models.iter().flat_map(|m| &m.relevance).next()?;
     let mut table = Table::new(&["model", "kind", "variance", "part", "mean", "deviation", "low", "high", "images"]);
     let mut panels = Vec::new();
     type Part = (&'static str, fn(&RelevanceSummary) -> crate::results::Spread);
@@ -134,6 +161,8 @@ fn shares(page: &mut Page) -> Option<Markup> {
         ("Concentration", |r| r.gini),
     ];
     for (k, &(kind, name, key)) in kinds.iter().enumerate() {
+        let of_kind = study.models.iter().flat_map(|m| &m.relevance).filter(|r| r.kind == kind);
+        let images = of_kind.map(|r| r.images).max().unwrap_or(0);
         for (part, value) in parts {
             let series = study.models.iter().enumerate().map(|(i, m)| {
                 let of: Vec<_> = m.relevance.iter().filter(|r| r.kind == kind).collect();
@@ -175,7 +204,9 @@ fn shares(page: &mut Page) -> Option<Markup> {
                 legend: false,
             };
             let svg = page.figures.add(&format!("relevance-{key}-{part}"), &chart.title, &chart.draw(), None);
-            panels.push(html! { div.panel data-kind=(k) { h4 { (part) small { (name) } } (svg) } });
+            panels.push(
+                html! { div.panel data-kind=(k) { h4 { (part) small { (name) ", " (images) " images" } } (svg) } },
+            );
         }
     }
     page.figures.table("relevance-shares", "Where relevance lies over the test set", table);
@@ -184,8 +215,6 @@ fn shares(page: &mut Page) -> Option<Markup> {
         &[Choice { key: "kind", label: "Method", options, first: Some(0) }],
         html! { div.grid.two { @for p in panels { (p) } } },
     );
-    let caption = format!(
-        "Share of absolute relevance on the object, on its contour and on the background, and how concentrated it is (1: a single pixel), mean over {images} test images; the band is one standard deviation."
-    );
-    Some(figure("Over the whole test set", body, &caption))
+    let caption = "Share of absolute relevance on the object, on its contour and on the background, and how concentrated it is (1: a single pixel): mean over the first test images; the band is one standard deviation.";
+    Some(figure("Over the test set", body, caption))
 }

@@ -1,0 +1,82 @@
+//! `deltamax compare`.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::report::compare::{self, Comparison, Entry};
+
+/// Put runs of different models or dates side by side: accuracy, delta max, and whether a difference is more than chance.
+///
+/// A folder is a study (every model in it counts as a run) or the result of certify. All are compared with the first run.
+#[derive(Args)]
+#[command(
+    after_help = "Example: deltamax compare study-march study-april\n         deltamax compare proofs-old proofs-new --out march"
+)]
+pub struct CompareArgs {
+    /// Folders of study or certify
+    #[arg(required = true, value_name = "DIR")]
+    dirs: Vec<PathBuf>,
+    /// Folder for compare.html, compare.json and the figures
+    #[arg(long, default_value = "comparison")]
+    out: PathBuf,
+    /// No table
+    #[arg(long, short)]
+    quiet: bool,
+    /// Print the comparison as JSON instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: CompareArgs) -> Result<()> {
+    let runs = compare::read(&args.dirs)?;
+    let comparison = compare::compare(&runs)?;
+    compare::write(&runs, &comparison, &args.out)?;
+    if args.json {
+        println!("{}", serde_json::to_string(&comparison)?);
+    } else if !args.quiet {
+        print!("{}", table(&comparison));
+        println!("{}", args.out.join("compare.html").display());
+    }
+    Ok(())
+}
+
+/// The comparison as columns of text, deltas in grey levels of 255.
+fn table(c: &Comparison) -> String {
+    let noise = c.runs.first().and_then(|r| r.noise);
+    let mut rows = vec![[
+        "run".to_string(),
+        "images".into(),
+        "clean".into(),
+        noise.map_or("noisy".into(), |v| format!("noise {v}")),
+        "median proved".into(),
+        format!("against {}", c.reference),
+    ]];
+    rows.extend(c.runs.iter().map(cells));
+    let width = |i: usize| rows.iter().map(|r| r[i].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..6).map(width).collect();
+    let line = |r: &[String; 6]| {
+        let cells = r.iter().zip(&widths).map(|(cell, w)| format!("{cell:w$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_string() + "\n"
+    };
+    rows.iter().map(line).collect()
+}
+
+fn cells(e: &Entry) -> [String; 6] {
+    let percent = |v: Option<f64>| v.map_or("-".into(), |v| format!("{:.1} %", 100.0 * v));
+    let grey = |v: f64| format!("{:.2}/255", 255.0 * v);
+    let against = e.difference.map_or("-".into(), |d| {
+        let [low, high] = d.interval.map(|v| 255.0 * v);
+        let chance = if d.clear() { "" } else { ", may be chance" };
+        format!("{:+.2}/255 (95 % {low:+.2} to {high:+.2}, {} images{chance})", 255.0 * d.median, d.images)
+    });
+    [
+        e.name.clone(),
+        e.certified.to_string(),
+        percent(e.clean_accuracy),
+        percent(e.noisy_accuracy),
+        e.proved.map_or("-".into(), |p| grey(p[2])),
+        against,
+    ]
+}

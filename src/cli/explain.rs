@@ -1,0 +1,95 @@
+//! `deltamax explain`.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+
+use super::common::{RunArgs, command_line, load_model, make_folder};
+use crate::bounds::{Bounder, Method};
+use crate::certify::table::write_json;
+use crate::dataset;
+use crate::error::Error;
+use crate::explain;
+use crate::network::Network;
+use crate::report::explanation;
+use crate::results::Picture;
+
+/// Dominance, delta max and relevance of one image.
+#[derive(Args)]
+#[command(after_help = "Example: deltamax explain --model all-DA.onnx --image boot.jpg --delta 0.004")]
+pub struct ExplainArgs {
+    /// ONNX file
+    #[arg(long)]
+    model: PathBuf,
+    /// JPEG or PNG; brought to the model's size
+    #[arg(long)]
+    image: PathBuf,
+    /// Half-width of the noise box, in pixel units of [0,1]
+    #[arg(long, default_value_t = 1.0 / 255.0)]
+    delta: f32,
+    /// How bounds are computed
+    #[arg(long, value_enum, default_value_t = Method::Crown)]
+    method: Method,
+    /// Folder for explanation.html, explanation.json and the figures
+    #[arg(long, default_value = "explanation")]
+    out: PathBuf,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+pub fn run(args: ExplainArgs) -> Result<()> {
+    if !(args.delta > 0.0 && args.delta <= 1.0) {
+        anyhow::bail!(Error::usage("--delta lies between 0 and 1"));
+    }
+    let model = load_model(&args.model)?;
+    let image = dataset::load_image(&args.image, model.input)?;
+    let device = args.run.open()?;
+    let net = Network::new(&device, &model)?;
+    let found = explain::bracket(&Bounder::new(&net, args.method)?, &image)?;
+    let request = explain::Request {
+        image: &image,
+        clean: &image,
+        shape: model.input,
+        variance: 0.0,
+        delta: args.delta,
+        proved: Some(found.proved),
+        attacked: found.hit.as_ref().map(|h| f64::from(h.distance)),
+    };
+    let level = explain::level(&net, args.method, &request)?;
+    let classes: Vec<String> =
+        (0..model.outputs()).map(|j| model.classes.get(j).cloned().unwrap_or_else(|| j.to_string())).collect();
+    args.run.say(format!(
+        "{}: {}, proved up to {:.5} ({:.2}/255), {}",
+        args.image.display(),
+        classes[level.predicted],
+        found.proved,
+        255.0 * found.proved,
+        match &found.hit {
+            Some(h) => format!("attacked at {:.5} ({:.2}/255): {}", h.distance, 255.0 * h.distance, classes[h.class]),
+            None => "no attack succeeded".into(),
+        }
+    ));
+    let verdict = if level.dominant { "dominates: proved" } else { "is not proved to dominate" };
+    args.run.say(format!("within {} ({:.2}/255) it {verdict}", args.delta, 255.0 * args.delta));
+    for (class, s) in classes.iter().zip(&level.score_bounds) {
+        args.run.say(format!("  {class:16} score {:.3} .. {:.3}", s[0], s[1]));
+    }
+    make_folder(&args.out)?;
+    write_json(&args.out.join("explanation.json"), &level)?;
+    let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let subject = explanation::Subject {
+        image: name(&args.image),
+        model: name(&args.model),
+        classes,
+        shape: model.input,
+        level,
+        rival: found.rival,
+        broken: found.hit.map(|h| (Picture::from_chw(model.input, &h.image), h.class)),
+        command: command_line(),
+        device: device.describe(),
+    };
+    explanation::write(&subject, &args.out)?;
+    args.run.say(args.out.join("explanation.html").display());
+    args.run.answer(&subject.level)
+}

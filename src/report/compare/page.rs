@@ -1,0 +1,280 @@
+//! `compare.html`: the table, medians in the order given, and the distributions over one another.
+
+use super::{Comparison, Difference, Entry, Run};
+use crate::report::chart::{Axis, Format, Lines, Range, Ranges, Series, count, model_color, number, percent};
+use crate::report::figure::{Figures, Table, row};
+use crate::report::findings::both_units;
+use crate::report::html::{Head, document};
+use crate::report::section::{Section, figure};
+use crate::report::stats::sorted;
+use maud::{Markup, html};
+
+/// Points of a sampled distribution.
+const POINTS: usize = 120;
+
+pub fn page(runs: &[Run], comparison: &Comparison) -> (String, Figures) {
+    let mut figures = Figures::default();
+    let card = html! { section.verdict #verdict { (table(comparison)) (note(comparison)) } };
+    figures.table("compare", "Runs side by side", file(comparison));
+    let body = html! {
+        @if let Some(f) = quantiles(comparison, &mut figures) { (f) }
+        @if let Some(f) = differences(comparison, &mut figures) { (f) }
+        @if let Some(f) = distribution(runs, &mut figures) { (f) }
+    };
+    let proved = comparison.runs.iter().any(|r| r.proved.is_some());
+    let delta_max = Section {
+        id: "delta-max",
+        nav: "Delta max",
+        title: "Delta max, run by run".into(),
+        lead: "How far every pixel may move until the class is no longer proved, over the clean test images.".into(),
+        body,
+    };
+    let accuracy = accuracy(runs, &mut figures).map(|body| Section {
+        id: "noise",
+        nav: "Noise",
+        title: "Accuracy under noise".into(),
+        lead: "Share of test images rightly classified as Gaussian noise is added.".into(),
+        body,
+    });
+    let sections: Vec<Section> = proved.then_some(delta_max).into_iter().chain(accuracy).collect();
+    let standfirst = format!(
+        "{} models, each as its own run measured it. Differences are against {}.",
+        comparison.runs.len(),
+        comparison.reference
+    );
+    let head = Head { kicker: "Side by side", title: "Which run takes more noise?", standfirst };
+    (document(&head, card, &sections, "compare.json"), figures)
+}
+
+fn grey(delta: f64) -> String {
+    number((delta * 25500.0).round() / 100.0)
+}
+
+fn table(c: &Comparison) -> Markup {
+    let noise = c.runs.first().and_then(|r| r.noise);
+    let noisy = format!("Right at variance {}", noise.map_or("–".into(), number));
+    let best = |value: fn(&Entry) -> Option<f64>| c.runs.iter().filter_map(value).fold(f64::NEG_INFINITY, f64::max);
+    let median = |e: &Entry| e.proved.map(|p| p[2]);
+    let tops = [best(|e| e.clean_accuracy), best(|e| e.noisy_accuracy), best(median)];
+    html! {
+        div.scroll { table.key {
+            thead { tr {
+                th { "Run" } th { "Right on clean images" } @if noise.is_some() { th { (noisy) } }
+                th { "Median delta max, proved" } th { "Against " (c.reference) }
+            } }
+            tbody { @for (i, e) in c.runs.iter().enumerate() { tr {
+                th {
+                    span.chip style={ "--k:" (model_color(i)) } { (e.name) }
+                    small { (e.folder) @if let Some(d) = &e.date { ", " (d) } }
+                }
+                (share("Right on clean images", e.clean_accuracy, tops[0]))
+                @if noise.is_some() { (share(&noisy, e.noisy_accuracy, tops[1])) }
+                td data-label="Median delta max, proved" {
+                    @if let Some(m) = median(e) {
+                        span.best[m == tops[2]] { (grey(m)) "/255" }
+                        small { (count(e.certified as f64)) " images" @if !e.method.is_empty() { ", " (e.method) } }
+                    } @else { "–" }
+                }
+                td data-label={ "Against " (c.reference) } {
+                    @match &e.difference { Some(d) => (against(d)), None => { @if i == 0 { "–" } @else { "other images" } } }
+                }
+            } } }
+        } }
+    }
+}
+
+fn share(label: &str, value: Option<f64>, best: f64) -> Markup {
+    html! { td data-label=(label) { @if let Some(v) = value { span.best[v == best] { (percent(v)) } } @else { "–" } } }
+}
+
+fn signed(delta: f64) -> String {
+    format!("{}{}", if delta > 0.0 { "+" } else { "" }, grey(delta))
+}
+
+fn against(d: &Difference) -> Markup {
+    html! {
+        span.best[d.clear() && d.median > 0.0] { (signed(d.median)) "/255" }
+        small { "95%: " (signed(d.interval[0])) " to " (signed(d.interval[1])) ", " (count(d.images as f64)) " images in pairs" }
+    }
+}
+
+fn note(c: &Comparison) -> Markup {
+    let unclear = c.runs.iter().filter_map(|r| r.difference).any(|d| !d.clear());
+    html! {
+        p.note {
+            "Differences are of medians over the test images that both runs certified, matched by name; the interval is a bootstrap of those pairs."
+            @if unclear { " Where it holds zero, the difference may be chance." }
+        }
+    }
+}
+
+fn file(c: &Comparison) -> Table {
+    let mut t = Table::new(&[
+        "run",
+        "folder",
+        "date",
+        "method",
+        "certified",
+        "clean_accuracy",
+        "noise",
+        "noisy_accuracy",
+        "median_proved",
+        "median_attacked",
+        "difference",
+        "difference_low",
+        "difference_high",
+        "paired_images",
+    ]);
+    for e in &c.runs {
+        t.rows.push(row![
+            e.name.as_str(),
+            e.folder.as_str(),
+            e.date.as_deref(),
+            e.method.as_str(),
+            e.certified,
+            e.clean_accuracy,
+            e.noise,
+            e.noisy_accuracy,
+            e.proved.map(|p| p[2]),
+            e.attacked_median,
+            e.difference.map(|d| d.median),
+            e.difference.map(|d| d.interval[0]),
+            e.difference.map(|d| d.interval[1]),
+            e.difference.map(|d| d.images),
+        ]);
+    }
+    t
+}
+
+fn quantiles(c: &Comparison, figures: &mut Figures) -> Option<Markup> {
+    let known: Vec<(usize, &Entry, [f64; 5])> =
+        c.runs.iter().enumerate().filter_map(|(i, e)| Some((i, e, e.proved?))).collect();
+    let most = known.iter().map(|k| k.2[4]).reduce(f64::max)?;
+    let row = |&(i, e, q): &(usize, &Entry, [f64; 5])| Range {
+        name: e.name.clone(),
+        color: model_color(i),
+        whole: [q[0], q[4]],
+        core: Some([q[1], q[3]]),
+        point: Some(q[2]),
+        tip: format!("{}\nmedian {}", e.name, both_units(q[2])),
+        apart: false,
+    };
+    let rows: Vec<Range> = known.iter().map(row).collect();
+    let draw = |width: f64| {
+        let x = Axis::linear("Proved delta max", 0.0, most * 1.03, Format::Delta, if width > 600.0 { 8 } else { 4 });
+        Ranges { width, title: "Proved delta max, run by run".into(), x, rows: rows.clone(), thick: false }.draw()
+    };
+    let svg = figures.responsive("compare-quantiles", "Proved delta max, run by run", draw, None);
+    Some(figure(
+        "Run by run",
+        svg,
+        "In the order given. Dot: median. Thick: the middle half of the images. Thin: nine tenths of them. Second row of the axis: grey levels of 255.",
+    ))
+}
+
+fn differences(c: &Comparison, figures: &mut Figures) -> Option<Markup> {
+    let known: Vec<(usize, &Entry, Difference)> =
+        c.runs.iter().enumerate().filter_map(|(i, e)| Some((i, e, e.difference?))).collect();
+    let low = known.iter().map(|k| k.2.interval[0]).reduce(f64::min)?.min(0.0);
+    let high = known.iter().map(|k| k.2.interval[1]).reduce(f64::max)?.max(0.0);
+    let room = ((high - low) * 0.06).max(1e-6);
+    let row = |&(i, e, d): &(usize, &Entry, Difference)| Range {
+        name: e.name.clone(),
+        color: model_color(i),
+        whole: d.interval,
+        core: Some(d.interval),
+        point: Some(d.median),
+        tip: format!(
+            "{}\n{}/255, 95%: {} to {}",
+            e.name,
+            signed(d.median),
+            signed(d.interval[0]),
+            signed(d.interval[1])
+        ),
+        apart: false,
+    };
+    let rows: Vec<Range> = known.iter().map(row).collect();
+    let label = format!("Median delta max minus that of {}", c.reference);
+    let draw = |width: f64| {
+        let x = Axis::linear(&label, low - room, high + room, Format::Delta, if width > 600.0 { 8 } else { 4 });
+        Ranges { width, title: label.clone(), x, rows: rows.clone(), thick: false }.draw()
+    };
+    let svg = figures.responsive("compare-differences", &label, draw, None);
+    Some(figure(
+        &format!("Against {}", c.reference),
+        svg,
+        "Difference of the median proved delta max on the same images, with its 95% bootstrap interval.",
+    ))
+}
+
+fn distribution(runs: &[Run], figures: &mut Figures) -> Option<Markup> {
+    let reach = runs.iter().flat_map(|r| &r.rows).map(|r| r.proved).reduce(f64::max).filter(|&m| m > 0.0)?;
+    let mut table = Table::new(&["run", "delta", "share_of_images_at_most"]);
+    let mut series = Vec::new();
+    for (i, r) in runs.iter().enumerate().filter(|r| !r.1.rows.is_empty()) {
+        let all = sorted(r.rows.iter().map(|r| r.proved));
+        let at = |k: usize| {
+            let x = reach * k as f64 / POINTS as f64;
+            [x, all.partition_point(|&v| v <= x) as f64 / all.len() as f64]
+        };
+        let points: Vec<[f64; 2]> = (0..=POINTS).map(at).collect();
+        table.rows.extend(points.iter().map(|p| row![r.name.as_str(), p[0], p[1]]));
+        series.push(Series { name: r.name.clone(), color: model_color(i), points, ..Series::default() });
+    }
+    let draw = |width: f64| {
+        Lines {
+            width,
+            height: if width > 600.0 { 440.0 } else { 380.0 },
+            title: "Distribution of proved delta max, run by run".into(),
+            x: Axis::linear("Proved delta max", 0.0, reach, Format::Delta, if width > 600.0 { 8 } else { 4 }),
+            y: Axis::share("Images at most"),
+            series: series.clone(),
+            marks: vec![],
+            legend: true,
+        }
+        .draw()
+    };
+    let svg = figures.responsive("compare-distribution", "Distribution of proved delta max", draw, Some(table));
+    Some(figure(
+        "All images",
+        svg,
+        "Share of test images whose proved delta max is at most the value below: a line further to the right is a more stable run.",
+    ))
+}
+
+fn accuracy(runs: &[Run], figures: &mut Figures) -> Option<Markup> {
+    let mut variances = sorted(runs.iter().flat_map(|r| &r.accuracy).map(|a| a.0));
+    variances.dedup();
+    if variances.len() < 2 {
+        return None;
+    }
+    let mut table = Table::new(&["run", "variance", "accuracy"]);
+    let mut series = Vec::new();
+    for (i, r) in runs.iter().enumerate() {
+        table.rows.extend(r.accuracy.iter().map(|(v, a)| row![r.name.as_str(), *v, a.mean]));
+        series.push(Series {
+            name: r.name.clone(),
+            color: model_color(i),
+            points: r.accuracy.iter().map(|(v, a)| [*v, a.mean]).collect(),
+            dots: true,
+            ..Series::default()
+        });
+    }
+    let lowest = series.iter().flat_map(|s| &s.points).map(|p| p[1]).fold(1.0, f64::min);
+    let floor = if lowest > 0.55 { 0.5 } else { 0.0 };
+    let draw = |width: f64| {
+        Lines {
+            width,
+            height: if width > 600.0 { 400.0 } else { 340.0 },
+            title: "Accuracy against noise, run by run".into(),
+            x: Axis::variance(&variances),
+            y: Axis::linear("Rightly classified", floor, 1.0, Format::Percent, 5),
+            series: series.clone(),
+            marks: vec![],
+            legend: true,
+        }
+        .draw()
+    };
+    let svg = figures.responsive("compare-accuracy", "Accuracy against noise", draw, Some(table));
+    Some(figure("Accuracy by noise level", svg, "The axis is spaced by the noise's standard deviation."))
+}

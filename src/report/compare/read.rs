@@ -1,0 +1,77 @@
+//! Result folders to runs.
+
+use super::Run;
+use crate::certify::table::{read_manifest, read_rows};
+use crate::error::{Error, Result};
+use crate::results::{CertifyRow, Spread, Study};
+use std::path::{Path, PathBuf};
+
+/// Every model found in the folders: studies hold several, certified results one.
+///
+/// # Errors
+/// If a folder holds neither.
+pub fn read(dirs: &[PathBuf]) -> Result<Vec<Run>> {
+    let mut runs = Vec::new();
+    for dir in dirs {
+        if dir.join("results.json").is_file() {
+            runs.extend(of_study(dir)?);
+        } else if dir.join("delta_max.csv").is_file() {
+            runs.push(of_certify(dir)?);
+        } else {
+            let problem = "holds neither results.json of a study nor delta_max.csv of certify";
+            return Err(Error::input(dir, problem));
+        }
+    }
+    let names: Vec<String> = runs.iter().map(|r| r.name.clone()).collect();
+    for (run, name) in runs.iter_mut().zip(&names) {
+        if names.iter().filter(|n| *n == name).count() > 1 {
+            run.name = format!("{}/{name}", run.folder);
+        }
+    }
+    Ok(runs)
+}
+
+fn folder(dir: &Path) -> String {
+    let whole = dir.canonicalize().unwrap_or_else(|_| dir.to_path_buf());
+    whole.file_name().map_or_else(|| dir.display().to_string(), |n| n.to_string_lossy().into_owned())
+}
+
+fn of_study(dir: &Path) -> Result<Vec<Run>> {
+    let study = Study::load(&dir.join("results.json"))?;
+    let run = |m: &crate::results::ModelResult| Run {
+        name: m.name.clone(),
+        folder: folder(dir),
+        date: study.started.clone(),
+        method: m.certify.first().map_or(String::new(), |r| r.method.clone()),
+        data: study.dataset.test_hash.clone(),
+        images: study.dataset.test_counts.iter().sum(),
+        accuracy: m.sweep.iter().map(|l| (l.variance, l.accuracy)).collect(),
+        rows: m.rows_at(0.0).cloned().collect(),
+    };
+    Ok(study.models.iter().map(run).collect())
+}
+
+fn of_certify(dir: &Path) -> Result<Run> {
+    let manifest = read_manifest(dir)?;
+    let rows = read_rows(&dir.join("delta_max.csv"), true)?;
+    let mut variances: Vec<f64> = rows.iter().map(|r| r.variance).collect();
+    variances.sort_by(f64::total_cmp);
+    variances.dedup();
+    let accuracy = |v: f64| {
+        let right = |r: &CertifyRow| f64::from(u8::from(r.label == r.predicted));
+        let of: Vec<f64> = rows.iter().filter(|r| r.variance == v).map(right).collect();
+        let mean = of.iter().sum::<f64>() / of.len() as f64;
+        (v, Spread { mean, low: mean, high: mean, deviation: 0.0 })
+    };
+    let model = Path::new(&manifest.model).file_stem().map(|s| s.to_string_lossy().into_owned());
+    Ok(Run {
+        name: model.unwrap_or_else(|| folder(dir)),
+        folder: folder(dir),
+        date: None,
+        method: manifest.method,
+        data: Some(manifest.data_hash),
+        images: manifest.images,
+        accuracy: variances.into_iter().map(accuracy).collect(),
+        rows: rows.iter().filter(|r| r.variance == 0.0).cloned().collect(),
+    })
+}
