@@ -274,8 +274,8 @@ fn example_of(
     Ok(Example { index, file: test.names[index].clone(), label: test.labels[index], levels })
 }
 
-/// Integrated gradients are measured on this share of the images: each takes many gradients.
-const INTEGRATED: usize = 4;
+/// Integrated gradients are measured on this many images at most: each takes many gradients.
+const INTEGRATED: usize = 128;
 
 /// Where the relevance of the predicted class lies, over the first test images, per noise level and kind.
 fn relevance_summary(net: &Network, test: &Dataset, settings: &Settings, name: &str) -> Result<Vec<RelevanceSummary>> {
@@ -293,7 +293,7 @@ fn relevance_summary(net: &Network, test: &Dataset, settings: &Settings, name: &
                 let clean = test.image(start + k);
                 let regions = relevance::Regions::of(test.shape, clean);
                 plain.push(relevance::map(RelevanceKind::Gradient, test.shape, gradient, &regions));
-                if start + k < count.div_ceil(INTEGRATED) {
+                if start + k < INTEGRATED {
                     let values = relevance::integrated(net, batch[k], clean, classes[k])?;
                     integrated.push(relevance::map(RelevanceKind::IntegratedGradients, test.shape, &values, &regions));
                 }

@@ -2,7 +2,8 @@
 //!
 //! The forward bounds say which rectifiers are open (derivative 1), shut (0) or either ([0,1]) somewhere in the box; the
 //! derivative of the chosen logit is then carried back as an interval. At a kink every slope between the two sides
-//! counts, so the difference quotient of any two points of the box lies within the bounds as well.
+//! counts, so the difference quotient of two points of the box along one input lies within the bounds as well. The
+//! gradient is that of the network with its stored weights (`Model::folded` is not charged).
 
 use super::forward::State;
 use super::{Ball, Bounder, not_finite};
@@ -95,7 +96,9 @@ impl Bounder {
     fn through_affine(&self, affine: &Affine, above: &[Span], lanes: usize) -> Result<Spans> {
         let d = self.device();
         let geometry = &affine.geometry;
-        let charge = if self.sound { Charge::new(d, geometry.fan_out(), self.largest) } else { Charge::none() };
+        // Operands may be larger than any intermediate of a bound where those are small.
+        let largest = above.iter().flatten().fold(1.0f64, |m, v| m.max(v.abs())) * self.largest;
+        let charge = if self.sound { Charge::new(d, geometry.fan_out(), largest) } else { Charge::none() };
         let (g, floor) = (f64::from(charge.g), f64::from(charge.floor));
         let count = above.len() / geometry.output.len();
         let mut centre = vec![0.0f32; geometry.output.len() * lanes];

@@ -65,7 +65,8 @@ fn table(c: &Comparison) -> Markup {
             tbody { @for (i, e) in c.runs.iter().enumerate() { tr {
                 th {
                     span.chip style={ "--k:" (model_color(i)) } { (e.name) }
-                    small { (e.folder) @if let Some(d) = &e.date { ", " (d) } }
+                    @let place = if e.name.starts_with(&e.folder) { "" } else { &e.folder };
+                    small { (place) @if let Some(d) = &e.date { " " (d) } }
                 }
                 (share("Right on clean images", e.clean_accuracy, tops[0]))
                 @if noise.is_some() { (share(&noisy, e.noisy_accuracy, tops[1])) }
@@ -103,7 +104,7 @@ fn note(c: &Comparison) -> Markup {
     html! {
         p.note {
             "Differences are of medians over the test images that both runs certified, matched by name; the interval is a bootstrap of those pairs."
-            @if unclear { " Where it holds zero, the difference may be chance." }
+            @if unclear { " Where it includes zero, the difference may be chance." }
         }
     }
 }

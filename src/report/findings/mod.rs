@@ -65,9 +65,11 @@ pub(super) fn finding(title: impl Into<String>, sentence: impl Into<String>, fig
     Finding { title: title.into(), sentence: sentence.into(), figures }
 }
 
-/// `0.0217 (5.5/255)`.
+/// `0.0217 (5.5/255)`; below one grey level with a second decimal.
 pub fn both_units(delta: f64) -> String {
-    format!("{} ({}/255)", number(delta), number((delta * 2550.0).round() / 10.0))
+    let grey = delta * 255.0;
+    let step = if grey.abs() < 1.0 { 100.0 } else { 10.0 };
+    format!("{} ({}/255)", number(delta), number((grey * step).round() / step))
 }
 
 /// A difference of shares in points: `+3.2 points`.

@@ -67,7 +67,7 @@ const TERMS: [(&str, &str); 11] = [
     ),
     (
         "Proved",
-        "By bounds computed with directed care for rounding: the figure holds for the float32 network itself, not only for ideal arithmetic. It is a statement about every image in the box, not a sample.",
+        "By bounds that are charged for every rounding of the device that computed them: a statement about every image in the box, not a sample. It is about the network with its stored float32 weights, read as exact arithmetic; a program that runs the network rounds a little on its own.",
     ),
     (
         "Certified accuracy",

@@ -158,7 +158,7 @@ pub(in crate::report) fn dominance(page: &mut Page, which: usize) -> Markup {
             Choice { key: "level", label: "Noise", options: levels(&variances), first: None },
             Choice { key: "model", label: "Model", options: models, first: None },
         ],
-        html! { div.grid { @for p in panels { (p) } } },
+        html! { div class=(if panels.len() < 3 { "grid two" } else { "grid" }) { @for p in panels { (p) } } },
     );
     let caption = format!(
         "Every value each class can take when any pixel moves by up to {}: the bar is the proved interval, the dot the value at the image itself. The chosen class is green when it is proved to stay first, amber when not. Intervals may overlap without dominance being lost: the proof compares classes pair by pair, and a pixel cannot be at two values at once.",
@@ -323,7 +323,7 @@ pub(in crate::report) fn continuous(page: &mut Page, which: usize) -> Option<Mar
     let variances: Vec<f64> = all[0].1.levels.iter().map(|l| l.variance).collect();
     let body = choose(
         &[Choice { key: "level", label: "Noise", options: levels(&variances), first: Some(0) }],
-        html! { div.grid { @for p in panels { (p) } } },
+        html! { div class=(if panels.len() < 3 { "grid two" } else { "grid" }) { @for p in panels { (p) } } },
     );
     Some(figure(
         "Score intervals as the noise box grows",

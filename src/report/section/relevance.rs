@@ -55,6 +55,8 @@ pub(in crate::report) fn maps(page: &mut Page, which: usize) -> Option<Markup> {
     }
     let mut table = Table::new(&["model", "variance", "kind", "object", "contour", "background", "gini", "predicted"]);
     let mut panels = Vec::new();
+    // One model and one noise level: the methods side by side.
+    let mut single = Vec::new();
     for (k, &(kind, name, key)) in kinds.iter().enumerate() {
         let scale = picture::common_scale(of_kind(kind));
         let mut rows = Vec::new();
@@ -84,6 +86,7 @@ pub(in crate::report) fn maps(page: &mut Page, which: usize) -> Option<Markup> {
                     }
                 });
             }
+            single.extend(cells.first().map(|c| html! { div { h4 { (name) } (c) } }));
             rows.push(html! { h4 { (super::model_chip(study, i)) } div.row { @for c in cells { (c) } } });
         }
         panels.push(html! {
@@ -96,6 +99,8 @@ pub(in crate::report) fn maps(page: &mut Page, which: usize) -> Option<Markup> {
     }
     page.figures.table("relevance-example", "Relevance of the example image", table);
     let options = kinds.iter().map(|k| k.1.to_string()).collect();
+    let several = examples.len() > 1 || examples[0].1.levels.len() > 1;
+    let choice = Choice { key: "kind", label: "Method", options, first: Some(0) };
     let body = html! {
         p.legend {
             span.chip style="--k:#c81026" { "speaks for the class" } span.chip style="--k:#1652c8" { "speaks against it" }
@@ -103,9 +108,8 @@ pub(in crate::report) fn maps(page: &mut Page, which: usize) -> Option<Markup> {
             span.chip style="--k:var(--good)" { "object" } span.chip style="--k:var(--warn)" { "contour" }
             span.chip style="--k:var(--faint)" { "background" }
         }
-        (choose(&[Choice { key: "kind", label: "Method", options, first: Some(0) }], html! { @for p in panels { (p) } }))
+        @if several { (choose(&[choice], html! { @for p in panels { (p) } })) } @else { div.strip.maps { @for c in single { (c) } } }
     };
-    let several = examples.len() > 1 || examples[0].1.levels.len() > 1;
     let caption = format!(
         "{} Under {} the share of relevance on the object, its contour and the background, and what the model calls it{}.{}",
         if several {
