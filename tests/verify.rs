@@ -130,7 +130,8 @@ fn several_boxes_and_coefficients_that_are_no_floats() {
     // Huge and tiny coefficients are no obstacle, absurd ones lead to no wrong answer.
     assert_eq!(answer(&net, &text("(<= (* 1e30 Y_0) 1e29)")), "unsat");
     assert_eq!(answer(&net, &text("(<= (* 1e-30 Y_0) 1e-29)")), "sat");
-    assert_ne!(answer(&net, &text("(<= (* 1e300 Y_0) -1)")), "sat");
+    let absurd = text("(<= (* 1e300 Y_0) -1)");
+    assert_ne!(answer_with(&net, &absurd, Method::Crown, 0.3).word(), "sat");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `deltamax verify`: one property, or a folder of them.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -99,9 +100,14 @@ pub fn run(args: VerifyArgs) -> Result<()> {
         network.warnings.iter().for_each(|w| eprintln!("{}: {w}", net.display()));
     }
     let verdict = network.answer(&property, net, spec, &args, deadline)?;
-    println!("{}", verdict.word());
-    if let Verdict::Sat(w) = &verdict {
-        println!("{}", w.text());
+    let text = match &verdict {
+        Verdict::Sat(w) => format!("sat\n{}\n", w.text()),
+        Verdict::Unsat | Verdict::Unknown | Verdict::Timeout => format!("{}\n", verdict.word()),
+    };
+    // A reader may close the pipe after the first line.
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => bail!("standard output: writing failed: {e}"),
+        Ok(()) | Err(_) => {}
     }
     let counterexample = if let Verdict::Sat(w) = &verdict { Some(w.input.clone()) } else { None };
     args.run.answer(&Answer { result: verdict.word(), seconds: start.elapsed().as_secs_f64(), counterexample })

@@ -126,7 +126,7 @@ impl<'a> Attack<'a> {
             };
             let mut chunk: Vec<Point> = chunk.iter().filter_map(place).collect();
             if !chunk.is_empty()
-                && let Some(found) = self.descend(&mut chunk, 8, 0.1)?
+                && let Some(found) = self.descend(&mut chunk, 10, 0.2)?
             {
                 return Ok(Some(found));
             }

@@ -115,8 +115,16 @@ fn decide(
         let bounder = bounder(net, spec, settings, method)?;
         let mut left = vec![];
         for batch in open.chunks(refute::batch(&bounder)) {
-            left.extend(refute::refute(&bounder, tests, batch, false)?.into_iter().flat_map(|r| r.part));
+            let rests = refute::refute(&bounder, tests, batch, true)?;
+            left.extend(rests.into_iter().filter(|r| r.part.is_some()));
         }
+        // Where a linear bound is smallest is a good place to look.
+        if method > Method::Ibp
+            && let Some(found) = attack.points(&split::candidates(&left))?
+        {
+            return Ok(Verdict::Sat(Box::new(found)));
+        }
+        let left: Vec<Part> = left.into_iter().filter_map(|r| r.part).collect();
         open = left;
         if open.is_empty() {
             return Ok(Verdict::Unsat);

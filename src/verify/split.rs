@@ -36,7 +36,7 @@ pub(super) fn split(
 }
 
 /// Where a counterexample is likely: the middle, and the corner where the linear bound is smallest.
-fn candidates(open: &[Rest]) -> Vec<(usize, usize, Vec<f32>)> {
+pub(super) fn candidates(open: &[Rest]) -> Vec<(usize, usize, Vec<f32>)> {
     let mut points = vec![];
     for Rest { part, slopes } in open {
         let Some(part) = part else { continue };
