@@ -60,6 +60,7 @@ pub fn cases() -> Vec<case::Case> {
         loss::cases(),
         noise::cases(),
         optimizer::cases(),
+        peak::cases(),
         pool_case::cases(),
         relax::cases(),
         relu::cases(),

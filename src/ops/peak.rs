@@ -7,6 +7,7 @@ use crate::device::{Buffer, Device};
 use crate::dispatch;
 use crate::error::Result;
 use crate::kernel::{Call, Kernel};
+use crate::ops::case::{Case, Check, blank};
 use crate::simd::Lanes;
 
 /// Independent chains per thread, each of four lanes.
@@ -40,6 +41,13 @@ pub fn multiply_add(device: &Device, out: &Buffer, rounds: u32) -> Result<f64> {
     let params = Params { rounds, factor: 0.999, addend: 0.001 };
     device.run(&PEAK, &params, &[], &[out], [out.len() / 4, 1, 1])?;
     Ok(2.0 * f64::from(rounds) * CHAINS as f64 * out.len() as f64)
+}
+
+/// A few rounds; the order of the final sum is free.
+pub fn cases() -> Vec<Case> {
+    let dispatch = |d: &Device, _: &[Buffer], w: &[Buffer]| multiply_add(d, &w[0], 5).map(drop);
+    let check = Check::Value { abs: 1e-4, rel: 1e-5 };
+    vec![Case::new(&PEAK, "five rounds", vec![], vec![blank(48)], check, dispatch)]
 }
 
 fn twin(call: Call<'_>) {
