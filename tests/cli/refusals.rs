@@ -171,6 +171,41 @@ fn results_that_cannot_be_continued() {
 }
 
 #[test]
+fn radii_that_are_not_proved() {
+    let dir = folder();
+    let at = dir.path();
+    done(at, &format!("{CERTIFY} --model MODEL"));
+    let table = at.join("out/delta_max.csv");
+    let text = fs::read_to_string(&table).expect("a table");
+    let row = text.lines().nth(1).expect("a row");
+    let proved = row.split(',').nth(5).expect("a radius");
+    put(&table, text.replacen(proved, "0.5", 1).as_bytes());
+    let output = binary(at, "audit out --quiet").output().expect("the binary starts");
+    let (out, err) = super::text(&output);
+    assert_eq!((output.status.code(), out.as_str()), (Some(1), ""), "{err}");
+    assert!(err.contains("image 0 at variance 0") && err.contains("1 of 4 checked rows are not proved"), "{err}");
+    refused(at, "audit nowhere", &["nowhere/manifest.json", "check the path"]);
+    refused(at, &format!("audit out --model {}", table.display()), &["delta_max.csv", "--model"]);
+    refused(at, "audit out --data out", &["out"]);
+    misused(at, "audit out --sample 0", &["--sample"]);
+}
+
+#[test]
+fn properties_to_verify() {
+    let dir = folder();
+    let at = dir.path();
+    refused(at, "verify MODEL nowhere.vnnlib", &["nowhere.vnnlib", "check the path"]);
+    put(at.join("notes.vnnlib"), b"hello");
+    refused(at, "verify MODEL notes.vnnlib", &["notes.vnnlib"]);
+    put(at.join("cut.vnnlib"), b"(declare-const X_0 Real)\n(assert (<= X_0 ");
+    refused(at, "verify MODEL cut.vnnlib", &["cut.vnnlib"]);
+    put(at.join("small.vnnlib"), b"(declare-const X_0 Real)\n(declare-const Y_0 Real)\n(assert (<= X_0 1))\n(assert (>= X_0 0))\n(assert (<= Y_0 0))\n");
+    refused(at, "verify MODEL small.vnnlib", &["small.vnnlib"]);
+    refused(at, "verify --batch nowhere.csv --out o.csv", &["nowhere.csv", "check the path"]);
+    misused(at, "verify MODEL small.vnnlib --timeout soon", &["--timeout"]);
+}
+
+#[test]
 fn pictures_to_explain() {
     let dir = folder();
     let at = dir.path();
