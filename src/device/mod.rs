@@ -83,6 +83,17 @@ impl Buffer {
     }
 }
 
+/// Keeps Mesa's device-select layer out of the process. It looks for a display server whenever adapters are listed and
+/// complains on standard error where there is none; its only use is `MESA_VK_DEVICE_SELECT`, and then it stays.
+///
+/// # Safety
+/// Changes the environment: call it before any other thread exists.
+pub unsafe fn quiet_driver() {
+    if std::env::var_os("MESA_VK_DEVICE_SELECT").is_none() {
+        unsafe { std::env::set_var("NODEVICE_SELECT", "1") };
+    }
+}
+
 /// All adapters wgpu can see, in the order of their indices. Empty without a driver.
 pub fn adapters() -> Vec<Adapter> {
     gpu::adapters()

@@ -166,6 +166,7 @@ fn results_that_cannot_be_continued() {
     fs::remove_file(at.join("out/manifest.json")).expect("removed");
     refused(at, &format!("{certify} --resume"), &["manifest.json", "check the path"]);
     refused(at, "report out", &["out/results.json", "check the path"]);
+    refused(at, "compare nowhere --out c", &["nowhere"]);
     put(at.join("out/results.json"), b"{\"models\":");
     refused(at, "report out", &["out/results.json", "deltamax study"]);
 }

@@ -13,6 +13,8 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use wgpu::naga;
 
 fn main() {
+    // SAFETY: no other thread exists yet.
+    unsafe { deltamax::device::quiet_driver() };
     let args = Arguments::from_args();
     let missing = Device::open(&Choice::Gpu).map(|gpu| eprintln!("adapter: {}", gpu.describe())).err();
     let missing = missing.map(|e| e.to_string());
