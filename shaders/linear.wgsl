@@ -2,7 +2,8 @@
 // [channel][window row][window column][lane], see src/ops/linear.rs. One thread per row, and per slice of the elements
 // where there are slices.
 //   seed:       w[element][output], b[output], target[lane] -> a, sums[2 * slice]
-//   relu:       table[image][element], rows[2] -> a, sums    through a relaxed rectifier
+//   relu:       table[image][element], bias[element], rows[2] -> a, sums    through a relaxed rectifier, with
+//               constant and charge of the layer below
 //   affine:     bias[element], magnitude[image][element], rows -> a, sums    constant and charge of an affine layer
 //   concretize: a, centre[image][element], radius, rows, sums -> bound[lane]
 //   radius:     a, x[image][element], delta[image], rows, sums -> result[2][lane]
@@ -25,6 +26,7 @@ struct Params {
     g: f32,
     unit: f32,
     floor: f32,
+    charge: f32,
 }
 
 const SLICES: u32 = 8u;
@@ -41,9 +43,10 @@ const NONE: u32 = 0xffffffffu;
 @group(0) @binding(5) var<storage, read_write> seed_sums: array<f32>;
 
 @group(0) @binding(1) var<storage, read> relu_table: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> relu_rows: array<u32>;
-@group(0) @binding(3) var<storage, read_write> relu_a: array<f32>;
-@group(0) @binding(4) var<storage, read_write> relu_sums: array<f32>;
+@group(0) @binding(2) var<storage, read> relu_bias: array<f32>;
+@group(0) @binding(3) var<storage, read> relu_rows: array<u32>;
+@group(0) @binding(4) var<storage, read_write> relu_a: array<f32>;
+@group(0) @binding(5) var<storage, read_write> relu_sums: array<f32>;
 
 @group(0) @binding(1) var<storage, read> affine_bias: array<f32>;
 @group(0) @binding(2) var<storage, read> affine_magnitude: array<f32>;
@@ -119,6 +122,11 @@ fn added(constant: f32, error: f32, more_constant: f32, more_error: f32) -> vec2
     return vec2<f32>(sum, up(up(error + more_error) + 2.0 * params.unit * abs(sum)));
 }
 
+// `g` times a sum that is itself wrong by a share of `g`.
+fn charged(size: f32, g: f32) -> f32 {
+    return up(up(g * size) * (1.0 + 2.0 * g));
+}
+
 @compute @workgroup_size(64, 1, 1)
 fn seed(@builtin(global_invocation_id) id: vec3<u32>) {
     let lane = id.x;
@@ -148,27 +156,31 @@ fn relu(@builtin(global_invocation_id) id: vec3<u32>) {
     }
     let place = place_of(relu_rows[lane], relu_rows[params.lanes + lane]);
     let slice = slice_of(id.y);
-    var total = 0.0;
+    // Intercepts, biases, magnitudes.
+    var total = vec3<f32>(0.0);
     var k = slice.x;
     while (k < slice.y) {
         let end = min(k + SUM_BLOCK, slice.y);
-        var part = 0.0;
+        var part = vec3<f32>(0.0);
         for (; k < end; k++) {
             let i = element(place, k);
-            // Upper slope, upper intercept, lower slope.
-            var lines = vec4<f32>(0.0);
-            if (i != NONE) {
-                lines = relu_table[place.table + i];
+            if (i == NONE) {
+                relu_a[k * params.lanes + lane] = 0.0;
+                continue;
             }
-            let coefficient = relu_a[k * params.lanes + lane];
-            relu_a[k * params.lanes + lane] = coefficient * select(lines.z, lines.x, coefficient < 0.0);
-            part += min(coefficient, 0.0) * lines.y;
+            // Upper slope, upper intercept, lower slope, magnitude.
+            let lines = relu_table[place.table + i];
+            let above = relu_a[k * params.lanes + lane];
+            let coefficient = above * select(lines.z, lines.x, above < 0.0);
+            relu_a[k * params.lanes + lane] = coefficient;
+            part += vec3<f32>(min(above, 0.0) * lines.y, coefficient * relu_bias[i], abs(coefficient) * lines.w);
         }
-        total += opaque(part);
+        total += vec3<f32>(opaque(part.x), opaque(part.y), opaque(part.z));
     }
     let c = 2u * id.y * params.lanes + lane;
     let e = c + params.lanes;
-    let sum = added(relu_sums[c], relu_sums[e], total, up(params.g * abs(total)));
+    let bent = added(relu_sums[c], relu_sums[e], total.x, up(params.g * abs(total.x)));
+    let sum = added(bent.x, bent.y, total.y, charged(total.z, params.charge));
     relu_sums[c] = sum.x;
     relu_sums[e] = sum.y;
 }
@@ -200,7 +212,7 @@ fn affine(@builtin(global_invocation_id) id: vec3<u32>) {
         constant += opaque(part.x);
         size += opaque(part.y);
     }
-    let error = up(up(params.g * size) * (1.0 + 2.0 * params.g));
+    let error = charged(size, params.g);
     let c = 2u * id.y * params.lanes + lane;
     let e = c + params.lanes;
     let sum = added(affine_sums[c], affine_sums[e], constant, error);

@@ -1,5 +1,5 @@
 // Tables for rows of linear bounds; one workgroup turns a tile of sixteen elements by sixteen lanes.
-//   relu:            centre[element][lane], radius -> table[lane][element]    lines over and under max(z, 0)
+//   relu:            centre[element][lane], radius, extra -> table[lane][element]    lines over and under max(z, 0)
 //   transpose_lanes: values[element][lane] -> turned[lane][element]
 //   magnitude:       centre, radius -> size[element][lane]                    at least |z|, elementwise
 
@@ -12,7 +12,8 @@ struct Params {
 
 @group(0) @binding(1) var<storage, read> centre: array<f32>;
 @group(0) @binding(2) var<storage, read> radius: array<f32>;
-@group(0) @binding(3) var<storage, read_write> table: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> extra: array<f32>;
+@group(0) @binding(4) var<storage, read_write> table: array<vec4<f32>>;
 
 @group(0) @binding(2) var<storage, read_write> turned: array<f32>;
 @group(0) @binding(3) var<storage, read_write> size: array<f32>;
@@ -29,7 +30,7 @@ fn down(x: f32) -> f32 {
     return lower(vec4<f32>(x), 2u).x;
 }
 
-// Upper slope, upper intercept, lower slope. Any slopes in [0,1] are sound: the intercept is rounded up to suit.
+// Upper slope, upper intercept, lower slope, room for the magnitude. Any slopes in [0,1] are sound: the intercept is rounded up to suit.
 fn relu_lines(low: f32, high: f32) -> vec4<f32> {
     if (high <= 0.0) {
         return vec4<f32>(0.0);
@@ -50,7 +51,9 @@ fn relu(
 ) {
     if (id.y < params.elements) {
         let i = id.y * params.lanes + id.x;
-        lines[local.y * 17u + local.x] = relu_lines(down(centre[i] - radius[i]), up(centre[i] + radius[i]));
+        var entry = relu_lines(down(centre[i] - radius[i]), up(centre[i] + radius[i]));
+        entry.w = extra[i];
+        lines[local.y * 17u + local.x] = entry;
     }
     workgroupBarrier();
     let element = tile.y * 16u + local.x;

@@ -169,7 +169,7 @@ pub fn streams(device: &Device) -> Result<Vec<StreamRate>> {
         ("ball_clip", 3, Box::new(|| ball::clip(device, &a, &delta, [&c, &d], lanes, 0.0))),
         ("noise_gaussian", 2, Box::new(|| noise::gaussian(device, &a, &ids, &c, elements, lanes, &noise))),
         ("optimizer_adam", 7, Box::new(|| optimizer::adam(device, &a, &b, &c, &d, &adam, 1))),
-        ("relax_relu", 6, Box::new(|| relax::relu(device, &a, &b, &table, lanes))),
+        ("relax_relu", 7, Box::new(|| relax::relu(device, [&a, &b], &c, &table, lanes))),
         ("relax_transpose_lanes", 2, Box::new(|| relax::transpose(device, &a, &c, lanes))),
         ("relax_magnitude", 3, Box::new(|| relax::magnitude(device, &a, &b, &c))),
     ];

@@ -1,8 +1,11 @@
 //! Delta max: the largest radius at which dominance is proved, for a stream of images.
 //!
 //! Robust at d implies robust at every smaller d, so the largest proved radius ever seen is valid whatever path the
-//! search takes. Every probe proves something (its free radius), and a secant step on a smooth scalar takes the place of
+//! search takes. Every probe proves something (its free radius), and interpolation of a smooth scalar takes the place of
 //! bisection. Finished images leave the batch and waiting ones take their lanes.
+//!
+//! Linear bounds start with a probe of a ball so small that hardly any neuron is unstable in it, which costs little: it
+//! tells how fast the margin falls at the image.
 
 use crate::bounds::{Ball, Bounder, Method, Outcome};
 use crate::error::Result;
@@ -17,20 +20,24 @@ pub struct Settings {
     pub batch: usize,
     /// Give up after this many probes of one image (what was proved stays).
     pub max_probes: usize,
-    /// Guess for the first images; later ones start from what was found so far.
-    pub guess: f32,
+    /// Share of the first estimate of a radius that is usually proved; used until enough images are finished to tell.
+    pub usual: f32,
 }
+
+/// Radius of the first probe by linear bounds.
+const FEELER: f32 = 1e-6;
 
 impl Settings {
     /// Settings that suit a method on this device.
     pub fn new(bounder: &Bounder) -> Self {
         let gpu = bounder.net.device.is_gpu();
-        let (batch, guess) = match bounder.method {
-            Method::Ibp => (if gpu { 4096 } else { 256 }, 0.002),
-            Method::CrownIbp => (if gpu { 1024 } else { 128 }, 0.005),
-            Method::Crown => (if gpu { 512 } else { 64 }, 0.01),
+        let threads = rayon::current_num_threads();
+        let (batch, usual) = match bounder.method {
+            Method::Ibp => (if gpu { 4096 } else { 128 * threads }, 3e-4),
+            Method::CrownIbp => (if gpu { 1024 } else { 64 * threads }, 0.2),
+            Method::Crown => (if gpu { 512 } else { 32 * threads }, 0.37),
         };
-        Settings { tolerance: 1e-3, batch, max_probes: 30, guess }
+        Settings { tolerance: 1e-3, batch, max_probes: 30, usual }
     }
 }
 
@@ -81,9 +88,8 @@ pub fn search(
     loop {
         while active.len() < settings.batch {
             let Some((position, subject)) = waiting.next() else { break };
-            // Radii grow with the margin at the image: start from the usual ratio of the two.
-            let guess = median(&recent).map_or(settings.guess, |ratio| ratio * subject.margin);
-            active.push(Track::new(position, subject, guess));
+            let usual = median(&recent).unwrap_or(settings.usual);
+            active.push(Track::new(position, subject, bounder.method != Method::Ibp, usual));
         }
         if active.is_empty() {
             return Ok(());
@@ -97,7 +103,7 @@ pub fn search(
         active.retain(|t| {
             if t.done {
                 finished.insert(t.position, Found { proved: t.low, rival: t.rival, probes: t.probes });
-                recent.push(t.low / t.subject.margin.max(f32::MIN_POSITIVE));
+                recent.push(t.low / t.estimate().max(f32::MIN_POSITIVE));
             }
             !t.done
         });
@@ -125,6 +131,10 @@ struct Track {
     low: f32,
     /// Margins by radius, rising.
     points: Vec<(f32, f32)>,
+    /// Where the margin would vanish if the network were linear around the image.
+    linear: Option<f32>,
+    /// The usual share of [`estimate`](Self::estimate) that is proved.
+    usual: f32,
     next: f32,
     rival: usize,
     probes: u32,
@@ -132,9 +142,16 @@ struct Track {
 }
 
 impl Track {
-    fn new(position: usize, subject: Subject, guess: f32) -> Self {
+    /// `feel`: start with a probe at [`FEELER`].
+    fn new(position: usize, subject: Subject, feel: bool, usual: f32) -> Self {
+        let next = if feel { FEELER } else { (usual * subject.margin).clamp(1e-7, 1.0) };
         let points = vec![(0.0, subject.margin)];
-        Track { position, subject, low: 0.0, points, next: guess.clamp(1e-7, 1.0), rival: 0, probes: 0, done: false }
+        Track { position, subject, low: 0.0, points, linear: None, usual, next, rival: 0, probes: 0, done: false }
+    }
+
+    /// Something that radii are in proportion to.
+    fn estimate(&self) -> f32 {
+        self.linear.unwrap_or(self.subject.margin)
     }
 
     fn update(&mut self, outcome: &Outcome, settings: &Settings) {
@@ -143,6 +160,13 @@ impl Track {
         self.rival = rival;
         self.probes += 1;
         self.low = self.low.max(outcome.radius);
+        if self.probes == 1 && d == FEELER && margin > 0.0 && outcome.reach.is_finite() {
+            self.linear = Some(outcome.reach);
+            // Bounds pay for rounding even at the image itself.
+            self.points[0].1 = margin;
+            self.next = (self.usual * outcome.reach).clamp(2.0 * FEELER, 1.0);
+            return;
+        }
         let at = self.points.partition_point(|p| p.0 < d);
         self.points.insert(at, (d, margin));
         let t = settings.tolerance;
@@ -167,50 +191,55 @@ impl Track {
 
     /// Where the margin is estimated to vanish.
     fn root(&self) -> f32 {
-        let split = self.points.iter().position(|p| p.1 <= 0.0);
-        let Some(split) = split.filter(|s| *s > 0) else {
-            if split.is_some() {
-                return 0.0;
-            }
-            // All positive so far: follow the last chord, but not too far.
-            let [.., (d0, y0), (d1, y1)] = self.points[..] else { return 1.0 };
-            let chord = if y1 < y0 { d1 + y1 * (d1 - d0) / (y0 - y1) } else { f32::INFINITY };
-            return chord.min(8.0 * d1);
-        };
-        let (inner, outer) = (self.points[split - 1], self.points[split]);
-        let chord = inner.0 + inner.1 * (outer.0 - inner.0) / (inner.1 - outer.1);
-        // A parabola through the nearest third point.
-        let mut third: Vec<(f32, f32)> = Vec::new();
-        third.extend(split.checked_sub(2).map(|i| self.points[i]));
-        third.extend(self.points.get(split + 1));
-        third.sort_by(|a, b| (a.0 - chord).abs().total_cmp(&(b.0 - chord).abs()));
-        let curved = third.first().and_then(|t| parabola_root(inner, outer, *t));
-        let estimate = curved.unwrap_or(chord);
-        // Far outside points say little: a margin falls ever faster, so halve long brackets from outside.
-        let width = outer.0 - inner.0;
+        let margin = f64::from(self.points[0].1);
+        let split = self.points.iter().position(|p| p.1 <= 0.0).unwrap_or(self.points.len());
+        let Some(inner) = split.checked_sub(1).map(|i| self.points[i].0) else { return 0.0 };
+        // All positive so far: do not go too far at once.
+        let outer = self.points.get(split).map_or((8.0 * inner).clamp(f32::MIN_POSITIVE, 1.0), |p| p.0);
+        let (low, high) = (f64::from(inner), f64::from(outer));
         if self.probes > 12 && self.probes.is_multiple_of(2) {
-            return inner.0 + 0.5 * width;
+            return (0.5 * (low + high)) as f32;
         }
-        estimate.clamp(inner.0 + 1e-3 * width, outer.0 - 1e-3 * width)
+        // The mean slope from 0 to d rises like an exponential: interpolate its logarithm by a parabola.
+        let slope = |&(d, y): &(f32, f32)| {
+            let slope = (margin - f64::from(y)) / f64::from(d);
+            (f64::from(d), slope.max(f64::from(f32::MIN_POSITIVE)).ln())
+        };
+        let mut samples: Vec<(f64, f64)> = self.points[1..].iter().map(slope).collect();
+        // Slopes at the image itself say little about those at the root where intervals play a part.
+        if samples.len() < 2 {
+            samples.extend(self.linear.map(|l| (0.0, (margin / f64::from(l)).ln())));
+        }
+        // The ends of the bracket come first.
+        let bracketed = split < self.points.len();
+        let away = |s: &(f64, f64)| (low - s.0).max(s.0 - high);
+        samples.sort_by(|a, b| away(a).total_cmp(&away(b)));
+        samples.truncate(if bracketed && inner > 0.0 { 3 } else { 2 });
+        if samples.is_empty() {
+            return outer;
+        }
+        let left = |d: f64| margin - d * interpolate(&samples, d).exp();
+        // The first place where the interpolant has used up the margin.
+        const STEPS: u32 = 64;
+        let place = |i: u32| low + (high - low) * (f64::from(i) / f64::from(STEPS)).powi(2);
+        let step = (1..STEPS).find(|&i| left(place(i)) <= 0.0).unwrap_or(STEPS);
+        let (mut a, mut b) = (place(step - 1), place(step));
+        for _ in 0..40 {
+            let middle = 0.5 * (a + b);
+            if left(middle) > 0.0 { a = middle } else { b = middle }
+        }
+        let apart = if bracketed { 1e-3 * (high - low) } else { 0.0 };
+        a.clamp(low + apart, high - apart) as f32
     }
 }
 
-/// The root between `inner` and `outer` of the parabola through three points.
-fn parabola_root(inner: (f32, f32), outer: (f32, f32), third: (f32, f32)) -> Option<f32> {
-    let (x0, x1, x2) = (f64::from(inner.0), f64::from(outer.0), f64::from(third.0));
-    let (y0, y1, y2) = (f64::from(inner.1), f64::from(outer.1), f64::from(third.1));
-    let slope = (y1 - y0) / (x1 - x0);
-    let curve = ((y2 - y0) / (x2 - x0) - slope) / (x2 - x1);
-    // y = y0 + b t + curve t^2 with t = x - x0.
-    let b = slope - curve * (x1 - x0);
-    let root = b * b - 4.0 * curve * y0;
-    if root < 0.0 {
-        return None;
-    }
-    let q = -0.5 * (b - root.sqrt());
-    let t = if b < 0.0 && q != 0.0 { y0 / q } else { return None };
-    let x = (x0 + t) as f32;
-    (x > inner.0 && x < outer.0).then_some(x)
+/// The polynomial through all samples, at `x` (Lagrange).
+fn interpolate(samples: &[(f64, f64)], x: f64) -> f64 {
+    let weight = |i: usize| -> f64 {
+        let others = samples.iter().enumerate().filter(|(j, _)| *j != i);
+        others.map(|(_, s)| (x - s.0) / (samples[i].0 - s.0)).product()
+    };
+    samples.iter().enumerate().map(|(i, s)| s.1 * weight(i)).sum()
 }
 
 #[cfg(test)]
@@ -218,10 +247,10 @@ mod tests {
     use super::*;
 
     /// Drives a track with a synthetic bound and returns (proved, probes).
-    fn run(reach: Option<fn(f32) -> f32>, margin: fn(f32) -> f32, guess: f32) -> (f32, u32) {
-        let settings = Settings { tolerance: 1e-3, batch: 1, max_probes: 30, guess };
+    fn run(reach: Option<fn(f32) -> f32>, margin: fn(f32) -> f32, usual: f32) -> (f32, u32) {
+        let settings = Settings { tolerance: 1e-3, batch: 1, max_probes: 30, usual };
         let subject = Subject { image: vec![], class: 0, margin: margin(0.0) };
-        let mut track = Track::new(0, subject, guess);
+        let mut track = Track::new(0, subject, reach.is_some(), usual);
         while !track.done {
             let d = track.next;
             let (m, r) = (margin(d), reach.map_or(f32::INFINITY, |f| f(d)));

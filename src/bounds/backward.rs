@@ -138,7 +138,8 @@ impl State<'_> {
                     self.deposit(&mut at, inputs[0], c, rows, sums)?;
                 }
                 Placed::Affine(affine) => {
-                    let c = self.through_affine(i, affine, c, rows, sums)?;
+                    let charged = value != from && self.charged_above(i);
+                    let c = self.through_affine(i, affine, c, rows, sums, charged)?;
                     self.deposit(&mut at, inputs[0], c, rows, sums)?;
                 }
                 Placed::Add => {
@@ -149,7 +150,7 @@ impl State<'_> {
                 }
                 Placed::Scale { scale, shift, .. } => {
                     let c = self.densify(c, rows)?;
-                    self.charge(i, &c, shift, rows, sums, self.bounder.sum_error(c.window.elements()))?;
+                    self.charge(i, &c, shift, rows, sums, self.bounder.sum_error(c.window.elements()) * 1.01)?;
                     let next = below(0)?;
                     scale::backward(d, &c.a, scale, &next.a, rows.lanes)?;
                     self.deposit(&mut at, inputs[0], next, rows, sums)?;
@@ -158,7 +159,7 @@ impl State<'_> {
                     let c = self.densify(c, rows)?;
                     let zero = d.zeros(c.window.elements())?;
                     let terms = c.window.elements().max(g.kernel[0] * g.kernel[1] + 8);
-                    self.charge(i, &c, &zero, rows, sums, self.bounder.sum_error(terms))?;
+                    self.charge(i, &c, &zero, rows, sums, self.bounder.sum_error(terms) * 1.01)?;
                     let next = below(0)?;
                     pool::average_backward(d, g, &c.a, &next.a, rows.lanes)?;
                     self.deposit(&mut at, inputs[0], next, rows, sums)?;
@@ -175,7 +176,8 @@ impl State<'_> {
                     let c = self.densify(c, rows)?;
                     let table = self.relaxations[i].as_ref().expect("relaxed on the way forward");
                     let terms = self.bounder.sum_error(c.window.elements());
-                    linear::relu(d, &c.window, table, rows, &c.a, sums, terms)?;
+                    let zero = d.zeros(c.window.layer.len())?;
+                    linear::relu(d, &c.window, table, &zero, rows, &c.a, sums, terms, 0.0)?;
                     let next = below(0)?;
                     select::route(d, g, &c.a, table, rows, &next.a)?;
                     self.charge_value(inputs[0], &next, rows, sums, select::overlap(g))?;
@@ -193,16 +195,40 @@ impl State<'_> {
         }
     }
 
+    /// Whether constants and charges of affine node `i` are taken on the way through the ReLU above: where nothing else
+    /// reads the node.
+    pub fn charged_above(&self, i: usize) -> bool {
+        let net = &self.bounder.net;
+        let mut readers = net.model.nodes.iter().enumerate().filter(|(_, n)| n.inputs.contains(&(i + 1)));
+        let relu = readers.next().is_some_and(|(r, _)| matches!(net.layer(r), Placed::Relu));
+        relu && readers.next().is_none() && matches!(net.layer(i), Placed::Affine(_))
+    }
+
     fn through_relu(&self, i: usize, c: Coefficients, rows: &Rows, sums: &Buffer) -> Result<Coefficients> {
+        let (bounder, d) = (self.bounder, self.bounder.device());
         let table = self.relaxations[i].as_ref().expect("relaxed on the way forward");
-        let g = self.bounder.sum_error(c.window.elements());
-        linear::relu(self.bounder.device(), &c.window, table, rows, &c.a, sums, g)?;
-        // Products with slopes are charged by the affine layer below; other layers have no charge of their own.
-        let below = self.bounder.net.model.nodes[i].inputs[0];
-        if below == 0 || !matches!(self.bounder.net.layer(below - 1), Placed::Affine(_)) {
-            self.charge_value(below, &c, rows, sums, 1)?;
-        }
+        let g = bounder.sum_error(c.window.elements());
+        let below = bounder.net.model.nodes[i].inputs[0];
+        let zero;
+        let (bias, charge) = match below.checked_sub(1).map(|b| (b, bounder.net.layer(b))) {
+            Some((b, Placed::Affine(affine))) if self.charged_above(b) => {
+                (&affine.bias_values, self.affine_charge(affine, &c))
+            }
+            // Products with slopes are charged by the affine layer below; other layers have no charge of their own.
+            other => {
+                zero = d.zeros(c.window.layer.len())?;
+                (&zero, if matches!(other, Some((_, Placed::Affine(_)))) { 0.0 } else { bounder.sum_error(1) })
+            }
+        };
+        linear::relu(d, &c.window, table, bias, rows, &c.a, sums, g, charge)?;
         Ok(c)
+    }
+
+    /// Relative error of a walk through an affine layer, against its magnitudes: the products of the walk, with room for
+    /// the slopes multiplied in above, and the sum of constants.
+    fn affine_charge(&self, affine: &Affine, c: &Coefficients) -> f32 {
+        let constants = self.bounder.sum_error(c.window.elements().div_ceil(SLICES));
+        (self.bounder.sum_error(affine.geometry.fan_out()) + constants) * 1.01
     }
 
     fn through_affine(
@@ -212,16 +238,20 @@ impl State<'_> {
         c: Coefficients,
         rows: &Rows,
         sums: &Buffer,
+        charged: bool,
     ) -> Result<Coefficients> {
         let d = self.bounder.device();
         let input = self.bounder.net.model.nodes[i].inputs[0];
         let wide = |w: Window| w.elements() as f64 >= DENSE_SHARE * w.layer.len() as f64;
         let c = if wide(self.next_window(affine, &c.window, input)) { self.densify(c, rows)? } else { c };
         let next = self.next_window(affine, &c.window, input);
-        // The products of the walk (with room for the slopes multiplied in above), and the sum of constants.
-        let g = self.bounder.sum_error(affine.geometry.fan_out())
-            + self.bounder.sum_error(c.window.elements().div_ceil(SLICES));
-        self.charge(i, &c, &affine.bias_values, rows, sums, g)?;
+        if !charged {
+            self.charge(i, &c, &affine.bias_values, rows, sums, self.affine_charge(affine, &c))?;
+        }
+        if let Some(folding) = &self.foldings[i] {
+            let zero = d.zeros(c.window.layer.len())?;
+            linear::affine(d, &c.window, &zero, folding, rows, &c.a, sums, FOLDING_UNIT)?;
+        }
         let a = d.alloc(next.elements() * rows.lanes)?;
         let geometry = if c.window.is_dense() {
             affine.geometry
@@ -237,14 +267,7 @@ impl State<'_> {
     fn charge(&self, i: usize, c: &Coefficients, bias: &Buffer, rows: &Rows, sums: &Buffer, g: f32) -> Result<()> {
         let table = self.magnitudes[i].as_ref().expect("computed on the way forward");
         let d = self.bounder.device();
-        linear::affine(d, &c.window, bias, table, rows, &c.a, sums, g * 1.01)?;
-        match &self.foldings[i] {
-            Some(folding) => {
-                let zero = d.zeros(c.window.layer.len())?;
-                linear::affine(d, &c.window, &zero, folding, rows, &c.a, sums, FOLDING_UNIT)
-            }
-            None => Ok(()),
-        }
+        linear::affine(d, &c.window, bias, table, rows, &c.a, sums, g)
     }
 
     /// Charges coefficients over `value` for being sums of `terms`.

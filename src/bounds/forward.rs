@@ -67,7 +67,7 @@ impl<'a> State<'a> {
             if bounded {
                 state.interval_step(i, folding.as_ref())?;
             }
-            if i >= frontier {
+            if i >= frontier && !state.charged_above(i) {
                 state.magnitude(i)?;
             }
             if bounder.method >= Method::CrownIbp {
@@ -204,7 +204,7 @@ impl<'a> State<'a> {
         match net.layer(i) {
             Placed::Relu => {
                 let table = d.alloc(c.len() * linear::RELAX)?;
-                relax::relu(d, c, r, &table, self.boxes.lanes)?;
+                relax::relu(d, [c, r], &self.relaxation_magnitude(i)?, &table, self.boxes.lanes)?;
                 self.relaxations[i] = Some(table);
                 // What it lets through is bounded no better than what it reads, which has been tightened already.
                 return Ok(());
@@ -222,6 +222,15 @@ impl<'a> State<'a> {
             self.refine(i)?;
         }
         Ok(())
+    }
+
+    /// What a walk through ReLU node `i` is charged against, `[element][lane]`.
+    fn relaxation_magnitude(&self, i: usize) -> Result<Buffer> {
+        let net = &self.bounder.net;
+        let input = net.model.nodes[i].inputs[0];
+        let affine = input > 0 && matches!(net.layer(input - 1), Placed::Affine(_));
+        let magnitude = if affine && self.charged_above(input - 1) { self.magnitude_values(input - 1)? } else { None };
+        magnitude.map_or_else(|| self.size(input), Ok)
     }
 
     /// Stores the rounding magnitudes of an affine node.
@@ -262,51 +271,51 @@ impl<'a> State<'a> {
     }
 
     fn feeds_relaxation(&self, value: ValueId) -> bool {
+        self.is_read(value, |layer| matches!(layer, Placed::Relu)) || self.feeds_max_pool(value)
+    }
+
+    /// Max pooling compares its inputs: both ends of all of them matter, not their signs.
+    fn feeds_max_pool(&self, value: ValueId) -> bool {
+        self.is_read(value, |layer| matches!(layer, Placed::MaxPool(_)))
+    }
+
+    fn is_read(&self, value: ValueId, by: impl Fn(&Placed) -> bool) -> bool {
         let net = &self.bounder.net;
-        let reads = |(i, n): (usize, &crate::model::Node)| {
-            n.inputs.contains(&value) && matches!(net.layer(i), Placed::Relu | Placed::MaxPool(_))
-        };
-        net.model.nodes.iter().enumerate().any(reads)
+        net.model.nodes.iter().enumerate().any(|(i, n)| n.inputs.contains(&value) && by(net.layer(i)))
     }
 
     /// Tightens the bounds of node `i`'s output by backward linear bounds of its unstable neurons.
     fn refine(&mut self, i: usize) -> Result<()> {
         let (d, lanes) = (self.bounder.device(), self.boxes.lanes);
-        let neurons = self.bounder.net.model.nodes[i].shape.len();
         let [c, r] = self.interval(i + 1);
         let (mut c, mut r): (Vec<f32>, Vec<f32>) = (d.read(c)?, d.read(r)?);
         let (mut lower, mut upper) = (c.clone(), c.clone());
+        let shape = self.bounder.net.model.nodes[i].shape;
+        let plane = shape.height * shape.width;
+        let all = self.feeds_max_pool(i + 1);
         let mut targets = Vec::new();
         for image in 0..self.boxes.count {
-            for k in 0..neurons {
+            // Rows of one place side by side: they look up the same entries.
+            for k in (0..plane).flat_map(|p| (0..shape.channels).map(move |channel| channel * plane + p)) {
                 let at = k * lanes + image;
                 (lower[at], upper[at]) = (down(c[at] - r[at]), up(c[at] + r[at]));
-                if lower[at] < 0.0 && upper[at] > 0.0 {
-                    let target = |negated| Target { image: image as u32, neuron: k as u32, negated };
-                    targets.extend([target(false), target(true)]);
+                if lower[at] < 0.0 && upper[at] > 0.0 || all && lower[at] < upper[at] {
+                    // The sign at the centre is the likelier one: a row that proves it makes the other needless.
+                    targets.push(Target { image: image as u32, neuron: k as u32, negated: c[at] < 0.0 });
                 }
             }
         }
         if targets.is_empty() {
             return Ok(());
         }
-        for chunk in targets.chunks(self.bounder.rows_per_chunk(self.widest(i + 1))) {
-            self.bounder.check_deadline()?;
-            for (target, bound) in chunk.iter().zip(self.bound_neurons(i, chunk)?) {
-                if !bound.is_finite() {
-                    return Err(not_finite());
-                }
-                let at = target.neuron as usize * lanes + target.image as usize;
-                if target.negated {
-                    upper[at] = upper[at].min(-bound);
-                } else {
-                    lower[at] = lower[at].max(bound);
-                }
-            }
-        }
+        self.refine_by(i, &targets, &mut lower, &mut upper)?;
+        let at = |t: &Target| t.neuron as usize * lanes + t.image as usize;
+        let open = targets.iter().filter(|t| all || lower[at(t)] < 0.0 && upper[at(t)] > 0.0);
+        let others: Vec<Target> = open.map(|t| Target { negated: !t.negated, ..*t }).collect();
+        self.refine_by(i, &others, &mut lower, &mut upper)?;
         let inflate = self.bounder.inflation(i + 1);
-        for target in targets.iter().step_by(2) {
-            let at = target.neuron as usize * lanes + target.image as usize;
+        for target in &targets {
+            let at = at(target);
             if lower[at] > upper[at] {
                 return Err(Error::device("a lower bound came back above its upper bound"));
             }
@@ -319,21 +328,42 @@ impl<'a> State<'a> {
         d.write(radius, &r)
     }
 
+    /// Raises `lower` and cuts `upper` `[neuron][lane]` by backward bounds of the targets.
+    fn refine_by(&self, i: usize, targets: &[Target], lower: &mut [f32], upper: &mut [f32]) -> Result<()> {
+        for chunk in targets.chunks(self.bounder.rows_per_chunk(self.widest(i + 1))) {
+            self.bounder.check_deadline()?;
+            for (target, bound) in chunk.iter().zip(self.bound_neurons(i, chunk)?) {
+                if !bound.is_finite() {
+                    return Err(not_finite());
+                }
+                let at = target.neuron as usize * self.boxes.lanes + target.image as usize;
+                if target.negated {
+                    upper[at] = upper[at].min(-bound);
+                } else {
+                    lower[at] = lower[at].max(bound);
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Lower bounds of (negated) output neurons of node `i`, one per target.
     fn bound_neurons(&self, i: usize, targets: &[Target]) -> Result<Vec<f32>> {
         let d = self.bounder.device();
         let shape = self.bounder.net.model.nodes[i].shape;
         let plane = shape.height * shape.width;
         let lanes = tensor::lanes(targets.len());
-        // Unused lanes repeat the last image, so that its block stays uniform.
-        let mut place = vec![targets.last().map_or(0, |t| t.image); 2 * lanes];
-        place[lanes..].fill(0);
+        let mut place = vec![0; 2 * lanes];
         let mut channels = vec![u32::MAX; lanes];
-        for (lane, target) in targets.iter().enumerate() {
+        for lane in 0..lanes {
+            // Unused lanes repeat the last row's place, so that their block stays uniform.
+            let Some(target) = targets.get(lane).or(targets.last()) else { continue };
             let (channel, at) = (target.neuron as usize / plane, target.neuron as usize % plane);
             place[lane] = target.image;
             place[lanes + lane] = ((at / shape.width) << 16 | (at % shape.width)) as u32;
-            channels[lane] = channel as u32 | if target.negated { linear::NEGATED } else { 0 };
+            if lane < targets.len() {
+                channels[lane] = channel as u32 | if target.negated { linear::NEGATED } else { 0 };
+            }
         }
         let rows = linear::Rows { count: targets.len(), lanes, buffer: d.upload(&place)? };
         self.neuron_bounds(i, &rows, &channels)

@@ -10,6 +10,8 @@ mod gradient;
 
 use std::time::Instant;
 
+use rayon::prelude::*;
+
 pub use boxes::RowBound;
 
 use crate::device::{Buffer, Device};
@@ -175,6 +177,14 @@ impl Bounder {
 
     /// Bounds for a batch of balls, in order.
     pub fn probe(&self, balls: &[Ball<'_>]) -> Result<Vec<Outcome>> {
+        // Kernels alone are too small to keep all cores of a CPU busy; batches are independent.
+        let share =
+            if self.device().is_gpu() { balls.len() } else { balls.len().div_ceil(2 * rayon::current_num_threads()) };
+        let parts = balls.par_chunks(share.max(tensor::LANE_BLOCK)).map(|part| self.probe_part(part));
+        Ok(parts.collect::<Result<Vec<_>>>()?.concat())
+    }
+
+    fn probe_part(&self, balls: &[Ball<'_>]) -> Result<Vec<Outcome>> {
         let classes = self.net.model.outputs();
         let boxes = self.balls(balls)?;
         let mut rows = Vec::with_capacity(balls.len() * classes);

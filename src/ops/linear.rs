@@ -21,7 +21,8 @@ use crate::tensor::Shape;
 /// Shares of the elements that accumulate separately.
 pub const SLICES: usize = 8;
 
-/// Words per neuron in the relaxation table: upper slope, upper intercept, lower slope, unused.
+/// Words per neuron in the relaxation table: upper slope, upper intercept, lower slope, and the magnitude against which
+/// a walk through the neuron is charged (for max pooling: the input picked).
 pub const RELAX: usize = 4;
 
 /// The part of a layer that rows have coefficients for.
@@ -78,6 +79,8 @@ pub(crate) struct Params {
     pub unit: f32,
     /// Absolute error for flushed subnormals.
     pub floor: f32,
+    /// Relative error charged against the magnitudes in a relaxation table.
+    pub charge: f32,
 }
 
 impl Params {
@@ -97,6 +100,7 @@ impl Params {
             g,
             unit: device.unit_roundoff() as f32,
             floor: 0.0,
+            charge: 0.0,
         }
     }
 }
@@ -119,8 +123,9 @@ const fn kernel(name: &'static str, entry: &'static str, reads: usize, writes: u
 
 /// Starts rows at the outputs of an affine layer: `A = ± weights of the neuron`. Reads w, b, target; writes A, sums.
 pub static SEED: Kernel = kernel("linear_seed", "seed", 3, 2);
-/// Through a ReLU. Reads the relaxation table, rows; changes A, sums.
-pub static RELU: Kernel = Kernel { twin: twin::relu, ..kernel("linear_relu", "relu", 2, 2) };
+/// Through a ReLU, with constants and charges of the layer below. Reads the relaxation table, bias, rows; changes A,
+/// sums.
+pub static RELU: Kernel = Kernel { twin: twin::relu, ..kernel("linear_relu", "relu", 3, 2) };
 /// Constants and charges of an affine layer; clears coefficients outside the layer. Reads bias, magnitudes, rows;
 /// changes A, sums.
 pub static AFFINE: Kernel = Kernel { twin: twin::affine, ..kernel("linear_affine", "affine", 3, 2) };
@@ -156,19 +161,22 @@ pub fn seed(
 }
 
 /// `A_k z_k >= A_k * slope_k * x_k + min(A_k, 0) * intercept_k` with the row's image's entry of `table`
-/// `[image][element][RELAX]`. `g` bounds the error of the intercept sum; the roundings of the products are charged by
-/// the next [`affine`].
+/// `[image][element][RELAX]`; then, for the new coefficients, what [`affine`] does with `bias` and the table's
+/// magnitudes. `g` bounds the relative error of the intercept sum, `charge` is the `g` of [`affine`].
+#[allow(clippy::too_many_arguments)]
 pub fn relu(
     device: &Device,
     window: &Window,
     table: &Buffer,
+    bias: &Buffer,
     rows: &Rows,
     a: &Buffer,
     sums: &Buffer,
     g: f32,
+    charge: f32,
 ) -> Result<()> {
-    let params = Params::new(device, window, rows.lanes, g);
-    device.run(&RELU, &params, &[table, &rows.buffer], &[a, sums], [rows.lanes, SLICES, 1])
+    let params = Params { charge, ..Params::new(device, window, rows.lanes, g) };
+    device.run(&RELU, &params, &[table, bias, &rows.buffer], &[a, sums], [rows.lanes, SLICES, 1])
 }
 
 /// Adds `sum A_k bias_k` to the constant and `g * sum |A_k| magnitude_k` to the error, where `magnitude`

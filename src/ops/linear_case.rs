@@ -23,7 +23,10 @@ struct Setting {
 impl Setting {
     fn new(label: &'static str, window: Window, rng: &mut Rng) -> Setting {
         let images = (0..LANES).map(|lane| (lane * IMAGES / LANES) as u32);
-        let places: Vec<u32> = (0..LANES).map(|_| (rng.below(3) << 16 | rng.below(3)) as u32).collect();
+        let mut place = || (rng.below(3) << 16 | rng.below(3)) as u32;
+        // The last sixteen rows look at two places only.
+        let shared = [place(), place()];
+        let places: Vec<u32> = (0..LANES).map(|l| if l < LANES - 16 { place() } else { shared[l / 5 % 2] }).collect();
         let rows = images.chain(places).collect();
         Setting { label, window, rows }
     }
@@ -90,10 +93,10 @@ fn setting_cases(s: &Setting, rng: &mut Rng) -> Vec<Case> {
         Case::new(
             &RELU,
             s.label,
-            vec![table, s.rows_word()],
+            vec![table, random(rng, layer), s.rows_word()],
             vec![a.clone(), sums.clone()],
             close(),
-            move |d, r, w| relu(d, &window, &r[0], &rows(d, &r[1])?, &w[0], &w[1], g(d, n)),
+            move |d, r, w| relu(d, &window, &r[0], &r[1], &rows(d, &r[2])?, &w[0], &w[1], g(d, n), 2.0 * g(d, n)),
         ),
         Case::new(
             &AFFINE,

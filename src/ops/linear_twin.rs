@@ -3,114 +3,11 @@
 use rayon::prelude::*;
 
 use super::linear::{NEGATED, Params, RELAX, SLICES};
+use super::places::{BLOCK, Block, Places, check_tables};
+use crate::dispatch;
 use crate::kernel::{Call, as_u32};
 use crate::rounding::{SUM_BLOCK, down, up};
 use crate::simd::{Lanes, Shared};
-use crate::{dispatch, vectorise};
-
-pub(super) const BLOCK: usize = 16;
-pub(super) type Block = [f32; BLOCK];
-
-/// Sixteen neighbouring rows: where in its image's table each element of their windows lies.
-struct Places {
-    /// Per place of the window: index of its channel-0 entry for each row; a valid one where the place is outside.
-    index: Vec<[i32; BLOCK]>,
-    /// Per place: 1 inside the layer, 0 outside; empty if every place is inside.
-    keep: Vec<Block>,
-    /// First entry of each row's image.
-    first: [i32; BLOCK],
-    /// Table entries per channel.
-    plane: i32,
-    /// The first entry of the image, if all rows see the whole layer of one image.
-    uniform: Option<usize>,
-    window: usize,
-}
-
-impl Places {
-    fn new(p: &Params, rows: &[u32], lane: usize) -> Self {
-        let lanes = p.lanes as usize;
-        let (h, w) = (p.height as usize, p.width as usize);
-        let stride = p.channels as usize * h * w;
-        let window = (p.size_y * p.size_x) as usize;
-        let image: [usize; BLOCK] = std::array::from_fn(|i| rows[lane + i] as usize);
-        let dense = p.step_y == 0 && p.step_x == 0;
-        let plane = (h * w) as i32;
-        let first = image.map(|i| (i * stride) as i32);
-        if dense && image.iter().all(|&i| i == image[0]) {
-            return Places { index: vec![], keep: vec![], first, plane, uniform: Some(image[0] * stride), window };
-        }
-        let mut places = Places {
-            index: vec![[0; BLOCK]; window],
-            keep: vec![[1.0; BLOCK]; window],
-            first,
-            plane,
-            uniform: None,
-            window,
-        };
-        let corner = |i: usize| -> [i32; 2] {
-            let place = rows[lanes + lane + i];
-            let top = (place >> 16) as i32 * p.step_y as i32 - p.offset_y;
-            [top, (place & 0xffff) as i32 * p.step_x as i32 - p.offset_x]
-        };
-        let corners: [[i32; 2]; BLOCK] = std::array::from_fn(corner);
-        fill_places(p, &mut places, &corners);
-        if places.keep.iter().all(|k| *k == [1.0; BLOCK]) {
-            places.keep = vec![];
-        }
-        places
-    }
-
-    /// Looks up `table[index * scale + part]` of window element `k` for all rows.
-    ///
-    /// # Safety
-    /// The table holds `scale` words per element of every image.
-    #[inline(always)]
-    unsafe fn look_up<L: Lanes, const PARTS: usize>(&self, table: *const f32, scale: usize, k: usize) -> [L; PARTS] {
-        unsafe {
-            if let Some(first) = self.uniform {
-                return std::array::from_fn(|part| L::splat(*table.add((first + k) * scale + part)));
-            }
-            let base = &self.index[k % self.window];
-            let channel = (k / self.window) as i32 * self.plane;
-            let index: [i32; BLOCK] = std::array::from_fn(|i| (base[i] + channel) * scale as i32);
-            std::array::from_fn(|part| L::gather(table.add(part), &index))
-        }
-    }
-
-    /// The element's coefficients with those outside the layer cleared.
-    #[inline(always)]
-    unsafe fn clip<L: Lanes>(&self, coefficients: L, k: usize) -> L {
-        if self.keep.is_empty() {
-            coefficients
-        } else {
-            unsafe { coefficients.mul(L::load(self.keep[k % self.window].as_ptr())) }
-        }
-    }
-}
-
-vectorise! {
-    fn fill_places = fill_places_body(p: &Params, places: &mut Places, corners: &[[i32; 2]; BLOCK])
-}
-
-#[inline(always)]
-fn fill_places_body(p: &Params, places: &mut Places, corners: &[[i32; 2]; BLOCK]) {
-    let (h, w) = (p.height as i32, p.width as i32);
-    let top: [i32; BLOCK] = std::array::from_fn(|i| corners[i][0]);
-    let left: [i32; BLOCK] = std::array::from_fn(|i| corners[i][1]);
-    let first = places.first;
-    let mut entries = places.index.iter_mut().zip(&mut places.keep);
-    for dy in 0..p.size_y as i32 {
-        for dx in 0..p.size_x as i32 {
-            let Some((index, keep)) = entries.next() else { return };
-            for i in 0..BLOCK {
-                let (y, x) = (top[i] + dy, left[i] + dx);
-                let inside = (y >= 0) & (y < h) & (x >= 0) & (x < w);
-                index[i] = first[i] + if inside { y * w + x } else { 0 };
-                keep[i] = if inside { 1.0 } else { 0.0 };
-            }
-        }
-    }
-}
 
 /// Elements of slice `s`.
 fn slice_elements(p: &Params, s: usize) -> std::ops::Range<usize> {
@@ -181,15 +78,41 @@ pub(super) fn seed(call: Call<'_>) {
     for (lane, &t) in target.iter().enumerate().filter(|(_, t)| **t != u32::MAX) {
         sums[lane] = sign(t) * b[(t & !NEGATED) as usize];
     }
-    let picks: Vec<(usize, f32)> =
-        target.iter().map(|&t| if t == u32::MAX { (0, 0.0) } else { ((t & !NEGATED) as usize, sign(t)) }).collect();
     let elements = (p.channels * p.size_y * p.size_x) as usize;
-    a[..elements * lanes].par_chunks_mut(lanes).enumerate().for_each(|(k, row)| {
-        let w = &w[k * outputs..(k + 1) * outputs];
-        for (a, &(o, sign)) in row.iter_mut().zip(&picks) {
-            *a = sign * w[o];
+    assert!(w.len() >= elements * outputs && target.iter().all(|&t| t == u32::MAX || (t & !NEGATED) < outputs as u32));
+    // A few elements of all rows at a time, so that weights and coefficients are both read in order.
+    a[..elements * lanes].par_chunks_mut(16 * lanes).zip(w.par_chunks(16 * outputs)).for_each(|(a, w)| {
+        for lane in (0..lanes).step_by(BLOCK) {
+            let target = &target[lane..lane + BLOCK];
+            let unused = |i: usize| target[i] == u32::MAX;
+            let output = std::array::from_fn(|i| if unused(i) { 0 } else { (target[i] & !NEGATED) as i32 });
+            let sign = std::array::from_fn(|i| if unused(i) { 0.0 } else { sign(target[i]) });
+            seed_rows(&mut a[lane..], w, [lanes, outputs], &output, &sign);
         }
     });
+}
+
+dispatch! {
+    /// `a[k][row] = sign[row] * w[k][output[row]]` for sixteen rows; every output is one of `w`'s.
+    fn seed_rows = seed_rows_lanes(
+        a: &mut [f32], w: &[f32], steps: [usize; 2], output: &[i32; BLOCK], sign: &Block
+    )
+}
+
+#[inline(always)]
+unsafe fn seed_rows_lanes<L: Lanes>(
+    a: &mut [f32],
+    w: &[f32],
+    [lanes, outputs]: [usize; 2],
+    output: &[i32; BLOCK],
+    sign: &Block,
+) {
+    unsafe {
+        let sign = L::load(sign.as_ptr());
+        for (a, w) in a.chunks_mut(lanes).zip(w.chunks_exact(outputs)) {
+            L::gather(w.as_ptr(), output).mul(sign).store(a[..BLOCK].as_mut_ptr());
+        }
+    }
 }
 
 /// One task of a kernel that changes coefficients: a slice of elements of sixteen rows.
@@ -225,43 +148,46 @@ fn for_tasks(
     });
 }
 
-/// Lookups are unchecked: every table must cover every image. `words` are (table length, words per element).
-pub(super) fn check_tables(p: &Params, rows: &[u32], words: &[(usize, usize)]) {
-    let images = rows[..p.lanes as usize].iter().max().map_or(0, |m| *m as usize + 1);
-    let elements = images * (p.channels * p.height * p.width) as usize;
-    for (len, scale) in words {
-        assert!(*len >= elements * scale && elements * scale < i32::MAX as usize, "a table is too small");
-    }
-}
-
 pub(super) fn relu(call: Call<'_>) {
     let p: Params = call.params();
-    let ([table, rows], [a, sums]) = call.buffers();
-    for_tasks(&p, as_u32(rows), a, sums, &[(table.len(), RELAX)], |task| relu_task(task, table));
+    let ([table, bias, rows], [a, sums]) = call.buffers();
+    assert!(bias.len() >= (p.channels * p.height * p.width) as usize);
+    for_tasks(&p, as_u32(rows), a, sums, &[(table.len(), RELAX)], |task| relu_task(task, table, bias));
 }
 
 dispatch! {
-    fn relu_task = relu_lanes(task: &Task<'_>, table: &[f32])
+    fn relu_task = relu_lanes(task: &Task<'_>, table: &[f32], bias: &[f32])
 }
 
 #[inline(always)]
-unsafe fn relu_lanes<L: Lanes>(task: &Task<'_>, table: &[f32]) {
-    let (p, lanes) = (task.p, task.p.lanes as usize);
+unsafe fn relu_lanes<L: Lanes>(task: &Task<'_>, table: &[f32], bias: &[f32]) {
+    let (p, lanes, places) = (task.p, task.p.lanes as usize, task.places);
     unsafe {
-        let mut intercepts = Blocked::<L>::new();
+        let (mut intercepts, mut constants, mut sizes) =
+            (Blocked::<L>::new(), Blocked::<L>::new(), Blocked::<L>::new());
         let zero = L::splat(0.0);
-        for k in task.elements.clone() {
-            let at = task.a.get().add(k * lanes + task.lane);
-            let c = task.places.clip(L::load(at), k);
-            let [upper, intercept, lower] = task.places.look_up::<L, 3>(table.as_ptr(), RELAX, k);
-            let (rise, fall) = (c.max(zero), c.min(zero));
+        for at in places.elements(task.elements.clone()) {
+            let pointer = task.a.get().add(at.element * lanes + task.lane);
+            let above = places.clip(L::load(pointer), at);
+            let [upper, intercept, lower, magnitude] = places.look_up::<L, RELAX>(table.as_ptr(), RELAX, at);
+            let (rise, fall) = (above.max(zero), above.min(zero));
             // One of the two products is exactly zero.
-            rise.mul(lower).mul_acc(fall, upper).store(at);
+            let c = rise.mul(lower).mul_acc(fall, upper);
+            c.store(pointer);
             intercepts.add(fall, intercept);
+            constants.add(c, places.look_up_shared(bias.as_ptr(), at));
+            sizes.add(c.abs(), magnitude);
         }
-        let constant = intercepts.value();
-        settle(p, task.sums, task.slice, task.lane, constant, constant.map(|c| up(p.g * c.abs())));
+        let bent = intercepts.value();
+        settle(p, task.sums, task.slice, task.lane, bent, bent.map(|c| up(p.g * c.abs())));
+        let error = sizes.value().map(|s| charged(s, p.charge));
+        settle(p, task.sums, task.slice, task.lane, constants.value(), error);
     }
+}
+
+/// `g` times a sum that is itself wrong by a share of `g`.
+fn charged(size: f32, g: f32) -> f32 {
+    up(up(g * size) * (1.0 + 2.0 * g))
 }
 
 pub(super) fn affine(call: Call<'_>) {
@@ -277,29 +203,18 @@ dispatch! {
 
 #[inline(always)]
 unsafe fn affine_lanes<L: Lanes>(task: &Task<'_>, bias: &[f32], magnitude: &[f32]) {
-    let (p, lanes) = (task.p, task.p.lanes as usize);
-    let uniform = task.places.uniform.is_some();
+    let (p, lanes, places) = (task.p, task.p.lanes as usize, task.places);
     unsafe {
         let (mut constants, mut sizes) = (Blocked::<L>::new(), Blocked::<L>::new());
-        for k in task.elements.clone() {
-            let at = task.a.get().add(k * lanes + task.lane);
-            let mut c = L::load(at);
-            let b = if uniform {
-                L::splat(bias[k])
-            } else {
-                c = task.places.clip(c, k);
-                c.store(at);
-                let base = &task.places.index[k % task.places.window];
-                let channel = (k / task.places.window) as i32 * task.places.plane;
-                // The bias has one entry per element, the same for every image.
-                let index: [i32; BLOCK] = std::array::from_fn(|i| base[i] + channel - task.places.first[i]);
-                L::gather(bias.as_ptr(), &index)
-            };
-            let [m] = task.places.look_up::<L, 1>(magnitude.as_ptr(), 1, k);
-            constants.add(c, b);
+        for at in places.elements(task.elements.clone()) {
+            let pointer = task.a.get().add(at.element * lanes + task.lane);
+            let c = places.clip(L::load(pointer), at);
+            c.store(pointer);
+            let [m] = places.look_up::<L, 1>(magnitude.as_ptr(), 1, at);
+            constants.add(c, places.look_up_shared(bias.as_ptr(), at));
             sizes.add(c.abs(), m);
         }
-        let error = sizes.value().map(|s| up(up(p.g * s) * (1.0 + 2.0 * p.g)));
+        let error = sizes.value().map(|s| charged(s, p.g));
         settle(p, task.sums, task.slice, task.lane, constants.value(), error);
     }
 }
@@ -362,10 +277,10 @@ unsafe fn box_sums_lanes<L: Lanes>(
     unsafe {
         let (mut dots, mut spans) = (Blocked::<L>::new(), Blocked::<L>::new());
         let g = L::splat(p.g);
-        for k in 0..elements {
-            let coefficients = places.clip(L::load(a.as_ptr().add(k * lanes)), k);
-            let [c] = places.look_up::<L, 1>(centre.as_ptr(), 1, k);
-            let [r] = places.look_up::<L, 1>(radius.as_ptr(), 1, k);
+        for at in places.elements(0..elements) {
+            let coefficients = places.clip(L::load(a.as_ptr().add(at.element * lanes)), at);
+            let [c] = places.look_up::<L, 1>(centre.as_ptr(), 1, at);
+            let [r] = places.look_up::<L, 1>(radius.as_ptr(), 1, at);
             dots.add(coefficients, c);
             spans.add(coefficients.abs(), r.mul_acc(g, c.abs()));
         }

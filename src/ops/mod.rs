@@ -16,6 +16,7 @@ pub mod loss;
 pub mod noise;
 pub mod optimizer;
 pub mod peak;
+mod places;
 pub mod pool;
 mod pool_case;
 mod pool_twin;

@@ -3,7 +3,8 @@
 use rayon::prelude::*;
 
 use super::linear::Params;
-use super::linear_twin::{BLOCK, Block, Blocked, check_tables, gather_sums};
+use super::linear_twin::{Blocked, gather_sums};
+use super::places::{BLOCK, Block, check_tables};
 use crate::dispatch;
 use crate::kernel::{Call, as_u32};
 use crate::rounding::{down, up};

@@ -25,8 +25,8 @@ const fn kernel(name: &'static str, entry: &'static str, reads: usize, twin: fn(
     Kernel { name, source: SOURCE, entry, workgroup: [16, 16, 1], params: size_of::<Params>(), reads, writes: 1, twin }
 }
 
-/// Reads centre, radius; writes the relaxation table.
-pub static RELU: Kernel = kernel("relax_relu", "relu", 2, relu_twin);
+/// Reads centre, radius, magnitude; writes the relaxation table.
+pub static RELU: Kernel = kernel("relax_relu", "relu", 3, relu_twin);
 /// Reads `[element][lane]`; writes `[lane][element]`.
 pub static TRANSPOSE: Kernel = kernel("relax_transpose", "transpose_lanes", 1, transpose_twin);
 /// Reads centre, radius; writes a bound on |value|.
@@ -38,9 +38,16 @@ pub static KERNELS: &[&Kernel] = &[&RELU, &TRANSPOSE, &MAGNITUDE];
 /// The relaxation of `max(z, 0)` for every `z` in `centre ± radius` `[element][lane]`, written as
 /// `[lane][element][RELAX]`: upper line `slope z + intercept` through the ends of the interval (any slope is fine
 /// because the intercept is rounded up to suit it), lower line `slope z` with the slope 0 or 1 that leaves less area.
-pub fn relu(device: &Device, centre: &Buffer, radius: &Buffer, table: &Buffer, lanes: usize) -> Result<()> {
+/// `magnitude` `[element][lane]` goes to the last word.
+pub fn relu(
+    device: &Device,
+    [centre, radius]: [&Buffer; 2],
+    magnitude: &Buffer,
+    table: &Buffer,
+    lanes: usize,
+) -> Result<()> {
     let params = Params { elements: (centre.len() / lanes) as u32, lanes: lanes as u32 };
-    device.run(&RELU, &params, &[centre, radius], &[table], [lanes, centre.len() / lanes, 1])
+    device.run(&RELU, &params, &[centre, radius, magnitude], &[table], [lanes, centre.len() / lanes, 1])
 }
 
 /// `to[lane][element] = from[element][lane]`.
@@ -70,13 +77,13 @@ pub fn relu_lines(lower: f32, upper: f32) -> [f32; 3] {
 
 fn relu_twin(call: Call<'_>) {
     let p: Params = call.params();
-    let ([centre, radius], [table]) = call.buffers();
+    let ([centre, radius, magnitude], [table]) = call.buffers();
     let (elements, lanes) = (p.elements as usize, p.lanes as usize);
     table[..lanes * elements * RELAX].par_chunks_mut(elements * RELAX).enumerate().for_each(|(lane, table)| {
         for (k, entry) in table.chunks_mut(RELAX).enumerate() {
-            let (c, r) = (centre[k * lanes + lane], radius[k * lanes + lane]);
-            entry[..3].copy_from_slice(&relu_lines(down(c - r), up(c + r)));
-            entry[3] = 0.0;
+            let at = k * lanes + lane;
+            entry[..3].copy_from_slice(&relu_lines(down(centre[at] - radius[at]), up(centre[at] + radius[at])));
+            entry[3] = magnitude[at];
         }
     });
 }
@@ -115,9 +122,10 @@ pub fn cases() -> Vec<Case> {
         // Slopes and intercepts within a few units in the last place; that they bound is a property of the formula.
         let close = || Check::Value { abs: 1e-6, rel: 1e-6 };
         let both = || vec![centre.clone(), radius.clone()];
+        let three = || vec![centre.clone(), radius.clone(), centre.clone()];
         cases.extend([
-            Case::new(&RELU, &*label, both(), vec![blank(n * RELAX)], close(), move |device, r, w| {
-                relu(device, &r[0], &r[1], &w[0], lanes)
+            Case::new(&RELU, &*label, three(), vec![blank(n * RELAX)], close(), move |device, r, w| {
+                relu(device, [&r[0], &r[1]], &r[2], &w[0], lanes)
             }),
             Case::new(&TRANSPOSE, &*label, vec![centre.clone()], vec![blank(n)], Check::Exact, move |device, r, w| {
                 transpose(device, &r[0], &w[0], lanes)

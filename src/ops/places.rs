@@ -1,0 +1,260 @@
+//! Where sixteen neighbouring rows of linear bounds look in their images' tables (CPU twins).
+//!
+//! Most blocks of rows hold a few groups that look at the same place of the same image: there a table entry is read once
+//! per group and spread over the lanes, which is far cheaper than sixteen separate reads.
+
+use super::linear::Params;
+use crate::simd::Lanes;
+use crate::vectorise;
+
+pub(super) const BLOCK: usize = 16;
+pub(super) type Block = [f32; BLOCK];
+
+/// More groups than this cost more than reading entry by entry.
+const GROUPS: usize = 4;
+
+/// Sixteen neighbouring rows.
+pub(super) struct Places {
+    look: Look,
+    /// Table entries per channel.
+    plane: i32,
+    /// Elements of a window's plane.
+    window: usize,
+    /// Whether a window reaches over the edge of the layer.
+    clipped: bool,
+}
+
+enum Look {
+    /// All rows see the whole layer of one image, whose first entry this is.
+    Whole(usize),
+    Groups(Vec<Group>),
+    Scattered(Scattered),
+}
+
+/// Rows that look at the same place of the same image.
+struct Group {
+    /// Per place of the window: index in channel 0, a valid one where the place is outside.
+    index: Vec<i32>,
+    /// Per place: 1 inside the layer, 0 outside.
+    keep: Vec<f32>,
+    /// First entry of the image.
+    first: i32,
+    /// 1 for the rows of this group, 0 for others.
+    share: Block,
+}
+
+/// As [`Group`], for each row by itself.
+struct Scattered {
+    index: Vec<[i32; BLOCK]>,
+    keep: Vec<Block>,
+    first: [i32; BLOCK],
+}
+
+/// One element of the rows' windows.
+#[derive(Clone, Copy)]
+pub(super) struct At {
+    /// Among the coefficients.
+    pub element: usize,
+    /// Within the plane of the window.
+    place: usize,
+    /// Table entries before its channel.
+    channel: i32,
+}
+
+impl Places {
+    pub(super) fn new(p: &Params, rows: &[u32], lane: usize) -> Self {
+        let (lanes, plane) = (p.lanes as usize, (p.height * p.width) as i32);
+        let stride = p.channels as i32 * plane;
+        let window = (p.size_y * p.size_x) as usize;
+        let image: [u32; BLOCK] = std::array::from_fn(|i| rows[lane + i]);
+        let dense = p.step_y == 0 && p.step_x == 0;
+        if dense && image.iter().all(|&i| i == image[0]) {
+            return Places { look: Look::Whole((image[0] as i32 * stride) as usize), plane, window, clipped: false };
+        }
+        let place: [u32; BLOCK] = std::array::from_fn(|i| if dense { 0 } else { rows[lanes + lane + i] });
+        let corner = |i: usize| -> [i32; 2] {
+            let top = (place[i] >> 16) as i32 * p.step_y as i32 - p.offset_y;
+            [top, (place[i] & 0xffff) as i32 * p.step_x as i32 - p.offset_x]
+        };
+        // Rows by what they look at, in the order met.
+        let mut distinct = Vec::with_capacity(GROUPS);
+        let group: [usize; BLOCK] = std::array::from_fn(|i| {
+            let key = (image[i], place[i]);
+            distinct.iter().position(|(k, _)| *k == key).unwrap_or_else(|| {
+                distinct.push((key, i));
+                distinct.len() - 1
+            })
+        });
+        let look = if distinct.len() <= GROUPS {
+            let groups = distinct.iter().enumerate().map(|(g, &(_, row))| {
+                let (index, keep) = inside(p, corner(row));
+                let share = group.map(|of| if of == g { 1.0 } else { 0.0 });
+                Group { index, keep, first: image[row] as i32 * stride, share }
+            });
+            Look::Groups(groups.collect())
+        } else {
+            let corners: [[i32; 2]; BLOCK] = std::array::from_fn(corner);
+            let first = image.map(|i| i as i32 * stride);
+            let mut scattered = Scattered { index: vec![[0; BLOCK]; window], keep: vec![[1.0; BLOCK]; window], first };
+            fill(p, &mut scattered, &corners);
+            Look::Scattered(scattered)
+        };
+        let clipped = match &look {
+            Look::Whole(_) => false,
+            Look::Groups(groups) => groups.iter().any(|g| g.keep.contains(&0.0)),
+            Look::Scattered(s) => s.keep.iter().any(|k| k.contains(&0.0)),
+        };
+        Places { look, plane, window, clipped }
+    }
+
+    /// A range of the windows' elements, in order.
+    #[inline(always)]
+    pub(super) fn elements(&self, range: std::ops::Range<usize>) -> impl Iterator<Item = At> {
+        let (window, plane) = (self.window, self.plane);
+        let (mut place, mut channel) = (range.start % window, (range.start / window) as i32 * plane);
+        range.map(move |element| {
+            let at = At { element, place, channel };
+            place += 1;
+            if place == window {
+                (place, channel) = (0, channel + plane);
+            }
+            at
+        })
+    }
+
+    /// Words `0..PARTS` of the entry at `at`, of `scale` words, in each row's image's table.
+    ///
+    /// # Safety
+    /// The table holds `scale` words per element of every image.
+    #[inline(always)]
+    pub(super) unsafe fn look_up<L: Lanes, const PARTS: usize>(
+        &self,
+        table: *const f32,
+        scale: usize,
+        at: At,
+    ) -> [L; PARTS] {
+        unsafe {
+            match &self.look {
+                Look::Whole(first) => {
+                    std::array::from_fn(|part| L::splat(*table.add((first + at.element) * scale + part)))
+                }
+                Look::Groups(groups) => {
+                    let entry = |g: &Group| (g.first + *g.index.get_unchecked(at.place) + at.channel) as usize * scale;
+                    spread(groups, |g, part| *table.add(entry(g) + part))
+                }
+                Look::Scattered(s) => {
+                    let base = s.index.get_unchecked(at.place);
+                    let index: [i32; BLOCK] =
+                        std::array::from_fn(|i| (s.first[i] + base[i] + at.channel) * scale as i32);
+                    std::array::from_fn(|part| L::gather(table.add(part), &index))
+                }
+            }
+        }
+    }
+
+    /// The entry at `at` of a table that all images share.
+    ///
+    /// # Safety
+    /// The table holds one word per element of the layer.
+    #[inline(always)]
+    pub(super) unsafe fn look_up_shared<L: Lanes>(&self, table: *const f32, at: At) -> L {
+        unsafe {
+            match &self.look {
+                Look::Whole(_) => L::splat(*table.add(at.element)),
+                Look::Groups(groups) => {
+                    let [value] =
+                        spread(groups, |g, _| *table.add((g.index.get_unchecked(at.place) + at.channel) as usize));
+                    value
+                }
+                Look::Scattered(s) => L::gather(table, &s.index.get_unchecked(at.place).map(|i| i + at.channel)),
+            }
+        }
+    }
+
+    /// The element's coefficients with those outside the layer cleared.
+    ///
+    /// # Safety
+    /// The CPU must support `L`.
+    #[inline(always)]
+    pub(super) unsafe fn clip<L: Lanes>(&self, coefficients: L, at: At) -> L {
+        if !self.clipped {
+            return coefficients;
+        }
+        unsafe {
+            let keep = match &self.look {
+                Look::Whole(_) => return coefficients,
+                Look::Groups(groups) => {
+                    let [keep] = spread(groups, |g, _| *g.keep.get_unchecked(at.place));
+                    keep
+                }
+                Look::Scattered(s) => L::load(s.keep.get_unchecked(at.place).as_ptr()),
+            };
+            coefficients.mul(keep)
+        }
+    }
+}
+
+/// Values of each group, in its rows; exact, because all but one of the products are zero.
+#[inline(always)]
+unsafe fn spread<L: Lanes, const PARTS: usize>(groups: &[Group], value: impl Fn(&Group, usize) -> f32) -> [L; PARTS] {
+    unsafe {
+        let mut out: [L; PARTS] = std::array::from_fn(|part| L::splat(value(&groups[0], part)));
+        if let [first, rest @ ..] = groups
+            && !rest.is_empty()
+        {
+            let share = L::load(first.share.as_ptr());
+            out.iter_mut().for_each(|o| *o = o.mul(share));
+            for g in rest {
+                let share = L::load(g.share.as_ptr());
+                for (part, o) in out.iter_mut().enumerate() {
+                    *o = o.mul_acc(L::splat(value(g, part)), share);
+                }
+            }
+        }
+        out
+    }
+}
+
+/// Where the places of the window at `corner` lie in channel 0, and which are inside the layer.
+fn inside(p: &Params, [top, left]: [i32; 2]) -> (Vec<i32>, Vec<f32>) {
+    let (h, w) = (p.height as i32, p.width as i32);
+    let places = (0..p.size_y as i32).flat_map(|dy| (0..p.size_x as i32).map(move |dx| (top + dy, left + dx)));
+    places
+        .map(|(y, x)| {
+            let inside = (0..h).contains(&y) && (0..w).contains(&x);
+            if inside { (y * w + x, 1.0) } else { (0, 0.0) }
+        })
+        .unzip()
+}
+
+vectorise! {
+    fn fill = fill_body(p: &Params, places: &mut Scattered, corners: &[[i32; 2]; BLOCK])
+}
+
+#[inline(always)]
+fn fill_body(p: &Params, places: &mut Scattered, corners: &[[i32; 2]; BLOCK]) {
+    let (h, w) = (p.height as i32, p.width as i32);
+    let top: [i32; BLOCK] = std::array::from_fn(|i| corners[i][0]);
+    let left: [i32; BLOCK] = std::array::from_fn(|i| corners[i][1]);
+    let mut entries = places.index.iter_mut().zip(&mut places.keep);
+    for dy in 0..p.size_y as i32 {
+        for dx in 0..p.size_x as i32 {
+            let Some((index, keep)) = entries.next() else { return };
+            for i in 0..BLOCK {
+                let (y, x) = (top[i] + dy, left[i] + dx);
+                let inside = (y >= 0) & (y < h) & (x >= 0) & (x < w);
+                index[i] = if inside { y * w + x } else { 0 };
+                keep[i] = if inside { 1.0 } else { 0.0 };
+            }
+        }
+    }
+}
+
+/// Lookups are unchecked: every table must cover every image. `words` are (table length, words per element).
+pub(super) fn check_tables(p: &Params, rows: &[u32], words: &[(usize, usize)]) {
+    let images = rows[..p.lanes as usize].iter().max().map_or(0, |m| *m as usize + 1);
+    let elements = images * (p.channels * p.height * p.width) as usize;
+    for (len, scale) in words {
+        assert!(*len >= elements * scale && elements * scale < i32::MAX as usize, "a table is too small");
+    }
+}
