@@ -6,6 +6,7 @@ struct Params {
     elements: u32,
     lanes: u32,
     inflate: f32,
+    zero: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -13,6 +14,11 @@ struct Params {
 @group(0) @binding(2) var<storage, read> delta: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> centre: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> radius: array<vec4<f32>>;
+
+// Keeps `(x + y) - x` from being taken for `y`.
+fn opaque(v: vec4<f32>) -> vec4<f32> {
+    return bitcast<vec4<f32>>(bitcast<vec4<u32>>(v) ^ vec4<u32>(params.zero));
+}
 
 @compute @workgroup_size(64, 1, 1)
 fn clip(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
@@ -22,11 +28,15 @@ fn clip(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
         return;
     }
     let d = delta[i % row];
-    // One rounding each, so two steps outward are more than enough; halving is exact.
-    let low = max(lower(x[i] - d, 2u), vec4<f32>(0.0));
-    let high = min(raise(x[i] + d, 2u), vec4<f32>(1.0));
-    let middle = 0.5 * (low + high);
-    let half = raise(max(high - middle, middle - low), 2u);
+    // From one half on the room above is exact.
+    let room = vec4<f32>(1.0) - x[i];
+    let above = select(room, raise(room, 2u), x[i] < vec4<f32>(0.5));
+    let fall = min(x[i], d);
+    let rise = min(above, d);
+    let middle = opaque(x[i] + 0.5 * (rise - fall));
+    let shift = middle - x[i];
+    // Two roundings of up to two units in the last place each.
+    let half = raise(max(fall + shift, rise - shift), 5u);
     centre[i] = middle;
     radius[i] = raise(half + params.inflate * abs(middle), 3u);
 }

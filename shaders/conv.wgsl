@@ -24,14 +24,12 @@ struct Params {
     pad_x: u32,
     lanes: u32,
     zero: u32,
+    block: u32,
     scale: f32,
     bias_error: f32,
     floor: f32,
     inflate: f32,
 }
-
-// Products summed before the partial sum is set aside.
-const SUM_BLOCK: u32 = 64u;
 
 @group(0) @binding(0) var<uniform> params: Params;
 
@@ -154,7 +152,7 @@ fn forward(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups
             var wi = (ky * params.kernel_width + kx) * params.out_channels + output;
             var left = params.in_channels;
             while (left > 0u) {
-                let take = min(left, SUM_BLOCK - filled);
+                let take = min(left, params.block - filled);
                 for (var i = 0u; i < take; i++) {
                     let wa = weights(wi);
                     let wb = weights(wi + 4u);
@@ -169,7 +167,7 @@ fn forward(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups
                 }
                 left -= take;
                 filled += take;
-                if (filled == SUM_BLOCK) {
+                if (filled == params.block) {
                     total = close_tile(total, block);
                     block = Tile();
                     filled = 0u;
@@ -228,7 +226,7 @@ fn interval(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroup
             var wi = (ky * params.kernel_width + kx) * params.out_channels + output;
             var left = params.in_channels;
             while (left > 0u) {
-                let take = min(left, SUM_BLOCK - filled);
+                let take = min(left, params.block - filled);
                 for (var i = 0u; i < take; i++) {
                     let wa = weights(wi);
                     let wb = weights(wi + 4u);
@@ -243,7 +241,7 @@ fn interval(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroup
                 }
                 left -= take;
                 filled += take;
-                if (filled == SUM_BLOCK) {
+                if (filled == params.block) {
                     total = close_tile(total, block);
                     block = Tile();
                     filled = 0u;
@@ -339,8 +337,8 @@ fn input_grad(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgro
                 block.near_b = accumulate(block.near_b, x[at3], wb[3]);
                 block.far_a = accumulate(block.far_a, x[at3 + half], wa[3]);
                 block.far_b = accumulate(block.far_b, x[at3 + half], wb[3]);
-                filled += min(4u, params.out_channels - output);
-                if (filled + 4u > SUM_BLOCK) {
+                filled += 4u;
+                if (filled == params.block) {
                     total = close_tile(total, block);
                     block = Tile();
                     filled = 0u;

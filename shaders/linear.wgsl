@@ -23,6 +23,7 @@ struct Params {
     offset_x: i32,
     lanes: u32,
     zero: u32,
+    block: u32,
     g: f32,
     unit: f32,
     floor: f32,
@@ -30,7 +31,6 @@ struct Params {
 }
 
 const SLICES: u32 = 8u;
-const SUM_BLOCK: u32 = 64u;
 const NEGATED: u32 = 0x80000000u;
 const NONE: u32 = 0xffffffffu;
 
@@ -160,7 +160,7 @@ fn relu(@builtin(global_invocation_id) id: vec3<u32>) {
     var total = vec3<f32>(0.0);
     var k = slice.x;
     while (k < slice.y) {
-        let end = min(k + SUM_BLOCK, slice.y);
+        let end = min(k + params.block, slice.y);
         var part = vec3<f32>(0.0);
         for (; k < end; k++) {
             let i = element(place, k);
@@ -197,7 +197,7 @@ fn affine(@builtin(global_invocation_id) id: vec3<u32>) {
     var size = 0.0;
     var k = slice.x;
     while (k < slice.y) {
-        let end = min(k + SUM_BLOCK, slice.y);
+        let end = min(k + params.block, slice.y);
         var part = vec2<f32>(0.0);
         for (; k < end; k++) {
             let i = element(place, k);
@@ -246,7 +246,7 @@ fn concretize(@builtin(global_invocation_id) id: vec3<u32>) {
     var span = 0.0;
     var k = 0u;
     while (k < n) {
-        let end = min(k + SUM_BLOCK, n);
+        let end = min(k + params.block, n);
         var part = vec2<f32>(0.0);
         for (; k < end; k++) {
             let i = element(place, k);
@@ -273,7 +273,7 @@ fn fall_within(lane: u32, image: u32, d: f32) -> vec2<f32> {
     var slope = 0.0;
     var k = 0u;
     while (k < n) {
-        let end = min(k + SUM_BLOCK, n);
+        let end = min(k + params.block, n);
         var part = 0.0;
         for (; k < end; k++) {
             let coefficient = a[k * params.lanes + lane];
@@ -302,7 +302,7 @@ fn radius(@builtin(global_invocation_id) id: vec3<u32>) {
     var slope = 0.0;
     var k = 0u;
     while (k < n) {
-        let end = min(k + SUM_BLOCK, n);
+        let end = min(k + params.block, n);
         var part = vec2<f32>(0.0);
         for (; k < end; k++) {
             let coefficient = a[k * params.lanes + lane];

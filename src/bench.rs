@@ -114,7 +114,7 @@ pub fn kernels(device: &Device, peak: f64) -> Result<Vec<KernelRate>> {
         let (y, y2) = (random(g.output.len() * lanes)?, random(g.output.len() * lanes)?);
         let (w, b) = (random(g.fan_in() * g.output.channels)?, random(g.output.channels)?);
         let gw = device.alloc(w.len())?;
-        let charge = Charge::new(device, g.fan_in(), 1.0);
+        let charge = Charge::new(g.fan_in(), 1.0);
         type Run<'a> = Box<dyn FnMut() -> Result<()> + 'a>;
         let runs: [(&str, f64, Run<'_>); 4] = [
             ("conv_forward", 2.0, Box::new(|| conv::forward(device, &g, &x, &w, &b, &y, lanes))),

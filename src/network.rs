@@ -266,7 +266,7 @@ impl Network {
         consumers
             .map(|(i, _)| match &self.layers[i] {
                 Placed::Affine(a) => {
-                    let g = rounding::sum_error(a.geometry.fan_in(), self.device.unit_roundoff());
+                    let g = rounding::sum_error(a.geometry.fan_in());
                     rounding::to_f32_up(1.001 * f64::from(g))
                 }
                 // Data movement hands the value on unchanged.

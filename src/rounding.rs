@@ -3,8 +3,15 @@
 /// Smallest positive normal f32; every operation may lose this much to flushing.
 pub const ETA: f32 = f32::MIN_POSITIVE;
 
-/// Products summed before the partial sum is set aside; kernels and error constants share it.
-pub const SUM_BLOCK: usize = 64;
+/// Largest relative error of one f32 `+ - *`. WGSL lets each go to either neighbour; the CPU rounds to nearest but pays
+/// the same, so that every device proves the same radii.
+pub const UNIT: f64 = 1.0 / (1u32 << 23) as f64;
+
+/// Products summed before the partial sum is set aside, for a sum of `n`: near the root of `n`, where the error is
+/// least, and a multiple of four, which is what kernels take at a time. Kernels and error constants share it.
+pub fn sum_block(n: usize) -> usize {
+    n.isqrt().next_multiple_of(4).max(8)
+}
 
 /// A value at least `x` plus one rounding error in either direction: replaces subnormals by `ETA`, then steps once.
 ///
@@ -100,7 +107,8 @@ pub fn inflated<T: Real>(radius: T, centre: T, share: f32) -> T {
     if is_zero(centre) | is_zero(share) { radius } else { sum }
 }
 
-/// `n u / (1 - n u)`, Higham's bound on the relative error of `n` chained roundings with unit roundoff `u`.
+/// `n u / (1 - n u)`, a bound on the relative error of `n` chained roundings with unit roundoff `u` (Higham, "Accuracy
+/// and Stability of Numerical Algorithms", lemma 3.1).
 pub fn gamma(n: usize, u: f64) -> f64 {
     let nu = n as f64 * u;
     assert!(nu < 0.5, "a sum of {n} products is too long to bound");
@@ -108,12 +116,11 @@ pub fn gamma(n: usize, u: f64) -> f64 {
 }
 
 /// Relative error, against the sum of absolute products, of a sum of `n` products computed in blocks of
-/// [`SUM_BLOCK`], any order and fusion inside a block, with room for the elementwise tail. Rounded up to f32.
-pub fn sum_error(n: usize, u: f64) -> f32 {
-    // A kernel that takes four products at a time may close a block three short.
-    const SHORTEST: usize = SUM_BLOCK - 3;
-    let inner = gamma(n.min(SUM_BLOCK) + 8, u);
-    let outer = if n > SHORTEST { gamma(n.div_ceil(SHORTEST) + 8, u) } else { 0.0 };
+/// [`sum_block`], any order and fusion inside a block, with room for the elementwise tail. Rounded up to f32.
+pub fn sum_error(n: usize) -> f32 {
+    let block = sum_block(n);
+    let inner = gamma(n.min(block) + 8, UNIT);
+    let outer = if n > block { gamma(n.div_ceil(block), UNIT) } else { 0.0 };
     to_f32_up(inner + outer + inner * outer)
 }
 

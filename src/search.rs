@@ -170,23 +170,27 @@ impl Track {
         let at = self.points.partition_point(|p| p.0 < d);
         self.points.insert(at, (d, margin));
         let t = settings.tolerance;
-        let root = self.root();
-        let near = |a: f32, b: f32| b.is_finite() && (a - b).abs() <= t * b;
-        let high = self.high();
+        let ceiling = self.ceiling();
         self.done = self.low >= 1.0
             || self.probes as usize >= settings.max_probes
-            || near(outcome.reach, d)
-            || near(self.low, high)
-            || (self.low > 0.0 && near(root, self.low))
-            || high < 1e-7;
+            || (outcome.reach - d).abs() <= t * d
+            || (self.low > 0.0 && ceiling <= self.low * (1.0 + t))
+            || ceiling < 1e-7;
+        let root = self.root().min(ceiling);
         // Aim a little low: a success just below the root ends the search, a failure just above does not.
         let aim = root * (1.0 - 0.4 * t);
         self.next = if aim > self.low { aim } else { self.low * (1.0 + 0.6 * t) }.min(1.0);
     }
 
-    /// Smallest radius whose margin is not positive.
-    fn high(&self) -> f32 {
-        self.points.iter().find(|p| p.1 <= 0.0).map_or(f32::INFINITY, |p| p.0)
+    /// No more can be proved than this: a failed radius, or where the last chord before it leads, for margins fall ever
+    /// faster.
+    fn ceiling(&self) -> f32 {
+        let split = self.points.iter().position(|p| p.1 <= 0.0).unwrap_or(self.points.len());
+        let failed = self.points.get(split).map_or(f32::INFINITY, |p| p.0);
+        match self.points[..split] {
+            [.., (d0, y0), (d1, y1)] if y1 < y0 => failed.min(d1 + y1 * (d1 - d0) / (y0 - y1)),
+            _ => failed,
+        }
     }
 
     /// Where the margin is estimated to vanish.

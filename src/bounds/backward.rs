@@ -150,7 +150,7 @@ impl State<'_> {
                 }
                 Placed::Scale { scale, shift, .. } => {
                     let c = self.densify(c, rows)?;
-                    self.charge(i, &c, shift, rows, sums, self.bounder.sum_error(c.window.elements()) * 1.01)?;
+                    self.charge(i, &c, shift, rows, sums, self.bounder.sum_error(c.window.slice()) * 1.01)?;
                     let next = below(0)?;
                     scale::backward(d, &c.a, scale, &next.a, rows.lanes)?;
                     self.deposit(&mut at, inputs[0], next, rows, sums)?;
@@ -158,8 +158,8 @@ impl State<'_> {
                 Placed::AvgPool(g) => {
                     let c = self.densify(c, rows)?;
                     let zero = d.zeros(c.window.elements())?;
-                    let terms = c.window.elements().max(g.kernel[0] * g.kernel[1] + 8);
-                    self.charge(i, &c, &zero, rows, sums, self.bounder.sum_error(terms) * 1.01)?;
+                    let shares = self.bounder.chain_error(g.kernel[0] * g.kernel[1]);
+                    self.charge(i, &c, &zero, rows, sums, (shares + self.bounder.sum_error(c.window.slice())) * 1.01)?;
                     let next = below(0)?;
                     pool::average_backward(d, g, &c.a, &next.a, rows.lanes)?;
                     self.deposit(&mut at, inputs[0], next, rows, sums)?;
@@ -175,7 +175,7 @@ impl State<'_> {
                 Placed::MaxPool(g) => {
                     let c = self.densify(c, rows)?;
                     let table = self.relaxations[i].as_ref().expect("relaxed on the way forward");
-                    let terms = self.bounder.sum_error(c.window.elements());
+                    let terms = self.bounder.sum_error(c.window.slice());
                     let zero = d.zeros(c.window.layer.len())?;
                     linear::relu(d, &c.window, table, &zero, rows, &c.a, sums, terms, 0.0)?;
                     let next = below(0)?;
@@ -207,7 +207,7 @@ impl State<'_> {
     fn through_relu(&self, i: usize, c: Coefficients, rows: &Rows, sums: &Buffer) -> Result<Coefficients> {
         let (bounder, d) = (self.bounder, self.bounder.device());
         let table = self.relaxations[i].as_ref().expect("relaxed on the way forward");
-        let g = bounder.sum_error(c.window.elements());
+        let g = bounder.sum_error(c.window.slice());
         let below = bounder.net.model.nodes[i].inputs[0];
         let zero;
         let (bias, charge) = match below.checked_sub(1).map(|b| (b, bounder.net.layer(b))) {
@@ -217,7 +217,7 @@ impl State<'_> {
             // Products with slopes are charged by the affine layer below; other layers have no charge of their own.
             other => {
                 zero = d.zeros(c.window.layer.len())?;
-                (&zero, if matches!(other, Some((_, Placed::Affine(_)))) { 0.0 } else { bounder.sum_error(1) })
+                (&zero, if matches!(other, Some((_, Placed::Affine(_)))) { 0.0 } else { bounder.chain_error(1) })
             }
         };
         linear::relu(d, &c.window, table, bias, rows, &c.a, sums, g, charge)?;
@@ -227,7 +227,7 @@ impl State<'_> {
     /// Relative error of a walk through an affine layer, against its magnitudes: the products of the walk, with room for
     /// the slopes multiplied in above, and the sum of constants.
     fn affine_charge(&self, affine: &Affine, c: &Coefficients) -> f32 {
-        let constants = self.bounder.sum_error(c.window.elements().div_ceil(SLICES));
+        let constants = self.bounder.sum_error(c.window.slice());
         (self.bounder.sum_error(affine.geometry.fan_out()) + constants) * 1.01
     }
 
@@ -270,12 +270,12 @@ impl State<'_> {
         linear::affine(d, &c.window, bias, table, rows, &c.a, sums, g)
     }
 
-    /// Charges coefficients over `value` for being sums of `terms`.
+    /// Charges coefficients over `value` for being sums of `terms`, each in one go.
     fn charge_value(&self, value: ValueId, c: &Coefficients, rows: &Rows, sums: &Buffer, terms: usize) -> Result<()> {
         let d = self.bounder.device();
         let table = self.table(&self.size(value)?)?;
         let zero = d.zeros(c.window.layer.len())?;
-        linear::affine(d, &c.window, &zero, &table, rows, &c.a, sums, self.bounder.sum_error(terms))
+        linear::affine(d, &c.window, &zero, &table, rows, &c.a, sums, self.bounder.chain_error(terms))
     }
 
     /// Adds coefficients to what is already known about `value`.

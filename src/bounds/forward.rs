@@ -135,7 +135,7 @@ impl<'a> State<'a> {
         match net.layer(i) {
             Placed::Affine(a) => {
                 let charge = if self.bounder.sound {
-                    Charge::new(d, a.geometry.fan_in(), self.bounder.largest)
+                    Charge::new(a.geometry.fan_in(), self.bounder.largest)
                 } else {
                     Charge::none()
                 };

@@ -98,7 +98,7 @@ impl Bounder {
         let geometry = &affine.geometry;
         // Operands may be larger than any intermediate of a bound where those are small.
         let largest = above.iter().flatten().fold(1.0f64, |m, v| m.max(v.abs())) * self.largest;
-        let charge = if self.sound { Charge::new(d, geometry.fan_out(), largest) } else { Charge::none() };
+        let charge = if self.sound { Charge::new(geometry.fan_out(), largest) } else { Charge::none() };
         let (g, floor) = (f64::from(charge.g), f64::from(charge.floor));
         let count = above.len() / geometry.output.len();
         let mut centre = vec![0.0f32; geometry.output.len() * lanes];

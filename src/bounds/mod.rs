@@ -18,7 +18,7 @@ use crate::device::{Buffer, Device};
 use crate::error::{Error, Result};
 use crate::network::Network;
 use crate::ops::{ball, linear, relax};
-use crate::rounding::{self, ETA};
+use crate::rounding::{self, ETA, UNIT};
 use crate::tensor;
 
 /// How bounds are computed, cheapest first.
@@ -166,9 +166,14 @@ impl Bounder {
         &self.net.device
     }
 
-    /// Relative error of a sum of `products` terms on this device, or zero when charges are off.
+    /// Relative error of a sum of `products` terms, or zero when charges are off.
     fn sum_error(&self, products: usize) -> f32 {
-        if self.sound { rounding::sum_error(products, self.device().unit_roundoff()) } else { 0.0 }
+        if self.sound { rounding::sum_error(products) } else { 0.0 }
+    }
+
+    /// Relative error of a sum of `terms` in one go.
+    fn chain_error(&self, terms: usize) -> f32 {
+        if self.sound { rounding::to_f32_up(rounding::gamma(terms + 8, UNIT)) } else { 0.0 }
     }
 
     fn inflation(&self, value: usize) -> f32 {

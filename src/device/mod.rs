@@ -140,14 +140,6 @@ impl Device {
         matches!(&*self.backend, Backend::Gpu(_))
     }
 
-    /// Largest relative error of one f32 `+ - *`: 2^-24 on the CPU (round to nearest), 2^-23 by the WGSL specification.
-    pub fn unit_roundoff(&self) -> f64 {
-        match &*self.backend {
-            Backend::Cpu(_) => 2f64.powi(-24),
-            Backend::Gpu(_) => 2f64.powi(-23),
-        }
-    }
-
     /// Most 4-byte words one buffer may hold; larger work must be chunked by the caller.
     pub fn max_buffer(&self) -> usize {
         match &*self.backend {

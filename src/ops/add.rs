@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::kernel::{Call, Kernel};
 use crate::ops::case::{Case, Check, awkward, blank, random};
 use crate::rng::Rng;
-use crate::rounding::{Real, inflated, is_zero, raise, settle, settle_radius, to_f32_up};
+use crate::rounding::{Real, UNIT, inflated, is_zero, raise, settle, settle_radius, to_f32_up};
 use crate::vectorise;
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -51,13 +51,13 @@ pub static KERNELS: &[&Kernel] = &[&FORWARD, &ACCUMULATE, &INTERVAL];
 
 /// `y = a + b`.
 pub fn forward(device: &Device, a: &Buffer, b: &Buffer, y: &Buffer) -> Result<()> {
-    let params = Params::new(y.len(), 0.0, device.unit_roundoff());
+    let params = Params::new(y.len(), 0.0, UNIT);
     device.run(&FORWARD, &params, &[a, b], &[y], super::flat(y.len() / 4))
 }
 
 /// `y += x`.
 pub fn accumulate(device: &Device, x: &Buffer, y: &Buffer) -> Result<()> {
-    let params = Params::new(y.len(), 0.0, device.unit_roundoff());
+    let params = Params::new(y.len(), 0.0, UNIT);
     device.run(&ACCUMULATE, &params, &[x], &[y], super::flat(y.len() / 4))
 }
 
@@ -74,7 +74,7 @@ pub fn interval(
     yr: &Buffer,
     inflate: f32,
 ) -> Result<()> {
-    let params = Params::new(yc.len(), inflate, device.unit_roundoff());
+    let params = Params::new(yc.len(), inflate, UNIT);
     device.run(&INTERVAL, &params, &[ac, ar, bc, br], &[yc, yr], super::flat(yc.len() / 4))
 }
 
@@ -172,7 +172,7 @@ mod tests {
         let [ac, ar, bc, br] = std::array::from_fn(|_| awkward(&mut rng, 20_000));
         for i in 0..ac.len() {
             let share = if i % 2 == 0 { 0.0 } else { 1e-5 };
-            let p = Params::new(0, share, 2f64.powi(-23));
+            let p = Params::new(0, share, UNIT);
             let (a, b) = ([ac[i], ar[i].abs()], [if i % 8 == 0 { -ac[i].next_up() } else { bc[i] }, br[i].abs()]);
             let (centre, radius) = (exact(a[0]) + exact(b[0]), exact(a[1]) + exact(b[1]));
             let magnitude = a[0].abs() + a[1] + b[0].abs() + b[1];
@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn dead_values_stay_exactly_zero() {
-        let p = Params::new(0, 1e-5, 2f64.powi(-23));
+        let p = Params::new(0, 1e-5, UNIT);
         assert_eq!(interval_of(p, [0.0f32, 0.0], [0.0, 0.0]), [0.0, 0.0]);
     }
 

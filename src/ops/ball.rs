@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::kernel::{Call, Kernel};
 use crate::ops::case::{Case, Check, blank};
 use crate::rng::Rng;
-use crate::rounding::{down, up};
+use crate::rounding::{raise, up};
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -17,6 +17,8 @@ struct Params {
     lanes: u32,
     /// The radius grows by this share of |centre|.
     inflate: f32,
+    /// Always zero, which the shader cannot know.
+    zero: u32,
 }
 
 /// Reads x `[element][lane]`, delta `[lane]`; writes centre, radius.
@@ -43,15 +45,20 @@ pub fn clip(
     lanes: usize,
     inflate: f32,
 ) -> Result<()> {
-    let params = Params { elements: (x.len() / lanes) as u32, lanes: lanes as u32, inflate };
+    let params = Params { elements: (x.len() / lanes) as u32, lanes: lanes as u32, inflate, zero: 0 };
     device.run(&BALL, &params, &[x, delta], &[centre, radius], super::flat(x.len() / 4))
 }
 
-/// Centre and radius of the clipped interval around one pixel.
+/// Centre and radius of the clipped interval around one pixel. Sums are of distances from the pixel, so that a small
+/// ball is not blurred by the rounding of a pixel near one.
 pub fn around(x: f32, delta: f32) -> (f32, f32) {
-    let (low, high) = (down(x - delta).max(0.0), up(x + delta).min(1.0));
-    let centre = 0.5 * (low + high);
-    (centre, up((high - centre).max(centre - low)))
+    // From one half on the room above is exact.
+    let above = if x < 0.5 { up(1.0 - x) } else { 1.0 - x };
+    let (fall, rise) = (x.min(delta), above.min(delta));
+    let centre = x + 0.5 * (rise - fall);
+    let shift = centre - x;
+    // Two roundings of up to two units in the last place each.
+    (centre, raise((fall + shift).max(rise - shift), 5))
 }
 
 fn twin(call: Call<'_>) {
@@ -65,7 +72,7 @@ fn twin(call: Call<'_>) {
                 for (((c, r), x), d) in centre.iter_mut().zip(radius).zip(x).zip(delta) {
                     let (centre, radius) = around(*x, *d);
                     *c = centre;
-                    *r = up(radius + p.inflate * centre.abs());
+                    *r = raise(radius + p.inflate * centre.abs(), 3);
                 }
             }
         },

@@ -49,9 +49,11 @@ impl Geometry {
         self.input.channels * self.kernel[0] * self.kernel[1]
     }
 
-    /// Products summed into one value of the input gradient, at most.
+    /// Products summed into one value of the input gradient, at most, counting outputs four at a time.
     pub fn fan_out(&self) -> usize {
-        self.output.channels * self.kernel[0].div_ceil(self.stride[0]) * self.kernel[1].div_ceil(self.stride[1])
+        self.output.channels.next_multiple_of(4)
+            * self.kernel[0].div_ceil(self.stride[0])
+            * self.kernel[1].div_ceil(self.stride[1])
     }
 
     /// Multiply-adds of one forward pass of one lane (border clipping not subtracted).
@@ -99,6 +101,8 @@ pub(crate) struct Params {
     pub lanes: u32,
     /// Always zero: the run-time value that makes the border between blocks of a sum opaque.
     pub zero: u32,
+    /// Products summed before the partial sum is set aside.
+    pub block: u32,
     /// Interval: factor on the summed radius, `1 + 2 g`.
     pub scale: f32,
     /// Interval: factor on |bias|.
@@ -110,7 +114,8 @@ pub(crate) struct Params {
 }
 
 impl Params {
-    fn new(g: &Geometry, lanes: usize) -> Self {
+    /// For sums of `products`.
+    fn new(g: &Geometry, products: usize, lanes: usize) -> Self {
         Params {
             in_channels: g.input.channels as u32,
             in_height: g.input.height as u32,
@@ -126,6 +131,7 @@ impl Params {
             pad_x: g.pad[1] as u32,
             lanes: lanes as u32,
             zero: 0,
+            block: rounding::sum_block(products) as u32,
             scale: 0.0,
             bias_error: 0.0,
             floor: 0.0,
@@ -179,7 +185,7 @@ pub fn forward(
     y: &Buffer,
     lanes: usize,
 ) -> Result<()> {
-    device.run(&FORWARD, &Params::new(g, lanes), &[x, w, b], &[y], threads(&g.output, lanes / 8))
+    device.run(&FORWARD, &Params::new(g, g.fan_in(), lanes), &[x, w, b], &[y], threads(&g.output, lanes / 8))
 }
 
 /// Rounding constants of one affine layer, see [`interval`].
@@ -192,10 +198,10 @@ pub struct Charge {
 }
 
 impl Charge {
-    /// Charges for sums of `products` terms of magnitude up to `largest` on this device. A flushed operand costs up to
-    /// `ETA` times the other operand.
-    pub fn new(device: &Device, products: usize, largest: f64) -> Self {
-        let g = rounding::sum_error(products, device.unit_roundoff());
+    /// Charges for sums of `products` terms of magnitude up to `largest`. A flushed operand costs up to `ETA` times the
+    /// other operand.
+    pub fn new(products: usize, largest: f64) -> Self {
+        let g = rounding::sum_error(products);
         let flushed = 3.0 * (products as f64 + 16.0) * f64::from(ETA) * largest.max(1.0);
         Charge { g, floor: rounding::to_f32_up(flushed) }
     }
@@ -225,24 +231,24 @@ pub fn interval(
         bias_error: rounding::to_f32_up(f64::from(charge.g) * 1.001),
         floor: charge.floor,
         inflate,
-        ..Params::new(g, lanes)
+        ..Params::new(g, g.fan_in(), lanes)
     };
     device.run(&INTERVAL, &params, &[xc, w, b, xr], &[yc, yr], threads(&g.output, lanes / 4))
 }
 
 /// `gx = wᵀ gy`: the vector-Jacobian product of the affine map.
 pub fn input_grad(device: &Device, g: &Geometry, gy: &Buffer, w: &Buffer, gx: &Buffer, lanes: usize) -> Result<()> {
-    device.run(&INPUT_GRAD, &Params::new(g, lanes), &[gy, w], &[gx], threads(&g.input, lanes / 8))
+    device.run(&INPUT_GRAD, &Params::new(g, g.fan_out(), lanes), &[gy, w], &[gx], threads(&g.input, lanes / 8))
 }
 
 /// `gw = sum over lanes and positions of gy xᵀ`, packed as the weights.
 pub fn weight_grad(device: &Device, g: &Geometry, x: &Buffer, gy: &Buffer, gw: &Buffer, lanes: usize) -> Result<()> {
     // One workgroup per tap and tile of four by four channels.
     let threads = [g.output.channels.div_ceil(4) * 16, g.kernel[0] * g.kernel[1] * 4, g.input.channels.div_ceil(4)];
-    device.run(&WEIGHT_GRAD, &Params::new(g, lanes), &[x, gy], &[gw], threads)
+    device.run(&WEIGHT_GRAD, &Params::new(g, 0, lanes), &[x, gy], &[gw], threads)
 }
 
 /// `gb = sum over lanes and positions of gy`.
 pub fn bias_grad(device: &Device, g: &Geometry, gy: &Buffer, gb: &Buffer, lanes: usize) -> Result<()> {
-    device.run(&BIAS_GRAD, &Params::new(g, lanes), &[gy], &[gb], [g.output.channels * 64, 1, 1])
+    device.run(&BIAS_GRAD, &Params::new(g, 0, lanes), &[gy], &[gb], [g.output.channels * 64, 1, 1])
 }

@@ -100,7 +100,7 @@ fn layer(seed: usize, label: &str, g: Geometry, lanes: usize) -> Vec<Case> {
 
 /// Exact ranges come from f64 sums of f32 products, whose errors lie far below the slack that is charged.
 fn bounds(rng: &mut Rng, label: &str, g: Geometry, lanes: usize, [c, w, b]: [&Vec<f32>; 3]) -> Case {
-    let inflate = 1.001 * sum_error(g.fan_in(), 2f64.powi(-23));
+    let inflate = 1.001 * sum_error(g.fan_in());
     let radius: Vec<f32> = c.iter().map(|_| 1e-3 * rng.uniform()).collect();
     let charged = radius.iter().zip(c).map(|(r, c)| up(up(r + up(inflate * c.abs())))).collect();
     let plane = g.output.height * g.output.width * lanes;
@@ -121,7 +121,7 @@ fn bounds(rng: &mut Rng, label: &str, g: Geometry, lanes: usize, [c, w, b]: [&Ve
         vec![blank(len), blank(len)],
         Check::Interval { exact, abs: 1e-5, rel: 0.04 },
         move |device, r, o| {
-            let charge = Charge::new(device, g.fan_in(), 1.0);
+            let charge = Charge::new(g.fan_in(), 1.0);
             interval(device, &g, [&r[0], &r[1]], &r[2], &r[3], [&o[0], &o[1]], lanes, charge, 0.0)
         },
     )

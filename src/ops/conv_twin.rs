@@ -194,6 +194,7 @@ unsafe fn tile<L: Lanes, const M: usize, const B: usize, const PAIR: bool>(
         w_channel: job.w_channel,
         w_output: job.w_output,
         lanes,
+        block: job.params.block as usize,
     };
     let (x2, w2) = (job.radius.unwrap_or(&[]), job.w2);
     let w_start = (output - job.w_first) * job.w_output;
@@ -518,7 +519,7 @@ mod tests {
         for (case, g) in geometries().iter().enumerate() {
             let lanes = 48;
             let mut rng = Rng::new(case as u64, 9);
-            let charge = Charge::new(&device, g.fan_in(), 1.0);
+            let charge = Charge::new(g.fan_in(), 1.0);
             let c = random(&mut rng, g.input.len() * lanes);
             let true_radius: Vec<f32> = c.iter().map(|_| rng.uniform() * 1e-3).collect();
             let r: Vec<f32> =

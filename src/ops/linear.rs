@@ -16,6 +16,7 @@ use super::linear_twin as twin;
 use crate::device::{Buffer, Device};
 use crate::error::Result;
 use crate::kernel::Kernel;
+use crate::rounding::{UNIT, sum_block};
 use crate::tensor::Shape;
 
 /// Shares of the elements that accumulate separately.
@@ -48,6 +49,11 @@ impl Window {
     pub fn elements(&self) -> usize {
         self.layer.channels * self.size[0] * self.size[1]
     }
+
+    /// Coefficients per slice of a row.
+    pub fn slice(&self) -> usize {
+        self.elements().div_ceil(SLICES)
+    }
 }
 
 /// Which neuron each row bounds.
@@ -73,9 +79,11 @@ pub(crate) struct Params {
     pub lanes: u32,
     /// Always zero: makes the border between blocks of a sum opaque.
     pub zero: u32,
+    /// Products summed before the partial sum is set aside.
+    pub block: u32,
     /// Relative error charged against the magnitudes of the sum.
     pub g: f32,
-    /// Unit roundoff of this device.
+    /// Unit roundoff.
     pub unit: f32,
     /// Absolute error for flushed subnormals.
     pub floor: f32,
@@ -84,7 +92,8 @@ pub(crate) struct Params {
 }
 
 impl Params {
-    fn new(device: &Device, window: &Window, lanes: usize, g: f32) -> Self {
+    /// For sums of `products`.
+    fn new(window: &Window, products: usize, lanes: usize, g: f32) -> Self {
         Params {
             channels: window.layer.channels as u32,
             height: window.layer.height as u32,
@@ -97,8 +106,9 @@ impl Params {
             offset_x: window.offset[1] as i32,
             lanes: lanes as u32,
             zero: 0,
+            block: sum_block(products) as u32,
             g,
-            unit: device.unit_roundoff() as f32,
+            unit: UNIT as f32,
             floor: 0.0,
             charge: 0.0,
         }
@@ -156,7 +166,7 @@ pub fn seed(
     lanes: usize,
 ) -> Result<()> {
     // The output channels travel in `step_y`, which a seed has no other use for.
-    let params = Params { step_y: outputs as u32, ..Params::new(device, window, lanes, 0.0) };
+    let params = Params { step_y: outputs as u32, ..Params::new(window, 0, lanes, 0.0) };
     device.run(&SEED, &params, &[w, b, target], &[a, sums], [lanes, SLICES, 1])
 }
 
@@ -175,7 +185,7 @@ pub fn relu(
     g: f32,
     charge: f32,
 ) -> Result<()> {
-    let params = Params { charge, ..Params::new(device, window, rows.lanes, g) };
+    let params = Params { charge, ..Params::new(window, window.slice(), rows.lanes, g) };
     device.run(&RELU, &params, &[table, bias, &rows.buffer], &[a, sums], [rows.lanes, SLICES, 1])
 }
 
@@ -192,7 +202,7 @@ pub fn affine(
     sums: &Buffer,
     g: f32,
 ) -> Result<()> {
-    let params = Params::new(device, window, rows.lanes, g);
+    let params = Params::new(window, window.slice(), rows.lanes, g);
     device.run(&AFFINE, &params, &[bias, magnitude, &rows.buffer], &[a, sums], [rows.lanes, SLICES, 1])
 }
 
@@ -210,7 +220,7 @@ pub fn concretize(
     g: f32,
     floor: f32,
 ) -> Result<()> {
-    let params = Params { floor, ..Params::new(device, window, rows.lanes, g) };
+    let params = Params { floor, ..Params::new(window, window.elements(), rows.lanes, g) };
     device.run(&CONCRETIZE, &params, &[a, centre, radius, &rows.buffer, sums], &[lower], [rows.lanes, 1, 1])
 }
 
@@ -230,12 +240,12 @@ pub fn radius(
     g: f32,
     floor: f32,
 ) -> Result<()> {
-    let params = Params { floor, ..Params::new(device, &Window::dense(layer), rows.lanes, g) };
+    let params = Params { floor, ..Params::new(&Window::dense(layer), layer.len(), rows.lanes, g) };
     device.run(&RADIUS, &params, &[a, x, delta, &rows.buffer, sums], &[result], [rows.lanes, 1, 1])
 }
 
 /// Spreads patches over whole layers: `dense` `[element][lanes]`.
 pub fn densify(device: &Device, window: &Window, a: &Buffer, rows: &Rows, dense: &Buffer) -> Result<()> {
-    let params = Params::new(device, window, rows.lanes, 0.0);
+    let params = Params::new(window, 0, rows.lanes, 0.0);
     device.run(&DENSIFY, &params, &[a, &rows.buffer], &[dense], super::flat(rows.lanes * window.layer.len()))
 }

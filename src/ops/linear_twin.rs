@@ -6,7 +6,7 @@ use super::linear::{NEGATED, Params, RELAX, SLICES};
 use super::places::{BLOCK, Block, Places, check_tables};
 use crate::dispatch;
 use crate::kernel::{Call, as_u32};
-use crate::rounding::{SUM_BLOCK, down, up};
+use crate::rounding::{down, up};
 use crate::simd::{Lanes, Shared};
 
 /// Elements of slice `s`.
@@ -16,19 +16,20 @@ fn slice_elements(p: &Params, s: usize) -> std::ops::Range<usize> {
     (s * share).min(n)..((s + 1) * share).min(n)
 }
 
-/// A sum set aside every [`SUM_BLOCK`] terms.
+/// A sum set aside every `block` terms.
 #[derive(Clone, Copy)]
 pub(super) struct Blocked<L> {
     total: L,
     part: L,
-    filled: usize,
+    filled: u32,
+    block: u32,
 }
 
 impl<L: Lanes> Blocked<L> {
     #[inline(always)]
-    pub(super) unsafe fn new() -> Self {
+    pub(super) unsafe fn new(p: &Params) -> Self {
         let zero = unsafe { L::splat(0.0) };
-        Blocked { total: zero, part: zero, filled: 0 }
+        Blocked { total: zero, part: zero, filled: 0, block: p.block }
     }
 
     /// Adds `a * b`.
@@ -37,7 +38,7 @@ impl<L: Lanes> Blocked<L> {
         unsafe {
             self.part = self.part.mul_acc(a, b);
             self.filled += 1;
-            if self.filled == SUM_BLOCK {
+            if self.filled == self.block {
                 self.total = self.total.add(self.part);
                 self.part = L::splat(0.0);
                 self.filled = 0;
@@ -164,7 +165,7 @@ unsafe fn relu_lanes<L: Lanes>(task: &Task<'_>, table: &[f32], bias: &[f32]) {
     let (p, lanes, places) = (task.p, task.p.lanes as usize, task.places);
     unsafe {
         let (mut intercepts, mut constants, mut sizes) =
-            (Blocked::<L>::new(), Blocked::<L>::new(), Blocked::<L>::new());
+            (Blocked::<L>::new(p), Blocked::<L>::new(p), Blocked::<L>::new(p));
         let zero = L::splat(0.0);
         for at in places.elements(task.elements.clone()) {
             let pointer = task.a.get().add(at.element * lanes + task.lane);
@@ -205,7 +206,7 @@ dispatch! {
 unsafe fn affine_lanes<L: Lanes>(task: &Task<'_>, bias: &[f32], magnitude: &[f32]) {
     let (p, lanes, places) = (task.p, task.p.lanes as usize, task.places);
     unsafe {
-        let (mut constants, mut sizes) = (Blocked::<L>::new(), Blocked::<L>::new());
+        let (mut constants, mut sizes) = (Blocked::<L>::new(p), Blocked::<L>::new(p));
         for at in places.elements(task.elements.clone()) {
             let pointer = task.a.get().add(at.element * lanes + task.lane);
             let c = places.clip(L::load(pointer), at);
@@ -275,7 +276,7 @@ unsafe fn box_sums_lanes<L: Lanes>(
 ) {
     let (lanes, elements) = (p.lanes as usize, (p.channels * p.size_y * p.size_x) as usize);
     unsafe {
-        let (mut dots, mut spans) = (Blocked::<L>::new(), Blocked::<L>::new());
+        let (mut dots, mut spans) = (Blocked::<L>::new(p), Blocked::<L>::new(p));
         let g = L::splat(p.g);
         for at in places.elements(0..elements) {
             let coefficients = places.clip(L::load(a.as_ptr().add(at.element * lanes)), at);

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::kernel::{Call, Kernel};
 use crate::model::Pool;
 use crate::ops::pool_twin as twin;
-use crate::rounding::{gamma, to_f32_up};
+use crate::rounding::{UNIT, gamma, to_f32_up};
 use crate::tensor::Shape;
 
 /// Window and shapes of one pooling layer. `pad` places come before the input; what is needed below and to the right
@@ -128,7 +128,7 @@ pub fn max_interval(
     lanes: usize,
     inflate: f32,
 ) -> Result<()> {
-    let params = Params::new(g, lanes).interval(g, inflate, device.unit_roundoff());
+    let params = Params::new(g, lanes).interval(g, inflate, UNIT);
     device.run(&MAX_INTERVAL, &params, &[xc, xr], &[yc, yr], super::flat(yc.len() / 4))
 }
 
@@ -155,6 +155,6 @@ pub fn average_interval(
     lanes: usize,
     inflate: f32,
 ) -> Result<()> {
-    let params = Params::new(g, lanes).interval(g, inflate, device.unit_roundoff());
+    let params = Params::new(g, lanes).interval(g, inflate, UNIT);
     device.run(&AVERAGE_INTERVAL, &params, &[xc, xr], &[yc, yr], super::flat(yc.len() / 4))
 }

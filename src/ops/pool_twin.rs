@@ -359,7 +359,7 @@ mod tests {
             for _ in 0..rng.below(3) {
                 part = part.next_down();
             }
-            let error = crate::rounding::to_f32_up(crate::rounding::gamma(count + 8, 2f64.powi(-23)));
+            let error = crate::rounding::to_f32_up(crate::rounding::gamma(count + 8, crate::rounding::UNIT));
             let got = average_of_sums(sums, Wild(part), error, share);
             let mean = |j: usize| window.iter().map(|x| exact(x[j])).sum::<BigRational>() / exact(count as f32);
             let magnitude = 8.0 * window.iter().map(|[c, r]| c.abs() + r).sum::<f32>();

@@ -85,7 +85,8 @@ unsafe fn largest_radius_lanes<L: Lanes>(ball: &Ball<'_>, lowers: &mut [f32], ra
 unsafe fn form_at_image<L: Lanes>(ball: &Ball<'_>) -> (Block, Block, Block) {
     let (lanes, stride) = (ball.p.lanes as usize, (ball.p.channels * ball.p.height * ball.p.width) as usize);
     unsafe {
-        let (mut dots, mut sizes, mut slopes) = (Blocked::<L>::new(), Blocked::<L>::new(), Blocked::<L>::new());
+        let (mut dots, mut sizes, mut slopes) =
+            (Blocked::<L>::new(ball.p), Blocked::<L>::new(ball.p), Blocked::<L>::new(ball.p));
         let one = L::splat(1.0);
         for k in 0..stride {
             let c = L::load(ball.a.as_ptr().add(k * lanes + ball.lane));
@@ -103,7 +104,7 @@ unsafe fn form_at_image<L: Lanes>(ball: &Ball<'_>) -> (Block, Block, Block) {
 unsafe fn fall<L: Lanes>(ball: &Ball<'_>, d: &Block) -> (Block, Block) {
     let (lanes, stride) = (ball.p.lanes as usize, (ball.p.channels * ball.p.height * ball.p.width) as usize);
     unsafe {
-        let mut falls = Blocked::<L>::new();
+        let mut falls = Blocked::<L>::new(ball.p);
         let mut active = [0.0f32; BLOCK];
         let mut rooms = [0.0f32; BLOCK];
         let (mut pixels, mut coefficients) = ([0.0f32; BLOCK], [0.0f32; BLOCK]);

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::kernel::{Call, Kernel};
 use crate::ops::case::{Case, Check, awkward, blank, random};
 use crate::rng::Rng;
-use crate::rounding::{Real, TINY, inflated, is_subnormal, is_zero, raise, settle, settle_radius, to_f32_up};
+use crate::rounding::{Real, TINY, UNIT, inflated, is_subnormal, is_zero, raise, settle, settle_radius, to_f32_up};
 use crate::vectorise;
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -77,7 +77,7 @@ pub fn interval(
     lanes: usize,
     inflate: f32,
 ) -> Result<()> {
-    let params = Params::new(yc.len(), lanes).interval(inflate, device.unit_roundoff());
+    let params = Params::new(yc.len(), lanes).interval(inflate, UNIT);
     device.run(&INTERVAL, &params, &[xc, xr, scale, shift], &[yc, yr], super::flat(yc.len() / 4))
 }
 
@@ -200,7 +200,7 @@ mod tests {
         let [scale, shift, xc, xr] = std::array::from_fn(|_| awkward(&mut rng, 20_000));
         for i in 0..xc.len() {
             let share = if i % 2 == 0 { 0.0 } else { 1e-5 };
-            let p = Params::new(16, 16).interval(share, 2f64.powi(-23));
+            let p = Params::new(16, 16).interval(share, UNIT);
             let (s, b, c, r) = (scale[i], shift[i], xc[i], xr[i].abs());
             if s.abs() > 1e15 && c.abs().max(r) > 1e15 {
                 continue; // beyond the range that is checked before a dispatch

@@ -1,7 +1,7 @@
 //! The register tile that all products of the CPU twins go through: `M` outputs x `N` blocks of sixteen lanes at one
-//! output position, summed over taps and channels and set aside every [`SUM_BLOCK`] products (soundness.md).
+//! output position, summed over taps and channels and set aside every few products
+//! (`rounding::sum_block`).
 
-use crate::rounding::SUM_BLOCK;
 use crate::simd::Lanes;
 
 /// One kernel tap that falls inside the input: where its lane row and its weights start.
@@ -21,6 +21,8 @@ pub struct Sum<'a> {
     pub w_channel: usize,
     pub w_output: usize,
     pub lanes: usize,
+    /// Products summed before the partial sum is set aside.
+    pub block: usize,
 }
 
 /// The sums of `M` outputs over `16 N` lanes, for the pair (`w`, `x`) and, if `PAIR`, for (`w2`, `x2`) too.
@@ -44,7 +46,7 @@ pub unsafe fn product<L: Lanes, const M: usize, const N: usize, const PAIR: bool
         for tap in sum.taps {
             let mut channel = 0;
             while channel < sum.channels {
-                let take = (SUM_BLOCK - filled).min(sum.channels - channel);
+                let take = (sum.block - filled).min(sum.channels - channel);
                 let mut xo = tap.x * sum.lanes + channel * x_step;
                 let mut wo = tap.w + channel * sum.w_channel;
                 for _ in 0..take {
@@ -69,7 +71,7 @@ pub unsafe fn product<L: Lanes, const M: usize, const N: usize, const PAIR: bool
                 }
                 channel += take;
                 filled += take;
-                if filled == SUM_BLOCK {
+                if filled == sum.block {
                     add_into(&mut total, &acc);
                     acc = zero;
                     if PAIR {
