@@ -145,7 +145,8 @@ impl Network {
         Ok(tensor::deinterleave(&logits, classes, images.len()).chunks(classes).map(<[f32]>::to_vec).collect())
     }
 
-    fn forward_layer(&self, i: usize, inputs: &[&Buffer], y: &Buffer, lanes: usize) -> Result<()> {
+    /// One layer's values.
+    pub(crate) fn forward_layer(&self, i: usize, inputs: &[&Buffer], y: &Buffer, lanes: usize) -> Result<()> {
         let d = &self.device;
         match &self.layers[i] {
             Placed::Affine(a) => conv::forward(d, &a.geometry, inputs[0], &a.weight, &a.bias, y, lanes),

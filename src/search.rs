@@ -36,6 +36,7 @@ impl Settings {
             Method::Ibp => (if gpu { 4096 } else { 128 * threads }, 3e-4),
             Method::CrownIbp => (if gpu { 1024 } else { 64 * threads }, 0.2),
             Method::Crown => (if gpu { 512 } else { 32 * threads }, 0.37),
+            Method::Alpha => (if gpu { 512 } else { 32 * threads }, 0.4),
         };
         Settings { tolerance: 1e-3, batch, max_probes: 30, usual }
     }

@@ -27,7 +27,7 @@ impl State<'_> {
         let model = &self.bounder.net.model;
         let stop = if self.bounder.method == Method::Ibp { self.frontier() } else { 0 };
         let start = Coefficients { a, window: Window::dense(model.shape(model.output())) };
-        let end = self.walk(model.output(), start, rows, sums, stop)?;
+        let end = self.walk(model.output(), start, rows, sums, stop, None)?;
         let Some((images, delta)) = self.boxes.ball.as_ref().filter(|_| stop == 0) else {
             let lower = self.concretize(stop, &end, rows, sums)?;
             let slopes = if slopes && stop == 0 {
@@ -48,6 +48,17 @@ impl State<'_> {
         let mut lower: Vec<f32> = d.read(&result)?;
         let reach = lower.split_off(rows.lanes);
         Ok(Bounds { lower, reach: Some(reach), slopes: vec![] })
+    }
+
+    /// Walks rows over the logits down to the input; returns their coefficients above every ReLU, by node, and over the
+    /// input, all for whole layers.
+    pub fn walk_and_keep(&self, a: Buffer, rows: &Rows, sums: &Buffer) -> Result<(Vec<Option<Buffer>>, Buffer)> {
+        let model = &self.bounder.net.model;
+        let start = Coefficients { a, window: Window::dense(model.shape(model.output())) };
+        let mut above: Vec<Option<Buffer>> = model.nodes.iter().map(|_| None).collect();
+        // Rows that start as whole layers stay so.
+        let end = self.walk(model.output(), start, rows, sums, 0, Some(&mut above))?;
+        Ok((above, end.a))
     }
 
     /// Lower bounds of output neurons of node `i`; `channels` per lane with [`linear::NEGATED`].
@@ -83,7 +94,7 @@ impl State<'_> {
             }
             (i + 1, Coefficients { a: d.upload(&a)?, window }, d.zeros(2 * SLICES * lanes)?)
         };
-        let end = self.walk(value, start, rows, &sums, 0)?;
+        let end = self.walk(value, start, rows, &sums, 0, None)?;
         self.concretize(0, &end, rows, &sums)
     }
 
@@ -120,6 +131,7 @@ impl State<'_> {
         rows: &Rows,
         sums: &Buffer,
         stop: ValueId,
+        mut above: Option<&mut Vec<Option<Buffer>>>,
     ) -> Result<Coefficients> {
         let (net, d) = (&self.bounder.net, self.bounder.device());
         let mut at: Vec<Option<Coefficients>> = (0..=from).map(|_| None).collect();
@@ -134,6 +146,11 @@ impl State<'_> {
             };
             match net.layer(i) {
                 Placed::Relu => {
+                    if let Some(above) = &mut above {
+                        let copy = d.alloc(c.a.len())?;
+                        net.copy(&c.a, &copy, rows.lanes)?;
+                        above[i] = Some(copy);
+                    }
                     let c = self.through_relu(i, c, rows, sums)?;
                     self.deposit(&mut at, inputs[0], c, rows, sums)?;
                 }

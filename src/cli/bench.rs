@@ -50,7 +50,7 @@ pub fn run(args: BenchArgs) -> Result<()> {
     ));
     args.run.say("method     images/s  probes/s  probes/image  median radius  sound/unsound radius");
     let mut methods = Vec::new();
-    for (method, count) in [(Method::Ibp, 1000), (Method::CrownIbp, 250), (Method::Crown, 100)] {
+    for (method, count) in [(Method::Ibp, 1000), (Method::CrownIbp, 250), (Method::Crown, 100), (Method::Alpha, 50)] {
         let m = bench::method(&net, &data, method, args.images.unwrap_or(count))?;
         args.run.say(format!(
             "{:9}  {:8.1}  {:8.1}  {:12.1}  {:13.5}  {:20.4}",

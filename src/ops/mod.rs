@@ -25,6 +25,7 @@ pub mod relax;
 pub mod relu;
 pub mod scale;
 pub mod select;
+pub mod slopes;
 mod tile;
 
 use crate::kernel::Kernel;
@@ -46,6 +47,7 @@ pub fn kernels() -> Vec<&'static Kernel> {
         relu::KERNELS,
         scale::KERNELS,
         select::KERNELS,
+        slopes::KERNELS,
     ]
     .concat()
 }
@@ -67,6 +69,7 @@ pub fn cases() -> Vec<case::Case> {
         relu::cases(),
         scale::cases(),
         select::cases(),
+        slopes::cases(),
     ]
     .into_iter()
     .flatten()

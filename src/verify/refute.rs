@@ -61,9 +61,9 @@ pub(super) fn tests(spec: &Spec, outputs: usize) -> Vec<Vec<Vec<Test>>> {
 pub(super) fn batch(bounder: &Bounder) -> usize {
     match (bounder.net.device.is_gpu(), bounder.method) {
         (true, Method::Ibp) => 4096,
-        (true, Method::CrownIbp | Method::Crown) => 1024,
+        (true, Method::CrownIbp | Method::Crown | Method::Alpha) => 1024,
         (false, Method::Ibp) => 256,
-        (false, Method::CrownIbp | Method::Crown) => 64,
+        (false, Method::CrownIbp | Method::Crown | Method::Alpha) => 64,
     }
 }
 

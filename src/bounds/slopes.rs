@@ -1,0 +1,123 @@
+//! Method `alpha`: lower slopes of ReLUs moved up the gradient of the worst margin (see `ops::slopes`).
+//!
+//! The slopes of an image serve all its margins, but not the bounds of its neurons, which keep the slopes of `crown`.
+
+use super::forward::State;
+use super::{Bounds, Row};
+use crate::device::Buffer;
+use crate::error::Result;
+use crate::network::{Placed, Values};
+use crate::ops::linear::{self, Rows};
+use crate::ops::optimizer::Adam;
+use crate::ops::slopes;
+
+/// How often the worst margin is looked for, and steps up its gradient each time.
+const ROUNDS: usize = 3;
+const STEPS: u32 = 7;
+
+/// Step size, falling to [`LAST`] of it.
+const RATE: f32 = 0.3;
+const LAST: f32 = 0.1;
+
+/// First and second moments of Adam by node.
+type Moments = Vec<Option<[Buffer; 2]>>;
+
+impl State<'_> {
+    /// Replaces the bounds of every box whose worst row gets better. Networks with max pooling keep what they have.
+    pub fn climb(&self, rows: &[Row], best: &mut Bounds, want_slopes: bool) -> Result<()> {
+        let net = &self.bounder.net;
+        let unstable = |i: usize| matches!(net.layer(i), Placed::Relu);
+        let nodes = 0..net.model.nodes.len();
+        if !nodes.clone().any(unstable) || nodes.clone().any(|i| matches!(net.layer(i), Placed::MaxPool(_))) {
+            return Ok(());
+        }
+        let d = self.bounder.device();
+        let moment = |i: usize| -> Result<Option<[Buffer; 2]>> {
+            let len = net.model.nodes[i].shape.len() * self.boxes.lanes;
+            Ok(if unstable(i) { Some([d.zeros(len)?, d.zeros(len)?]) } else { None })
+        };
+        let moments: Moments = nodes.map(moment).collect::<Result<_>>()?;
+        let mut worst = self.worst_rows(rows, &best.lower);
+        for round in 0..ROUNDS {
+            for step in 0..STEPS {
+                self.bounder.check_deadline()?;
+                let done = round as u32 * STEPS + step;
+                let share = done as f32 / (ROUNDS as u32 * STEPS) as f32;
+                let adam = Adam { rate: RATE * LAST.powf(share), beta2: 0.99, ..Adam::default() };
+                self.climb_step(rows, &worst, &moments, &adam, done + 1)?;
+            }
+            let next = self.bounder.evaluate(self, rows, want_slopes)?;
+            let next_worst = self.worst_rows(rows, &next.lower);
+            best.keep_better(&next, rows, self.boxes.count);
+            worst = next_worst;
+        }
+        Ok(())
+    }
+
+    /// For each box the row with the smallest bound; the first row for boxes without any.
+    fn worst_rows(&self, rows: &[Row], lower: &[f32]) -> Vec<usize> {
+        let mut worst: Vec<Option<usize>> = vec![None; self.boxes.count];
+        for (r, row) in rows.iter().enumerate() {
+            let at = &mut worst[row.lane];
+            if at.is_none_or(|w| lower[r] < lower[w]) {
+                *at = Some(r);
+            }
+        }
+        worst.into_iter().map(|w| w.unwrap_or(0)).collect()
+    }
+
+    fn climb_step(&self, rows: &[Row], worst: &[usize], moments: &Moments, adam: &Adam, step: u32) -> Result<()> {
+        let (net, d, lanes) = (&self.bounder.net, self.bounder.device(), self.boxes.lanes);
+        let outputs = net.model.outputs();
+        let mut a = vec![0.0; outputs * lanes];
+        let mut place = vec![0u32; 2 * lanes];
+        for (lane, &r) in worst.iter().enumerate() {
+            rows[r].coefficients.iter().enumerate().for_each(|(k, c)| a[k * lanes + lane] = *c);
+            place[lane] = lane as u32;
+        }
+        let sums = d.zeros(2 * linear::SLICES * lanes)?;
+        let rows = Rows { count: worst.len(), lanes, buffer: d.upload(&place)? };
+        let (above, end) = self.walk_and_keep(d.upload(&a)?, &rows, &sums)?;
+        let x = d.alloc(end.len())?;
+        slopes::corner(d, &end, self.interval(0), &x, lanes)?;
+        let mut values: Values = vec![Some(x)];
+        for (i, node) in net.model.nodes.iter().enumerate() {
+            let y = d.alloc(node.shape.len() * lanes)?;
+            let inputs: Vec<&Buffer> = node.inputs.iter().map(|&v| values[v].as_ref().expect("made above")).collect();
+            match (&above[i], &moments[i], &self.relaxations[i]) {
+                (Some(a), Some([m, v]), Some(table)) => {
+                    slopes::climb(d, a, inputs[0], &y, table, [m, v], lanes, adam, step)?;
+                }
+                _ => net.forward_layer(i, &inputs, &y, lanes)?,
+            }
+            values.push(Some(y));
+        }
+        Ok(())
+    }
+}
+
+impl Bounds {
+    /// Takes over the rows of every box whose smallest radius, or bound where there are no radii, has grown.
+    fn keep_better(&mut self, next: &Bounds, rows: &[Row], boxes: usize) {
+        let measure = |bounds: &Bounds| {
+            let values = bounds.reach.as_ref().unwrap_or(&bounds.lower);
+            let mut least = vec![(f32::INFINITY, f32::INFINITY); boxes];
+            for (r, row) in rows.iter().enumerate() {
+                let (value, lower) = &mut least[row.lane];
+                (*value, *lower) = (value.min(values[r]), lower.min(bounds.lower[r]));
+            }
+            least
+        };
+        let (old, new) = (measure(self), measure(next));
+        let inputs = next.slopes.len() / rows.len().max(1);
+        for (r, row) in rows.iter().enumerate().filter(|(_, row)| new[row.lane] > old[row.lane]) {
+            debug_assert!(row.lane < boxes);
+            self.lower[r] = next.lower[r];
+            if let (Some(mine), Some(theirs)) = (&mut self.reach, &next.reach) {
+                mine[r] = theirs[r];
+            }
+            let at = r * inputs..(r + 1) * inputs;
+            self.slopes[at.clone()].copy_from_slice(&next.slopes[at]);
+        }
+    }
+}

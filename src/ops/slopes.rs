@@ -1,0 +1,159 @@
+//! Better lower lines of ReLUs for one row per image (alpha-CROWN; Xu et al., "Fast and Complete: Enabling Complete
+//! Verification with Rapid and Massively Parallel Incomplete Verifiers", 2021).
+//!
+//! Lane `i` is image `i` and the row that bounds it worst. The bound changes with the lower slope of neuron `k` at the
+//! rate `max(A_k, 0) * z_k`, where `A` are the row's coefficients above the ReLU and `z` are the values before it when
+//! the linearised network runs at the row's worst corner of the box. Any slope in [0,1] is sound, so nothing here has to
+//! be.
+
+use bytemuck::{Pod, Zeroable};
+use rayon::prelude::*;
+
+use super::linear::RELAX;
+use super::optimizer::Adam;
+use crate::device::{Buffer, Device};
+use crate::error::Result;
+use crate::kernel::{Call, Kernel};
+use crate::ops::case::{Case, Check, blank, random};
+use crate::rng::Rng;
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct Params {
+    elements: u32,
+    lanes: u32,
+    /// Step size over the bias correction of m.
+    rate: f32,
+    /// `1 / bias correction of v`.
+    correct_v: f32,
+    beta1: f32,
+    beta2: f32,
+    epsilon: f32,
+}
+
+impl Params {
+    fn new(len: usize, lanes: usize) -> Self {
+        let elements = (len / lanes) as u32;
+        Params { elements, lanes: lanes as u32, rate: 0.0, correct_v: 0.0, beta1: 0.0, beta2: 0.0, epsilon: 0.0 }
+    }
+}
+
+const fn kernel(name: &'static str, entry: &'static str, reads: usize, writes: usize, twin: fn(Call<'_>)) -> Kernel {
+    Kernel {
+        name,
+        source: include_str!("../../shaders/slopes.wgsl"),
+        entry,
+        workgroup: [64, 1, 1],
+        params: size_of::<Params>(),
+        reads,
+        writes,
+        twin,
+    }
+}
+
+/// Reads A, centre, radius; writes the corner.
+pub static CORNER: Kernel = kernel("slopes_corner", "corner", 3, 1, corner_twin);
+/// Reads A, z; writes the value after the ReLU, changes the relaxation table and the moments.
+pub static CLIMB: Kernel = kernel("slopes_climb", "climb", 2, 4, climb_twin);
+
+pub static KERNELS: &[&Kernel] = &[&CORNER, &CLIMB];
+
+/// Where in the box `centre ± radius` the row with coefficients `a` is least; all `[element][lane]`.
+pub fn corner(device: &Device, a: &Buffer, [centre, radius]: [&Buffer; 2], to: &Buffer, lanes: usize) -> Result<()> {
+    let params = Params::new(to.len(), lanes);
+    device.run(&CORNER, &params, &[a, centre, radius], &[to], super::flat(to.len()))
+}
+
+/// Runs the line that a row with coefficients `a` uses on `z`, and moves the lower slopes of unstable neurons by one
+/// step of Adam, counted from 1, up the gradient of the row's bound. `a`, `z`, `y` and the moments are
+/// `[element][lane]`, `table` is `[lane][element][RELAX]`.
+#[allow(clippy::too_many_arguments)]
+pub fn climb(
+    device: &Device,
+    a: &Buffer,
+    z: &Buffer,
+    y: &Buffer,
+    table: &Buffer,
+    [m, v]: [&Buffer; 2],
+    lanes: usize,
+    adam: &Adam,
+    step: u32,
+) -> Result<()> {
+    let power = |beta: f32| 1.0 - f64::from(beta).powf(f64::from(step.max(1)));
+    let params = Params {
+        rate: (f64::from(adam.rate) / power(adam.beta1)) as f32,
+        correct_v: (1.0 / power(adam.beta2)) as f32,
+        beta1: adam.beta1,
+        beta2: adam.beta2,
+        epsilon: adam.epsilon,
+        ..Params::new(y.len(), lanes)
+    };
+    device.run(&CLIMB, &params, &[a, z], &[y, table, m, v], super::flat(y.len()))
+}
+
+fn corner_twin(call: Call<'_>) {
+    let ([a, centre, radius], [to]) = call.buffers();
+    for (((to, a), c), r) in to.iter_mut().zip(a).zip(centre).zip(radius) {
+        *to = if *a > 0.0 { c - r } else { c + r };
+    }
+}
+
+fn climb_twin(call: Call<'_>) {
+    let p: Params = call.params();
+    let ([a, z], [y, table, m, v]) = call.buffers();
+    let (elements, lanes) = (p.elements as usize, p.lanes as usize);
+    let rows = y.par_chunks_mut(lanes).zip(m.par_chunks_mut(lanes)).zip(v.par_chunks_mut(lanes)).take(elements);
+    // Values and moments by element; slopes afterwards by lane, which is how their table lies.
+    rows.enumerate().for_each(|(k, ((y, m), v))| {
+        for lane in 0..lanes {
+            let (a, z) = (a[k * lanes + lane], z[k * lanes + lane]);
+            let lines = &table[(lane * elements + k) * RELAX..][..3];
+            y[lane] = if a < 0.0 { lines[0] * z + lines[1] } else { lines[2] * z };
+            let gradient = a.max(0.0) * z;
+            m[lane] += (1.0 - p.beta1) * (gradient - m[lane]);
+            v[lane] += (1.0 - p.beta2) * (gradient * gradient - v[lane]);
+        }
+    });
+    let (m, v) = (&*m, &*v);
+    table[..lanes * elements * RELAX].par_chunks_mut(elements * RELAX).enumerate().for_each(|(lane, table)| {
+        for (k, lines) in table.chunks_mut(RELAX).enumerate() {
+            // Only an unstable neuron has an intercept.
+            if lines[1] > 0.0 {
+                let at = k * lanes + lane;
+                let move_by = p.rate * m[at] / ((v[at] * p.correct_v).sqrt() + p.epsilon);
+                lines[2] = (lines[2] + move_by).clamp(0.0, 1.0);
+            }
+        }
+    });
+}
+
+/// Test cases of these kernels.
+pub fn cases() -> Vec<Case> {
+    let mut rng = Rng::new(21, 0);
+    let mut cases = Vec::new();
+    for (elements, lanes) in [(1, 16), (37, 48)] {
+        let n = elements * lanes;
+        let label = format!("{elements} elements, {lanes} lanes");
+        let [a, z, centre] = std::array::from_fn(|_| random(&mut rng, n));
+        let radius: Vec<f32> = (0..n).map(|_| rng.uniform()).collect();
+        // Stable neurons among them keep their slopes.
+        let table: Vec<f32> = (0..n)
+            .flat_map(
+                |_| if rng.below(3) == 0 { [1.0, 0.0, 1.0, 2.0] } else { [rng.uniform(), 0.3, rng.uniform(), 2.0] },
+            )
+            .collect();
+        let moments = [random(&mut rng, n), (0..n).map(|_| rng.uniform()).collect()];
+        let writes = vec![blank(n), table, moments[0].clone(), moments[1].clone()];
+        let adam = Adam { rate: 0.3, ..Adam::default() };
+        let close = || Check::Value { abs: 1e-5, rel: 1e-5 };
+        cases.extend([
+            Case::new(&CORNER, &*label, vec![a.clone(), centre, radius], vec![blank(n)], close(), move |d, r, w| {
+                corner(d, &r[0], [&r[1], &r[2]], &w[0], lanes)
+            }),
+            Case::new(&CLIMB, &*label, vec![a, z], writes, close(), move |d, r, w| {
+                climb(d, &r[0], &r[1], &w[0], &w[1], [&w[2], &w[3]], lanes, &adam, 3)
+            }),
+        ]);
+    }
+    cases
+}
