@@ -201,6 +201,7 @@ fn delta_max(
                 range,
                 search: search::Settings::new(&bounder),
                 attack: Some(attack::Settings::default()),
+                certificates: None,
             };
             certify(
                 &bounder,

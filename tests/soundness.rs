@@ -8,7 +8,7 @@ use deltamax::network::Network;
 use deltamax::rng::Rng;
 use deltamax::tensor::Shape;
 
-const METHODS: [Method; 3] = [Method::Ibp, Method::CrownIbp, Method::Crown];
+const METHODS: [Method; 4] = Method::ALL;
 
 /// Builds a model layer by layer with random weights.
 struct Builder {
@@ -164,6 +164,7 @@ fn check(model: &Model, device: &Device, seed: u64) {
             .map(|(image, s)| Ball { image, class: deltamax::network::largest(s), delta })
             .collect();
         let mut tightest = vec![f32::NEG_INFINITY; balls.len()];
+        let mut proved = vec![0.0f32; balls.len()];
         for method in METHODS {
             let outcomes = Bounder::new(&net, method).unwrap().probe(&balls).unwrap();
             for (i, (ball, outcome)) in balls.iter().zip(&outcomes).enumerate() {
@@ -187,7 +188,15 @@ fn check(model: &Model, device: &Device, seed: u64) {
                     // Intersected with interval bounds inside, so never much looser than crown-ibp.
                     assert!(worst >= tightest[i] - 0.05 * tightest[i].abs() - 0.05, "{delta}: {worst} {}", tightest[i]);
                 }
-                tightest[i] = worst;
+                if method == Method::Alpha {
+                    assert!(
+                        outcome.radius >= proved[i],
+                        "{delta}: radius {} of alpha, {} of crown",
+                        outcome.radius,
+                        proved[i]
+                    );
+                }
+                (tightest[i], proved[i]) = (worst, outcome.radius);
             }
         }
     }

@@ -17,8 +17,8 @@ pub struct NodeSlopes {
     pub upper: Vec<f32>,
 }
 
-/// A certificate: slopes found by whatever means. Any slopes in [0,1] give a valid bound, so that checking them needs
-/// no search. Nodes that are not listed get the standard slopes; stable neurons need none.
+/// A certificate: slopes for the margins, found by whatever means. Any slopes in [0,1] give a valid bound, so that
+/// checking them needs no search. Nodes that are not listed get the standard slopes; stable neurons need none.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Slopes {
     pub relu: Vec<NodeSlopes>,

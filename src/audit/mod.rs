@@ -92,8 +92,8 @@ pub fn check(
     }
     let ball = Interval::ball(image, radius);
     let mut best = (f64::NEG_INFINITY, 0);
-    // Without relaxations, or with given ones, there is nothing to choose.
-    let attempts = if method == Method::Ibp || slopes.is_some() { &ATTEMPTS[..1] } else { &ATTEMPTS[..] };
+    // Without relaxations there is nothing to choose.
+    let attempts = if method == Method::Ibp { &ATTEMPTS[..1] } else { &ATTEMPTS[..] };
     for &(grow, lean) in attempts {
         let outer = if grow > 1.0 { Interval::ball(image, radius * grow) } else { ball.clone() };
         let state = State::new(model, outer, method, Choice { slopes, lean })?;

@@ -26,6 +26,7 @@ pub struct State<'a> {
 /// What the slopes of a relaxation are.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Choice<'a> {
+    /// Of the margins' walk.
     pub slopes: Option<&'a Slopes>,
     /// Where the lower slope flips, see [`lines::relu`].
     pub lean: f64,
@@ -49,7 +50,7 @@ impl<'a> State<'a> {
             let (mut line, mut peak) = (None, None);
             match &node.layer {
                 Layer::Relu if method != Method::Ibp => {
-                    line = Some(lines::relu(x, choice.slopes.and_then(|s| s.of(i)), choice.lean));
+                    line = Some(lines::relu(x, None, choice.lean));
                 }
                 Layer::MaxPool(p) if method != Method::Ibp => {
                     peak = Some(lines::peaks(p, x, model.shape(node.inputs[0]), node.shape));
@@ -68,6 +69,12 @@ impl<'a> State<'a> {
             // One layer over the box: interval bounds are as tight as any.
             if method == Method::Crown && node.inputs.iter().any(|&v| v != 0) {
                 state.refine(i + 1)?;
+            }
+        }
+        // Neurons are bounded with the standard lines; given ones are for the margins.
+        for given in choice.slopes.iter().flat_map(|s| &s.relu) {
+            if let Some(Some(line)) = state.lines.get_mut(given.node) {
+                *line = lines::relu(&state.values[model.nodes[given.node].inputs[0]], Some(given), choice.lean);
             }
         }
         Ok(state)

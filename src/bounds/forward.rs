@@ -67,7 +67,8 @@ impl<'a> State<'a> {
             if bounded {
                 state.interval_step(i, folding.as_ref())?;
             }
-            if i >= frontier && !state.charged_above(i) {
+            // Walks of a folded layer's own neurons start above it.
+            if i >= frontier && (!state.charged_above(i) || state.foldings[i].is_some()) {
                 state.magnitude(i)?;
             }
             if bounder.method >= Method::CrownIbp {

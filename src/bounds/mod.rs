@@ -9,6 +9,8 @@ mod forward;
 mod gradient;
 mod slopes;
 
+pub use slopes::{Certificate, ReluSlopes};
+
 use std::time::Instant;
 
 use rayon::prelude::*;
@@ -195,19 +197,8 @@ impl Bounder {
 
     fn probe_part(&self, balls: &[Ball<'_>]) -> Result<Vec<Outcome>> {
         let classes = self.net.model.outputs();
-        let boxes = self.balls(balls)?;
-        let mut rows = Vec::with_capacity(balls.len() * classes);
-        let mut rivals = Vec::with_capacity(balls.len() * classes);
-        for (lane, ball) in balls.iter().enumerate() {
-            for j in (0..classes).filter(|&j| j != ball.class) {
-                let mut coefficients = vec![0.0; classes];
-                coefficients[ball.class] = 1.0;
-                coefficients[j] = -1.0;
-                rows.push(Row { lane, coefficients, constant: 0.0 });
-                rivals.push(j);
-            }
-        }
-        let (lower, reach) = self.lower_bounds(&boxes, &rows)?;
+        let (rows, rivals) = self.margins(balls);
+        let (lower, reach) = self.lower_bounds(&self.balls(balls)?, &rows)?;
         let outcome =
             |b: &Ball<'_>| Outcome { margins: vec![f32::INFINITY; classes], radius: b.delta, reach: f32::INFINITY };
         let mut outcomes: Vec<Outcome> = balls.iter().map(outcome).collect();
@@ -222,6 +213,23 @@ impl Bounder {
             }
         }
         Ok(outcomes)
+    }
+
+    /// The rows of all margins, and the rival of each.
+    fn margins(&self, balls: &[Ball<'_>]) -> (Vec<Row>, Vec<usize>) {
+        let classes = self.net.model.outputs();
+        let mut rows = Vec::with_capacity(balls.len() * classes);
+        let mut rivals = Vec::with_capacity(balls.len() * classes);
+        for (lane, ball) in balls.iter().enumerate() {
+            for j in (0..classes).filter(|&j| j != ball.class) {
+                let mut coefficients = vec![0.0; classes];
+                coefficients[ball.class] = 1.0;
+                coefficients[j] = -1.0;
+                rows.push(Row { lane, coefficients, constant: 0.0 });
+                rivals.push(j);
+            }
+        }
+        (rows, rivals)
     }
 
     /// Lower bounds of linear functions of the logits, each over the ball at its row's `lane`.
@@ -260,7 +268,7 @@ impl Bounder {
         let state = forward::State::new(self, boxes)?;
         let mut bounds = self.evaluate(&state, rows, slopes)?;
         if self.method == Method::Alpha {
-            state.climb(rows, &mut bounds, slopes)?;
+            state.climb(rows, &mut bounds, slopes, |_| Ok(()))?;
         }
         Ok(bounds)
     }

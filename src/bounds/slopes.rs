@@ -3,7 +3,7 @@
 //! The slopes of an image serve all its margins, but not the bounds of its neurons, which keep the slopes of `crown`.
 
 use super::forward::State;
-use super::{Bounds, Row};
+use super::{Ball, Bounder, Bounds, Method, Row};
 use crate::device::Buffer;
 use crate::error::Result;
 use crate::network::{Placed, Values};
@@ -22,9 +22,63 @@ const LAST: f32 = 0.1;
 /// First and second moments of Adam by node.
 type Moments = Vec<Option<[Buffer; 2]>>;
 
+/// Slopes of one ReLU node, by neuron.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct ReluSlopes {
+    /// Index into the model's nodes.
+    pub node: usize,
+    /// `lower * z <= relu(z)` for unstable neurons.
+    pub lower: Vec<f32>,
+    /// `relu(z) <= upper * z + intercept`.
+    pub upper: Vec<f32>,
+}
+
+/// What an auditor needs to prove the margins of one ball again: the lines of the margins' walk. Neurons are bounded
+/// with the standard lines.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Certificate {
+    /// What these lines prove.
+    #[serde(skip)]
+    pub radius: f32,
+    pub relu: Vec<ReluSlopes>,
+}
+
+impl Bounder {
+    /// Bounds balls as [`probe`](Bounder::probe) does and hands over the lines used. Interval bounds have none.
+    pub fn certificates(&self, balls: &[Ball<'_>]) -> Result<Vec<Certificate>> {
+        let boxes = self.balls(balls)?;
+        let (rows, _) = self.margins(balls);
+        let state = State::new(self, &boxes)?;
+        let mut bounds = self.evaluate(&state, &rows, false)?;
+        let mut relu = state.lines(balls.len())?;
+        if self.method == Method::Alpha {
+            state.climb(&rows, &mut bounds, false, |better| {
+                for (lane, lines) in state.lines(balls.len())?.into_iter().enumerate().filter(|(l, _)| better[*l]) {
+                    relu[lane] = lines;
+                }
+                Ok(())
+            })?;
+        }
+        let mut radii: Vec<f32> = balls.iter().map(|b| b.delta).collect();
+        for (r, row) in rows.iter().enumerate() {
+            let proved =
+                bounds.reach.as_ref().map_or(if bounds.lower[r] > 0.0 { f32::INFINITY } else { 0.0 }, |v| v[r]);
+            radii[row.lane] = radii[row.lane].min(proved);
+        }
+        Ok(relu.into_iter().zip(radii).map(|(relu, radius)| Certificate { radius, relu }).collect())
+    }
+}
+
 impl State<'_> {
     /// Replaces the bounds of every box whose worst row gets better. Networks with max pooling keep what they have.
-    pub fn climb(&self, rows: &[Row], best: &mut Bounds, want_slopes: bool) -> Result<()> {
+    /// After every round `kept` is told which boxes got better.
+    pub fn climb(
+        &self,
+        rows: &[Row],
+        best: &mut Bounds,
+        want_slopes: bool,
+        mut kept: impl FnMut(&[bool]) -> Result<()>,
+    ) -> Result<()> {
         let net = &self.bounder.net;
         let unstable = |i: usize| matches!(net.layer(i), Placed::Relu);
         let nodes = 0..net.model.nodes.len();
@@ -48,10 +102,26 @@ impl State<'_> {
             }
             let next = self.bounder.evaluate(self, rows, want_slopes)?;
             let next_worst = self.worst_rows(rows, &next.lower);
-            best.keep_better(&next, rows, self.boxes.count);
+            kept(&best.keep_better(&next, rows, self.boxes.count))?;
             worst = next_worst;
         }
         Ok(())
+    }
+
+    /// The lines of all ReLUs now, for the first `count` boxes.
+    fn lines(&self, count: usize) -> Result<Vec<Vec<ReluSlopes>>> {
+        let net = &self.bounder.net;
+        let mut lines: Vec<Vec<ReluSlopes>> = vec![vec![]; count];
+        for (node, table) in self.relaxations.iter().enumerate() {
+            let (Placed::Relu, Some(table)) = (net.layer(node), table) else { continue };
+            let table: Vec<f32> = self.bounder.device().read(table)?;
+            let elements = net.model.nodes[node].shape.len();
+            for (lines, table) in lines.iter_mut().zip(table.chunks(elements * linear::RELAX)) {
+                let side = |word: usize| table.chunks(linear::RELAX).map(|entry| entry[word]).collect();
+                lines.push(ReluSlopes { node, lower: side(2), upper: side(0) });
+            }
+        }
+        Ok(lines)
     }
 
     /// For each box the row with the smallest bound; the first row for boxes without any.
@@ -97,8 +167,8 @@ impl State<'_> {
 }
 
 impl Bounds {
-    /// Takes over the rows of every box whose smallest radius, or bound where there are no radii, has grown.
-    fn keep_better(&mut self, next: &Bounds, rows: &[Row], boxes: usize) {
+    /// Takes over the rows of every box whose smallest radius, or bound where there are no radii, has grown; says which.
+    fn keep_better(&mut self, next: &Bounds, rows: &[Row], boxes: usize) -> Vec<bool> {
         let measure = |bounds: &Bounds| {
             let values = bounds.reach.as_ref().unwrap_or(&bounds.lower);
             let mut least = vec![(f32::INFINITY, f32::INFINITY); boxes];
@@ -109,9 +179,9 @@ impl Bounds {
             least
         };
         let (old, new) = (measure(self), measure(next));
+        let better: Vec<bool> = new.iter().zip(&old).map(|(new, old)| new > old).collect();
         let inputs = next.slopes.len() / rows.len().max(1);
-        for (r, row) in rows.iter().enumerate().filter(|(_, row)| new[row.lane] > old[row.lane]) {
-            debug_assert!(row.lane < boxes);
+        for (r, _) in rows.iter().enumerate().filter(|(_, row)| better[row.lane]) {
             self.lower[r] = next.lower[r];
             if let (Some(mine), Some(theirs)) = (&mut self.reach, &next.reach) {
                 mine[r] = theirs[r];
@@ -119,5 +189,6 @@ impl Bounds {
             let at = r * inputs..(r + 1) * inputs;
             self.slopes[at.clone()].copy_from_slice(&next.slopes[at]);
         }
+        better
     }
 }

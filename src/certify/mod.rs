@@ -2,8 +2,11 @@
 
 pub mod table;
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
 use crate::attack;
-use crate::bounds::Bounder;
+use crate::bounds::{Ball, Bounder};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::network::Network;
@@ -27,6 +30,8 @@ pub struct Settings {
     pub search: search::Settings,
     /// Also attack every image; `None` leaves the upper end open.
     pub attack: Option<attack::Settings>,
+    /// Write the lines behind the radii of these images to this folder.
+    pub certificates: Option<(PathBuf, BTreeSet<usize>)>,
 }
 
 /// Certifies every image of the range at every variance, skipping what `known` says is there already, and hands each
@@ -44,15 +49,32 @@ pub fn certify(
         let todo: Vec<usize> = settings.range.clone().filter(|&i| !known(i, variance)).collect();
         progress.advance(settings.range.len() - todo.len());
         for block in todo.chunks(block) {
+            let mut written = BTreeMap::new();
             let subjects = subjects(&bounder.net, data, block, variance, settings.seed)?;
             let classes: Vec<usize> = subjects.iter().map(|s| s.class).collect();
             let hits = match &settings.attack {
                 Some(attack) => attacks(&bounder.net, &subjects, attack)?,
                 None => vec![None; subjects.len()],
             };
+            if let Some((_, wanted)) = &settings.certificates {
+                let wanted = block.iter().zip(&subjects).enumerate().filter(|(_, (index, _))| wanted.contains(index));
+                written.extend(wanted.map(|(at, (_, subject))| (at, subject.image.clone())));
+            }
             search::search(bounder, &settings.search, subjects, |at, found| {
                 let index = block[at];
-                let proved = (found.proved - PIXEL_ROUNDING).next_down().max(0.0);
+                let radius = match (&settings.certificates, written.remove(&at)) {
+                    (Some((folder, _)), Some(image)) if found.proved > 0.0 => {
+                        let ball = Ball { image: &image, class: classes[at], delta: found.proved };
+                        let certificate = bounder.certificates(&[ball])?.remove(0);
+                        let path = folder.join(format!("{index}_{variance}.json"));
+                        let text = serde_json::to_vec(&certificate).map_err(|e| Error::input(&path, e.to_string()))?;
+                        table::write_whole(&path, &text)?;
+                        // What its lines prove may be a hair less than what the search found.
+                        found.proved.min(certificate.radius)
+                    }
+                    _ => found.proved,
+                };
+                let proved = (radius - PIXEL_ROUNDING).next_down().max(0.0);
                 let attacked = hits[at].map(|(distance, _)| distance);
                 if let Some(attacked) = attacked.filter(|a| *a <= proved) {
                     let problem =

@@ -22,7 +22,7 @@ use crate::sweep;
 
 Every radius is proved for the real image u8/255, of which a file of results speaks, not for the nearest f32. Noisy \
 images are made again on the CPU; a GPU's may differ from them in the last digits. Slopes are taken from \
-DIR/certificates/INDEX_VARIANCE.json where there is such a file.")]
+DIR/certificates/INDEX_VARIANCE.json where there is such a file (certify --certificates); rows of method alpha need it.")]
 pub struct AuditArgs {
     /// Folder written by certify or merge
     dir: PathBuf,
@@ -78,7 +78,20 @@ pub fn run(args: AuditArgs) -> Result<()> {
         .map_err(|_| Error::input(args.dir.join("manifest.json"), format!("knows no split '{}'", manifest.split)))?;
     let data = source.load_for(&model, split, Some(manifest.images))?;
     same("data", &source.data, &data.hash(), &manifest.data_hash)?;
-    let claims: Vec<Claim> = rows.iter().map(|row| claim(&args.dir, &path, row, &manifest)).collect::<Result<_>>()?;
+    let mut claims: Vec<Claim> =
+        rows.iter().map(|row| claim(&args.dir, &path, row, &manifest)).collect::<Result<_>>()?;
+    // Optimised slopes cannot be guessed.
+    let missing = |(c, row): (&Claim, &CertifyRow)| c.slopes.is_none() && c.radius != 0.0 && row.method == "alpha";
+    let without: Vec<bool> = claims.iter().zip(&rows).map(missing).collect();
+    let unchecked = without.iter().filter(|w| **w).count();
+    if unchecked == claims.len() && unchecked > 0 {
+        bail!(Error::input(
+            &path,
+            "rows of method alpha can be checked with certificates only; certify with --certificates"
+        ));
+    }
+    let mut without = without.into_iter();
+    claims.retain(|_| !without.next().expect("one per claim"));
     let sample = match args.sample {
         Sample::All => Sample::All,
         Sample::Some { count, .. } => Sample::Some { count, seed: args.seed },
@@ -102,12 +115,15 @@ pub fn run(args: AuditArgs) -> Result<()> {
     for f in report.failures.iter().take(SHOWN) {
         eprintln!("image {} at variance {}: {}", f.index, f.variance, f.reason);
     }
-    let (checked, rows, failed) = (report.checked, report.rows, report.failures.len());
+    let (checked, rows, failed) = (report.checked, rows.len(), report.failures.len());
     if args.json {
         println!("{}", serde_json::to_string(&report)?);
     } else if !args.quiet && failed == 0 {
         let zero = if report.zero > 0 { format!(" ({} rows claim nothing)", report.zero) } else { String::new() };
         println!("checked {checked} of {rows} rows: all proofs hold{zero}");
+    }
+    if unchecked > 0 && !args.quiet {
+        eprintln!("{unchecked} rows of method alpha have no certificate and were not checked");
     }
     if failed > 0 {
         bail!(Error::input(&path, format!("{failed} of {checked} checked rows are not proved; do not rely on them")));

@@ -15,7 +15,7 @@ use crate::train;
 #[derive(Args)]
 #[command(after_help = "Example: deltamax bench --device cpu --json")]
 pub struct BenchArgs {
-    /// Images each method searches [default: 1000 by ibp, 250 by crown-ibp, 100 by crown]
+    /// Images each method searches [default: 1000 by ibp, 250 by crown-ibp, 100 by crown, 50 by alpha]
     #[arg(long)]
     images: Option<usize>,
     #[command(flatten)]

@@ -14,6 +14,7 @@ use crate::certify::{Settings, certify};
 use crate::error::Error;
 use crate::network::Network;
 use crate::progress::Progress;
+use crate::rng::Rng;
 use crate::search;
 
 /// Prove a delta max for every image of a test set.
@@ -52,6 +53,9 @@ pub struct CertifyArgs {
     /// Stop when the radius is within this share of what the bounds can prove
     #[arg(long, default_value_t = 1e-3)]
     tolerance: f32,
+    /// Keep what an audit needs to prove the radii of so many images again: N drawn by --seed, or all
+    #[arg(long, value_name = "N", value_parser = certificates)]
+    certificates: Option<usize>,
     /// Do not attack: leave the upper end of the bracket open
     #[arg(long)]
     no_attack: bool,
@@ -63,6 +67,10 @@ fn shard(text: &str) -> Result<[usize; 2], String> {
     let parts: Option<[usize; 2]> =
         text.split_once('/').and_then(|(i, n)| Some([i.trim().parse().ok()?, n.trim().parse().ok()?]));
     parts.filter(|[i, n]| i < n).ok_or_else(|| "expected i/N with i from 0 to N-1".into())
+}
+
+fn certificates(text: &str) -> Result<usize, String> {
+    if text == "all" { Ok(usize::MAX) } else { text.parse().map_err(|_| "expected a number or all".into()) }
 }
 
 pub fn run(args: CertifyArgs) -> Result<()> {
@@ -102,8 +110,22 @@ pub fn run(args: CertifyArgs) -> Result<()> {
         end: range.end,
     };
     let table = std::cell::RefCell::new(Table::open(&args.out, &manifest, args.resume)?);
+    let certificates = match args.certificates {
+        Some(_) if args.method == Method::Ibp => {
+            bail!(Error::usage("--certificates: interval bounds have no lines to keep; audit needs none for them"))
+        }
+        Some(count) => {
+            let folder = args.out.join("certificates");
+            std::fs::create_dir_all(&folder).map_err(Error::io(&folder, "creating the folder"))?;
+            let mut images: Vec<usize> = (0..data.len()).collect();
+            Rng::new(args.run.seed, 0xCE27).shuffle(&mut images);
+            Some((folder, images.into_iter().take(count).collect()))
+        }
+        None => None,
+    };
     let attack = (!args.no_attack).then(attack::Settings::default);
-    let settings = Settings { variances: args.variance, seed: args.run.seed, range: range.clone(), search, attack };
+    let settings =
+        Settings { variances: args.variance, seed: args.run.seed, range: range.clone(), search, attack, certificates };
     let title = format!("proving ({})", args.method);
     let mut progress = Progress::start(args.run.verbosity(), &title, range.len() * settings.variances.len());
     let started = Instant::now();

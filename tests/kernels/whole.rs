@@ -83,7 +83,7 @@ pub fn passes(gpu: &Device) -> std::result::Result<(), String> {
 /// Margins of every method: nearly those of the CPU, and never above what exact arithmetic allows.
 pub fn bounds(gpu: &Device) -> std::result::Result<(), String> {
     let data = data(21);
-    for method in [Method::Ibp, Method::CrownIbp, Method::Crown] {
+    for method in Method::ALL {
         let run = |device: &Device, sound: bool| -> Result<[Vec<f32>; 2]> {
             let bounder = Bounder::new(&Network::new(device, &model()?)?, method)?;
             let bounder = if sound { bounder } else { bounder.without_charges() };
