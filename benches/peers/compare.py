@@ -1,0 +1,134 @@
+"""Proved radii of `deltamax certify` beside those of auto_LiRPA, on the same ONNX files and images.
+
+    python compare.py --deltamax PATH --data DATA [--method crown] [--limit 50] MODEL.onnx...
+
+auto_LiRPA bounds a given ball, so its radius is found by bisection to the same tolerance. Ratios are ours over theirs.
+"""
+
+import argparse
+import csv
+import os
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from auto_LiRPA import BoundedModule, BoundedTensor, PerturbationLpNorm
+
+from from_onnx import FromOnnx
+from networks import images
+
+TOLERANCE = 1e-3
+PEER_METHOD = {"ibp": "IBP", "crown-ibp": "CROWN-IBP", "crown": "CROWN", "alpha": "CROWN-Optimized"}
+
+
+def ours(args, model, limit):
+    """Rows of `delta_max.csv` and the seconds of the whole process."""
+    with tempfile.TemporaryDirectory() as out:
+        command = [args.deltamax, "certify", "--device", "cpu", "--quiet", "--no-attack", "--model", model]
+        command += ["--data", args.data, "--method", args.method, "--limit", str(limit), "--out", out]
+        environment = os.environ | {"RAYON_NUM_THREADS": str(args.threads)}
+        start = time.perf_counter()
+        subprocess.run(command + ["--tolerance", str(TOLERANCE)], check=True, env=environment, stdout=subprocess.DEVNULL)
+        seconds = time.perf_counter() - start
+        with open(Path(out) / "delta_max.csv", newline="") as f:
+            rows = sorted(csv.DictReader(f), key=lambda row: int(row["index"]))
+    return rows, seconds
+
+
+class Peer:
+    """Margins of the predicted class by auto_LiRPA."""
+
+    def __init__(self, net, x, method, iterations):
+        self.net, self.method, self.balls = net, PEER_METHOD[method], 0
+        options = {"optimize_bound_args": {"iteration": iterations}}
+        self.bounded = BoundedModule(net, torch.zeros_like(x[:1]), bound_opts=options)
+
+    def dominates(self, x, predicted, delta):
+        """Whether each image's class is proved on its ball, clipped to [0,1]."""
+        self.balls += len(x)
+        d = delta.float().view(-1, 1, 1, 1)
+        box = PerturbationLpNorm(norm=np.inf, x_L=(x - d).clamp(0, 1), x_U=(x + d).clamp(0, 1))
+        one = torch.eye(10)
+        rivals = torch.tensor([[j for j in range(10) if j != c] for c in predicted.tolist()])
+        margins = one[predicted].unsqueeze(1) - one[rivals]
+        bound = self.bounded.compute_bounds(x=(BoundedTensor(x, box),), C=margins, method=self.method, bound_upper=False)
+        return (bound[0] > 0).all(1)
+
+    def radii(self, x, guess):
+        """Largest proved radius per image by doubling or halving from `guess`, then bisection."""
+        with torch.no_grad():
+            predicted = self.net(x).argmax(1)
+        low, high = torch.zeros(len(x)).double(), torch.full((len(x),), torch.inf).double()
+        while True:
+            wide = high.isinf() & (low < 1) | (high - low > TOLERANCE * high) & (high > 1e-7)
+            open_ = wide.nonzero().flatten()
+            if len(open_) == 0:
+                return predicted, low
+            lo, hi = low[open_], high[open_]
+            middle = torch.where(hi.isinf(), (2 * lo).clamp(min=guess), torch.where(lo == 0, hi / 2, (lo + hi) / 2))
+            proved = self.dominates(x[open_], predicted[open_], middle)
+            low[open_], high[open_] = torch.where(proved, middle, lo), torch.where(proved, hi, middle)
+
+
+def theirs(args, model, x):
+    """Predicted classes, radii, seconds, and balls bounded."""
+    net = FromOnnx(model)
+    peer = Peer(net, x, args.method, args.iterations)
+    classes, radii = [], []
+    start = time.perf_counter()
+    for batch in x.split(args.batch):
+        c, r = peer.radii(batch, args.guess)
+        classes.append(c)
+        radii.append(r)
+    return torch.cat(classes).tolist(), torch.cat(radii).numpy(), time.perf_counter() - start, peer.balls
+
+
+def compare(args, model):
+    x = images(args.data, "t10k")[: args.limit]
+    classes, peer, peer_seconds, balls = theirs(args, model, x)
+    rows, seconds = ours(args, model, args.limit)
+    _, start_up = ours(args, model, 1)
+    predicted = [int(row["predicted"]) for row in rows]
+    assert predicted == classes, "the two do not agree on the classes"
+    proved = np.array([float(row["proved"]) for row in rows])
+    both = peer > 0
+    ratio = proved[both] / peer[both]
+    print(
+        f"{Path(model).stem} {args.method}: median {np.median(proved):.5f} against {np.median(peer):.5f}, "
+        f"of medians {np.median(proved) / np.median(peer):.4f}, per image: median {np.median(ratio):.4f} "
+        f"min {ratio.min():.4f} max {ratio.max():.4f}",
+        flush=True,
+    )
+    passes = sum(int(row["passes"]) for row in rows)
+    speed, each = peer_seconds / max(seconds - start_up, 1e-9), balls / passes
+    print(f"  time per image, theirs over ours: {speed:.1f}; bounds per image, theirs over ours: {each:.1f}", flush=True)
+    if args.csv:
+        with open(args.csv, "a", newline="") as f:
+            table = csv.writer(f)
+            for row, theirs_, ours_ in zip(rows, peer, proved):
+                table.writerow([Path(model).stem, args.method, row["index"], ours_, theirs_])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--deltamax", default="target/release/deltamax")
+    parser.add_argument("--data", required=True, help="folder with the IDX files of Fashion-MNIST")
+    parser.add_argument("--method", default="crown", choices=PEER_METHOD)
+    parser.add_argument("--limit", type=int, default=50, help="the first N test images")
+    parser.add_argument("--batch", type=int, default=10, help="images per call of auto_LiRPA")
+    parser.add_argument("--guess", type=float, default=0.01, help="first radius auto_LiRPA is asked for")
+    parser.add_argument("--iterations", type=int, default=20, help="of alpha-CROWN")
+    parser.add_argument("--threads", type=int, default=2, help="of each")
+    parser.add_argument("--csv", help="append model, method, index, our radius, their radius")
+    parser.add_argument("models", nargs="+")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    for model in args.models:
+        compare(args, model)
+
+
+if __name__ == "__main__":
+    main()
