@@ -39,6 +39,8 @@ pub struct Hit {
 struct Target {
     image: Vec<f32>,
     class: usize,
+    /// Where to start from before there is a hit, in turns with the image.
+    corner: Option<Vec<f32>>,
     /// Current point and momentum.
     point: Vec<f32>,
     momentum: Vec<f32>,
@@ -49,11 +51,19 @@ struct Target {
     best: Option<Hit>,
 }
 
-/// Attacks images whose network classes are `classes`.
-pub fn attack(net: &Network, images: &[&[f32]], classes: &[usize], settings: &Settings) -> Result<Vec<Option<Hit>>> {
-    let target = |(image, class): (&&'_ [f32], &usize)| Target {
+/// Attacks images whose network classes are `classes`. `corners`, one per image or none at all, are points to start from
+/// in every other round until an image is broken.
+pub fn attack(
+    net: &Network,
+    images: &[&[f32]],
+    classes: &[usize],
+    corners: &[Vec<f32>],
+    settings: &Settings,
+) -> Result<Vec<Option<Hit>>> {
+    let target = |(i, (image, class)): (usize, (&&'_ [f32], &usize))| Target {
         image: image.to_vec(),
         class: *class,
+        corner: corners.get(i).cloned(),
         point: image.to_vec(),
         momentum: vec![0.0; image.len()],
         radius: settings.guess,
@@ -61,16 +71,16 @@ pub fn attack(net: &Network, images: &[&[f32]], classes: &[usize], settings: &Se
         hit_now: false,
         best: None,
     };
-    let mut targets: Vec<Target> = images.iter().zip(classes).map(target).collect();
-    for _ in 0..settings.rounds {
+    let mut targets: Vec<Target> = images.iter().zip(classes).enumerate().map(target).collect();
+    for round in 0..settings.rounds {
         for target in &mut targets {
             target.hit_now = false;
             target.momentum.fill(0.0);
             // Start where the last hit was, pulled into the new ball: the way out is usually the same.
-            let (best, radius) = (&target.best, target.radius);
-            for (k, p) in target.point.iter_mut().enumerate() {
-                let x = target.image[k];
-                *p = best.as_ref().map_or(x, |b| b.image[k].clamp(x - radius, x + radius)).clamp(0.0, 1.0);
+            let corner = target.corner.as_ref().filter(|_| round % 2 == 0);
+            let start = target.best.as_ref().map(|b| &b.image).or(corner).unwrap_or(&target.image);
+            for (p, (x, start)) in target.point.iter_mut().zip(target.image.iter().zip(start)) {
+                *p = start.clamp(x - target.radius, x + target.radius).clamp(0.0, 1.0);
             }
         }
         for step in 0..=settings.steps {

@@ -16,6 +16,7 @@ use crate::ops::{add, ball, linear, peak, relax, relu, scale};
 use crate::rng::Rng;
 use crate::search::{self, Subject};
 use crate::tensor::Shape;
+use crate::{attack, certify};
 
 /// One measured kernel.
 #[derive(Clone, Debug, Serialize)]
@@ -47,6 +48,22 @@ pub struct MethodRate {
     pub median_radius: f64,
     /// Median over images of (radius with rounding charges / radius without): the price of soundness.
     pub price_of_soundness: f64,
+    /// Operations of affine layers per image, in 10^6 (two per multiply-add).
+    pub megaflop_per_image: f64,
+    /// Measured time over the time these operations would take at the peak measured in the same run.
+    pub over_floor: f64,
+}
+
+/// The attack, measured.
+#[derive(Clone, Debug, Serialize)]
+pub struct AttackRate {
+    pub work: String,
+    pub images_per_second: f64,
+    /// Share of images broken, and the median distance of those.
+    pub broken: f64,
+    pub median_distance: f64,
+    pub megaflop_per_image: f64,
+    pub over_floor: f64,
 }
 
 /// Everything `deltamax bench` prints.
@@ -57,6 +74,7 @@ pub struct Report {
     pub kernels: Vec<KernelRate>,
     pub streams: Vec<StreamRate>,
     pub methods: Vec<MethodRate>,
+    pub attack: AttackRate,
 }
 
 /// Seconds of the fastest of several runs, each long enough to trust.
@@ -181,7 +199,7 @@ pub fn streams(device: &Device) -> Result<Vec<StreamRate>> {
 }
 
 /// Searches delta max for `count` images of `data` by one method, with and without rounding charges.
-pub fn method(net: &Network, data: &Dataset, method: Method, count: usize) -> Result<MethodRate> {
+pub fn method(net: &Network, data: &Dataset, method: Method, count: usize, peak: f64) -> Result<MethodRate> {
     let bounder = Bounder::new(net, method)?;
     let images: Vec<&[f32]> = (0..count.min(data.len())).map(|i| data.image(i)).collect();
     let subjects = || -> Result<Vec<Subject>> {
@@ -200,6 +218,7 @@ pub fn method(net: &Network, data: &Dataset, method: Method, count: usize) -> Re
         Ok((start.elapsed().as_secs_f64(), radii, probes))
     };
     let (seconds, radii, probes) = run(&bounder)?;
+    let operations = 2.0 * bounder.products() as f64;
     let (_, free, _) = run(&bounder.without_charges())?;
     let median = |mut v: Vec<f64>| {
         v.sort_by(f64::total_cmp);
@@ -215,5 +234,31 @@ pub fn method(net: &Network, data: &Dataset, method: Method, count: usize) -> Re
         probes_per_image: probes as f64 / radii.len() as f64,
         median_radius: median(radii.iter().map(|r| f64::from(*r)).collect()),
         price_of_soundness: median(price),
+        megaflop_per_image: operations / 1e6 / radii.len() as f64,
+        over_floor: seconds / (operations / peak),
+    })
+}
+
+/// Attacks `count` images of `data` as `certify` does beside crown.
+pub fn attack(net: &Network, data: &Dataset, count: usize, peak: f64) -> Result<AttackRate> {
+    let bounder = Bounder::new(net, Method::CrownIbp)?;
+    let settings = attack::Settings::default();
+    let images: Vec<&[f32]> = (0..count.min(data.len())).map(|i| data.image(i)).collect();
+    let subjects = Subject::classify(net, &images)?;
+    let start = Instant::now();
+    let hits = certify::attacks(&bounder, &subjects, &settings)?;
+    let seconds = start.elapsed().as_secs_f64();
+    let mut distances: Vec<f64> = hits.iter().flatten().map(|(d, _)| f64::from(*d)).collect();
+    distances.sort_by(f64::total_cmp);
+    // A step is a forward and a backward pass; the last step of a round is forward only.
+    let passes = settings.rounds * (2 * settings.steps + 1) * images.len();
+    let operations = 2.0 * (bounder.products() as f64 + (passes * net.products()) as f64);
+    Ok(AttackRate {
+        work: format!("{} images of {}", images.len(), data.shape),
+        images_per_second: images.len() as f64 / seconds,
+        broken: distances.len() as f64 / images.len() as f64,
+        median_distance: crate::results::quantile(&distances, 0.5),
+        megaflop_per_image: operations / 1e6 / images.len() as f64,
+        over_floor: seconds / (operations / peak),
     })
 }

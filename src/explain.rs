@@ -82,7 +82,7 @@ pub fn bracket(bounder: &Bounder, image: &[f32]) -> Result<Bracket> {
         Ok(())
     })?;
     let found = found.expect("one image gives one result");
-    let hit = attack::attack(&bounder.net, &[image], &[class], &attack::Settings::default())?.remove(0);
+    let hit = attack::attack(&bounder.net, &[image], &[class], &[], &attack::Settings::default())?.remove(0);
     let proved = (found.proved - PIXEL_ROUNDING).next_down().max(0.0);
     if let Some(hit) = hit.as_ref().filter(|h| h.distance <= proved) {
         let problem = format!("proved {proved} but broken at {}; the device miscomputes", hit.distance);

@@ -223,6 +223,12 @@ impl Network {
         }
     }
 
+    /// Multiply-adds of one forward pass of one image.
+    pub fn products(&self) -> usize {
+        let affine = |l: &Placed| if let Placed::Affine(a) = l { a.geometry.products() } else { 0 };
+        self.layers.iter().map(affine).sum()
+    }
+
     /// Copies a buffer on the device.
     pub fn copy(&self, from: &Buffer, to: &Buffer, lanes: usize) -> Result<()> {
         let identity: Vec<u32> = (0..(from.len() / lanes) as u32).collect();

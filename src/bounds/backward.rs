@@ -276,6 +276,7 @@ impl State<'_> {
             let shape = |w: &Window| Shape::new(w.layer.channels, w.size[0], w.size[1]);
             Geometry { input: shape(&next), output: shape(&c.window), pad: [0, 0], ..affine.geometry }
         };
+        self.bounder.count(geometry.products() * rows.count);
         conv::input_grad(d, &geometry, &c.a, &affine.weight, &a, rows.lanes)?;
         Ok(Coefficients { a, window: next })
     }

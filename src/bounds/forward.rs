@@ -140,6 +140,7 @@ impl<'a> State<'a> {
                 } else {
                     Charge::none()
                 };
+                self.bounder.count(2 * a.geometry.products() * self.boxes.count);
                 conv::interval(d, &a.geometry, [c, r], &a.weight, &a.bias, to, lanes, charge, inflate)?;
             }
             Placed::Relu => relu::interval(d, c, r, to[0], to[1], inflate)?,
@@ -251,6 +252,7 @@ impl<'a> State<'a> {
         match net.layer(i) {
             Placed::Affine(a) => {
                 let [weight, bias] = &a.magnitude;
+                self.bounder.count(a.geometry.products() * self.boxes.count);
                 conv::forward(d, &a.geometry, &self.size(node.inputs[0])?, weight, bias, &v, lanes)?;
             }
             Placed::Scale { magnitude: [scale, shift], .. } => {

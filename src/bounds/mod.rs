@@ -11,6 +11,8 @@ mod slopes;
 
 pub use slopes::{Certificate, ReluSlopes};
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use rayon::prelude::*;
@@ -114,6 +116,8 @@ pub struct Bounder {
     pub deadline: Option<Instant>,
     /// Rounding charges on; off only to measure what they cost.
     sound: bool,
+    /// See [`products`](Self::products).
+    work: Arc<AtomicU64>,
 }
 
 /// Boxes on the device, one per lane.
@@ -158,6 +162,7 @@ impl Bounder {
             peak: peak.max(1.0),
             deadline: None,
             sound: true,
+            work: Arc::default(),
         })
     }
 
@@ -166,6 +171,15 @@ impl Bounder {
         self.sound = false;
         self.floor = 0.0;
         self
+    }
+
+    /// Multiply-adds that this bounder and its clones have asked of affine layers so far: what its bounds cost at least.
+    pub fn products(&self) -> u64 {
+        self.work.load(Ordering::Relaxed)
+    }
+
+    fn count(&self, products: usize) {
+        self.work.fetch_add(products as u64, Ordering::Relaxed);
     }
 
     fn device(&self) -> &Device {

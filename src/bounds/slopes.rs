@@ -10,6 +10,7 @@ use crate::network::{Placed, Values};
 use crate::ops::linear::{self, Rows};
 use crate::ops::optimizer::Adam;
 use crate::ops::slopes;
+use crate::tensor;
 
 /// How often the worst margin is looked for, and steps up its gradient each time.
 const ROUNDS: usize = 3;
@@ -66,6 +67,19 @@ impl Bounder {
             radii[row.lane] = radii[row.lane].min(proved);
         }
         Ok(relu.into_iter().zip(radii).map(|(relu, radius)| Certificate { radius, relu }).collect())
+    }
+
+    /// For every ball the point `[channel][row][column]` where the linear bound of its worst margin is least: a place to
+    /// start an attack from. Interval bounds have none to offer.
+    pub fn corners(&self, balls: &[Ball<'_>]) -> Result<Vec<Vec<f32>>> {
+        let boxes = self.balls(balls)?;
+        let (rows, _) = self.margins(balls);
+        let state = State::new(self, &boxes)?;
+        let bounds = self.evaluate(&state, &rows, false)?;
+        let (_, x) = state.corner(&rows, &state.worst_rows(&rows, &bounds.lower))?;
+        let elements = self.net.model.input.len();
+        let x = tensor::deinterleave(&self.net.device.read::<f32>(&x)?, elements, balls.len());
+        Ok(x.chunks(elements).map(<[f32]>::to_vec).collect())
     }
 }
 
@@ -136,20 +150,27 @@ impl State<'_> {
         worst.into_iter().map(|w| w.unwrap_or(0)).collect()
     }
 
-    fn climb_step(&self, rows: &[Row], worst: &[usize], moments: &Moments, adam: &Adam, step: u32) -> Result<()> {
-        let (net, d, lanes) = (&self.bounder.net, self.bounder.device(), self.boxes.lanes);
-        let outputs = net.model.outputs();
+    /// Coefficients of every box's worst row above every ReLU, by node, and where in the box that row is least; all
+    /// `[element][lane]`.
+    fn corner(&self, rows: &[Row], worst: &[usize]) -> Result<(Vec<Option<Buffer>>, Buffer)> {
+        let (d, lanes) = (self.bounder.device(), self.boxes.lanes);
+        let outputs = self.bounder.net.model.outputs();
         let mut a = vec![0.0; outputs * lanes];
         let mut place = vec![0u32; 2 * lanes];
         for (lane, &r) in worst.iter().enumerate() {
             rows[r].coefficients.iter().enumerate().for_each(|(k, c)| a[k * lanes + lane] = *c);
             place[lane] = lane as u32;
         }
-        let sums = d.zeros(2 * linear::SLICES * lanes)?;
         let rows = Rows { count: worst.len(), lanes, buffer: d.upload(&place)? };
-        let (above, end) = self.walk_and_keep(d.upload(&a)?, &rows, &sums)?;
+        let (above, end) = self.walk_and_keep(d.upload(&a)?, &rows, &d.zeros(2 * linear::SLICES * lanes)?)?;
         let x = d.alloc(end.len())?;
         slopes::corner(d, &end, self.interval(0), &x, lanes)?;
+        Ok((above, x))
+    }
+
+    fn climb_step(&self, rows: &[Row], worst: &[usize], moments: &Moments, adam: &Adam, step: u32) -> Result<()> {
+        let (net, d, lanes) = (&self.bounder.net, self.bounder.device(), self.boxes.lanes);
+        let (above, x) = self.corner(rows, worst)?;
         let mut values: Values = vec![Some(x)];
         for (i, node) in net.model.nodes.iter().enumerate() {
             let y = d.alloc(node.shape.len() * lanes)?;
@@ -158,7 +179,12 @@ impl State<'_> {
                 (Some(a), Some([m, v]), Some(table)) => {
                     slopes::climb(d, a, inputs[0], &y, table, [m, v], lanes, adam, step)?;
                 }
-                _ => net.forward_layer(i, &inputs, &y, lanes)?,
+                _ => {
+                    if let Placed::Affine(affine) = net.layer(i) {
+                        self.bounder.count(affine.geometry.products() * self.boxes.count);
+                    }
+                    net.forward_layer(i, &inputs, &y, lanes)?;
+                }
             }
             values.push(Some(y));
         }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use crate::attack;
-use crate::bounds::{Ball, Bounder};
+use crate::bounds::{Ball, Bounder, Method};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::network::Network;
@@ -53,7 +53,7 @@ pub fn certify(
             let subjects = subjects(&bounder.net, data, block, variance, settings.seed)?;
             let classes: Vec<usize> = subjects.iter().map(|s| s.class).collect();
             let hits = match &settings.attack {
-                Some(attack) => attacks(&bounder.net, &subjects, attack)?,
+                Some(attack) => attacks(bounder, &subjects, attack)?,
                 None => vec![None; subjects.len()],
             };
             if let Some((_, wanted)) = &settings.certificates {
@@ -116,13 +116,26 @@ fn subjects(net: &Network, data: &Dataset, indices: &[usize], variance: f64, see
     Ok(subjects)
 }
 
-/// Distance and class of the nearest hit per subject.
-fn attacks(net: &Network, subjects: &[Subject], settings: &attack::Settings) -> Result<Vec<Option<(f32, usize)>>> {
+/// Distance and class of the nearest hit per subject. Linear bounds say where to start.
+pub(crate) fn attacks(
+    bounder: &Bounder,
+    subjects: &[Subject],
+    settings: &attack::Settings,
+) -> Result<Vec<Option<(f32, usize)>>> {
+    let net = &bounder.net;
+    let mut linear = bounder.clone();
+    // The bounds of neurons matter less here than their cost.
+    linear.method = bounder.method.min(Method::CrownIbp);
     let mut hits = Vec::with_capacity(subjects.len());
     for batch in subjects.chunks(if net.device.is_gpu() { 1024 } else { 128 }) {
         let images: Vec<&[f32]> = batch.iter().map(|s| s.image.as_slice()).collect();
         let classes: Vec<usize> = batch.iter().map(|s| s.class).collect();
-        let found = attack::attack(net, &images, &classes, settings)?;
+        let balls = batch.iter().map(|s| Ball { image: &s.image, class: s.class, delta: settings.guess });
+        let corners = match linear.method {
+            Method::Ibp => vec![],
+            Method::CrownIbp | Method::Crown | Method::Alpha => linear.corners(&balls.collect::<Vec<_>>())?,
+        };
+        let found = attack::attack(net, &images, &classes, &corners, settings)?;
         hits.extend(found.into_iter().map(|h| h.map(|h| (h.distance, h.class))));
     }
     Ok(hits)

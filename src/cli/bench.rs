@@ -48,20 +48,33 @@ pub fn run(args: BenchArgs) -> Result<()> {
         model.outputs(),
         data.shape
     ));
-    args.run.say("method     images/s  probes/s  probes/image  median radius  sound/unsound radius");
+    args.run.say("method     images/s  probes/image  median radius  sound/unsound  Mflop/image  time/floor");
     let mut methods = Vec::new();
     for (method, count) in [(Method::Ibp, 1000), (Method::CrownIbp, 250), (Method::Crown, 100), (Method::Alpha, 50)] {
-        let m = bench::method(&net, &data, method, args.images.unwrap_or(count))?;
+        let m = bench::method(&net, &data, method, args.images.unwrap_or(count), peak)?;
         args.run.say(format!(
-            "{:9}  {:8.1}  {:8.1}  {:12.1}  {:13.5}  {:20.4}",
+            "{:9}  {:8.1}  {:12.1}  {:13.5}  {:13.4}  {:11.1}  {:10.1}",
             m.method,
             m.images_per_second,
-            m.probes_per_second,
             m.probes_per_image,
             m.median_radius,
-            m.price_of_soundness
+            m.price_of_soundness,
+            m.megaflop_per_image,
+            m.over_floor
         ));
         methods.push(m);
     }
-    args.run.answer(&Report { device: device.describe(), peak_gflops: peak / 1e9, kernels, streams, methods })
+    let attack = bench::attack(&net, &data, args.images.unwrap_or(250), peak)?;
+    args.run.say(format!(
+        "{:9}  {:8.1}  {:>12}  {:13.5}  {:>13}  {:11.1}  {:10.1}",
+        "attack",
+        attack.images_per_second,
+        "",
+        attack.median_distance,
+        "",
+        attack.megaflop_per_image,
+        attack.over_floor
+    ));
+    args.run.say("time/floor: measured time over that of the affine layers' operations at the peak above; attack: median distance.");
+    args.run.answer(&Report { device: device.describe(), peak_gflops: peak / 1e9, kernels, streams, methods, attack })
 }
