@@ -103,8 +103,9 @@ def compare(args, model):
         flush=True,
     )
     passes = sum(int(row["passes"]) for row in rows)
-    speed, each = peer_seconds / max(seconds - start_up, 1e-9), balls / passes
-    print(f"  time per image, theirs over ours: {speed:.1f}; bounds per image, theirs over ours: {each:.1f}", flush=True)
+    own = seconds - start_up
+    speed = f"{peer_seconds / own:.1f}" if own > start_up else "too short to tell, raise --limit"
+    print(f"  time per image, theirs over ours: {speed}; bounds per image, theirs over ours: {balls / passes:.1f}", flush=True)
     if args.csv:
         with open(args.csv, "a", newline="") as f:
             table = csv.writer(f)
