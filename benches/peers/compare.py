@@ -41,9 +41,10 @@ def ours(args, model, limit):
 class Peer:
     """Margins of the predicted class by auto_LiRPA."""
 
-    def __init__(self, net, x, method, iterations):
-        self.net, self.method, self.balls = net, PEER_METHOD[method], 0
-        options = {"optimize_bound_args": {"iteration": iterations}}
+    def __init__(self, net, x, args):
+        self.net, self.method, self.balls = net, PEER_METHOD[args.method], 0
+        self.inner_fixed = args.method == "alpha" and args.inner == "fixed"
+        options = {"optimize_bound_args": {"iteration": args.iterations}}
         self.bounded = BoundedModule(net, torch.zeros_like(x[:1]), bound_opts=options)
 
     def dominates(self, x, predicted, delta):
@@ -54,8 +55,17 @@ class Peer:
         one = torch.eye(10)
         rivals = torch.tensor([[j for j in range(10) if j != c] for c in predicted.tolist()])
         margins = one[predicted].unsqueeze(1) - one[rivals]
-        bound = self.bounded.compute_bounds(x=(BoundedTensor(x, box),), C=margins, method=self.method, bound_upper=False)
+        question = {"x": (BoundedTensor(x, box),), "C": margins, "bound_upper": False}
+        inner = self.inner(question) if self.inner_fixed else None
+        bound = self.bounded.compute_bounds(**question, method=self.method, interm_bounds=inner)
         return (bound[0] > 0).all(1)
+
+    def inner(self, question):
+        """Bounds of inner neurons by CROWN, for alpha-CROWN to leave as they are."""
+        with torch.no_grad():
+            self.bounded.compute_bounds(**question, method="CROWN")
+        read = [a.inputs[0] for a in self.bounded.get_enabled_opt_act()]
+        return {v.name: [v.lower.detach().clone(), v.upper.detach().clone()] for v in read}
 
     def radii(self, x, guess):
         """Largest proved radius per image by doubling or halving from `guess`, then bisection."""
@@ -76,7 +86,7 @@ class Peer:
 def theirs(args, model, x):
     """Predicted classes, radii, seconds, and balls bounded."""
     net = FromOnnx(model)
-    peer = Peer(net, x, args.method, args.iterations)
+    peer = Peer(net, x, args)
     classes, radii = [], []
     start = time.perf_counter()
     for batch in x.split(args.batch):
@@ -122,6 +132,10 @@ def main():
     parser.add_argument("--batch", type=int, default=10, help="images per call of auto_LiRPA")
     parser.add_argument("--guess", type=float, default=0.01, help="first radius auto_LiRPA is asked for")
     parser.add_argument("--iterations", type=int, default=20, help="of alpha-CROWN")
+    parser.add_argument(
+        "--inner", default="fixed", choices=["fixed", "moved"],
+        help="whether alpha-CROWN moves slopes behind the bounds of inner neurons too (deltamax does not)",
+    )
     parser.add_argument("--threads", type=int, default=2, help="of each")
     parser.add_argument("--csv", help="append model, method, index, our radius, their radius")
     parser.add_argument("models", nargs="+")
