@@ -7,6 +7,7 @@ mod common;
 mod compare;
 mod devices;
 mod explain;
+mod predict;
 mod shoes;
 mod study;
 mod sweep;
@@ -38,6 +39,8 @@ enum Command {
     Shoes(shoes::ShoesArgs),
     /// Train a classifier and write it as ONNX
     Train(train::TrainArgs),
+    /// Class and logits of every image
+    Predict(predict::PredictArgs),
     /// Accuracy and confusion matrices under Gaussian noise
     Sweep(sweep::SweepArgs),
     /// Prove a delta max for every image of a test set
@@ -71,6 +74,7 @@ pub fn main() -> ExitCode {
         Command::Compare(args) => compare::run(args),
         Command::Report(args) => study::rebuild(args),
         Command::Train(args) => train::run(args),
+        Command::Predict(args) => predict::run(args),
         Command::Sweep(args) => sweep::run(args),
         Command::Certify(args) => certify::run(args),
         Command::Audit(args) => audit::run(args),

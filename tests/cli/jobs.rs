@@ -73,6 +73,22 @@ fn shoes_and_models_follow_from_the_seed() {
 }
 
 #[test]
+fn predict_gives_logits_whose_largest_is_the_prediction() {
+    let dir = folder();
+    done(dir.path(), "predict --model MODEL --data SHOES --limit 7 --device cpu --out scores.csv --quiet");
+    let text = fs::read_to_string(dir.path().join("scores.csv")).expect("a table");
+    let header: Vec<&str> = text.lines().next().expect("a header").split(',').collect();
+    assert_eq!(header[..4], ["index", "file", "label", "predicted"]);
+    let rows: Vec<Vec<&str>> = text.lines().skip(1).map(|l| l.split(',').collect()).collect();
+    assert_eq!(rows.len(), 7);
+    for row in rows {
+        let logits: Vec<f32> = row[4..].iter().map(|v| v.parse().expect("a number")).collect();
+        let best = (0..logits.len()).fold(0, |b, k| if logits[k] > logits[b] { k } else { b });
+        assert_eq!(row[3], header[4 + best]);
+    }
+}
+
+#[test]
 fn sweep_counts_every_image() {
     let dir = folder();
     let out = done(

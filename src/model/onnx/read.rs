@@ -224,7 +224,9 @@ fn finish(mut b: Builder, last: usize, classes: Option<String>) -> OnnxResult<Lo
     }
     if !model.folded.is_empty() {
         let n = model.folded.len();
-        warnings.push(format!("{n} layers hold folded weights; the network with those weights is the one certified"));
+        warnings.push(format!(
+            "{n} layers hold folded weights; the bounds of certify and verify are charged for the difference"
+        ));
     }
     model.validate().map_err(OnnxError::graph)?;
     if model.products() <= TRIAL {

@@ -1,0 +1,81 @@
+//! `deltamax predict`.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+use serde::Serialize;
+
+use super::common::{self, DataArgs, RunArgs, Split, load_model};
+use crate::certify::table::write_whole;
+use crate::dataset::Dataset;
+use crate::network::{Network, largest};
+use crate::progress::Progress;
+
+/// Images classified at once.
+const BATCH: usize = 256;
+
+/// The class and logits of every image.
+#[derive(Args)]
+#[command(after_help = "Example: deltamax predict --model all-DA.onnx --data shoes --out scores.csv")]
+pub struct PredictArgs {
+    /// ONNX file
+    #[arg(long)]
+    model: PathBuf,
+    #[command(flatten)]
+    data: DataArgs,
+    /// CSV file: index, file, label, predicted, one logit per class
+    #[arg(long)]
+    out: PathBuf,
+    /// Which images
+    #[arg(long, value_enum, default_value_t = Split::Test)]
+    split: Split,
+    /// Only the first N images
+    #[arg(long)]
+    limit: Option<usize>,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+#[derive(Serialize)]
+struct Summary {
+    images: usize,
+    /// Share of images whose largest logit is that of their label.
+    accuracy: f64,
+}
+
+pub fn run(args: PredictArgs) -> Result<()> {
+    let model = load_model(&args.model)?;
+    let data = args.data.load_for(&model, args.split, args.limit)?;
+    let net = Network::new(&args.run.open()?, &model)?;
+    common::check_writable(&args.out)?;
+    let mut progress = Progress::start(args.run.verbosity(), "predicting", data.len());
+    let mut scores = Vec::with_capacity(data.len());
+    for first in (0..data.len()).step_by(BATCH) {
+        let images: Vec<&[f32]> = (first..data.len().min(first + BATCH)).map(|i| data.image(i)).collect();
+        scores.extend(net.scores(&images)?);
+        progress.advance(images.len());
+    }
+    progress.finish(&format!("{} images", data.len()));
+    write_whole(&args.out, &table(&data, &scores)?)?;
+    let right = scores.iter().zip(&data.labels).filter(|(s, label)| largest(s) == **label).count();
+    let summary = Summary { images: data.len(), accuracy: right as f64 / data.len() as f64 };
+    args.run.say(format!("{} images, accuracy {:.2} %", summary.images, 100.0 * summary.accuracy));
+    args.run.answer(&summary)
+}
+
+/// One row per image; logits with the fewest digits that give the same f32 back.
+fn table(data: &Dataset, scores: &[Vec<f32>]) -> Result<Vec<u8>> {
+    let mut csv = csv::Writer::from_writer(Vec::new());
+    csv.write_record(
+        ["index", "file", "label", "predicted"].into_iter().chain(data.classes.iter().map(String::as_str)),
+    )?;
+    for (i, scores) in scores.iter().enumerate() {
+        csv.write_field(i.to_string())?;
+        csv.write_field(&data.names[i])?;
+        csv.write_field(&data.classes[data.labels[i]])?;
+        csv.write_field(&data.classes[largest(scores)])?;
+        csv.write_record(scores.iter().map(f32::to_string))?;
+    }
+    Ok(csv.into_inner()?)
+}
