@@ -38,7 +38,7 @@ impl Settings {
             Method::Crown => (if gpu { 512 } else { 32 * threads }, 0.37),
             Method::Alpha => (if gpu { 512 } else { 32 * threads }, 0.4),
         };
-        Settings { tolerance: 1e-3, batch, max_probes: 30, usual }
+        Settings { tolerance: 2e-4, batch, max_probes: 30, usual }
     }
 }
 

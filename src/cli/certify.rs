@@ -51,7 +51,7 @@ pub struct CertifyArgs {
     #[arg(long)]
     batch: Option<usize>,
     /// Stop when the radius is within this share of what the bounds can prove
-    #[arg(long, default_value_t = 1e-3)]
+    #[arg(long, default_value_t = 2e-4)]
     tolerance: f32,
     /// Keep what an audit needs to prove the radii of so many images again: N drawn by --seed, or all
     #[arg(long, value_name = "N", value_parser = certificates)]
