@@ -50,9 +50,9 @@ pub struct CertifyArgs {
     /// Balls probed at once (default: by method and device)
     #[arg(long)]
     batch: Option<usize>,
-    /// Stop when the radius is within this share of what the bounds can prove
-    #[arg(long, default_value_t = 2e-4)]
-    tolerance: f32,
+    /// Stop when the radius is within this share of what the bounds can prove (default: 1e-4 for ibp, else 2e-4)
+    #[arg(long)]
+    tolerance: Option<f32>,
     /// Keep what an audit needs to prove the radii of so many images again: N drawn by --seed, or all
     #[arg(long, value_name = "N", value_parser = certificates)]
     certificates: Option<usize>,
@@ -75,7 +75,7 @@ fn certificates(text: &str) -> Result<usize, String> {
 
 pub fn run(args: CertifyArgs) -> Result<()> {
     common::check_variances(&args.variance)?;
-    if !(args.tolerance > 0.0 && args.tolerance < 1.0) || args.batch == Some(0) {
+    if args.tolerance.is_some_and(|t| !(t > 0.0 && t < 1.0)) || args.batch == Some(0) {
         bail!(Error::usage("--tolerance lies between 0 and 1, --batch is at least 1"));
     }
     let model = load_model(&args.model)?;
@@ -85,7 +85,8 @@ pub fn run(args: CertifyArgs) -> Result<()> {
     let bounder = Bounder::new(&net, args.method)?;
     let [i, n] = args.shard.unwrap_or([0, 1]);
     let range = data.len() * i / n..data.len() * (i + 1) / n;
-    let mut search = search::Settings { tolerance: args.tolerance, ..search::Settings::new(&bounder) };
+    let mut search = search::Settings::new(&bounder);
+    search.tolerance = args.tolerance.unwrap_or(search.tolerance);
     search.batch = args.batch.unwrap_or(search.batch);
     let manifest = Manifest {
         deltamax: env!("CARGO_PKG_VERSION").into(),
@@ -103,7 +104,7 @@ pub fn run(args: CertifyArgs) -> Result<()> {
         method: args.method.to_string(),
         variances: args.variance.clone(),
         seed: args.run.seed,
-        tolerance: args.tolerance,
+        tolerance: search.tolerance,
         images: data.len(),
         shard: [i, n],
         start: range.start,
