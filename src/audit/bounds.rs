@@ -93,7 +93,30 @@ impl Sum {
     }
 }
 
-/// Interval of the output of node `i` and, for nodes with sums of products, `sum |w| |x| + |b|` per output (elsewhere
+/// How far each output of a layer with folded weights may be from that of the layer its file defines.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Fold {
+    relative: f64,
+    absolute: f64,
+}
+
+impl Fold {
+    /// What [`Model::folded`] says of node `i`.
+    pub fn new(model: &Model, i: usize) -> Fold {
+        let records = model.folded.iter().filter(|f| f.node == i);
+        records.fold(Fold::default(), |sum, f| Fold {
+            relative: up(sum.relative + f64::from(f.relative)),
+            absolute: up(sum.absolute + f64::from(f.absolute)),
+        })
+    }
+
+    /// The distance of an output of this size, which is zero for weights as in the file.
+    pub fn of(self, size: f64) -> f64 {
+        if self.relative > 0.0 || self.absolute > 0.0 { up(up(self.relative * size) + self.absolute) } else { 0.0 }
+    }
+}
+
+/// Interval of the output of node `i`, as its file defines it, and, for nodes with sums of products, `sum |w| |x| + |b|` per output (elsewhere
 /// empty). `values` holds the intervals of all earlier values.
 pub fn step(model: &Model, i: usize, values: &[Interval], charge: Charge) -> (Interval, Vec<f64>) {
     let node = &model.nodes[i];
@@ -144,6 +167,13 @@ pub fn step(model: &Model, i: usize, values: &[Interval], charge: Charge) -> (In
                 });
                 y.push(bounds.0, bounds.1);
             }
+        }
+    }
+    let fold = Fold::new(model, i);
+    for (k, &size) in sizes.iter().enumerate() {
+        let distance = fold.of(size);
+        if distance > 0.0 {
+            (y.lower[k], y.upper[k]) = (down(y.lower[k] - distance), up(y.upper[k] + distance));
         }
     }
     (y, sizes)

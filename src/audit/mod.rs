@@ -2,8 +2,8 @@
 //!
 //! It stands apart from what it judges: no kernel, no device, no shared bound; only a [`Model`], f64 arithmetic rounded
 //! outward ([`rounding`]'s proof) and the textbook relaxations. A proof here says: for every real image within the radius
-//! of the given one and inside [0,1], the network, read as real arithmetic over its f32 weights, gives the class a
-//! strictly larger logit than every other class.
+//! of the given one and inside [0,1], the network, read as real arithmetic over its f32 weights (those of the file, where
+//! layers were folded), gives the class a strictly larger logit than every other class.
 
 mod bounds;
 mod folder;

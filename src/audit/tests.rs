@@ -12,7 +12,7 @@ use super::state::{Choice, State};
 use super::walk::{self, Stop, Target};
 use super::*;
 use crate::model::reference::forward_f64;
-use crate::model::{Conv, Dense, Layer};
+use crate::model::{Conv, Dense, Folding, Layer};
 use crate::rng::Rng;
 use crate::tensor::Shape;
 
@@ -117,6 +117,53 @@ fn sampled_points_never_contradict_a_proof() {
         }
     }
     assert!(proofs > 60, "{proofs}");
+}
+
+/// Every network whose layers are as far from the stored ones as the record allows must keep the margins.
+#[test]
+fn folded_layers_are_charged() {
+    let mut proofs = 0;
+    for seed in 16..20 {
+        for mut model in nets(seed) {
+            let plain = model.clone();
+            let folded = model.nodes.iter().enumerate().filter_map(|(node, n)| match n.layer {
+                Layer::Conv(_) | Layer::Dense(_) => Some(Folding { node, relative: 1e-3, absolute: 1e-3 }),
+                _ => None,
+            });
+            model.folded = folded.collect();
+            let mut rng = Rng::new(seed, 19);
+            let x = image(&model, &mut rng);
+            let class = predicted(&model, &doubles(&x));
+            for (method, radius) in METHODS.into_iter().flat_map(|m| [(m, 0.0), (m, 0.01)]) {
+                let margin = |model: &Model| match check(model, &x, class, radius, method, None).unwrap() {
+                    Verdict::Proved { worst_margin, .. } | Verdict::NotProved { worst_margin, .. } => worst_margin,
+                };
+                let claimed = margin(&model);
+                assert!(claimed < margin(&plain) - 1e-4, "{method:?}: folding costs nothing");
+                proofs += usize::from(claimed > 0.0);
+                for _ in 0..30 {
+                    let file = moved(&plain, 0.999e-3, &mut rng);
+                    let y = forward_f64(&file, point(&x, radius, &mut rng)).pop().unwrap();
+                    let rivals = (0..y.len()).filter(|&j| j != class);
+                    rivals.for_each(|j| assert!(y[class] - y[j] > claimed, "{method:?}"));
+                }
+            }
+        }
+    }
+    assert!(proofs > 40, "{proofs}");
+}
+
+/// Weights moved by a share, biases by a distance and a share, each up or down.
+fn moved(model: &Model, by: f32, rng: &mut Rng) -> Model {
+    let mut model = model.clone();
+    for node in &mut model.nodes {
+        if let Layer::Conv(Conv { weight, bias, .. }) | Layer::Dense(Dense { weight, bias }) = &mut node.layer {
+            let mut sign = || if rng.below(2) == 0 { by } else { -by };
+            weight.iter_mut().for_each(|w| *w += sign() * *w);
+            bias.iter_mut().for_each(|b| *b += sign() * b.abs() + sign());
+        }
+    }
+    model
 }
 
 #[test]

@@ -5,9 +5,10 @@
 //! the f64 numbers as stored. Every step replaces a value by a linear bound over its inputs, computed in f64, and adds to
 //! `error` what its rounding can change: coefficients off by `da` change the bound by at most `|da| |x|`, and for a sum
 //! of products that is at most g times `sum_j |a_j| sum_k |w_jk| |x_k|`, the inner sum being the size of
-//! [`super::bounds::step`].
+//! [`super::bounds::step`]. A layer whose weights were folded is charged `sum_j |a_j| d_j` more, `d_j` being how far its
+//! output may be from that of the file.
 
-use super::bounds::{Interval, share};
+use super::bounds::{Fold, Interval, share};
 use super::rounding::{down, up};
 use super::rows::{Coefficients, LANES, Lanes, is_live, lanes, split};
 use super::state::State;
@@ -138,18 +139,23 @@ impl Walk<'_> {
         }
     }
 
-    /// Constants of an affine node, and the charge for the products with its weights.
+    /// Constants of an affine node, the charge for the products with its weights and that for their folding.
     fn affine(&mut self, i: usize, c: &Coefficients, bias: impl Fn(usize) -> f64) {
         let sizes = &self.state.sizes[i];
-        let (mut sum, mut size) = ([0.0; LANES], [0.0; LANES]);
+        let fold = Fold::new(self.state.model, i);
+        let (mut sum, mut size, mut folded) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
         for (k, a) in c.live() {
-            let (bias, weight) = (bias(k), sizes[k]);
+            let (bias, weight, distance) = (bias(k), sizes[k], fold.of(sizes[k]));
             for i in 0..LANES {
                 sum[i] += a[i] * bias;
                 size[i] += a[i].abs() * weight;
+                folded[i] += a[i].abs() * distance;
             }
         }
         self.settle(&sum, &size);
+        for (error, folded) in self.error.iter_mut().zip(folded).filter(|(_, folded)| *folded > 0.0) {
+            *error = up(up(*error + folded) + self.state.charge.of(folded));
+        }
     }
 
     fn relu(&mut self, i: usize, mut c: Coefficients) -> Coefficients {
