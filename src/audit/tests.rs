@@ -126,11 +126,9 @@ fn folded_layers_are_charged() {
     for seed in 16..20 {
         for mut model in nets(seed) {
             let plain = model.clone();
-            let folded = model.nodes.iter().enumerate().filter_map(|(node, n)| match n.layer {
-                Layer::Conv(_) | Layer::Dense(_) => Some(Folding { node, relative: 1e-3, absolute: 1e-3 }),
-                _ => None,
-            });
-            model.folded = folded.collect();
+            let weighted =
+                model.nodes.iter().enumerate().filter(|(_, n)| matches!(n.layer, Layer::Conv(_) | Layer::Dense(_)));
+            model.folded = weighted.map(|(node, _)| Folding { node, relative: 1e-3, absolute: 1e-3 }).collect();
             let mut rng = Rng::new(seed, 19);
             let x = image(&model, &mut rng);
             let class = predicted(&model, &doubles(&x));

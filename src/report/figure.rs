@@ -1,9 +1,11 @@
-//! Figures: the drawing on the page, and its SVG, CSV and JSON beside it.
+//! Figures: the drawing on the page, and its SVG, PNG, CSV and JSON beside it.
 
 use super::chart::Svg;
+use super::raster;
 use crate::error::{Error, Result};
 use crate::results::write_atomically;
 use maud::{Markup, PreEscaped, html};
+use rayon::prelude::*;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -128,12 +130,15 @@ impl Figures {
         name
     }
 
-    /// Writes every figure into `dir` as `id.svg`, `id.csv` and `id.json`.
+    /// Writes every figure into `dir` as `id.svg`, `id.png`, `id.csv` and `id.json`.
     pub fn write(&self, dir: &Path) -> Result<()> {
         std::fs::create_dir_all(dir).map_err(Error::io(dir, "creating"))?;
-        for (id, title, svg, table) in &self.all {
+        self.all.par_iter().try_for_each(|(id, title, svg, table)| {
             if let Some(svg) = svg {
                 write_atomically(&dir.join(format!("{id}.svg")), svg.as_bytes())?;
+                let path = dir.join(format!("{id}.png"));
+                let png = raster::png(svg).ok_or_else(|| Error::input(&path, "its drawing cannot be rasterised"))?;
+                write_atomically(&path, &png)?;
             }
             if let Some(table) = table {
                 let path = dir.join(format!("{id}.csv"));
@@ -141,8 +146,8 @@ impl Figures {
                 let text = table.json(title).to_string();
                 write_atomically(&dir.join(format!("{id}.json")), text.as_bytes())?;
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 }
 

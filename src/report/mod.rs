@@ -1,4 +1,4 @@
-//! Results to a page: one self-contained HTML file, with every figure as SVG, CSV and JSON beside it. Knows no device.
+//! Results to a page: one self-contained HTML file, with every figure as SVG, PNG, CSV and JSON beside it. Knows no device.
 
 pub mod chart;
 pub mod compare;
@@ -8,6 +8,7 @@ pub mod findings;
 mod font;
 mod html;
 mod picture;
+mod raster;
 #[cfg(test)]
 mod sample;
 mod section;

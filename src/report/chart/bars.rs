@@ -74,6 +74,8 @@ impl Stack<'_> {
         let step = self.width / self.columns.len().max(1) as f64;
         let order = std::iter::once(self.first).chain((0..self.parts.len()).filter(|&p| p != self.first));
         let order: Vec<usize> = order.collect();
+        let drawn = |p: usize| self.shares.iter().any(|s| s.get(p).is_some_and(|s| *s > 0.0));
+        self.parts.iter().enumerate().filter(|(p, _)| drawn(*p)).for_each(|(_, (name, color))| svg.key(name, color));
         for (i, (column, shares)) in self.columns.iter().zip(&self.shares).enumerate() {
             let x = i as f64 * step;
             let mut y = bottom;

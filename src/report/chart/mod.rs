@@ -39,6 +39,8 @@ pub struct Svg {
     title: String,
     attributes: String,
     body: String,
+    /// Names and CSS colours that the page explains beside the drawing.
+    key: Vec<(String, String)>,
 }
 
 /// Where text is anchored.
@@ -52,7 +54,12 @@ pub enum Anchor {
 impl Svg {
     /// An empty drawing; `title` is what a screen reader says.
     pub fn new(width: f64, height: f64, title: &str) -> Svg {
-        Svg { width, height, title: title.into(), attributes: String::new(), body: String::new() }
+        Svg { width, height, title: title.into(), attributes: String::new(), body: String::new(), key: vec![] }
+    }
+
+    /// Says what a colour stands for in a file of its own; on the page a legend for several drawings does.
+    pub fn key(&mut self, name: &str, color: &str) {
+        self.key.push((name.into(), color.into()));
     }
 
     /// Adds an attribute to the root element, for the page's script.
@@ -136,21 +143,51 @@ impl Svg {
 
     /// The element for the page, which brings the palette.
     pub fn inline(&self) -> String {
-        self.element("", "")
+        self.element("", [0.0; 3], "")
     }
 
-    /// A file of its own.
+    /// A file of its own: with its title, the key to its colours, and room around it.
     pub fn standalone(&self) -> String {
-        let style = format!("<style>{PALETTE}svg{{background:var(--paper)}}</style>");
-        self.element(&format!(" xmlns=\"http://www.w3.org/2000/svg\" width=\"{}\"", n(self.width)), &style)
+        const MARGIN: f64 = 18.0;
+        const HEAD: f64 = 50.0;
+        const ROW: f64 = 20.0;
+        let title = escape(&self.title);
+        let size = (16.0 * self.width / (16.0 / 12.5 * text_width(&self.title))).min(16.0);
+        let mut head = format!(
+            "<style>{PALETTE}svg{{background:var(--paper)}}</style>\
+             <text x=\"0\" y=\"-22\" style=\"font-size:{}px;fill:var(--ink)\">{title}</text>",
+            n(size)
+        );
+        let (mut x, mut y) = (0.0, self.height + ROW);
+        for (name, color) in &self.key {
+            let wide = 30.0 + text_width(name);
+            if x > 0.0 && x + wide > self.width {
+                (x, y) = (0.0, y + ROW);
+            }
+            let (dot, at, name) = (n(x + 6.0), n(x + 15.0), escape(name));
+            let _ = write!(
+                head,
+                "<circle cx=\"{dot}\" cy=\"{}\" r=\"4.5\" style=\"fill:{color}\"/>\
+                 <text x=\"{at}\" y=\"{}\" class=\"lb\">{name}</text>",
+                n(y - 4.0),
+                n(y)
+            );
+            x += wide;
+        }
+        let foot = if self.key.is_empty() { MARGIN } else { y - self.height + MARGIN };
+        let root = format!(" xmlns=\"http://www.w3.org/2000/svg\" width=\"{}\"", n(self.width + 2.0 * MARGIN));
+        self.element(&root, [MARGIN, HEAD, foot], &head)
     }
 
-    fn element(&self, extra: &str, style: &str) -> String {
+    /// Room is left at the sides, at the top and at the bottom.
+    fn element(&self, extra: &str, [side, top, bottom]: [f64; 3], head: &str) -> String {
         let (title, body) = (escape(&self.title), &self.body);
         format!(
-            "<svg{extra} viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{title}\"{}>{style}{body}</svg>",
-            n(self.width),
-            n(self.height),
+            "<svg{extra} viewBox=\"{} {} {} {}\" role=\"img\" aria-label=\"{title}\"{}>{head}{body}</svg>",
+            n(-side),
+            n(-top),
+            n(self.width + 2.0 * side),
+            n(self.height + top + bottom),
             self.attributes,
         )
     }
