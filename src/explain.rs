@@ -137,7 +137,7 @@ pub fn level(net: &Network, method: Method, request: &Request<'_>) -> Result<Exa
     let mut relevance = relevance::maps(net, request.image, request.clean, class)?;
     let regions = relevance::Regions::of(request.shape, request.clean);
     let narrow = Ball { delta: CERTIFIED_SHARE * request.delta, ..ball };
-    relevance.push(relevance::certified(&bounder, &narrow, &regions)?);
+    relevance.extend(relevance::certified(&bounder, &[narrow], &[regions])?);
     Ok(ExampleLevel {
         variance: request.variance,
         picture: Picture::from_chw(request.shape, request.image),

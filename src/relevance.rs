@@ -57,26 +57,28 @@ pub fn integrated(net: &Network, image: &[f32], clean: &[f32], class: usize) -> 
 }
 
 /// Pixels whose influence on the class logit has one sign in the whole ball: 1 where the gradient, summed over the
-/// channels, is proved positive, -1 where proved negative, 0 where neither is.
-pub fn certified(bounder: &Bounder, ball: &Ball<'_>, regions: &Regions) -> Result<RelevanceMap> {
+/// channels, is proved positive, -1 where proved negative, 0 where neither is. One map per ball.
+pub fn certified(bounder: &Bounder, balls: &[Ball<'_>], regions: &[Regions]) -> Result<Vec<RelevanceMap>> {
     let shape = bounder.net.model.input;
-    let bounds = bounder.gradient_bounds(&[*ball])?.remove(0);
     let plane = shape.height * shape.width;
-    let sign = |p: usize| {
+    let sign = |bounds: &[[f64; 2]], p: usize| {
         let ends = (0..shape.channels).map(|c| bounds[c * plane + p]);
         let [low, high] = ends.fold([0.0f64; 2], |s, e| [(s[0] + e[0]).next_down(), (s[1] + e[1]).next_up()]);
         f32::from(i8::from(low > 0.0) - i8::from(high < 0.0))
     };
-    let values: Vec<f32> = (0..plane).map(sign).collect();
-    Ok(RelevanceMap {
-        kind: RelevanceKind::Certified,
-        height: shape.height,
-        width: shape.width,
-        delta: Some(f64::from(ball.delta)),
-        shares: regions.shares(&values),
-        gini: None,
-        values,
-    })
+    let map = |((bounds, ball), regions): ((Vec<[f64; 2]>, &Ball<'_>), &Regions)| {
+        let values: Vec<f32> = (0..plane).map(|p| sign(&bounds, p)).collect();
+        RelevanceMap {
+            kind: RelevanceKind::Certified,
+            height: shape.height,
+            width: shape.width,
+            delta: Some(f64::from(ball.delta)),
+            shares: regions.shares(&values),
+            gini: None,
+            values,
+        }
+    };
+    Ok(bounder.gradient_bounds(balls)?.into_iter().zip(balls).zip(regions).map(map).collect())
 }
 
 /// Adds channels up and measures where the relevance lies.

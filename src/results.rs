@@ -9,9 +9,9 @@ mod picture;
 mod relevance;
 mod spread;
 
-pub use file::write_atomically;
+pub use file::{write_atomically, write_json};
 pub use picture::{Picture, base64};
-pub use relevance::{RelevanceKind, RelevanceMap, RelevanceSummary, Shares};
+pub use relevance::{Decided, RelevanceKind, RelevanceMap, RelevanceSummary, Shares};
 pub use spread::{Spread, quantile};
 
 use crate::tensor::Shape;

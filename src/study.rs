@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Instant;
 
-use crate::bounds::{Bounder, Method};
+use crate::bounds::{Ball, Bounder, Method};
 use crate::certify::{self, certify};
 use crate::dataset::augment::{self, Policy};
 use crate::dataset::{Dataset, Splits};
@@ -14,9 +14,10 @@ use crate::error::Result;
 use crate::model::onnx;
 use crate::network::Network;
 use crate::progress::{Progress, Verbosity};
+use crate::relevance::Regions;
 use crate::results::{
-    Augmented, CertifyRow, DataSummary, Example, ModelResult, Picture, RelevanceKind, RelevanceMap, RelevanceSummary,
-    Sample, Shares, Spread, Study, Variant,
+    Augmented, CertifyRow, DataSummary, Decided, Example, ModelResult, Picture, RelevanceKind, RelevanceMap,
+    RelevanceSummary, Sample, Shares, Spread, Study, Variant,
 };
 use crate::{attack, explain, relevance, search, sweep, train};
 
@@ -278,30 +279,39 @@ fn example_of(
 /// Integrated gradients are measured on this many images at most: each takes many gradients.
 const INTEGRATED: usize = 128;
 
+/// The sign of the influence of every pixel is proved on this many images at most.
+const CERTIFIED: usize = 64;
+
 /// Where the relevance of the predicted class lies, over the first test images, per noise level and kind.
 fn relevance_summary(net: &Network, test: &Dataset, settings: &Settings, name: &str) -> Result<Vec<RelevanceSummary>> {
     let count = settings.relevance_limit.min(test.len());
     let variances = &settings.sweep.variances;
     let mut progress = Progress::start(settings.verbosity, &format!("{name}: relevance"), count * variances.len());
+    let bounder = Bounder::new(net, settings.method)?;
     let mut summaries = Vec::new();
     for &variance in variances {
         let images = sweep::noisy(&net.device, test, 0, count, variance, settings.sweep.seed, 0)?;
         let images: Vec<&[f32]> = images.chunks(test.shape.len()).collect();
-        let (mut plain, mut integrated) = (Vec::new(), Vec::new());
+        let (mut plain, mut integrated, mut certified) = (Vec::new(), Vec::new(), Vec::new());
         for (start, batch) in images.chunks(128).enumerate().map(|(b, c)| (b * 128, c)) {
             let classes: Vec<usize> = net.scores(batch)?.iter().map(|s| crate::network::largest(s)).collect();
+            let regions: Vec<Regions> =
+                (0..batch.len()).map(|k| Regions::of(test.shape, test.image(start + k))).collect();
             for (k, gradient) in relevance::gradients(net, batch, &classes)?.iter().enumerate() {
-                let clean = test.image(start + k);
-                let regions = relevance::Regions::of(test.shape, clean);
-                plain.push(relevance::map(RelevanceKind::Gradient, test.shape, gradient, &regions));
+                plain.push(relevance::map(RelevanceKind::Gradient, test.shape, gradient, &regions[k]));
                 if start + k < INTEGRATED {
-                    let values = relevance::integrated(net, batch[k], clean, classes[k])?;
-                    integrated.push(relevance::map(RelevanceKind::IntegratedGradients, test.shape, &values, &regions));
+                    let values = relevance::integrated(net, batch[k], test.image(start + k), classes[k])?;
+                    let kind = RelevanceKind::IntegratedGradients;
+                    integrated.push(relevance::map(kind, test.shape, &values, &regions[k]));
                 }
                 progress.advance(1);
             }
+            let delta = explain::CERTIFIED_SHARE * settings.delta;
+            let balls = batch.iter().zip(&classes).map(|(image, &class)| Ball { image, class, delta });
+            let balls: Vec<Ball<'_>> = balls.take(CERTIFIED.saturating_sub(start)).collect();
+            certified.extend(relevance::certified(&bounder, &balls, &regions)?);
         }
-        summaries.extend([summarized(variance, &integrated), summarized(variance, &plain)].into_iter().flatten());
+        summaries.extend([&integrated, &plain, &certified].into_iter().filter_map(|maps| summarized(variance, maps)));
     }
     progress.finish(&format!("{name}: relevance of {count} images at {} noise levels", variances.len()));
     Ok(summaries)
@@ -309,16 +319,24 @@ fn relevance_summary(net: &Network, test: &Dataset, settings: &Settings, name: &
 
 /// Mean and spread of the shares of maps of one kind; `None` without any relevance.
 fn summarized(variance: f64, maps: &[RelevanceMap]) -> Option<RelevanceSummary> {
-    let found: Vec<(Shares, f64)> = maps.iter().filter_map(|m| Some((m.shares?, m.gini?))).collect();
-    let spread = |value: fn(&(Shares, f64)) -> f64| Spread::of(&found.iter().map(value).collect::<Vec<_>>());
+    let found: Vec<Shares> = maps.iter().filter_map(|m| m.shares).collect();
+    let spread = |value: fn(&Shares) -> f64| Spread::of(&found.iter().map(value).collect::<Vec<_>>());
+    let concentration: Vec<f64> = maps.iter().filter_map(|m| m.gini).collect();
+    let signs = |counts: fn(&f32) -> bool| {
+        let share = |m: &RelevanceMap| m.values.iter().filter(|v| counts(v)).count() as f64 / m.values.len() as f64;
+        Spread::of(&maps.iter().map(share).collect::<Vec<_>>())
+    };
+    let decided =
+        |delta: f64| Decided { delta, images: maps.len(), share: signs(|v| *v != 0.0), positive: signs(|v| *v > 0.0) };
     (!found.is_empty()).then(|| RelevanceSummary {
         variance,
         kind: maps[0].kind,
         images: found.len(),
-        object: spread(|m| m.0.object),
-        contour: spread(|m| m.0.contour),
-        background: spread(|m| m.0.background),
-        gini: spread(|m| m.1),
+        object: spread(|m| m.object),
+        contour: spread(|m| m.contour),
+        background: spread(|m| m.background),
+        gini: (!concentration.is_empty()).then(|| Spread::of(&concentration)),
+        decided: maps[0].delta.map(decided),
     })
 }
 

@@ -11,7 +11,7 @@ use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::network::Network;
 use crate::progress::Progress;
-use crate::results::CertifyRow;
+use crate::results::{CertifyRow, write_atomically};
 use crate::search::{self, Subject};
 use crate::sweep;
 
@@ -30,7 +30,7 @@ pub struct Settings {
     pub search: search::Settings,
     /// Also attack every image; `None` leaves the upper end open.
     pub attack: Option<attack::Settings>,
-    /// Write the lines behind the radii of these images to this folder.
+    /// Keep the lines behind the radii of these images in this result folder.
     pub certificates: Option<(PathBuf, BTreeSet<usize>)>,
 }
 
@@ -66,9 +66,9 @@ pub fn certify(
                     (Some((folder, _)), Some(image)) if found.proved > 0.0 => {
                         let ball = Ball { image: &image, class: classes[at], delta: found.proved };
                         let certificate = bounder.certificates(&[ball])?.remove(0);
-                        let path = folder.join(format!("{index}_{variance}.json"));
+                        let path = table::certificate_path(folder, index, variance);
                         let text = serde_json::to_vec(&certificate).map_err(|e| Error::input(&path, e.to_string()))?;
-                        table::write_whole(&path, &text)?;
+                        write_atomically(&path, &text)?;
                         // What its lines prove may be a hair less than what the search found.
                         found.proved.min(certificate.radius)
                     }

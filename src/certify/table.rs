@@ -1,4 +1,5 @@
-//! The result folder of `certify`: `delta_max.csv` row by row, `manifest.json`, `summary.json`.
+//! The result folder of `certify`: `delta_max.csv` row by row, `manifest.json`, `summary.json`,
+//! certificates.
 
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
@@ -8,7 +9,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::results::{CertifyRow, quantile};
+use crate::results::{CertifyRow, quantile, write_atomically, write_json};
+
+/// Folder of the certificates inside a result folder.
+pub const CERTIFICATES: &str = "certificates";
 
 /// Columns of `delta_max.csv`.
 pub const HEADER: &str =
@@ -88,9 +92,9 @@ impl Table {
             known = rows.iter().map(|r| (r.index, r.variance.to_bits())).collect();
             let mut text = format!("{HEADER}\n");
             rows.iter().for_each(|r| text.push_str(&line(r)));
-            write_whole(&path, text.as_bytes())?;
+            write_atomically(&path, text.as_bytes())?;
         } else {
-            write_whole(&path, format!("{HEADER}\n").as_bytes())?;
+            write_atomically(&path, format!("{HEADER}\n").as_bytes())?;
         }
         write_json(&dir.join("manifest.json"), manifest)?;
         let file = OpenOptions::new().append(true).open(&path).map_err(Error::io(&path, "opening"))?;
@@ -179,17 +183,9 @@ pub fn read_manifest(dir: &Path) -> Result<Manifest> {
     serde_json::from_str(&text).map_err(|e| Error::input(&path, format!("is not a manifest of certify ({e})")))
 }
 
-/// Writes under a temporary name, then renames: a file is whole or absent.
-pub fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
-    let temporary = path.with_extension("tmp");
-    fs::write(&temporary, content).map_err(Error::io(&temporary, "writing"))?;
-    fs::rename(&temporary, path).map_err(Error::io(path, "writing"))
-}
-
-/// Writes pretty JSON, whole or not at all.
-pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
-    let text = serde_json::to_string_pretty(value).map_err(|e| Error::input(path, e.to_string()))?;
-    write_whole(path, (text + "\n").as_bytes())
+/// Where a result folder keeps the certificate of a row.
+pub fn certificate_path(dir: &Path, index: usize, variance: f64) -> PathBuf {
+    dir.join(CERTIFICATES).join(format!("{index}_{variance}.json"))
 }
 
 /// What a run found, per variance.
@@ -229,7 +225,7 @@ pub fn summarize(rows: &[CertifyRow]) -> Vec<Summary> {
     variances.into_iter().map(summary).collect()
 }
 
-/// Joins the shards of one run into `out`.
+/// Joins the shards of one run into `out`, with their certificates.
 ///
 /// # Errors
 /// If a shard is missing, given twice or unfinished, or comes from another run.
@@ -242,7 +238,7 @@ pub fn merge(dirs: &[PathBuf], out: &Path) -> Result<usize> {
     let Some((first, _)) = parts.first() else { return Err(Error::usage("nothing to merge")) };
     let mut whole = first.clone();
     (whole.shard, whole.start, whole.end) = ([0, 1], 0, first.images);
-    let mut rows = Vec::new();
+    let (mut rows, mut certificates) = (Vec::new(), Vec::new());
     for (i, (manifest, dir)) in parts.iter().enumerate() {
         let problem = |p: String| Err(Error::input(dir, p));
         if !manifest.same_run(first) {
@@ -260,6 +256,8 @@ pub fn merge(dirs: &[PathBuf], out: &Path) -> Result<usize> {
         if distinct.len() != found.len() || found.len() != expected {
             return problem(format!("has {} of {expected} rows; finish it with --resume", distinct.len()));
         }
+        let certificate = |r: &CertifyRow| certificate_path(dir, r.index, r.variance);
+        certificates.extend(found.iter().map(|r| (certificate(r), r.index, r.variance)).filter(|c| c.0.exists()));
         rows.extend(found);
     }
     if parts.len() != first.shard[1] {
@@ -269,6 +267,14 @@ pub fn merge(dirs: &[PathBuf], out: &Path) -> Result<usize> {
     let mut table = Table::open(out, &whole, false)?;
     for row in &rows {
         table.push(row)?;
+    }
+    if !certificates.is_empty() {
+        let folder = out.join(CERTIFICATES);
+        fs::create_dir_all(&folder).map_err(Error::io(&folder, "creating the folder"))?;
+    }
+    for (path, index, variance) in &certificates {
+        let content = fs::read(path).map_err(Error::io(path, "reading"))?;
+        write_atomically(&certificate_path(out, *index, *variance), &content)?;
     }
     write_json(&out.join("summary.json"), &summarize(&rows))?;
     Ok(rows.len())

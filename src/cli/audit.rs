@@ -150,7 +150,7 @@ fn claim(dir: &Path, table: &Path, row: &CertifyRow, manifest: &Manifest) -> Res
         bail!(bad(format!("at variance {variance}, the run of the manifest has no such row")));
     }
     let method: Method = row.method.parse().map_err(bad)?;
-    let path = dir.join("certificates").join(format!("{index}_{variance}.json"));
+    let path = table::certificate_path(dir, index, variance);
     let slopes: Option<Slopes> = if path.exists() {
         let text = std::fs::read_to_string(&path).map_err(Error::io(&path, "reading"))?;
         let bad = |e| Error::input(&path, format!("is not a certificate ({e}); remove it to use standard slopes"));

@@ -14,6 +14,7 @@ use crate::certify::{Settings, certify};
 use crate::error::Error;
 use crate::network::Network;
 use crate::progress::Progress;
+use crate::results::write_json;
 use crate::rng::Rng;
 use crate::search;
 
@@ -78,6 +79,9 @@ pub fn run(args: CertifyArgs) -> Result<()> {
     if args.tolerance.is_some_and(|t| !(t > 0.0 && t < 1.0)) || args.batch == Some(0) {
         bail!(Error::usage("--tolerance lies between 0 and 1, --batch is at least 1"));
     }
+    if args.certificates.is_some() && args.method == Method::Ibp {
+        bail!(Error::usage("--certificates: interval bounds have no lines to keep; audit needs none for them"));
+    }
     let model = load_model(&args.model)?;
     let data = args.data.load_for(&model, args.split, args.limit)?;
     let device = args.run.open()?;
@@ -112,15 +116,12 @@ pub fn run(args: CertifyArgs) -> Result<()> {
     };
     let table = std::cell::RefCell::new(Table::open(&args.out, &manifest, args.resume)?);
     let certificates = match args.certificates {
-        Some(_) if args.method == Method::Ibp => {
-            bail!(Error::usage("--certificates: interval bounds have no lines to keep; audit needs none for them"))
-        }
         Some(count) => {
-            let folder = args.out.join("certificates");
+            let folder = args.out.join(table::CERTIFICATES);
             std::fs::create_dir_all(&folder).map_err(Error::io(&folder, "creating the folder"))?;
             let mut images: Vec<usize> = (0..data.len()).collect();
             Rng::new(args.run.seed, 0xCE27).shuffle(&mut images);
-            Some((folder, images.into_iter().take(count).collect()))
+            Some((args.out.clone(), images.into_iter().take(count).collect()))
         }
         None => None,
     };
@@ -140,7 +141,7 @@ pub fn run(args: CertifyArgs) -> Result<()> {
     ));
     let rows = table::read_rows(&args.out.join("delta_max.csv"), false)?;
     let summary = table::summarize(&rows);
-    table::write_json(&args.out.join("summary.json"), &summary)?;
+    write_json(&args.out.join("summary.json"), &summary)?;
     for s in &summary {
         args.run.say(format!(
             "variance {:<6} {} images, accuracy {:.2} %, proved > 0 for {:.2} %; median delta max {:.5} ({:.2}/255), {:.1} probes each",

@@ -7,13 +7,12 @@ use clap::Args;
 
 use super::common::{RunArgs, command_line, load_model, make_folder};
 use crate::bounds::{Bounder, Method};
-use crate::certify::table::write_json;
 use crate::dataset;
 use crate::error::Error;
 use crate::explain;
 use crate::network::Network;
 use crate::report::explanation;
-use crate::results::Picture;
+use crate::results::{Picture, write_json};
 
 /// Dominance, delta max and relevance of one image.
 #[derive(Args)]

@@ -7,10 +7,10 @@ use clap::Args;
 use serde::Serialize;
 
 use super::common::{self, DataArgs, RunArgs, Split, load_model};
-use crate::certify::table::write_whole;
 use crate::dataset::Dataset;
 use crate::network::{Network, largest};
 use crate::progress::Progress;
+use crate::results::write_atomically;
 
 /// Images classified at once.
 const BATCH: usize = 256;
@@ -57,7 +57,7 @@ pub fn run(args: PredictArgs) -> Result<()> {
         progress.advance(images.len());
     }
     progress.finish(&format!("{} images", data.len()));
-    write_whole(&args.out, &table(&data, &scores)?)?;
+    write_atomically(&args.out, &table(&data, &scores)?)?;
     let right = scores.iter().zip(&data.labels).filter(|(s, label)| largest(s) == **label).count();
     let summary = Summary { images: data.len(), accuracy: right as f64 / data.len() as f64 };
     args.run.say(format!("{} images, accuracy {:.2} %", summary.images, 100.0 * summary.accuracy));

@@ -6,11 +6,10 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use super::common::{self, DataArgs, RunArgs, Split, load_model};
-use crate::certify::table::{write_json, write_whole};
 use crate::error::Error;
 use crate::network::Network;
 use crate::progress::Progress;
-use crate::results::NoiseLevel;
+use crate::results::{NoiseLevel, write_atomically, write_json};
 use crate::sweep::{Settings, sweep};
 
 /// Accuracy, per-class rates and confusion matrices under Gaussian noise.
@@ -57,7 +56,7 @@ pub fn run(args: SweepArgs) -> Result<()> {
     let mut progress = Progress::start(args.run.verbosity(), "noise sweep", passes * data.len());
     let levels = sweep(&net, &data, &settings, &mut progress)?;
     progress.finish(&format!("{} images, {passes} passes", data.len()));
-    write_whole(&args.out.join("confusion.csv"), confusion_csv(&levels, &data.classes).as_bytes())?;
+    write_atomically(&args.out.join("confusion.csv"), confusion_csv(&levels, &data.classes).as_bytes())?;
     write_json(&args.out.join("sweep.json"), &levels)?;
     for level in &levels {
         let rates: Vec<String> =

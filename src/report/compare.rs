@@ -64,6 +64,8 @@ pub struct Entry {
 pub struct Difference {
     /// Images both runs certified.
     pub images: usize,
+    /// Those among them with the very same proved delta max.
+    pub equal: usize,
     /// Median proved delta max minus the reference's, on those images.
     pub median: f64,
     /// 95 % bootstrap interval, images drawn in pairs.
@@ -71,6 +73,11 @@ pub struct Difference {
 }
 
 impl Difference {
+    /// Whether every image has the same proved delta max in both runs.
+    pub fn none(&self) -> bool {
+        self.equal == self.images
+    }
+
     /// Whether the interval leaves zero out.
     pub fn clear(&self) -> bool {
         self.interval[0] > 0.0 || self.interval[1] < 0.0
@@ -127,6 +134,7 @@ fn difference(run: &Run, reference: &Run) -> Option<Difference> {
     let median = |side: usize| stats::median(pairs.iter().map(|p| p[side]));
     Some(Difference {
         images: pairs.len(),
+        equal: pairs.iter().filter(|[a, b]| a == b).count(),
         median: median(0) - median(1),
         interval: stats::bootstrap_difference(&pairs, 0),
     })
@@ -168,6 +176,20 @@ mod tests {
         assert!(found.runs[2].difference.is_none() && found.runs[0].difference.is_none());
         assert_eq!((found.runs[0].noise, found.runs[0].noisy_accuracy), (Some(0.01), Some(0.8)));
         assert!(compare(&runs[..1]).is_err());
+    }
+
+    #[test]
+    fn equal_runs_have_no_difference_and_names_pair_where_nothing_else_does() {
+        let radius = |i: usize| 1e-3 + i as f64 * 1e-5;
+        let mut half = run("half", "x", radius);
+        half.rows.truncate(50);
+        (half.images, half.data) = (50, None);
+        let found = compare(&[run("a", "x", radius), run("b", "x", radius), half]).unwrap();
+        for (entry, images) in found.runs[1..].iter().zip([100, 50]) {
+            let d = entry.difference.unwrap();
+            assert!(d.none() && !d.clear(), "{d:?}");
+            assert_eq!((d.images, d.equal, d.median, d.interval), (images, images, 0.0, [0.0; 2]));
+        }
     }
 
     #[test]

@@ -284,7 +284,8 @@ fn map(kind: RelevanceKind, k: usize, model: usize) -> RelevanceMap {
 fn summaries(variance: f64, k: usize, model: usize) -> Vec<RelevanceSummary> {
     let spread = |mean: f64| Spread { mean, deviation: 0.04, low: mean - 0.07, high: mean + 0.07 };
     let background = 0.1 + 0.12 * k as f64 / (1.0 + model as f64);
-    [RelevanceKind::IntegratedGradients, RelevanceKind::Gradient]
+    let decided = Decided { delta: 0.5 / 255.0, images: 64, share: spread(0.5), positive: spread(0.3) };
+    [RelevanceKind::IntegratedGradients, RelevanceKind::Gradient, RelevanceKind::Certified]
         .map(|kind| RelevanceSummary {
             variance,
             kind,
@@ -292,7 +293,8 @@ fn summaries(variance: f64, k: usize, model: usize) -> Vec<RelevanceSummary> {
             object: spread(0.6 - background * 0.5 - 0.03 * model as f64),
             contour: spread(0.4 - background * 0.5 + 0.03 * model as f64),
             background: spread(background),
-            gini: spread(0.62 - 0.06 * k as f64),
+            gini: (kind != RelevanceKind::Certified).then(|| spread(0.62 - 0.06 * k as f64)),
+            decided: (kind == RelevanceKind::Certified).then(|| decided.clone()),
         })
         .to_vec()
 }

@@ -1,8 +1,16 @@
 //! The few statistics the report needs.
 
-use crate::results::{CertifyRow, ModelResult, quantile};
+use crate::results::{CertifyRow, quantile};
 use crate::rng::Rng;
 use std::collections::BTreeMap;
+
+/// Proved radii of the images in both sets of rows.
+pub fn proved_pairs<'a>(
+    a: impl Iterator<Item = &'a CertifyRow>,
+    b: impl Iterator<Item = &'a CertifyRow>,
+) -> Vec<[f64; 2]> {
+    pairs(a, b).iter().map(|pair| pair.map(|r| r.proved)).collect()
+}
 
 /// Values in rising order.
 pub fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
@@ -44,16 +52,22 @@ pub fn bootstrap_median(values: &[f64], seed: u64) -> [f64; 2] {
     bootstrap(values.len(), seed, |pick| median_of(pick.iter().map(|&i| values[i]).collect()))
 }
 
-/// 95 % bootstrap interval of `median(a) / median(b)` over the images both models have, drawn in pairs.
-pub fn bootstrap_ratio(a: &ModelResult, b: &ModelResult, seed: u64) -> Option<[f64; 2]> {
-    let theirs: BTreeMap<usize, f64> = b.rows_at(0.0).map(|r| (r.index, r.proved)).collect();
-    let pairs: Vec<(f64, f64)> =
-        a.rows_at(0.0).filter_map(|r| theirs.get(&r.index).map(|&other| (r.proved, other))).collect();
+/// 95 % bootstrap interval of `median(first) / median(second)`, drawn in pairs.
+pub fn bootstrap_ratio(pairs: &[[f64; 2]], seed: u64) -> Option<[f64; 2]> {
     let interval = bootstrap(pairs.len(), seed, |pick| {
-        let x = median_of(pick.iter().map(|&i| pairs[i].0).collect());
-        x / median_of(pick.iter().map(|&i| pairs[i].1).collect())
+        let median = |side: usize| median_of(pick.iter().map(|&i| pairs[i][side]).collect());
+        median(0) / median(1)
     });
     interval.iter().all(|v| v.is_finite()).then_some(interval)
+}
+
+/// Rows of the same image.
+pub fn pairs<'a>(
+    a: impl Iterator<Item = &'a CertifyRow>,
+    b: impl Iterator<Item = &'a CertifyRow>,
+) -> Vec<[&'a CertifyRow; 2]> {
+    let theirs: BTreeMap<usize, &CertifyRow> = b.map(|r| (r.index, r)).collect();
+    a.filter_map(|r| Some([r, *theirs.get(&r.index)?])).collect()
 }
 
 /// 95 % bootstrap interval of `median(first) - median(second)`, drawn in pairs.

@@ -2,6 +2,7 @@
 
 use super::{ExampleLevel, FORMAT, Study};
 use crate::error::{Error, Result};
+use serde::Serialize;
 use std::path::Path;
 
 impl Study {
@@ -76,6 +77,12 @@ pub fn write_atomically(path: &Path, content: &[u8]) -> Result<()> {
         let _ = std::fs::remove_file(&temporary);
         Error::io(path, "writing")(e)
     })
+}
+
+/// Writes pretty JSON, whole or not at all.
+pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value).map_err(|e| Error::input(path, e.to_string()))?;
+    write_atomically(path, (text + "\n").as_bytes())
 }
 
 #[cfg(test)]

@@ -50,5 +50,22 @@ pub struct RelevanceSummary {
     pub object: Spread,
     pub contour: Spread,
     pub background: Spread,
-    pub gini: Spread,
+    /// Not of `Certified`, whose values are signs.
+    #[serde(default)]
+    pub gini: Option<Spread>,
+    /// Of `Certified`.
+    #[serde(default)]
+    pub decided: Option<Decided>,
+}
+
+/// How many pixels have an influence of proved sign, over many test images.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Decided {
+    /// Half-width of the noise boxes.
+    pub delta: f64,
+    pub images: usize,
+    /// Share of the pixels that are proved either way.
+    pub share: Spread,
+    /// Share of the pixels that are proved to speak for the class.
+    pub positive: Spread,
 }

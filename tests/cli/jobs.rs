@@ -159,6 +159,14 @@ fn shards_join_without_gaps_or_duplicates() {
     assert!(whole.values().zip(joined.values()).all(|(a, b)| (a.0 - b.0).abs() <= 0.01 * a.0));
     assert_eq!(json(&at.join("joined/manifest.json"))["shard"], serde_json::json!([0, 1]));
 
+    // Certificates come along, and a folder is equal to itself.
+    let alpha =
+        "certify --model MODEL --data SHOES --method alpha --no-attack --limit 4 --device cpu --certificates all";
+    (0..2).for_each(|i| drop(done(at, &format!("{alpha} --shard {i}/2 --out alpha{i}"))));
+    done(at, "merge alpha0 alpha1 --out alpha");
+    assert!(done(at, "audit alpha").contains("checked 4 of 4 rows: all proofs hold"));
+    assert!(done(at, "compare alpha alpha --out same").contains("no difference on 4 images"));
+
     refused(at, "merge part0 part2 --out x", &["shard 1/3 is missing"]);
     refused(at, "merge part0 part1 part1 part2 --out x", &["part1", "given twice"]);
     misused(at, "merge part0 part1 --out x", &["2 of 3 shards"]);

@@ -93,14 +93,17 @@ fn signed(delta: f64) -> String {
 }
 
 fn against(d: &Difference) -> Markup {
+    let images = count(d.images as f64);
     html! {
+        @if d.none() { span { "no difference" } small { "the same on all " (images) " images in pairs" } } @else {
         span.best[d.clear() && d.median > 0.0] { (signed(d.median)) "/255" }
-        small { "95%: " (signed(d.interval[0])) " to " (signed(d.interval[1])) ", " (count(d.images as f64)) " images in pairs" }
+        small { "95%: " (signed(d.interval[0])) " to " (signed(d.interval[1])) ", " (images) " images in pairs" }
+        }
     }
 }
 
 fn note(c: &Comparison) -> Markup {
-    let unclear = c.runs.iter().filter_map(|r| r.difference).any(|d| !d.clear());
+    let unclear = c.runs.iter().filter_map(|r| r.difference).any(|d| !d.clear() && !d.none());
     html! {
         p.note {
             "Differences are of medians over the test images that both runs certified, matched by name; the interval is a bootstrap of those pairs."

@@ -52,8 +52,8 @@ pub fn choose(study: &Study) -> Option<Choice> {
     let mut cautions = Vec::new();
     let runner_up = candidates.iter().copied().filter(|&i| i != model).max_by(|a, b| key(a).total_cmp(&key(b)));
     if let Some(other) = runner_up.filter(|_| !robust.is_empty()) {
-        let interval = stats::bootstrap_ratio(&study.models[model], &study.models[other], study.seed);
-        if interval.is_some_and(|[low, _]| low <= 1.0) {
+        let [mine, theirs] = [model, other].map(|i| study.models[i].rows_at(0.0));
+        if stats::bootstrap_ratio(&stats::proved_pairs(mine, theirs), study.seed).is_some_and(|[low, _]| low <= 1.0) {
             cautions.push(format!("Its lead over {} in delta max is within the sampling error.", name(other)));
         }
     }

@@ -1,8 +1,8 @@
 //! Findings about accuracy under noise: who falls, who turns into whom, where the models look.
 
-use super::{Roles, ends, finding, list, plain, points, pull, rate, share};
+use super::{Roles, both_units, ends, finding, list, plain, points, pull, rate, share};
 use crate::report::chart::{number, percent};
-use crate::results::{Finding, ModelResult, RelevanceKind, RelevanceSummary, Study};
+use crate::results::{Decided, Finding, ModelResult, RelevanceKind, RelevanceSummary, Spread, Study};
 
 /// A class's fall counts from this many points below its clean rate.
 const FALL: f64 = 0.10;
@@ -19,6 +19,7 @@ pub(super) fn findings(study: &Study) -> Vec<Finding> {
         }
     }
     out.extend(relevance(study));
+    out.extend(certified_relevance(study));
     out
 }
 
@@ -186,44 +187,95 @@ pub(super) fn relevance_of(m: &ModelResult) -> Vec<&RelevanceSummary> {
         RelevanceKind::Certified,
     ];
     let kind = PREFERRED.into_iter().find(|&k| m.relevance.iter().any(|r| r.kind == k));
-    let mut all: Vec<_> = m.relevance.iter().filter(|r| Some(r.kind) == kind).collect();
+    kind.map_or(vec![], |k| of_kind(m, k))
+}
+
+/// By rising variance.
+fn of_kind(m: &ModelResult, kind: RelevanceKind) -> Vec<&RelevanceSummary> {
+    let mut all: Vec<_> = m.relevance.iter().filter(|r| r.kind == kind).collect();
     all.sort_by(|a, b| a.variance.total_cmp(&b.variance));
     all
 }
 
+/// Share of relevance on the background, clean and at the strongest noise, of every model that has both.
+fn background<'a>(
+    study: &'a Study,
+    of: impl Fn(&'a ModelResult) -> Vec<&'a RelevanceSummary>,
+) -> Vec<(&'a str, [Spread; 2])> {
+    let ends = |m: &'a ModelResult| {
+        let all = of(m);
+        let (first, last) = (*all.first()?, *all.last()?);
+        (first.variance < last.variance).then(|| (m.name.as_str(), [first.background, last.background]))
+    };
+    study.models.iter().filter_map(ends).collect()
+}
+
 /// Where relevance moves as noise grows.
 fn relevance(study: &Study) -> Option<Finding> {
-    let mut parts = Vec::new();
-    let mut figures = Vec::new();
-    let mut moved = 0;
-    for m in &study.models {
-        let all = relevance_of(m);
-        let (Some(first), Some(last)) = (all.first(), all.last()) else { continue };
-        if first.variance == last.variance {
-            continue;
-        }
-        let (before, after) = (first.background, last.background);
-        moved += usize::from(after.mean - before.mean > 0.03);
-        parts.push(format!(
-            "{} from {} ± {} to {} ± {}",
-            m.name,
-            percent(before.mean),
-            percent(before.deviation),
-            percent(after.mean),
-            percent(after.deviation)
-        ));
-        figures.push(share(format!("{}, background, clean", m.name), before.mean));
-        figures.push(share(format!("{}, background, noisiest", m.name), after.mean));
-    }
-    if parts.is_empty() {
+    const MOVED: f64 = 0.03;
+    let found = background(study, relevance_of);
+    let kind = study.models.iter().find_map(|m| relevance_of(m).first().map(|r| r.kind))?;
+    if found.is_empty() {
         return None;
     }
-    let title = match moved {
-        0 => "Noise does not draw the models to the background".to_string(),
-        n if n == parts.len() => "Under noise the models look at the background".to_string(),
-        n => format!("Relevance moves to the background for {n} of {} models", parts.len()),
+    let moved = |found: &[(&str, [Spread; 2])]| found.iter().filter(|(_, [a, b])| b.mean - a.mean > MOVED).count();
+    let words = |found: &[(&str, [Spread; 2])]| {
+        let word = |(name, [a, b]): &(&str, [Spread; 2])| {
+            let show = |s: &Spread| format!("{} ± {}", percent(s.mean), percent(s.deviation));
+            format!("{name} from {} to {}", show(a), show(b))
+        };
+        list(&found.iter().map(word).collect::<Vec<_>>())
     };
-    let sentence =
-        format!("Share of relevance on the background over the test images, clean to noisiest: {}.", list(&parts));
+    let mut sentence =
+        format!("Share of relevance on the background over the test images, clean to noisiest: {}.", words(&found));
+    // Relevance that is measured against the background cannot lie on a clean one.
+    let gradient = background(study, |m| of_kind(m, RelevanceKind::Gradient));
+    let relative = kind != RelevanceKind::Gradient && !gradient.is_empty();
+    if relative {
+        sentence += &format!(
+            " A clean background counts for nothing in that figure, whatever the model. The plain gradient, which asks where a change would matter, moves so: {}.",
+            words(&gradient)
+        );
+    }
+    let title = match (moved(&found), relative.then(|| moved(&gradient))) {
+        (0, _) => "Noise does not draw the models to the background".to_string(),
+        (_, Some(0)) => "Noise on the background counts, but the models do not turn to it".into(),
+        (n, _) if n == found.len() => "Under noise the models look at the background".into(),
+        (n, _) => format!("Relevance moves to the background for {n} of {} models", found.len()),
+    };
+    let figures = found.iter().flat_map(|(name, [a, b])| {
+        [share(format!("{name}, background, clean"), a.mean), share(format!("{name}, background, noisiest"), b.mean)]
+    });
+    Some(finding(title, sentence, figures.collect()))
+}
+
+/// How much of the relevance of clean images is proved.
+fn certified_relevance(study: &Study) -> Option<Finding> {
+    let clean = |m: &'_ ModelResult| {
+        let found = m.relevance.iter().find(|r| r.variance == 0.0 && r.decided.is_some())?;
+        Some((m.name.clone(), found.decided.clone()?, found.background))
+    };
+    let found: Vec<_> = study.models.iter().filter_map(clean).collect();
+    let (_, first, _) = found.first()?;
+    let part = |(name, decided, background): &(String, Decided, Spread)| {
+        format!(
+            "{} ± {} for {name}, {} of them on the background",
+            percent(decided.share.mean),
+            percent(decided.share.deviation),
+            percent(background.mean)
+        )
+    };
+    let parts: Vec<String> = found.iter().map(part).collect();
+    let sentence = format!(
+        "Share of the pixels whose influence on the class has one sign for every image within {}, over {} clean test images: {}.",
+        both_units(first.delta),
+        first.images,
+        list(&parts)
+    );
+    let figures = found.iter().map(|f| share(format!("{}, proved sign", f.0), f.1.share.mean)).collect();
+    let title = match found.iter().map(|f| f.1.share.mean).fold(0.0, f64::max) {
+        most if most < 0.05 => "Where the models look is hardly ever proved at this noise",
+        _ => "How much of where the models look is proved",
+    };
     Some(finding(title, sentence, figures))
 }

@@ -83,9 +83,8 @@ fn most_robust(study: &Study, all: &[Robust]) -> Option<Finding> {
     if let Some(second) = order.get(1) {
         let ratio = best.median / second.median;
         sentence += &format!("; {} follows with {}", name(second), both_units(second.median));
-        if let Some([low, high]) =
-            stats::bootstrap_ratio(&study.models[best.model], &study.models[second.model], study.seed)
-        {
+        let [first, other] = [best, second].map(|r| study.models[r.model].rows_at(0.0));
+        if let Some([low, high]) = stats::bootstrap_ratio(&stats::proved_pairs(first, other), study.seed) {
             sentence += &format!(", a factor of {} ({} to {})", number(ratio), number(low), number(high));
             figures.push(plain("ratio of the two best", ratio));
             if low <= 1.0 {
@@ -183,28 +182,44 @@ fn gap(study: &Study) -> Option<Finding> {
     Some(finding("How tight the brackets are", sentence, figures))
 }
 
-/// Median delta max of the test set on noisy images.
+/// Median delta max of noisy images against that of the same images clean.
 fn under_noise(study: &Study) -> Option<Finding> {
     let mut parts = Vec::new();
     let mut figures = Vec::new();
+    let mut turned = Vec::new();
     for m in &study.models {
         let levels = m.certified_variances();
         let (Some(&first), Some(&last)) = (levels.first(), levels.last()) else { continue };
-        let at = |v: f64| stats::median(m.rows_at(v).map(|r| r.proved));
-        let (before, after) = (at(first), at(last));
-        if first == last || before <= 0.0 {
+        let rows = stats::pairs(m.rows_at(last), m.rows_at(first));
+        let pairs: Vec<[f64; 2]> = rows.iter().map(|p| p.map(|r| r.proved)).collect();
+        let [after, before] = [0, 1].map(|side| stats::median(pairs.iter().map(|p| p[side])));
+        if first == last || before.is_nan() || before <= 0.0 {
             continue;
         }
+        let spread = stats::bootstrap_ratio(&pairs, study.seed)
+            .map_or(String::new(), |[low, high]| format!(", 95% interval {} to {}", percent(low), percent(high)));
         parts.push(format!(
-            "{} keeps {} of its clean median at variance {}",
+            "{} keeps {} of its median at variance {} (the same {} images{spread})",
             m.name,
             percent(after / before),
-            number(last)
+            number(last),
+            pairs.len()
         ));
+        turned.push(format!("{} for {}", rows.iter().filter(|[a, b]| a.predicted != b.predicted).count(), m.name));
         figures.push(share(format!("{}, kept", m.name), after / before));
     }
     if parts.is_empty() {
         return None;
     }
-    Some(finding("Noise already in the photo eats into delta max", format!("{}.", list(&parts)), figures))
+    let sentence = format!(
+        "{}. Images that the noise turned to another class count with the radius of that class: {}.",
+        list(&parts),
+        list(&turned)
+    );
+    let title = if figures.iter().all(|f| f.value >= 0.98) {
+        "Noise already in the photo leaves delta max as it was"
+    } else {
+        "Noise already in the photo eats into delta max"
+    };
+    Some(finding(title, sentence, figures))
 }

@@ -5,7 +5,7 @@ use crate::report::chart::{Axis, Lines, Series, model_color, percent};
 use crate::report::figure::{Table, row};
 use crate::report::findings::both_units;
 use crate::report::picture;
-use crate::results::{Example, RelevanceKind, RelevanceMap, RelevanceSummary, Shares};
+use crate::results::{Example, RelevanceKind, RelevanceMap, RelevanceSummary, Shares, Spread};
 use maud::{Markup, html};
 
 const KINDS: [(RelevanceKind, &str, &str); 4] = [
@@ -157,21 +157,23 @@ fn shares(page: &mut Page) -> Option<Markup> {
     study.models.iter().flat_map(|m| &m.relevance).next()?;
     let mut table = Table::new(&["model", "kind", "variance", "part", "mean", "deviation", "low", "high", "images"]);
     let mut panels = Vec::new();
-    type Part = (&'static str, fn(&RelevanceSummary) -> crate::results::Spread);
-    let parts: [Part; 4] = [
-        ("Object", |r| r.object),
-        ("Contour", |r| r.contour),
-        ("Background", |r| r.background),
-        ("Concentration", |r| r.gini),
+    type Part = (&'static str, &'static str, fn(&RelevanceSummary) -> Option<Spread>);
+    let parts: [Part; 6] = [
+        ("Decided", "Share of pixels", |r| Some(r.decided.as_ref()?.share)),
+        ("Proved to speak for the class", "Share of pixels", |r| Some(r.decided.as_ref()?.positive)),
+        ("Object", "Share of relevance", |r| Some(r.object)),
+        ("Contour", "Share of relevance", |r| Some(r.contour)),
+        ("Background", "Share of relevance", |r| Some(r.background)),
+        ("Concentration", "Gini coefficient", |r| r.gini),
     ];
     for (k, &(kind, name, key)) in kinds.iter().enumerate() {
         let of_kind = study.models.iter().flat_map(|m| &m.relevance).filter(|r| r.kind == kind);
-        let images = of_kind.map(|r| r.images).max().unwrap_or(0);
-        for (part, value) in parts {
+        let images = of_kind.clone().map(|r| r.images).max().unwrap_or(0);
+        for (part, label, value) in parts.into_iter().filter(|p| of_kind.clone().any(|r| p.2(r).is_some())) {
             let series = study.models.iter().enumerate().map(|(i, m)| {
-                let of: Vec<_> = m.relevance.iter().filter(|r| r.kind == kind).collect();
-                for r in &of {
-                    let s = value(r);
+                let of = m.relevance.iter().filter(|r| r.kind == kind);
+                let of: Vec<_> = of.filter_map(|r| Some((r, value(r)?))).collect();
+                for (r, s) in &of {
                     table.rows.push(row![
                         m.name.as_str(),
                         key,
@@ -187,16 +189,16 @@ fn shares(page: &mut Page) -> Option<Markup> {
                 Series {
                     name: m.name.clone(),
                     color: model_color(i),
-                    points: of.iter().map(|r| [r.variance, value(r).mean]).collect(),
+                    points: of.iter().map(|(r, s)| [r.variance, s.mean]).collect(),
+                    // Shares lie between 0 and 1, whatever their deviation.
                     band: of
                         .iter()
-                        .map(|r| [r.variance, value(r).mean - value(r).deviation, value(r).mean + value(r).deviation])
+                        .map(|(r, s)| [r.variance, (s.mean - s.deviation).max(0.0), (s.mean + s.deviation).min(1.0)])
                         .collect(),
                     dots: true,
                     ..Default::default()
                 }
             });
-            let label = if part == "Concentration" { "Gini coefficient" } else { "Share of relevance" };
             let chart = Lines {
                 width: 440.0,
                 height: 270.0,
@@ -219,6 +221,13 @@ fn shares(page: &mut Page) -> Option<Markup> {
         &[Choice { key: "kind", label: "Method", options, first: Some(0) }],
         html! { div.grid.two { @for p in panels { (p) } } },
     );
-    let caption = "Share of absolute relevance on the object, on its contour and on the background, and how concentrated it is (1: a single pixel): mean over the first test images; the band is one standard deviation.";
-    Some(figure("Over the test set", body, caption))
+    let decided = study.models.iter().flat_map(|m| &m.relevance).find_map(|r| r.decided.as_ref());
+    let caption = format!(
+        "Share of absolute relevance on the object, on its contour and on the background, and how concentrated it is (1: a single pixel): mean over the first test images; the band is one standard deviation.{}",
+        decided.map_or(String::new(), |d| format!(
+            " Certified: pixels whose influence has a proved sign for every image within {}, and where on the picture those pixels lie.",
+            both_units(d.delta)
+        ))
+    );
+    Some(figure("Over the test set", body, &caption))
 }

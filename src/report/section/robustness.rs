@@ -9,6 +9,7 @@ use crate::report::findings::{both_units, reference_delta};
 use crate::report::stats::{right_radii, sorted, survival};
 use crate::results::{CertifyRow, extremes, quantile};
 use maud::{Markup, html};
+use std::collections::BTreeSet;
 
 /// Points of a sampled distribution: 10,000 images need no more to be drawn.
 const POINTS: usize = 120;
@@ -243,12 +244,18 @@ fn against_noise(page: &mut Page) -> Option<Markup> {
     }
     let mut table = Table::new(&["model", "variance", "images", "q25", "median", "q75", "median_attacked"]);
     let mut series = Vec::new();
-    let mut most = 0.0f64;
+    let (mut most, mut images) = (0.0f64, vec![]);
     for (i, m) in study.models.iter().enumerate() {
         let (mut points, mut band) = (Vec::new(), Vec::new());
-        for v in m.certified_variances() {
-            let all = sorted(m.rows_at(v).map(|r| r.proved));
-            let attacked = sorted(m.rows_at(v).map(|r| r.attacked.unwrap_or(f64::INFINITY)));
+        let levels = m.certified_variances();
+        // Levels may cover different parts of the test set; only images of all of them can be compared.
+        let of = |v: f64| m.rows_at(v).map(|r| r.index).collect::<BTreeSet<usize>>();
+        let common = levels.iter().map(|&v| of(v)).reduce(|a, b| &a & &b).unwrap_or_default();
+        images.push(common.len());
+        for v in levels {
+            let rows = m.rows_at(v).filter(|r| common.contains(&r.index));
+            let all = sorted(rows.clone().map(|r| r.proved));
+            let attacked = sorted(rows.map(|r| r.attacked.unwrap_or(f64::INFINITY)));
             let q = [0.25, 0.5, 0.75].map(|q| quantile(&all, q));
             table.rows.push(row![m.name.as_str(), v, all.len(), q[0], q[1], q[2], quantile(&attacked, 0.5)]);
             most = most.max(q[2]);
@@ -279,11 +286,15 @@ fn against_noise(page: &mut Page) -> Option<Markup> {
     };
     let chart =
         page.figures.responsive("delta-max-noise", "Delta max of the test set against noise", draw, Some(table));
-    Some(figure(
-        "Stable space of the whole test set",
-        chart,
-        "Median proved delta max over the test images at every noise level; the band holds the middle half of the images.",
-    ))
+    let images = match (images.iter().min(), images.iter().max()) {
+        (Some(least), Some(most)) if least == most => most.to_string(),
+        (Some(least), Some(most)) => format!("{least} to {most}"),
+        _ => return None,
+    };
+    let caption = format!(
+        "Median proved delta max of the same {images} test images at every noise level; the band holds the middle half of them."
+    );
+    Some(figure("Stable space of the test set", chart, &caption))
 }
 
 fn rivals(page: &mut Page) -> Option<Markup> {
