@@ -205,7 +205,7 @@ fn background<'a>(
     let ends = |m: &'a ModelResult| {
         let all = of(m);
         let (first, last) = (*all.first()?, *all.last()?);
-        (first.variance < last.variance).then(|| (m.name.as_str(), [first.background, last.background]))
+        (first.variance < last.variance).then_some((m.name.as_str(), [first.background, last.background]))
     };
     study.models.iter().filter_map(ends).collect()
 }
