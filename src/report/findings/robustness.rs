@@ -187,6 +187,7 @@ fn under_noise(study: &Study) -> Option<Finding> {
     let mut parts = Vec::new();
     let mut figures = Vec::new();
     let mut turned = Vec::new();
+    let mut shared = Vec::new();
     for m in &study.models {
         let levels = m.certified_variances();
         let (Some(&first), Some(&last)) = (levels.first(), levels.last()) else { continue };
@@ -197,22 +198,17 @@ fn under_noise(study: &Study) -> Option<Finding> {
             continue;
         }
         let spread = stats::bootstrap_ratio(&pairs, study.seed)
-            .map_or(String::new(), |[low, high]| format!(", 95% interval {} to {}", percent(low), percent(high)));
-        parts.push(format!(
-            "{} keeps {} of its median at variance {} (the same {} images{spread})",
-            m.name,
-            percent(after / before),
-            number(last),
-            pairs.len()
-        ));
+            .map_or(String::new(), |[low, high]| format!(" (95%: {} to {})", percent(low), percent(high)));
+        parts.push(format!("{} keeps {}{spread}", m.name, percent(after / before)));
         turned.push(format!("{} for {}", rows.iter().filter(|[a, b]| a.predicted != b.predicted).count(), m.name));
         figures.push(share(format!("{}, kept", m.name), after / before));
+        shared.push((pairs.len(), last));
     }
-    if parts.is_empty() {
-        return None;
-    }
+    let (images, last) = *shared.iter().min_by_key(|s| s.0)?;
+    let least = if shared.iter().all(|s| s.0 == images) { "" } else { "at least " };
     let sentence = format!(
-        "{}. Images that the noise turned to another class count with the radius of that class: {}.",
+        "Of its median over the same {least}{images} images, clean and at variance {}: {}. Images that the noise turned to another class count with the radius of that class: {}.",
+        number(last),
         list(&parts),
         list(&turned)
     );
