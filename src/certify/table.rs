@@ -14,6 +14,9 @@ use crate::results::{CertifyRow, quantile, write_atomically, write_json};
 /// Folder of the certificates inside a result folder.
 pub const CERTIFICATES: &str = "certificates";
 
+/// What follows the method of a row whose radius was proved by branch and bound.
+pub const BRANCHED: &str = "+branch";
+
 /// Columns of `delta_max.csv`.
 pub const HEADER: &str =
     "index,file,label,predicted,variance,proved,attacked,rival_proved,rival_attacked,method,passes";
@@ -45,6 +48,9 @@ pub struct Manifest {
     pub variances: Vec<f64>,
     pub seed: u64,
     pub tolerance: f32,
+    /// Domains that branch and bound may take per image.
+    #[serde(default)]
+    pub branch: usize,
     /// Images of the split that the whole run covers.
     pub images: usize,
     /// This part of them: shard `i` of `n`, images `start..end`.
@@ -60,7 +66,7 @@ impl Manifest {
             let shards = m.shard[1];
             (m.model_hash.clone(), m.data_hash.clone(), m.method.clone(), m.variances.clone(), m.seed, m.images, shards)
         };
-        key(self) == key(other) && self.tolerance == other.tolerance
+        key(self) == key(other) && self.tolerance == other.tolerance && self.branch == other.branch
     }
 }
 
