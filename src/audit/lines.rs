@@ -17,11 +17,31 @@ pub struct NodeSlopes {
     pub upper: Vec<f32>,
 }
 
-/// A certificate: slopes for the margins, found by whatever means. Any slopes in [0,1] give a valid bound, so that
-/// checking them needs no search. Nodes that are not listed get the standard slopes; stable neurons need none.
+/// Lower slopes of one ReLU node, one per neuron; the upper line is the chord.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct LowerSlopes {
+    /// Index into [`Model::nodes`].
+    pub node: usize,
+    /// `lower * z <= relu(z)` for unstable neurons.
+    pub lower: Vec<f32>,
+}
+
+/// Slopes for the bounds of one node's neurons, which are tried beside the standard ones.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct NeuronSlopes {
+    /// Index into [`Model::nodes`].
+    pub node: usize,
+    pub relu: Vec<LowerSlopes>,
+}
+
+/// A certificate: slopes for the margins, and for neurons behind them, found by whatever means. Any slopes in [0,1] give a
+/// valid bound, so that checking them needs no search. Nodes that are not listed get the standard slopes; stable neurons
+/// need none.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Slopes {
     pub relu: Vec<NodeSlopes>,
+    #[serde(default)]
+    pub inner: Vec<NeuronSlopes>,
 }
 
 impl Slopes {
@@ -29,30 +49,39 @@ impl Slopes {
     /// Names the node and neuron of a slope that is not a number in [0,1], a node that is no ReLU or is listed twice,
     /// and a list of the wrong length.
     pub fn check(&self, model: &Model) -> Result<()> {
+        let fail = |problem: String| Err(Error::usage(format!("certificate: {problem}")));
         for (at, s) in self.relu.iter().enumerate() {
-            let fail = |problem: String| Err(Error::usage(format!("certificate: {problem}")));
-            let Some(node) = model.nodes.get(s.node) else {
-                return fail(format!("the network has no node {}", s.node));
-            };
-            if !matches!(node.layer, Layer::Relu) || self.relu[..at].iter().any(|other| other.node == s.node) {
-                return fail(format!("node '{}' is no ReLU, or is listed twice", node.name));
+            if self.relu[..at].iter().any(|other| other.node == s.node) {
+                return fail(format!("node {} is listed twice", s.node));
             }
-            for (side, slopes) in [("lower", &s.lower), ("upper", &s.upper)] {
-                if slopes.len() != node.shape.len() {
-                    let (have, want) = (slopes.len(), node.shape.len());
-                    return fail(format!("node '{}' has {have} {side} slopes, needs {want}", node.name));
-                }
-                if let Some(k) = slopes.iter().position(|s| !(0.0..=1.0).contains(s)) {
-                    let slope = slopes[k];
-                    return fail(format!("neuron {k} of '{}' has {side} slope {slope}, not in [0,1]", node.name));
-                }
+            check_slopes(model, s.node, "lower", &s.lower)?;
+            check_slopes(model, s.node, "upper", &s.upper)?;
+        }
+        for (at, neurons) in self.inner.iter().enumerate() {
+            if neurons.node >= model.nodes.len() || self.inner[..at].iter().any(|other| other.node == neurons.node) {
+                return fail(format!("the network has no node {}, or it is listed twice", neurons.node));
+            }
+            for s in &neurons.relu {
+                check_slopes(model, s.node, "lower", &s.lower)?;
             }
         }
         Ok(())
     }
+}
 
-    pub fn of(&self, node: usize) -> Option<&NodeSlopes> {
-        self.relu.iter().find(|s| s.node == node)
+/// Slopes for every neuron of a ReLU node, all in [0,1].
+fn check_slopes(model: &Model, node: usize, side: &str, slopes: &[f32]) -> Result<()> {
+    let fail = |problem: String| Err(Error::usage(format!("certificate: {problem}")));
+    let Some(node) = model.nodes.get(node).filter(|n| matches!(n.layer, Layer::Relu)) else {
+        return fail(format!("the network has no node {node}, or it is no ReLU"));
+    };
+    if slopes.len() != node.shape.len() {
+        let (have, want) = (slopes.len(), node.shape.len());
+        return fail(format!("node '{}' has {have} {side} slopes, needs {want}", node.name));
+    }
+    match slopes.iter().position(|s| !(0.0..=1.0).contains(s)) {
+        Some(k) => fail(format!("neuron {k} of '{}' has {side} slope {}, not in [0,1]", node.name, slopes[k])),
+        None => Ok(()),
     }
 }
 
@@ -82,14 +111,26 @@ impl Line {
     }
 }
 
-/// Relaxes a ReLU node. Without given slopes: the chord above, and below the steeper of 0 and 1 by area (Zhang et al.
-/// 2018); `lean` moves the tie between the two, as a share of the interval.
-pub fn relu(x: &Interval, given: Option<&NodeSlopes>, lean: f64) -> Vec<Line> {
+/// The slopes to relax a ReLU node with.
+#[derive(Clone, Copy)]
+pub enum Given<'a> {
+    /// The chord above, and below the steeper of 0 and 1 by area (Zhang et al. 2018); the number moves the tie between the
+    /// two, as a share of the interval.
+    Standard(f64),
+    /// The chord above, these below.
+    Lower(&'a LowerSlopes),
+    Both(&'a NodeSlopes),
+}
+
+/// Relaxes a ReLU node.
+pub fn relu(x: &Interval, given: Given<'_>) -> Vec<Line> {
     let line = |k: usize| {
         let (l, u) = (x.lower[k], x.upper[k]);
+        let chord = (u / (u - l)).clamp(0.0, 1.0);
         Line::new(l, u, || match given {
-            Some(s) => [f64::from(s.lower[k]), f64::from(s.upper[k])],
-            None => [f64::from(u8::from(u + l > lean * (u - l))), (u / (u - l)).clamp(0.0, 1.0)],
+            Given::Standard(lean) => [f64::from(u8::from(u + l > lean * (u - l))), chord],
+            Given::Lower(s) => [f64::from(s.lower[k]), chord],
+            Given::Both(s) => [f64::from(s.lower[k]), f64::from(s.upper[k])],
         })
     };
     (0..x.len()).map(line).collect()
@@ -108,7 +149,8 @@ pub struct Peak {
 pub fn peaks(p: &Pool, x: &Interval, from: Shape, to: Shape) -> Vec<Peak> {
     let mut peaks = Vec::with_capacity(to.len());
     windows(p, from, to, |_, window| {
-        let best = window.iter().copied().max_by(|&a, &b| x.lower[a].total_cmp(&x.lower[b])).unwrap_or(0);
+        // The first of several, as after a ReLU many are zero.
+        let best = window.iter().copied().reduce(|a, b| if x.lower[b] > x.lower[a] { b } else { a }).unwrap_or(0);
         let ceiling = window.iter().map(|&k| x.upper[k]).fold(f64::NEG_INFINITY, f64::max);
         let decided = window.iter().all(|&k| k == best || x.upper[k] <= x.lower[best]);
         peaks.push(Peak { best, ceiling, decided });

@@ -18,7 +18,7 @@ mod window;
 mod tests;
 
 pub use folder::{Claim, Failure, Report, Sample, folder};
-pub use lines::{NodeSlopes, Slopes};
+pub use lines::{LowerSlopes, NeuronSlopes, NodeSlopes, Slopes};
 
 use crate::error::{Error, Result};
 use crate::model::Model;

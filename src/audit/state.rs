@@ -2,7 +2,7 @@
 
 use super::Method;
 use super::bounds::{self, Interval};
-use super::lines::{self, Line, Peak, Slopes};
+use super::lines::{self, Given, Line, NeuronSlopes, Peak, Slopes};
 use super::rounding::Charge;
 use super::rows::LANES;
 use super::walk::{self, Stop, Target};
@@ -26,7 +26,7 @@ pub struct State<'a> {
 /// What the slopes of a relaxation are.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Choice<'a> {
-    /// Of the margins' walk.
+    /// Given ones.
     pub slopes: Option<&'a Slopes>,
     /// Where the lower slope flips, see [`lines::relu`].
     pub lean: f64,
@@ -50,7 +50,7 @@ impl<'a> State<'a> {
             let (mut line, mut peak) = (None, None);
             match &node.layer {
                 Layer::Relu if method != Method::Ibp => {
-                    line = Some(lines::relu(x, None, choice.lean));
+                    line = Some(lines::relu(x, Given::Standard(choice.lean)));
                 }
                 Layer::MaxPool(p) if method != Method::Ibp => {
                     peak = Some(lines::peaks(p, x, model.shape(node.inputs[0]), node.shape));
@@ -71,13 +71,32 @@ impl<'a> State<'a> {
                 state.refine(i + 1)?;
             }
         }
-        // Neurons are bounded with the standard lines; given ones are for the margins.
+        // Beside the bounds so far, never in their place: tighter inputs may flip a standard slope for the worse.
+        let mut inner: Vec<&NeuronSlopes> = choice.slopes.iter().flat_map(|s| &s.inner).collect();
+        inner.sort_by_key(|n| n.node);
+        for given in inner {
+            state.refine_with(given.node + 1, given)?;
+        }
+        // Neurons are bounded by now; these are for the margins.
         for given in choice.slopes.iter().flat_map(|s| &s.relu) {
             if let Some(Some(line)) = state.lines.get_mut(given.node) {
-                *line = lines::relu(&state.values[model.nodes[given.node].inputs[0]], Some(given), choice.lean);
+                *line = lines::relu(&state.values[model.nodes[given.node].inputs[0]], Given::Both(given));
             }
         }
         Ok(state)
+    }
+
+    /// [`refine`](Self::refine) with given slopes.
+    fn refine_with(&mut self, value: ValueId, given: &NeuronSlopes) -> Result<()> {
+        let standard = self.lines.clone();
+        for slopes in &given.relu {
+            if let Some(Some(line)) = self.lines.get_mut(slopes.node) {
+                *line = lines::relu(&self.values[self.model.nodes[slopes.node].inputs[0]], Given::Lower(slopes));
+            }
+        }
+        let refined = self.refine(value);
+        self.lines = standard;
+        refined
     }
 
     /// Tightens the bounds of a value that a nonlinear layer reads, where that layer is not yet linear.

@@ -332,7 +332,7 @@ fn any_slopes_in_range_are_sound_and_others_are_rejected() {
             let n = model.nodes[node].shape.len();
             NodeSlopes { node, lower: side(n), upper: side(n) }
         });
-        let slopes = Slopes { relu: lists.collect() };
+        let slopes = Slopes { relu: lists.collect(), inner: vec![] };
         slopes.check(&model).unwrap();
         let state =
             State::new(&model, ball.clone(), Method::Crown, Choice { slopes: Some(&slopes), lean: 0.0 }).unwrap();
@@ -371,7 +371,7 @@ fn standard_slopes_as_a_certificate_change_little() {
         let side = |f: fn(&super::lines::Line) -> f64| lines.iter().map(|l| f(l) as f32).collect();
         Some(NodeSlopes { node, lower: side(|l| l.lower), upper: side(|l| l.upper) })
     });
-    let slopes = Slopes { relu: lists.collect() };
+    let slopes = Slopes { relu: lists.collect(), inner: vec![] };
     assert!(is_proved(check(&model, &x, class, radius, Method::Crown, Some(&slopes)).unwrap()));
 }
 

@@ -4,7 +4,7 @@ use super::forward::{FOLDING_UNIT, State};
 use super::{Bounds, Method};
 use crate::device::Buffer;
 use crate::error::Result;
-use crate::model::ValueId;
+use crate::model::{Model, ValueId};
 use crate::network::{Affine, Placed};
 use crate::ops::conv::{self, Geometry};
 use crate::ops::linear::{self, Rows, SLICES, Window};
@@ -12,9 +12,24 @@ use crate::ops::{add, gather, pool, scale, select, signs};
 use crate::tensor::{self, Shape};
 
 /// Coefficients over one value.
-struct Coefficients {
-    a: Buffer,
-    window: Window,
+pub(super) struct Coefficients {
+    pub a: Buffer,
+    pub window: Window,
+}
+
+/// What a walk leaves behind.
+pub(super) struct Keep {
+    /// Coefficients above every ReLU, by node.
+    pub above: Vec<Option<Coefficients>>,
+    /// By value, for those that were walked through.
+    pub windows: Vec<Option<Window>>,
+}
+
+impl Keep {
+    pub fn new(model: &Model) -> Keep {
+        let nodes = model.nodes.len();
+        Keep { above: (0..nodes).map(|_| None).collect(), windows: vec![None; nodes + 1] }
+    }
 }
 
 /// A patch this much of its layer is spread over the whole layer: denser arithmetic, one image per register.
@@ -55,14 +70,21 @@ impl State<'_> {
     pub fn walk_and_keep(&self, a: Buffer, rows: &Rows, sums: &Buffer) -> Result<(Vec<Option<Buffer>>, Buffer)> {
         let model = &self.bounder.net.model;
         let start = Coefficients { a, window: Window::dense(model.shape(model.output())) };
-        let mut above: Vec<Option<Buffer>> = model.nodes.iter().map(|_| None).collect();
+        let mut keep = Keep::new(model);
         // Rows that start as whole layers stay so.
-        let end = self.walk(model.output(), start, rows, sums, 0, Some(&mut above))?;
-        Ok((above, end.a))
+        let end = self.walk(model.output(), start, rows, sums, 0, Some(&mut keep))?;
+        Ok((keep.above.into_iter().map(|c| c.map(|c| c.a)).collect(), end.a))
     }
 
     /// Lower bounds of output neurons of node `i`; `channels` per lane with [`linear::NEGATED`].
     pub fn neuron_bounds(&self, i: usize, rows: &Rows, channels: &[u32]) -> Result<Vec<f32>> {
+        let (value, start, sums) = self.start(i, rows, channels)?;
+        let end = self.walk(value, start, rows, &sums, 0, None)?;
+        self.concretize(0, &end, rows, &sums)
+    }
+
+    /// Rows of output neurons of node `i` where they start: value, coefficients, sums.
+    pub fn start(&self, i: usize, rows: &Rows, channels: &[u32]) -> Result<(ValueId, Coefficients, Buffer)> {
         let d = self.bounder.device();
         let node = &self.bounder.net.model.nodes[i];
         let lanes = rows.lanes;
@@ -77,7 +99,7 @@ impl State<'_> {
             | Placed::Scale { .. }
             | Placed::Gather(_) => None,
         };
-        let (value, start, sums) = if let Some(affine) = affine {
+        Ok(if let Some(affine) = affine {
             let sums = d.alloc(2 * SLICES * lanes)?;
             let window = self.seed_window(affine, node.inputs[0]);
             let a = d.alloc(window.elements() * lanes)?;
@@ -93,9 +115,7 @@ impl State<'_> {
                 a[(c & !linear::NEGATED) as usize * lanes + lane] = sign;
             }
             (i + 1, Coefficients { a: d.upload(&a)?, window }, d.zeros(2 * SLICES * lanes)?)
-        };
-        let end = self.walk(value, start, rows, &sums, 0, None)?;
-        self.concretize(0, &end, rows, &sums)
+        })
     }
 
     /// What one neuron of an affine layer sees of its input.
@@ -124,14 +144,15 @@ impl State<'_> {
         (0..=value).map(|v| self.bounder.net.model.shape(v).len()).max().unwrap_or(1)
     }
 
-    fn walk(
+    /// Walks rows from a value down to `stop`. What is kept of them has the windows that the layer below asks for.
+    pub fn walk(
         &self,
         from: ValueId,
         start: Coefficients,
         rows: &Rows,
         sums: &Buffer,
         stop: ValueId,
-        mut above: Option<&mut Vec<Option<Buffer>>>,
+        mut keep: Option<&mut Keep>,
     ) -> Result<Coefficients> {
         let (net, d) = (&self.bounder.net, self.bounder.device());
         let mut at: Vec<Option<Coefficients>> = (0..=from).map(|_| None).collect();
@@ -140,16 +161,25 @@ impl State<'_> {
             let Some(c) = at[value].take() else { continue };
             let i = value - 1;
             let inputs = &net.model.nodes[i].inputs;
+            let c = match &mut keep {
+                Some(keep) => {
+                    let c =
+                        self.spread_for(if matches!(net.layer(i), Placed::Relu) { inputs[0] } else { value }, c, rows)?;
+                    keep.windows[value] = Some(c.window);
+                    c
+                }
+                None => c,
+            };
             let below = |k: usize| -> Result<Coefficients> {
                 let window = Window::dense(net.model.shape(inputs[k]));
                 Ok(Coefficients { a: d.alloc(window.elements() * rows.lanes)?, window })
             };
             match net.layer(i) {
                 Placed::Relu => {
-                    if let Some(above) = &mut above {
-                        let copy = d.alloc(c.a.len())?;
-                        net.copy(&c.a, &copy, rows.lanes)?;
-                        above[i] = Some(copy);
+                    if let Some(keep) = &mut keep {
+                        let a = d.alloc(c.a.len())?;
+                        net.copy(&c.a, &a, rows.lanes)?;
+                        keep.above[i] = Some(Coefficients { a, window: c.window });
                     }
                     if let Some(s) = &self.signs[i] {
                         // Only rows over the logits are walked under assumptions, and those are whole layers.
@@ -263,8 +293,7 @@ impl State<'_> {
     ) -> Result<Coefficients> {
         let d = self.bounder.device();
         let input = self.bounder.net.model.nodes[i].inputs[0];
-        let wide = |w: Window| w.elements() as f64 >= DENSE_SHARE * w.layer.len() as f64;
-        let c = if wide(self.next_window(affine, &c.window, input)) { self.densify(c, rows)? } else { c };
+        let c = self.spread_for(i + 1, c, rows)?;
         let next = self.next_window(affine, &c.window, input);
         if !charged {
             self.charge(i, &c, &affine.bias_values, rows, sums, self.affine_charge(affine, &c))?;
@@ -283,6 +312,16 @@ impl State<'_> {
         self.bounder.count(geometry.products() * rows.count);
         conv::input_grad(d, &geometry, &c.a, &affine.weight, &a, rows.lanes)?;
         Ok(Coefficients { a, window: next })
+    }
+
+    /// Whole layers in place of patches, if the affine layer behind `value` makes them nearly that.
+    fn spread_for(&self, value: ValueId, c: Coefficients, rows: &Rows) -> Result<Coefficients> {
+        let Some(Placed::Affine(affine)) = value.checked_sub(1).map(|i| self.bounder.net.layer(i)) else {
+            return Ok(c);
+        };
+        let next = self.next_window(affine, &c.window, self.bounder.net.model.nodes[value - 1].inputs[0]);
+        let wide = next.elements() as f64 >= DENSE_SHARE * next.layer.len() as f64;
+        if wide { self.densify(c, rows) } else { Ok(c) }
     }
 
     /// Constants and rounding charges of node `i`, whose coefficients are `c`.
@@ -321,7 +360,7 @@ impl State<'_> {
         Ok(())
     }
 
-    fn densify(&self, c: Coefficients, rows: &Rows) -> Result<Coefficients> {
+    pub fn densify(&self, c: Coefficients, rows: &Rows) -> Result<Coefficients> {
         if c.window.is_dense() {
             return Ok(c);
         }

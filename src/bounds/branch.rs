@@ -104,7 +104,7 @@ impl Bounder {
         let state = Domain::state(self, &boxes, &home, domains)?;
         let mut bounds = self.evaluate(&state, &own, false)?;
         if bounds.lower.iter().any(|&b| b <= 0.0) {
-            state.climb(&own, &mut bounds, false, CLIMB, |_| Ok(()))?;
+            state.climb(&own, &mut bounds, false, CLIMB, |_, _| Ok(()))?;
         }
         let each: Vec<usize> = (0..domains.len()).collect();
         let run = state.run(&own, &each, None)?;

@@ -3,6 +3,7 @@
 
 use std::cell::OnceCell;
 
+use super::neurons::LowerSlopes;
 use super::{Bounder, Boxes, Method, not_finite};
 use crate::device::Buffer;
 use crate::error::{Error, Result};
@@ -30,10 +31,10 @@ pub(super) struct Signs {
 
 /// A row that bounds one neuron from below, or its negation.
 #[derive(Clone, Copy)]
-struct Target {
-    image: u32,
-    neuron: u32,
-    negated: bool,
+pub(super) struct Target {
+    pub image: u32,
+    pub neuron: u32,
+    pub negated: bool,
 }
 
 /// Everything known about one batch of boxes.
@@ -48,6 +49,8 @@ pub(super) struct State<'a> {
     pub magnitudes: Vec<Option<Buffer>>,
     /// How far folded layers may be from those of the file, in units of [`FOLDING_UNIT`], by node, `[lane][element]`.
     pub foldings: Vec<Option<Buffer>>,
+    /// Slopes that the neurons of a node were bounded with, where they are not the standard ones, by node.
+    pub inner: Vec<Vec<LowerSlopes>>,
     /// Signs assumed of neurons before ReLUs, by node.
     pub signs: Vec<Option<Signs>>,
     /// Centre and radius of the box, `[lane][element]`.
@@ -66,6 +69,7 @@ impl<'a> State<'a> {
             relaxations: none(),
             magnitudes: none(),
             foldings: none(),
+            inner: vec![vec![]; nodes],
             signs: (0..nodes).map(|_| None).collect(),
             box_tables: OnceCell::new(),
         }
@@ -243,7 +247,7 @@ impl<'a> State<'a> {
     }
 
     /// What a walk through ReLU node `i` is charged against, `[element][lane]`.
-    fn relaxation_magnitude(&self, i: usize) -> Result<Buffer> {
+    pub fn relaxation_magnitude(&self, i: usize) -> Result<Buffer> {
         let net = &self.bounder.net;
         let input = net.model.nodes[i].inputs[0];
         let affine = input > 0 && matches!(net.layer(input - 1), Placed::Affine(_));
@@ -303,24 +307,54 @@ impl<'a> State<'a> {
         net.model.nodes.iter().enumerate().any(|(i, n)| n.inputs.contains(&value) && by(net.layer(i)))
     }
 
+    /// Lower and upper ends of a value, `[element][lane]`.
+    pub fn ends(&self, value: ValueId) -> Result<[Vec<f32>; 2]> {
+        let d = self.bounder.device();
+        let [c, r] = self.interval(value);
+        let (c, r): (Vec<f32>, Vec<f32>) = (d.read(c)?, d.read(r)?);
+        let ends = |end: fn(f32, f32) -> f32| c.iter().zip(&r).map(|(c, r)| end(*c, *r)).collect();
+        Ok([ends(|c, r| down(c - r)), ends(|c, r| up(c + r))])
+    }
+
+    /// Writes the ends `[element][lane]` of the targets back.
+    pub fn narrow(&self, value: ValueId, targets: &[Target], lower: &[f32], upper: &[f32]) -> Result<()> {
+        let d = self.bounder.device();
+        let [centre, radius] = self.interval(value);
+        let (mut c, mut r): (Vec<f32>, Vec<f32>) = (d.read(centre)?, d.read(radius)?);
+        let inflate = self.bounder.inflation(value);
+        for target in targets {
+            let at = target.neuron as usize * self.boxes.lanes + target.image as usize;
+            if lower[at] > upper[at] {
+                return Err(Error::device("a lower bound came back above its upper bound"));
+            }
+            c[at] = 0.5 * (lower[at] + upper[at]);
+            let radius = up((upper[at] - c[at]).max(c[at] - lower[at]));
+            r[at] = up(radius + inflate * c[at].abs());
+        }
+        d.write(centre, &c)?;
+        d.write(radius, &r)
+    }
+
+    /// Elements of a value, those of one place side by side: their rows look up the same entries.
+    pub fn by_place(&self, value: ValueId) -> impl Iterator<Item = usize> + use<> {
+        let shape = self.bounder.net.model.shape(value);
+        let plane = shape.height * shape.width;
+        (0..plane).flat_map(move |p| (0..shape.channels).map(move |channel| channel * plane + p))
+    }
+
     /// Tightens the bounds of node `i`'s output by backward linear bounds of its unstable neurons.
     fn refine(&mut self, i: usize) -> Result<()> {
         let (d, lanes) = (self.bounder.device(), self.boxes.lanes);
-        let [c, r] = self.interval(i + 1);
-        let (mut c, mut r): (Vec<f32>, Vec<f32>) = (d.read(c)?, d.read(r)?);
-        let (mut lower, mut upper) = (c.clone(), c.clone());
-        let shape = self.bounder.net.model.nodes[i].shape;
-        let plane = shape.height * shape.width;
+        let [mut lower, mut upper] = self.ends(i + 1)?;
+        let centre: Vec<f32> = d.read(self.interval(i + 1)[0])?;
         let all = self.feeds_max_pool(i + 1);
         let mut targets = Vec::new();
         for image in 0..self.boxes.count {
-            // Rows of one place side by side: they look up the same entries.
-            for k in (0..plane).flat_map(|p| (0..shape.channels).map(move |channel| channel * plane + p)) {
+            for k in self.by_place(i + 1) {
                 let at = k * lanes + image;
-                (lower[at], upper[at]) = (down(c[at] - r[at]), up(c[at] + r[at]));
                 if lower[at] < 0.0 && upper[at] > 0.0 || all && lower[at] < upper[at] {
                     // The sign at the centre is the likelier one: a row that proves it makes the other needless.
-                    targets.push(Target { image: image as u32, neuron: k as u32, negated: c[at] < 0.0 });
+                    targets.push(Target { image: image as u32, neuron: k as u32, negated: centre[at] < 0.0 });
                 }
             }
         }
@@ -332,26 +366,15 @@ impl<'a> State<'a> {
         let open = targets.iter().filter(|t| all || lower[at(t)] < 0.0 && upper[at(t)] > 0.0);
         let others: Vec<Target> = open.map(|t| Target { negated: !t.negated, ..*t }).collect();
         self.refine_by(i, &others, &mut lower, &mut upper)?;
-        let inflate = self.bounder.inflation(i + 1);
-        for target in &targets {
-            let at = at(target);
-            if lower[at] > upper[at] {
-                return Err(Error::device("a lower bound came back above its upper bound"));
-            }
-            c[at] = 0.5 * (lower[at] + upper[at]);
-            let radius = up((upper[at] - c[at]).max(c[at] - lower[at]));
-            r[at] = up(radius + inflate * c[at].abs());
-        }
-        let [centre, radius] = self.interval(i + 1);
-        d.write(centre, &c)?;
-        d.write(radius, &r)
+        self.narrow(i + 1, &targets, &lower, &upper)
     }
 
     /// Raises `lower` and cuts `upper` `[neuron][lane]` by backward bounds of the targets.
-    fn refine_by(&self, i: usize, targets: &[Target], lower: &mut [f32], upper: &mut [f32]) -> Result<()> {
+    pub fn refine_by(&self, i: usize, targets: &[Target], lower: &mut [f32], upper: &mut [f32]) -> Result<()> {
         for chunk in targets.chunks(self.bounder.rows_per_chunk(self.widest(i + 1))) {
             self.bounder.check_deadline()?;
-            for (target, bound) in chunk.iter().zip(self.bound_neurons(i, chunk)?) {
+            let (rows, channels) = self.place_targets(i, chunk)?;
+            for (target, bound) in chunk.iter().zip(self.neuron_bounds(i, &rows, &channels)?) {
                 if !bound.is_finite() {
                     return Err(not_finite());
                 }
@@ -366,8 +389,8 @@ impl<'a> State<'a> {
         Ok(())
     }
 
-    /// Lower bounds of (negated) output neurons of node `i`, one per target.
-    fn bound_neurons(&self, i: usize, targets: &[Target]) -> Result<Vec<f32>> {
+    /// One row for each output neuron of node `i`, and its channel, with [`linear::NEGATED`].
+    pub fn place_targets(&self, i: usize, targets: &[Target]) -> Result<(linear::Rows, Vec<u32>)> {
         let d = self.bounder.device();
         let shape = self.bounder.net.model.nodes[i].shape;
         let plane = shape.height * shape.width;
@@ -384,7 +407,6 @@ impl<'a> State<'a> {
                 channels[lane] = channel as u32 | if target.negated { linear::NEGATED } else { 0 };
             }
         }
-        let rows = linear::Rows { count: targets.len(), lanes, buffer: d.upload(&place)? };
-        self.neuron_bounds(i, &rows, &channels)
+        Ok((linear::Rows { count: targets.len(), lanes, buffer: d.upload(&place)? }, channels))
     }
 }

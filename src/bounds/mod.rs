@@ -9,10 +9,11 @@ mod branch;
 mod domain;
 mod forward;
 mod gradient;
+mod neurons;
 mod slopes;
 
 pub use branch::Decision;
-pub use slopes::{Certificate, ReluSlopes};
+pub use slopes::{Certificate, InnerSlopes, NeuronSlopes, ReluSlopes};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -282,10 +283,10 @@ impl Bounder {
 
     /// [`lower_bounds`](Self::lower_bounds), with the slopes of the linear bounds if asked for.
     fn lower_bounds_with(&self, boxes: &Boxes, rows: &[Row], slopes: bool) -> Result<Bounds> {
-        let state = forward::State::new(self, boxes)?;
+        let mut state = forward::State::new(self, boxes)?;
         let mut bounds = self.evaluate(&state, rows, slopes)?;
         if self.method == Method::Alpha {
-            state.climb_margins(rows, &mut bounds, slopes)?;
+            state.optimise(rows, &mut bounds, slopes, |_, _| Ok(()))?;
         }
         Ok(bounds)
     }

@@ -1,6 +1,6 @@
 //! Method `alpha`: lower slopes of ReLUs moved up the gradient of the worst margin (see `ops::slopes`).
 //!
-//! The slopes of an image serve all its margins, but not the bounds of its neurons, which keep the slopes of `crown`.
+//! The slopes of an image serve all its margins; the bounds of its neurons have slopes of their own (`neurons.rs`).
 
 use super::forward::State;
 use super::{Ball, Bounder, Bounds, Method, Row};
@@ -25,6 +25,9 @@ pub(super) struct Effort {
 
 /// What `alpha` spends on the margins.
 const MARGINS: Effort = Effort { rounds: 3, steps: 7, rate: 0.3 };
+
+/// And once more when the neurons behind them are bounded better.
+const AGAIN: Effort = Effort { rounds: 1, steps: 7, rate: 0.1 };
 
 const LAST: f32 = 0.1;
 
@@ -54,14 +57,32 @@ pub struct ReluSlopes {
     pub upper: Vec<f32>,
 }
 
-/// What an auditor needs to prove the margins of one ball again: the lines of the margins' walk. Neurons are bounded
-/// with the standard lines.
+/// Lower slopes of one ReLU node, by neuron.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct InnerSlopes {
+    /// Index into the model's nodes.
+    pub node: usize,
+    /// `lower * z <= relu(z)` for unstable neurons.
+    pub lower: Vec<f32>,
+}
+
+/// Slopes that the output neurons of one node were bounded with, beside the standard ones.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct NeuronSlopes {
+    /// Index into the model's nodes.
+    pub node: usize,
+    pub relu: Vec<InnerSlopes>,
+}
+
+/// What an auditor needs to prove the margins of one ball again: the lines of the margins' walk, and the lower slopes of
+/// the walks from neurons where they are not the standard ones.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Certificate {
     /// What these lines prove.
     #[serde(skip)]
     pub radius: f32,
     pub relu: Vec<ReluSlopes>,
+    pub inner: Vec<NeuronSlopes>,
 }
 
 impl Bounder {
@@ -69,13 +90,13 @@ impl Bounder {
     pub fn certificates(&self, balls: &[Ball<'_>]) -> Result<Vec<Certificate>> {
         let boxes = self.balls(balls)?;
         let (rows, _) = self.margins(balls);
-        let state = State::new(self, &boxes)?;
+        let mut state = State::new(self, &boxes)?;
         let mut bounds = self.evaluate(&state, &rows, false)?;
-        let mut relu = state.lines(balls.len())?;
+        let mut lines = state.lines(balls.len())?;
         if self.method == Method::Alpha {
-            state.climb(&rows, &mut bounds, false, MARGINS, |better| {
-                for (lane, lines) in state.lines(balls.len())?.into_iter().enumerate().filter(|(l, _)| better[*l]) {
-                    relu[lane] = lines;
+            state.optimise(&rows, &mut bounds, false, |state, better| {
+                for (lane, new) in state.lines(balls.len())?.into_iter().enumerate().filter(|(l, _)| better[*l]) {
+                    lines[lane] = new;
                 }
                 Ok(())
             })?;
@@ -86,7 +107,7 @@ impl Bounder {
                 bounds.reach.as_ref().map_or(if bounds.lower[r] > 0.0 { f32::INFINITY } else { 0.0 }, |v| v[r]);
             radii[row.lane] = radii[row.lane].min(proved);
         }
-        Ok(relu.into_iter().zip(radii).map(|(relu, radius)| Certificate { radius, relu }).collect())
+        Ok(lines.into_iter().zip(radii).map(|(lines, radius)| Certificate { radius, ..lines }).collect())
     }
 
     /// For every ball the point `[channel][row][column]` where the linear bound of its worst margin is least: a place to
@@ -104,9 +125,24 @@ impl Bounder {
 }
 
 impl State<'_> {
-    /// [`climb`](Self::climb) as method `alpha` does.
-    pub fn climb_margins(&self, rows: &[Row], best: &mut Bounds, want_slopes: bool) -> Result<()> {
-        self.climb(rows, best, want_slopes, MARGINS, |_| Ok(()))
+    /// Method `alpha`: slopes of the margins first, then those of the neurons behind them, then those of the margins again.
+    /// Replaces the bounds of every box that gets better, and after every round tells `kept` which did.
+    pub fn optimise(
+        &mut self,
+        rows: &[Row],
+        best: &mut Bounds,
+        want_slopes: bool,
+        mut kept: impl FnMut(&Self, &[bool]) -> Result<()>,
+    ) -> Result<()> {
+        if !self.can_climb() {
+            return Ok(());
+        }
+        self.climb(rows, best, want_slopes, MARGINS, &mut kept)?;
+        let worst = self.worst_rows(rows, &best.lower);
+        self.improve(rows, &worst)?;
+        let next = self.bounder.evaluate(self, rows, want_slopes)?;
+        kept(self, &best.keep_better(&next, rows, self.boxes.count))?;
+        self.climb(rows, best, want_slopes, AGAIN, &mut kept)
     }
 
     /// Whether there are slopes to move. Networks with max pooling keep what they have.
@@ -124,7 +160,7 @@ impl State<'_> {
         best: &mut Bounds,
         want_slopes: bool,
         effort: Effort,
-        mut kept: impl FnMut(&[bool]) -> Result<()>,
+        mut kept: impl FnMut(&Self, &[bool]) -> Result<()>,
     ) -> Result<()> {
         if !self.can_climb() {
             return Ok(());
@@ -140,7 +176,7 @@ impl State<'_> {
             if (done + 1) % effort.steps == 0 {
                 let next = self.bounder.evaluate(self, rows, want_slopes)?;
                 worst = self.worst_rows(rows, &next.lower);
-                kept(&best.keep_better(&next, rows, self.boxes.count))?;
+                kept(self, &best.keep_better(&next, rows, self.boxes.count))?;
             }
         }
         Ok(())
@@ -160,16 +196,25 @@ impl State<'_> {
     }
 
     /// The lines of all ReLUs now, for the first `count` boxes.
-    fn lines(&self, count: usize) -> Result<Vec<Vec<ReluSlopes>>> {
+    fn lines(&self, count: usize) -> Result<Vec<Certificate>> {
         let net = &self.bounder.net;
-        let mut lines: Vec<Vec<ReluSlopes>> = vec![vec![]; count];
+        let mut lines = vec![Certificate { radius: 0.0, relu: vec![], inner: vec![] }; count];
         for (node, table) in self.relaxations.iter().enumerate() {
             let (Placed::Relu, Some(table)) = (net.layer(node), table) else { continue };
             let table: Vec<f32> = self.bounder.device().read(table)?;
             let elements = net.model.nodes[node].shape.len();
             for (lines, table) in lines.iter_mut().zip(table.chunks(elements * linear::RELAX)) {
                 let side = |word: usize| table.chunks(linear::RELAX).map(|entry| entry[word]).collect();
-                lines.push(ReluSlopes { node, lower: side(2), upper: side(0) });
+                lines.relu.push(ReluSlopes { node, lower: side(2), upper: side(0) });
+            }
+        }
+        for (node, slopes) in self.inner.iter().enumerate().filter(|(_, slopes)| !slopes.is_empty()) {
+            for (lane, lines) in lines.iter_mut().enumerate() {
+                let own = slopes.iter().map(|(relu, lower)| {
+                    let elements = net.model.nodes[*relu].shape.len();
+                    InnerSlopes { node: *relu, lower: lower[lane * elements..][..elements].to_vec() }
+                });
+                lines.inner.push(NeuronSlopes { node, relu: own.collect() });
             }
         }
         Ok(lines)

@@ -25,6 +25,7 @@ pub mod relax;
 pub mod relu;
 pub mod scale;
 pub mod select;
+pub mod shared_slopes;
 pub mod signs;
 pub mod slopes;
 mod tile;
@@ -48,6 +49,7 @@ pub fn kernels() -> Vec<&'static Kernel> {
         relu::KERNELS,
         scale::KERNELS,
         select::KERNELS,
+        shared_slopes::KERNELS,
         signs::KERNELS,
         slopes::KERNELS,
     ]
@@ -71,6 +73,7 @@ pub fn cases() -> Vec<case::Case> {
         relu::cases(),
         scale::cases(),
         select::cases(),
+        shared_slopes::cases(),
         signs::cases(),
         slopes::cases(),
     ]

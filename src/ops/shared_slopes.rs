@@ -1,0 +1,292 @@
+//! Lower slopes of ReLUs for the bounds of neurons: all rows of an image share them, and they move up the gradient of a
+//! weighted sum of the rows' bounds (after alpha-CROWN; Xu et al. 2021).
+//!
+//! Row `r` changes with the lower slope of neuron `k` at the rate `max(A_k, 0) * z_k`, where `A` are its coefficients above
+//! the ReLU and `z` the values before it when the linearised network runs at the row's own worst corner of the box.
+//! Rows are lanes and see windows, as in [`super::linear`]. Any slope in [0,1] is sound, so nothing here has to be.
+
+use bytemuck::{Pod, Zeroable};
+use rayon::prelude::*;
+
+use super::linear::{RELAX, Rows, Window};
+use super::optimizer::Adam;
+use crate::device::{Buffer, Device};
+use crate::error::Result;
+use crate::kernel::{Call, Kernel, as_u32};
+use crate::ops::case::{Case, Check, blank, random};
+use crate::rng::Rng;
+use crate::tensor::Shape;
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct Params {
+    channels: u32,
+    height: u32,
+    width: u32,
+    size_y: u32,
+    size_x: u32,
+    step_y: u32,
+    step_x: u32,
+    offset_y: i32,
+    offset_x: i32,
+    lanes: u32,
+    images: u32,
+    /// Step size over the bias correction of m.
+    rate: f32,
+    /// `1 / bias correction of v`.
+    correct_v: f32,
+    beta1: f32,
+    beta2: f32,
+    epsilon: f32,
+}
+
+impl Params {
+    fn new(window: &Window, lanes: usize, images: usize) -> Self {
+        Params {
+            channels: window.layer.channels as u32,
+            height: window.layer.height as u32,
+            width: window.layer.width as u32,
+            size_y: window.size[0] as u32,
+            size_x: window.size[1] as u32,
+            step_y: window.step[0] as u32,
+            step_x: window.step[1] as u32,
+            offset_y: window.offset[0] as i32,
+            offset_x: window.offset[1] as i32,
+            lanes: lanes as u32,
+            images: images as u32,
+            ..Params::zeroed()
+        }
+    }
+
+    fn layer(&self) -> usize {
+        (self.channels * self.height * self.width) as usize
+    }
+
+    /// Index in the layer of element `k` of the window of the neuron at `place`, if it is inside.
+    fn element(&self, place: u32, k: usize) -> Option<usize> {
+        if self.step_y == 0 && self.step_x == 0 {
+            return Some(k);
+        }
+        let (size_y, size_x) = (self.size_y as usize, self.size_x as usize);
+        let y = (place >> 16) as i32 * self.step_y as i32 - self.offset_y + (k / size_x % size_y) as i32;
+        let x = (place & 0xffff) as i32 * self.step_x as i32 - self.offset_x + (k % size_x) as i32;
+        let inside = (0..self.height as i32).contains(&y) && (0..self.width as i32).contains(&x);
+        let (height, width) = (self.height as usize, self.width as usize);
+        inside.then(|| ((k / (size_y * size_x)) * height + y as usize) * width + x as usize)
+    }
+}
+
+const fn kernel(name: &'static str, entry: &'static str, [reads, writes]: [usize; 2], twin: fn(Call<'_>)) -> Kernel {
+    Kernel {
+        name,
+        source: include_str!("../../shaders/shared_slopes.wgsl"),
+        entry,
+        workgroup: [64, 1, 1],
+        params: size_of::<Params>(),
+        reads,
+        writes,
+        twin,
+    }
+}
+
+/// Reads A, centres, radii, rows; writes the corners.
+pub static CORNER: Kernel = kernel("shared_slopes_corner", "corner", [4, 1], corner_twin);
+/// Reads z, the relaxation table, rows, weights; writes the values after the ReLU, changes A to shares of the gradient.
+pub static BEND: Kernel = kernel("shared_slopes_bend", "bend", [4, 2], bend_twin);
+/// Reads shares, rows, spans; changes the gradient.
+pub static COLLECT: Kernel = kernel("shared_slopes_collect", "collect", [3, 1], collect_twin);
+/// Reads the gradient; changes the relaxation table and the moments.
+pub static STEP: Kernel = kernel("shared_slopes_step", "step", [1, 3], step_twin);
+
+pub static KERNELS: &[&Kernel] = &[&CORNER, &BEND, &COLLECT, &STEP];
+
+/// Where in its image's box `centre ± radius` `[image][element]` each row is least: `x` like the coefficients `a`.
+pub fn corner(
+    device: &Device,
+    window: &Window,
+    a: &Buffer,
+    [centre, radius]: [&Buffer; 2],
+    rows: &Rows,
+    x: &Buffer,
+) -> Result<()> {
+    let n = window.elements() * rows.lanes;
+    device.run(&CORNER, &Params::new(window, rows.lanes, 0), &[a, centre, radius, &rows.buffer], &[x], super::flat(n))
+}
+
+/// Runs the lines that rows with coefficients `a` above a ReLU use on `z`; `a` becomes what every neuron of the window
+/// adds to the gradient, `weight` `[lane]` being how much each row counts.
+#[allow(clippy::too_many_arguments)]
+pub fn bend(
+    device: &Device,
+    window: &Window,
+    z: &Buffer,
+    table: &Buffer,
+    rows: &Rows,
+    weight: &Buffer,
+    y: &Buffer,
+    a: &Buffer,
+) -> Result<()> {
+    let n = window.elements() * rows.lanes;
+    let params = Params::new(window, rows.lanes, 0);
+    device.run(&BEND, &params, &[z, table, &rows.buffer, weight], &[y, a], super::flat(n))
+}
+
+/// Adds the shares of every image's rows to `gradient` `[image][element]`; `span` `[2][image]` holds the first lane of
+/// each image and the one after its last.
+pub fn collect(
+    device: &Device,
+    window: &Window,
+    share: &Buffer,
+    rows: &Rows,
+    span: &Buffer,
+    gradient: &Buffer,
+) -> Result<()> {
+    let params = Params::new(window, rows.lanes, span.len() / 2);
+    device.run(&COLLECT, &params, &[share, &rows.buffer, span], &[gradient], super::flat(gradient.len()))
+}
+
+/// Moves the lower slopes of unstable neurons in `table` `[image][element][RELAX]` by one step of Adam, counted from 1.
+pub fn step(
+    device: &Device,
+    gradient: &Buffer,
+    table: &Buffer,
+    [m, v]: [&Buffer; 2],
+    adam: &Adam,
+    step: u32,
+) -> Result<()> {
+    let [rate, correct_v] = adam.corrected(step);
+    let (beta1, beta2, epsilon) = (adam.beta1, adam.beta2, adam.epsilon);
+    let flat = Params::new(&Window::dense(Shape::flat(gradient.len())), 0, 1);
+    let params = Params { rate, correct_v, beta1, beta2, epsilon, ..flat };
+    device.run(&STEP, &params, &[gradient], &[table, m, v], super::flat(gradient.len()))
+}
+
+fn corner_twin(call: Call<'_>) {
+    let p: Params = call.params();
+    let ([a, centre, radius, rows], [x]) = call.buffers();
+    let (lanes, layer) = (p.lanes as usize, p.layer());
+    let (image, place) = as_u32(rows).split_at(lanes);
+    x.par_chunks_mut(lanes).zip(a.par_chunks(lanes)).enumerate().for_each(|(k, (x, a))| {
+        for (lane, x) in x.iter_mut().enumerate() {
+            *x = p.element(place[lane], k).map_or(0.0, |at| {
+                let at = image[lane] as usize * layer + at;
+                if a[lane] > 0.0 { centre[at] - radius[at] } else { centre[at] + radius[at] }
+            });
+        }
+    });
+}
+
+fn bend_twin(call: Call<'_>) {
+    let p: Params = call.params();
+    let ([z, table, rows, weight], [y, a]) = call.buffers();
+    let (lanes, layer) = (p.lanes as usize, p.layer());
+    let (image, place) = as_u32(rows).split_at(lanes);
+    let lines = y.par_chunks_mut(lanes).zip(a.par_chunks_mut(lanes)).zip(z.par_chunks(lanes));
+    lines.enumerate().for_each(|(k, ((y, a), z))| {
+        for lane in 0..lanes {
+            let above = std::mem::take(&mut a[lane]);
+            let Some(at) = p.element(place[lane], k) else {
+                y[lane] = 0.0;
+                continue;
+            };
+            let lines = &table[(image[lane] as usize * layer + at) * RELAX..][..3];
+            let z = z[lane];
+            y[lane] = if above < 0.0 { lines[0] * z + lines[1] } else { lines[2] * z };
+            // Only an unstable neuron has an intercept.
+            if lines[1] > 0.0 {
+                a[lane] = weight[lane] * above.max(0.0) * z;
+            }
+        }
+    });
+}
+
+fn collect_twin(call: Call<'_>) {
+    let p: Params = call.params();
+    let ([share, rows, span], [gradient]) = call.buffers();
+    let (lanes, layer) = (p.lanes as usize, p.layer());
+    let (place, (first, end)) = (&as_u32(rows)[lanes..], as_u32(span).split_at(p.images as usize));
+    gradient.par_chunks_mut(layer).enumerate().for_each(|(image, gradient)| {
+        let own = first[image] as usize..end[image] as usize;
+        for (k, share) in share.chunks_exact(lanes).enumerate() {
+            for lane in own.clone() {
+                if let Some(at) = p.element(place[lane], k) {
+                    gradient[at] += share[lane];
+                }
+            }
+        }
+    });
+}
+
+fn step_twin(call: Call<'_>) {
+    let p: Params = call.params();
+    let ([gradient], [table, m, v]) = call.buffers();
+    let entries = table.par_chunks_mut(RELAX).zip(m.par_iter_mut().zip(v)).zip(gradient);
+    entries.with_min_len(4096).for_each(|((lines, (m, v)), gradient)| {
+        *m += (1.0 - p.beta1) * (gradient - *m);
+        *v += (1.0 - p.beta2) * (gradient * gradient - *v);
+        if lines[1] > 0.0 {
+            let move_by = p.rate * *m / ((*v * p.correct_v).sqrt() + p.epsilon);
+            lines[2] = (lines[2] + move_by).clamp(0.0, 1.0);
+        }
+    });
+}
+
+/// Test cases of these kernels.
+pub fn cases() -> Vec<Case> {
+    const LANES: usize = 32;
+    const IMAGES: usize = 3;
+    let mut rng = Rng::new(41, 0);
+    let close = || Check::Value { abs: 1e-5, rel: 1e-5 };
+    let dense = Window::dense(Shape::new(2, 3, 4));
+    let patch = Window { layer: Shape::new(2, 5, 4), size: [3, 2], step: [2, 1], offset: [1, 1] };
+    let mut cases = Vec::new();
+    for (label, window) in [("whole layer", dense), ("patch over the edge", patch)] {
+        let (n, layer) = (window.elements() * LANES, window.layer.len());
+        // Rows of an image are neighbours; the second image has none.
+        let image = |lane: usize| if lane < 11 { 0 } else { 2 };
+        let mut rows: Vec<u32> = (0..LANES).map(image).collect();
+        rows.extend((0..LANES).map(|_| (rng.below(3) << 16 | rng.below(4)) as u32));
+        let span: [u32; 2 * IMAGES] = [0, 11, 11, 11, 11, 30];
+        let word = |words: &[u32]| -> Vec<f32> { bytemuck::cast_slice(words).to_vec() };
+        let rows = word(&rows);
+        let placed = move |d: &Device, words: &Buffer| -> Result<Rows> {
+            Ok(Rows { count: LANES, lanes: LANES, buffer: d.upload(&d.read::<u32>(words)?)? })
+        };
+        let mut entry = || {
+            let intercept = if rng.below(3) == 0 { 0.0 } else { 0.3 };
+            [rng.uniform(), intercept, rng.uniform(), 2.0]
+        };
+        let table: Vec<f32> = (0..IMAGES * layer).flat_map(|_| entry()).collect();
+        let [a, z] = [0, 1].map(|_| random(&mut rng, n));
+        let [centre, gradient, m] = [0, 1, 2].map(|_| random(&mut rng, IMAGES * layer));
+        let [radius, v]: [Vec<f32>; 2] = [0, 1].map(|_| (0..IMAGES * layer).map(|_| rng.uniform()).collect());
+        let weight: Vec<f32> = (0..LANES).map(|_| rng.uniform()).collect();
+        let adam = Adam { rate: 0.3, ..Adam::default() };
+        cases.extend([
+            Case::new(
+                &CORNER,
+                label,
+                vec![a.clone(), centre, radius, rows.clone()],
+                vec![blank(n)],
+                close(),
+                move |d, r, w| corner(d, &window, &r[0], [&r[1], &r[2]], &placed(d, &r[3])?, &w[0]),
+            ),
+            Case::new(
+                &BEND,
+                label,
+                vec![z, table.clone(), rows.clone(), weight],
+                vec![blank(n), a.clone()],
+                close(),
+                move |d, r, w| bend(d, &window, &r[0], &r[1], &placed(d, &r[2])?, &r[3], &w[0], &w[1]),
+            ),
+            Case::new(&COLLECT, label, vec![a, rows, word(&span)], vec![gradient.clone()], close(), move |d, r, w| {
+                let span = d.upload(&d.read::<u32>(&r[2])?)?;
+                collect(d, &window, &r[0], &placed(d, &r[1])?, &span, &w[0])
+            }),
+            Case::new(&STEP, label, vec![gradient], vec![table, m, v], close(), move |d, r, w| {
+                step(d, &r[0], &w[0], [&w[1], &w[2]], &adam, 3)
+            }),
+        ]);
+    }
+    cases
+}
