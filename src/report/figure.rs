@@ -106,10 +106,19 @@ impl Figures {
         PreEscaped(svg.inline())
     }
 
-    /// Registers a drawing in two widths: one for screens, one for phones. The wide one is what is written as a file.
-    pub fn responsive(&mut self, id: &str, title: &str, draw: impl Fn(f64) -> Svg, table: Option<Table>) -> Markup {
-        let wide = self.add(id, title, &draw(980.0), table);
-        let narrow = PreEscaped(draw(420.0).inline());
+    /// Registers a drawing in two widths, so that its text stays readable: `wide` for screens, and for phones. The wide
+    /// one is what is written as a file.
+    pub fn responsive(
+        &mut self,
+        id: &str,
+        title: &str,
+        wide: f64,
+        draw: impl Fn(f64) -> Svg,
+        table: Option<Table>,
+    ) -> Markup {
+        const PHONE: f64 = 370.0;
+        let wide = self.add(id, title, &draw(wide), table);
+        let narrow = PreEscaped(draw(PHONE).inline());
         html! { div.wide { (wide) } div.narrow { (narrow) } }
     }
 

@@ -35,6 +35,8 @@
       const group = document.createElement("div");
       const name = document.createElement("span");
       name.textContent = label;
+      group.setAttribute("role", "group");
+      group.setAttribute("aria-label", label);
       const row = document.createElement("p");
       [...options.map((text, i) => [text, i]), ["All", null]].forEach(([text, value]) => {
         const b = document.createElement("button");

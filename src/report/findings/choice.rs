@@ -4,12 +4,19 @@ use super::{both_units, ends, list, robustness};
 use crate::report::chart::{number, percent};
 use crate::report::stats;
 use crate::results::Study;
+use std::cmp::Ordering;
 
 /// A model may fall this far below the best clean accuracy and still be chosen for its robustness.
 const TOLERANCE: f64 = 0.05;
 
+/// A model that recognises less of a class than this, clean, is not chosen where another does better.
+const RECOGNISED: f64 = 0.5;
+
+/// Fewer test images than this say too little about a class to rule a model out.
+const ENOUGH: f64 = 5.0;
+
 /// The rule in words, for the page.
-pub const RULE: &str = "Of the models within 5 points of the best clean accuracy, the one with the largest median proved delta max over the test set; where nothing was proved, the most accurate one under the strongest noise.";
+pub const RULE: &str = "Of the models within 5 points of the best clean accuracy, those come first that recognise at least half of every class on clean photos (classes with fewer than 5 test images aside). Of these, the one with the largest median proved delta max over the test set; where its lead over another is within the sampling error, the more accurate of the two on clean photos. Where nothing was proved, the most accurate one under the strongest noise.";
 
 /// The recommended model.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,28 +40,46 @@ pub fn choose(study: &Study) -> Option<Choice> {
         .filter(|&i| clean(i).is_some_and(|c| c >= best_clean - TOLERANCE))
         .filter(|&i| if robust.is_empty() { noisy(i).is_some() } else { median(i).is_some() })
         .collect();
-    let key = |&i: &usize| if robust.is_empty() { noisy(i) } else { median(i) }.unwrap_or(f64::NEG_INFINITY);
-    let model = candidates.iter().copied().max_by(|a, b| key(a).total_cmp(&key(b)))?;
+    let able: Vec<usize> =
+        candidates.iter().copied().filter(|&i| missed(study, i, Level::Clean, ENOUGH).is_empty()).collect();
+    let fair = if able.is_empty() { &candidates } else { &able };
+    let key = |i: usize| if robust.is_empty() { noisy(i) } else { median(i) }.unwrap_or(f64::NEG_INFINITY);
+    let first = fair.iter().copied().max_by(|&a, &b| key(a).total_cmp(&key(b)))?;
+    let tied = |a: usize, b: usize| !robust.is_empty() && within_error(study, a, b);
+    let equals = fair.iter().copied().filter(|&i| i == first || tied(first, i));
+    let model = equals.max_by(|&a, &b| clean(a).partial_cmp(&clean(b)).unwrap_or(Ordering::Equal))?;
     let name = |i: usize| &study.models[i].name;
 
-    let mut why = match median(model) {
-        Some(m) => format!("Half of the test images are proved stable up to {} on every pixel", both_units(m)),
-        None => String::new(),
-    };
-    if let (Some(level), Some(rate)) = (ends(&study.models[model]).map(|e| e.1), noisy(model)) {
-        why += &match why.is_empty() {
-            true => format!("It classifies {} rightly at noise variance {}", percent(rate), number(level.variance)),
-            false => format!("; it classifies {} rightly at noise variance {}", percent(rate), number(level.variance)),
-        };
+    let mut why = Vec::new();
+    if able.len() == 1 && candidates.len() > 1 {
+        why.push("The only model that recognises at least half of every class.".to_string());
     }
-    why.push('.');
+    if let Some(m) = median(model) {
+        why.push(format!(
+            "For half of the test images no noise of up to {} on every pixel can change its answer: proved.",
+            both_units(m)
+        ));
+    }
+    if let (Some(level), Some(rate)) = (ends(&study.models[model]).map(|e| e.1), noisy(model)) {
+        why.push(format!("It classifies {} rightly at noise variance {}.", percent(rate), number(level.variance)));
+    }
 
     let mut cautions = Vec::new();
-    let runner_up = candidates.iter().copied().filter(|&i| i != model).max_by(|a, b| key(a).total_cmp(&key(b)));
-    if let Some(other) = runner_up.filter(|_| !robust.is_empty()) {
-        let [mine, theirs] = [model, other].map(|i| study.models[i].rows_at(0.0));
-        if stats::bootstrap_ratio(&stats::proved_pairs(mine, theirs), study.seed).is_some_and(|[low, _]| low <= 1.0) {
-            cautions.push(format!("Its lead over {} in delta max is within the sampling error.", name(other)));
+    for i in (0..study.models.len()).filter(|&i| i != model) {
+        let (Some(mine), Some(theirs)) = (median(model), median(i)) else { continue };
+        let equal = tied(if theirs > mine { i } else { model }, if theirs > mine { model } else { i });
+        if theirs > mine && !candidates.contains(&i) {
+            cautions.push(format!("{} is more robust, but more than 5 points less accurate on clean images.", name(i)));
+        } else if theirs > mine && !fair.contains(&i) {
+            cautions.push(format!(
+                "{} has {} median delta max ({}), but recognises only {} on clean images.",
+                name(i),
+                if equal { "about the same" } else { "a larger" },
+                both_units(theirs),
+                list(&missed(study, i, Level::Clean, ENOUGH))
+            ));
+        } else if fair.contains(&i) && equal {
+            cautions.push(format!("In delta max it and {} differ by less than the sampling error.", name(i)));
         }
     }
     let rival = (0..study.models.len()).filter(|&i| i != model).filter_map(|i| Some((clean(i)?, i)));
@@ -69,7 +94,12 @@ pub fn choose(study: &Study) -> Option<Choice> {
             percent(mine)
         ));
     }
-    cautions.extend(missed(study, model));
+    let [clean_misses, noisy_misses] = [Level::Clean, Level::Noisiest].map(|l| missed(study, model, l, 1.0));
+    if !clean_misses.is_empty() {
+        cautions.push(format!("Even without noise it recognises only {}.", list(&clean_misses)));
+    } else if !noisy_misses.is_empty() {
+        cautions.push(format!("Under the strongest noise it recognises only {}.", list(&noisy_misses)));
+    }
     if let Some(mine) = noisy(model) {
         let rival = (0..study.models.len()).filter_map(|i| Some((noisy(i)?, i))).max_by(|a, b| a.0.total_cmp(&b.0));
         if let Some((rate, i)) = rival.filter(|r| r.0 > mine + 0.01) {
@@ -81,29 +111,30 @@ pub fn choose(study: &Study) -> Option<Choice> {
             ));
         }
     }
-    for i in 0..study.models.len() {
-        if !candidates.contains(&i) && median(i) > median(model) {
-            cautions.push(format!("{} is more robust, but more than 5 points less accurate on clean images.", name(i)));
-        }
-    }
-    Some(Choice { model, why, cautions })
+    Some(Choice { model, why: why.join(" "), cautions })
 }
 
-/// Classes of which the chosen model recognises less than half, clean: an average hides a small class.
-fn missed(study: &Study, model: usize) -> Option<String> {
-    let rate = |m: usize, class: usize| study.models[m].sweep.first().and_then(|l| l.class_rate(class));
-    let parts: Vec<String> = (0..study.dataset.classes.len())
-        .filter_map(|class| {
-            let mine = rate(model, class).filter(|r| *r < 0.5)?;
-            let others = (0..study.models.len()).filter(|&i| i != model).filter_map(|i| Some((rate(i, class)?, i)));
-            let better = others.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|b| b.0 > mine);
-            let best = better.map_or(String::new(), |(r, i)| format!(", {} {}", study.models[i].name, percent(r)));
-            Some(format!("{} of the {} ({}{best})", words(mine), study.dataset.classes[class], percent(mine)))
-        })
-        .collect();
-    (!parts.is_empty()).then(|| format!("Even without noise it recognises {}.", list(&parts)))
+/// Whether the lead of `ahead` over `behind` in median proved delta max may be chance.
+fn within_error(study: &Study, ahead: usize, behind: usize) -> bool {
+    let [first, second] = [ahead, behind].map(|i| study.models[i].rows_at(0.0));
+    stats::bootstrap_ratio(&stats::proved_pairs(first, second), study.seed).is_some_and(|[low, _]| low <= 1.0)
 }
 
-fn words(rate: f64) -> &'static str {
-    if rate == 0.0 { "none" } else { "less than half" }
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Level {
+    Clean,
+    Noisiest,
+}
+
+/// Classes of at least `least` images of which the model recognises less than half, with their rates: an average hides a
+/// small class.
+fn missed(study: &Study, model: usize, level: Level, least: f64) -> Vec<String> {
+    let sweep = &study.models[model].sweep;
+    let Some(found) = (if level == Level::Clean { sweep.first() } else { sweep.last() }) else { return Vec::new() };
+    let judged = study.dataset.classes.iter().enumerate().filter_map(|(class, name)| {
+        let images = found.confusion.get(class)?.iter().sum::<f64>() / found.draws.max(1) as f64;
+        let rate = found.class_rate(class).filter(|r| *r < RECOGNISED && images >= least)?;
+        Some(format!("{} of {name}", percent(rate)))
+    });
+    judged.collect()
 }

@@ -6,7 +6,7 @@ use crate::report::chart::{
 };
 use crate::report::figure::{Table, row};
 use crate::report::findings::{both_units, list};
-use crate::results::{Example, ExampleLevel};
+use crate::results::{Example, ExampleLevel, ScorePoint};
 use maud::{Markup, html};
 
 /// The main example in full; further ones by their brackets.
@@ -17,7 +17,7 @@ pub fn section(page: &mut Page) -> Option<Section> {
     let mut options = Vec::new();
     for which in 0..count {
         let Some((_, e)) = examples(page, which).into_iter().next() else { continue };
-        options.push(format!("{} {}", page.class(e.label), e.index));
+        options.push(format!("{} #{}", page.class(e.label), e.index));
         images.push(html! {
             div data-image=(which) {
                 @if count > 1 { h3 { (file(e)) ", class " (page.class(e.label)) } }
@@ -325,11 +325,29 @@ pub(in crate::report) fn continuous(page: &mut Page, which: usize) -> Option<Mar
         &[Choice { key: "level", label: "Noise", options: levels(&variances), first: Some(0) }],
         html! { div class=(if panels.len() < 3 { "grid two" } else { "grid" }) { @for p in panels { (p) } } },
     );
-    Some(figure(
-        "Score intervals as the noise box grows",
-        body,
-        "Between its two lines each class can take any value as far as is proved. Left of “proved” no image in the box changes class; at “attacked” one that does was found. The intervals usually overlap before dominance is lost.",
-    ))
+    let known = || all.iter().flat_map(|e| &e.1.levels).filter(|l| !l.continuous.is_empty() && l.proved.is_some());
+    let (early, pictures) = (known().filter(|l| overlaps_early(l)).count(), known().count());
+    let overlap = match (early, pictures) {
+        (_, 0) => String::new(),
+        (0, 1) => " The intervals stay apart until dominance is lost.".into(),
+        (1, 1) => " The intervals overlap before dominance is lost.".into(),
+        _ => format!(
+            " In {early} of {pictures} such pictures of this image the intervals overlap before dominance is lost."
+        ),
+    };
+    let caption = format!(
+        "Between its two lines each class can take any value as far as is proved. Left of “proved” no image in the box changes class; at “attacked” one that does was found.{overlap}"
+    );
+    Some(figure("Score intervals as the noise box grows", body, &caption))
+}
+
+/// Whether another class's interval reaches that of the chosen class while its dominance is still proved.
+fn overlaps_early(l: &ExampleLevel) -> bool {
+    let reaches = |p: &&ScorePoint| {
+        let own = p.scores[l.predicted][0];
+        p.scores.iter().enumerate().any(|(c, s)| c != l.predicted && s[1] >= own)
+    };
+    l.continuous.iter().find(reaches).is_some_and(|p| Some(p.delta) < l.proved)
 }
 
 fn stable_space(page: &mut Page, which: usize) -> Option<Markup> {
@@ -384,8 +402,13 @@ fn stable_space(page: &mut Page, which: usize) -> Option<Markup> {
         }
         .draw()
     };
-    let chart =
-        page.figures.responsive("stable-space", "Delta max of the example image against noise", draw, Some(table));
+    let chart = page.figures.responsive(
+        "stable-space",
+        "Delta max of the example image against noise",
+        980.0,
+        draw,
+        Some(table),
+    );
     Some(figure(
         "Stable space of the example",
         chart,

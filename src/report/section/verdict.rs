@@ -68,10 +68,12 @@ fn spread(page: &mut Page) -> Option<Markup> {
     if rows.is_empty() {
         return None;
     }
-    let x = Axis::linear("Proved delta max", 0.0, most * 1.03, Format::Delta, 4);
-    let chart =
-        Ranges { width: 440.0, title: "Proved delta max of the test images, by model".into(), x, rows, thick: false };
-    let svg = page.figures.add("delta-max-models", &chart.title, &chart.draw(), Some(table));
+    let title = "Proved delta max of the test images, by model";
+    let draw = |width: f64| {
+        let x = Axis::linear("Proved delta max", 0.0, most * 1.03, Format::Delta, 4);
+        Ranges { width, title: title.into(), x, rows: rows.clone(), thick: false }.draw()
+    };
+    let svg = page.figures.responsive("delta-max-models", title, 440.0, draw, Some(table));
     Some(super::figure(
         "Noise that provably changes nothing",
         svg,
