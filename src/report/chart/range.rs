@@ -49,7 +49,9 @@ impl Ranges {
                 svg.text(px(*v), bottom + 29.0, Anchor::Middle, "f", "of 255");
             }
         }
-        svg.text((x0 + x1) / 2.0, bottom + foot - 4.0, Anchor::Middle, "t", &self.x.label);
+        let half = text_width(&self.x.label) / 2.0;
+        let middle = ((x0 + x1) / 2.0).min(self.width - half);
+        svg.text(middle, bottom + foot - 4.0, Anchor::Middle, "t", &self.x.label);
         let mut y = 4.0;
         for (i, r) in self.rows.iter().enumerate() {
             if r.apart && i > 0 {

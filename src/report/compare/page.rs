@@ -231,7 +231,7 @@ fn distribution(runs: &[Run], figures: &mut Figures) -> Option<Markup> {
             height: if width > 600.0 { 440.0 } else { 380.0 },
             title: "Distribution of proved delta max, run by run".into(),
             x: Axis::linear("Proved delta max", 0.0, reach, Format::Delta, if width > 600.0 { 8 } else { 4 }),
-            y: Axis::share("Images at most"),
+            y: Axis::share("Share of images"),
             series: series.clone(),
             marks: vec![],
             legend: true,

@@ -72,7 +72,7 @@ pub fn choose(study: &Study) -> Option<Choice> {
             cautions.push(format!("{} is more robust, but more than 5 points less accurate on clean images.", name(i)));
         } else if theirs > mine && !fair.contains(&i) {
             cautions.push(format!(
-                "{} has {} median delta max ({}), but recognises only {} on clean images.",
+                "{} has {} median delta max, {}, but recognises only {} on clean images.",
                 name(i),
                 if equal { "about the same" } else { "a larger" },
                 both_units(theirs),
@@ -137,4 +137,48 @@ fn missed(study: &Study, model: usize, level: Level, least: f64) -> Vec<String> 
         Some(format!("{} of {name}", percent(rate)))
     });
     judged.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample;
+    use crate::results::CertifyRow;
+
+    /// Radii of all images of a model, each a little larger than the last.
+    fn certified(radius: f64) -> Vec<CertifyRow> {
+        let row = |index| CertifyRow { index, proved: radius * (1.0 + 1e-3 * index as f64), ..Default::default() };
+        (0..100).map(row).collect()
+    }
+
+    /// Two models: the first with the larger radii, and with these rates of the class of 20 images among 100.
+    fn two(radii: [f64; 2], small: [f64; 2]) -> Study {
+        let mut study = sample::study();
+        study.dataset.classes.truncate(2);
+        study.models.truncate(2);
+        for (m, (radius, right)) in study.models.iter_mut().zip(radii.into_iter().zip(small)) {
+            m.certify = certified(radius);
+            m.sweep.truncate(1);
+            m.sweep[0].draws = 1;
+            m.sweep[0].confusion = vec![vec![80.0, 0.0], vec![20.0 - right, right]];
+            m.sweep[0].accuracy.mean = (80.0 + right) / 100.0;
+        }
+        study
+    }
+
+    #[test]
+    fn the_larger_radius_counts_unless_a_class_is_missed() {
+        assert_eq!(choose(&two([0.02, 0.01], [16.0, 17.0])).unwrap().model, 0);
+        let missed = choose(&two([0.02, 0.01], [9.0, 11.0])).unwrap();
+        assert_eq!(missed.model, 1);
+        assert!(missed.cautions.iter().any(|c| c.contains("45% of Slippers")), "{:?}", missed.cautions);
+        assert_eq!(choose(&two([0.02, 0.01], [8.0, 9.0])).unwrap().model, 0, "no model recognises the class");
+    }
+
+    #[test]
+    fn within_the_sampling_error_accuracy_counts() {
+        let chosen = choose(&two([0.01, 0.01], [16.0, 17.0])).unwrap();
+        assert_eq!(chosen.model, 1);
+        assert!(chosen.cautions.iter().any(|c| c.contains("sampling error")), "{:?}", chosen.cautions);
+    }
 }

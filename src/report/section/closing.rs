@@ -123,7 +123,9 @@ pub fn reproducibility(page: &Page) -> Section {
         }
         p.note {
             "Beside this page: " code { "results.json" } " holds everything measured, and " code { "figures/" }
-            " every figure as SVG and PNG with its numbers as CSV and JSON. " code { "deltamax report" } " draws this page again from the results."
+            " every figure as SVG and PNG with its numbers as CSV and JSON. " code { "deltamax report" } " draws this page again from the results. "
+            "To have radii proved a second time, by separate code on the CPU: " code { "deltamax certify --model MODEL.onnx --data PHOTOS --out proofs" }
+            ", then " code { "deltamax audit proofs" } "."
         }
     };
     Section {

@@ -49,14 +49,23 @@ pub(super) fn file(e: &Example) -> String {
     if e.file.is_empty() { format!("number {}", e.index) } else { e.file.clone() }
 }
 
+/// The image in the titles of its figures, where there are several: `, Shoes #12`.
+fn whose(page: &Page, which: usize) -> String {
+    let several = page.study.models.iter().any(|m| m.examples.len() > 1);
+    let named = examples(page, which).first().map(|(_, e)| format!(", {} #{}", page.class(e.label), e.index));
+    named.filter(|_| several).unwrap_or_default()
+}
+
 fn examples<'a>(page: &Page<'a>, which: usize) -> Vec<(usize, &'a Example)> {
     let all = page.study.models.iter().enumerate();
     all.filter_map(|(i, m)| m.examples.get(which).map(|e| (i, e))).collect()
 }
 
-fn photos(page: &Page, which: usize) -> Markup {
+fn photos(page: &mut Page, which: usize) -> Markup {
     let models = examples(page, which);
     let Some(&(_, first)) = models.first() else { return html! {} };
+    let pictures: Vec<_> = first.levels.iter().map(|l| (l.picture.clone(), level_name(l.variance))).collect();
+    page.figures.pictures("photo-under-noise", pictures.len(), &pictures);
     let body = html! {
         div.strip {
             @for (k, l) in first.levels.iter().enumerate() {
@@ -125,7 +134,8 @@ pub(in crate::report) fn dominance(page: &mut Page, which: usize) -> Markup {
                     if l.dominant { "yes" } else { "not proved" },
                 ]);
             }
-            let title = format!("Dominance of {}, {}", study.models[i].name, level_name(l.variance));
+            let title =
+                format!("Dominance of {}, {}{}", study.models[i].name, level_name(l.variance), whose(page, which));
             let svg = page.figures.add(
                 &format!("dominance-{}-{}", study.models[i].name, l.variance),
                 &title,
@@ -300,9 +310,10 @@ pub(in crate::report) fn continuous(page: &mut Page, which: usize) -> Option<Mar
                 width: 400.0,
                 height: 270.0,
                 title: format!(
-                    "Score intervals of {} as delta grows, {}",
+                    "Score intervals of {} as delta grows, {}{}",
                     study.models[i].name,
-                    level_name(l.variance)
+                    level_name(l.variance),
+                    whose(page, which)
                 ),
                 x: Axis::linear("Delta", 0.0, most, Format::Delta, 4),
                 y: Axis::share("Softmax score"),
@@ -389,11 +400,12 @@ fn stable_space(page: &mut Page, which: usize) -> Option<Markup> {
     }
     variances.sort_by(f64::total_cmp);
     variances.dedup();
+    let title = format!("Delta max of the example image against noise, by model{}", whose(page, which));
     let draw = |width: f64| {
         Lines {
             width,
             height: if width > 600.0 { 400.0 } else { 320.0 },
-            title: "Delta max of the example image against noise, by model".into(),
+            title: title.clone(),
             x: Axis::variance(&variances),
             y: Axis::linear("Delta max", 0.0, most * 1.05, Format::Delta, 5),
             series: series.clone(),

@@ -60,6 +60,7 @@ pub(in crate::report) fn maps(page: &mut Page, which: usize) -> Option<Markup> {
     for (k, &(kind, name, key)) in kinds.iter().enumerate() {
         let scale = picture::common_scale(of_kind(kind));
         let mut rows = Vec::new();
+        let mut pictures = Vec::new();
         for &(i, e) in &examples {
             let mut cells = Vec::new();
             for l in &e.levels {
@@ -77,18 +78,22 @@ pub(in crate::report) fn maps(page: &mut Page, which: usize) -> Option<Markup> {
                 ]);
                 let alt = format!("{name} of {}, {}", study.models[i].name, level_name(l.variance));
                 let wrong = l.predicted != e.label;
+                let painted = picture::overlay(map, &l.picture, scale);
                 cells.push(html! {
                     div.shot {
-                        img src=(picture::overlay(map, &l.picture, scale)) alt=(alt) width=(map.width) height=(map.height);
+                        img src=(picture::uri(&painted)) alt=(alt) width=(map.width) height=(map.height);
                         @if let Some(s) = s { (split(s)) }
                         @if kind == RelevanceKind::Certified { small { (decided(map)) " of the pixels decided" } }
                         small.wrong[wrong] { (page.class(l.predicted)) }
                     }
                 });
+                pictures
+                    .push((painted, format!("{} {}", study.models[i].name, crate::report::chart::number(l.variance))));
             }
             single.extend(cells.first().map(|c| html! { div { h4 { (name) } (c) } }));
             rows.push(html! { h4 { (super::model_chip(study, i)) } div.row { @for c in cells { (c) } } });
         }
+        page.figures.pictures(&format!("relevance-maps-{key}"), examples[0].1.levels.len(), &pictures);
         panels.push(html! {
             div.maps data-kind=(k) {
                 h4.kind { (name) }
