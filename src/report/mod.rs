@@ -36,10 +36,10 @@ pub fn write(study: &Study, dir: &Path) -> Result<()> {
     write_atomically(&dir.join("report.html"), page.as_bytes())
 }
 
-/// Classes that are only known by number are called `class 5`: a sentence about 5 says little.
+/// Classes that are only known by number are called `Class 5`: a sentence about 5 says little.
 fn name_numbers(classes: &mut [String]) {
     if classes.iter().all(|c| c.parse::<u32>().is_ok()) {
-        classes.iter_mut().for_each(|c| *c = format!("class {c}"));
+        classes.iter_mut().for_each(|c| *c = format!("Class {c}"));
     }
 }
 
@@ -101,7 +101,7 @@ mod tests {
             name_numbers(&mut names);
             names
         };
-        assert_eq!(named(&["5", "7"]), ["class 5", "class 7"]);
+        assert_eq!(named(&["5", "7"]), ["Class 5", "Class 7"]);
         assert_eq!(named(&["5", "Boot"]), ["5", "Boot"]);
     }
 

@@ -63,7 +63,7 @@ impl Three<'_> {
         let class = self.one.augmented[0];
         let name = &self.study.dataset.classes[class];
         let text = format!(
-            "Clean confusion matrices are about equal, except that less of {name} is rightly classified after augmentation."
+            "Clean confusion matrices are about equal, except that a smaller share of {name} is rightly classified after augmentation."
         );
         let rates = self.models().map(|m| m.sweep.first().and_then(|l| l.class_rate(class)));
         let [Some(a), Some(b), Some(c)] = rates else { return judged(&text, None, String::new()) };

@@ -133,7 +133,7 @@ fn confusions(study: &Study, m: &ModelResult) -> Option<Finding> {
     let mut sentence = String::new();
     if !lost.is_empty() {
         let parts: Vec<String> = lost.iter().map(|&(f, t)| called(f, t, clean)).collect();
-        sentence += &format!("Without noise {}. ", list(&parts));
+        sentence += &format!("Without noise, {}. ", list(&parts));
     }
     let shown = &grown[..grown.len().min(3)];
     if shown.is_empty() {
@@ -143,7 +143,7 @@ fn confusions(study: &Study, m: &ModelResult) -> Option<Finding> {
             format!("{} (clean: {})", called(f, t, noisy), percent(clean.share(f, t)))
         };
         let parts: Vec<String> = shown.iter().map(part).collect();
-        sentence += &format!("At variance {} {}.", number(noisy.variance), list(&parts));
+        sentence += &format!("At variance {}, {}.", number(noisy.variance), list(&parts));
     }
     let named = lost.iter().copied().chain(shown.iter().map(|g| (g.1, g.2))).collect::<std::collections::BTreeSet<_>>();
     let figures = named
