@@ -114,7 +114,8 @@ fn confusions(study: &Study, m: &ModelResult) -> Option<Finding> {
     let name = |c: usize| &study.dataset.classes[c];
     let images = |c: usize| clean.confusion[c].iter().sum::<f64>() / clean.draws.max(1) as f64;
     let pairs = || (0..classes).flat_map(|from| (0..classes).filter(move |&to| to != from).map(move |to| (from, to)));
-    let lost: Vec<(usize, usize)> = pairs().filter(|&(f, t)| clean.share(f, t) > 0.5).collect();
+    let mut lost: Vec<(usize, usize)> = pairs().filter(|&(f, t)| clean.share(f, t) > 0.5).collect();
+    lost.sort_by(|a, b| clean.share(b.0, b.1).total_cmp(&clean.share(a.0, a.1)));
     let mut grown: Vec<(f64, usize, usize)> = pairs()
         .map(|(from, to)| (noisy.share(from, to) - clean.share(from, to), from, to))
         .filter(|&(g, from, _)| g >= GROWTH && g * images(from) >= FEW)

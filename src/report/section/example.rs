@@ -20,7 +20,7 @@ pub fn section(page: &mut Page) -> Option<Section> {
         options.push(format!("{} #{}", page.class(e.label), e.index));
         images.push(html! {
             div data-image=(which) {
-                @if count > 1 { h3 { (file(e)) ", class " (page.class(e.label)) } }
+                @if count > 1 { h3 { (file(e)) ": " (page.class(e.label)) } }
                 (photos(page, which))
                 (dominance(page, which))
                 @if let Some(c) = continuous(page, which) { (c) }
@@ -342,6 +342,9 @@ pub(in crate::report) fn continuous(page: &mut Page, which: usize) -> Option<Mar
         (_, 0) => String::new(),
         (0, 1) => " The intervals stay apart until dominance is lost.".into(),
         (1, 1) => " The intervals overlap before dominance is lost.".into(),
+        (0, _) => {
+            format!(" The intervals stay apart until dominance is lost in all {pictures} such pictures of this image.")
+        }
         _ => format!(
             " In {early} of {pictures} such pictures of this image the intervals overlap before dominance is lost."
         ),
