@@ -86,8 +86,9 @@ fn title(settings: &Settings, classes: &[String]) -> String {
     if settings.name == "procedural shoes" {
         return "How much noise can each shoe classifier take?".into();
     }
+    let numbers = classes.iter().all(|c| c.parse::<u32>().is_ok());
     match classes {
-        [head @ .., last] if (1..=4).contains(&head.len()) => {
+        [head @ .., last] if (1..=4).contains(&head.len()) && !numbers => {
             format!("{} or {last}: how much noise can each classifier take?", head.join(", "))
         }
         _ => format!("{}: how much noise can each classifier take?", settings.name),
@@ -380,12 +381,12 @@ fn summary(splits: &Splits, settings: &Settings) -> DataSummary {
 fn described(settings: &Settings) -> std::collections::BTreeMap<String, String> {
     let t = &settings.train;
     [
-        ("epochs", t.epochs.to_string()),
-        ("batch", t.batch.to_string()),
-        ("learning rate", t.rate.to_string()),
-        ("noise draws", settings.sweep.draws.to_string()),
-        ("bounds", settings.method.to_string()),
-        ("images certified under noise", settings.noisy_limit.to_string()),
+        ("Epochs", t.epochs.to_string()),
+        ("Images per training batch", t.batch.to_string()),
+        ("Learning rate", t.rate.to_string()),
+        ("Noise draws", settings.sweep.draws.to_string()),
+        ("Method of the bounds", settings.method.to_string()),
+        ("Images certified under noise", format!("first {} and the examples", settings.noisy_limit)),
     ]
     .map(|(k, v)| (k.to_string(), v))
     .into()

@@ -90,19 +90,19 @@ impl View {
         view
     }
 
-    /// `zoom 0.83 rot 7° persp`
+    /// `zoom 0.83, turned 7°, perspective`
     pub fn describe(&self) -> String {
         let mut parts = Vec::new();
         if self.zoom != 1.0 {
             parts.push(format!("zoom {:.2}", self.zoom));
         }
         if self.turn != 0.0 {
-            parts.push(format!("rot {:.0}°", self.turn.round() + 0.0));
+            parts.push(format!("turned {:.0}°", self.turn.round() + 0.0));
         }
         if self.corners != View::SAME.corners {
-            parts.push("persp".into());
+            parts.push("perspective".into());
         }
-        if parts.is_empty() { "as it is".into() } else { parts.join(" ") }
+        if parts.is_empty() { "as it is".into() } else { parts.join(", ") }
     }
 
     /// The image in this view: bilinear sampling; what opens at the sides takes the colour of the border (the median of
@@ -302,7 +302,7 @@ mod tests {
         let mut rng = Rng::new(3, 3);
         for _ in 0..50 {
             let text = View::random(&mut rng).describe();
-            assert!(text.starts_with("zoom") && (text.contains("rot") || text.contains("persp")), "{text}");
+            assert!(text.starts_with("zoom") && (text.contains("turned") || text.contains("perspective")), "{text}");
         }
         let examples = examples(&data(&[2, 2]), 1);
         assert_eq!((examples.len(), examples[0].0.as_str(), examples[7].0.starts_with("zoom")), (12, "c0", true));

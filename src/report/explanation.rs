@@ -12,6 +12,7 @@ use maud::{Markup, html};
 use std::path::Path;
 
 /// What the page is about.
+#[derive(Clone)]
 pub struct Subject {
     /// File name of the image.
     pub image: String,
@@ -30,6 +31,9 @@ pub struct Subject {
 
 /// Writes `explanation.html` and `figures/*` into `dir`.
 pub fn write(subject: &Subject, dir: &Path) -> Result<()> {
+    let mut subject = subject.clone();
+    super::name_numbers(&mut subject.classes);
+    let subject = &subject;
     let study = study(subject);
     study.check().map_err(|problem| Error::input(dir, problem))?;
     let (page, figures) = page(subject, &study);

@@ -1,9 +1,10 @@
 //! Figures: the drawing on the page, and its SVG, PNG, CSV and JSON beside it.
 
 use super::chart::Svg;
-use super::raster;
+use super::{raster, sheet};
 use crate::error::{Error, Result};
-use crate::results::write_atomically;
+use crate::results::{Picture, write_atomically};
+use crate::tensor::Shape;
 use maud::{Markup, PreEscaped, html};
 use rayon::prelude::*;
 use serde_json::{Map, Value, json};
@@ -95,6 +96,8 @@ pub(crate) use row;
 #[derive(Default)]
 pub struct Figures {
     all: Vec<(String, String, Option<String>, Option<Table>)>,
+    /// Sheets of pictures, as PNG files.
+    sheets: Vec<(String, Vec<u8>)>,
     taken: BTreeSet<String>,
 }
 
@@ -106,10 +109,19 @@ impl Figures {
         PreEscaped(svg.inline())
     }
 
-    /// Registers a drawing in two widths: one for screens, one for phones. The wide one is what is written as a file.
-    pub fn responsive(&mut self, id: &str, title: &str, draw: impl Fn(f64) -> Svg, table: Option<Table>) -> Markup {
-        let wide = self.add(id, title, &draw(980.0), table);
-        let narrow = PreEscaped(draw(420.0).inline());
+    /// Registers a drawing in two widths, so that its text stays readable: `wide` for screens, and for phones. The wide
+    /// one is what is written as a file.
+    pub fn responsive(
+        &mut self,
+        id: &str,
+        title: &str,
+        wide: f64,
+        draw: impl Fn(f64) -> Svg,
+        table: Option<Table>,
+    ) -> Markup {
+        const PHONE: f64 = 370.0;
+        let wide = self.add(id, title, &draw(wide), table);
+        let narrow = PreEscaped(draw(PHONE).inline());
         html! { div.wide { (wide) } div.narrow { (narrow) } }
     }
 
@@ -117,6 +129,17 @@ impl Figures {
     pub fn table(&mut self, id: &str, title: &str, table: Table) {
         let id = self.free(id);
         self.all.push((id, title.into(), None, Some(table)));
+    }
+
+    /// Registers pictures in rows of `columns`, each with a caption, as one PNG under `id`.
+    pub fn pictures(&mut self, id: &str, columns: usize, pictures: &[(Picture, String)]) {
+        const WIDE: usize = 144;
+        let planes: Vec<(Vec<f32>, Shape)> = pictures.iter().map(|p| p.0.planes()).collect();
+        let images: Vec<(&[f32], Shape)> = planes.iter().map(|(values, shape)| (values.as_slice(), *shape)).collect();
+        let widest = images.iter().map(|i| i.1.width).max().unwrap_or(1).max(1);
+        let captions: Vec<String> = pictures.iter().map(|p| p.1.clone()).collect();
+        let id = self.free(id);
+        self.sheets.push((id, sheet::contact_sheet(&images, columns, WIDE.div_ceil(widest), &captions)));
     }
 
     fn free(&mut self, id: &str) -> String {
@@ -130,9 +153,12 @@ impl Figures {
         name
     }
 
-    /// Writes every figure into `dir` as `id.svg`, `id.png`, `id.csv` and `id.json`.
+    /// Writes every figure into `dir` as `id.svg`, `id.png`, `id.csv` and `id.json`; sheets of pictures as `id.png`.
     pub fn write(&self, dir: &Path) -> Result<()> {
         std::fs::create_dir_all(dir).map_err(Error::io(dir, "creating"))?;
+        for (id, png) in &self.sheets {
+            write_atomically(&dir.join(format!("{id}.png")), png)?;
+        }
         self.all.par_iter().try_for_each(|(id, title, svg, table)| {
             if let Some(svg) = svg {
                 write_atomically(&dir.join(format!("{id}.svg")), svg.as_bytes())?;

@@ -26,12 +26,21 @@ pub fn write(study: &Study, dir: &Path) -> Result<()> {
     std::fs::create_dir_all(dir).map_err(Error::io(dir, "creating"))?;
     let mut study = study.clone();
     study.format = FORMAT;
-    study.findings = findings::findings(&study);
-    study.claims = findings::claims(&study);
+    let mut shown = study.clone();
+    name_numbers(&mut shown.dataset.classes);
+    study.findings = findings::findings(&shown);
+    study.claims = findings::claims(&shown);
     study.save(&dir.join("results.json"))?;
-    let (page, figures) = html::page(&study);
+    let (page, figures) = html::page(&shown);
     figures.write(&dir.join("figures"))?;
     write_atomically(&dir.join("report.html"), page.as_bytes())
+}
+
+/// Classes that are only known by number are called `Class 5`: a sentence about 5 says little.
+fn name_numbers(classes: &mut [String]) {
+    if classes.iter().all(|c| c.parse::<u32>().is_ok()) {
+        classes.iter_mut().for_each(|c| *c = format!("Class {c}"));
+    }
 }
 
 /// Reads the results that [`write`] left in `dir`.
@@ -83,6 +92,17 @@ mod tests {
         assert!(
             !std::fs::read_dir(dir.path()).unwrap().any(|f| f.unwrap().path().extension().is_some_and(|e| e == "tmp"))
         );
+    }
+
+    #[test]
+    fn numbers_become_names_only_where_all_classes_are_numbers() {
+        let named = |names: &[&str]| {
+            let mut names: Vec<String> = names.iter().map(|n| n.to_string()).collect();
+            name_numbers(&mut names);
+            names
+        };
+        assert_eq!(named(&["5", "7"]), ["Class 5", "Class 7"]);
+        assert_eq!(named(&["5", "Boot"]), ["5", "Boot"]);
     }
 
     #[test]

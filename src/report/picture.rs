@@ -55,7 +55,7 @@ pub fn common_scale<'a>(maps: impl Iterator<Item = &'a RelevanceMap>) -> f64 {
 }
 
 /// Relevance over a pale grey photo: red speaks for the class, blue against it, full strength at `scale`.
-pub fn overlay(map: &RelevanceMap, photo: &Picture, scale: f64) -> String {
+pub fn overlay(map: &RelevanceMap, photo: &Picture, scale: f64) -> Picture {
     const RED: [f32; 3] = [200.0, 16.0, 38.0];
     const BLUE: [f32; 3] = [22.0, 82.0, 200.0];
     let luma = photo.luma();
@@ -69,7 +69,7 @@ pub fn overlay(map: &RelevanceMap, photo: &Picture, scale: f64) -> String {
         let strength = ((f64::from(value.abs()) / scale).min(1.0).sqrt() * 15.0).round() as f32 / 15.0;
         bytes.extend(color.map(|c| (grey + (c - grey) * strength * 0.95) as u8));
     }
-    uri(&Picture { width: map.width, height: map.height, channels: 3, bytes })
+    Picture { width: map.width, height: map.height, channels: 3, bytes }
 }
 
 #[cfg(test)]

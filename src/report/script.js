@@ -2,6 +2,7 @@
   "use strict";
   const root = document.documentElement;
   const tip = document.getElementById("tip");
+  const phone = matchMedia("(max-width: 700px)").matches;
   const all = (selector, within) => [...(within || document).querySelectorAll(selector)];
 
   // Light or dark: what the reader's system says, until the button is pressed.
@@ -19,7 +20,8 @@
   for (const box of all(".choose")) {
     const choices = JSON.parse(box.dataset.choices);
     if (!choices.length) continue;
-    const state = Object.fromEntries(choices.map(([key, , , first]) => [key, first]));
+    // Everything at once is a long way to scroll on a phone.
+    const state = Object.fromEntries(choices.map(([key, , , first], i) => [key, first ?? (phone && i === 0 ? 0 : null)]));
     const bar = document.createElement("div");
     bar.className = "pick";
     const show = () => {
@@ -35,6 +37,8 @@
       const group = document.createElement("div");
       const name = document.createElement("span");
       name.textContent = label;
+      group.setAttribute("role", "group");
+      group.setAttribute("aria-label", label);
       const row = document.createElement("p");
       [...options.map((text, i) => [text, i]), ["All", null]].forEach(([text, value]) => {
         const b = document.createElement("button");

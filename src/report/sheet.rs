@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn every_character_of_a_view_is_in_the_font() {
         let mut boxes = 0;
-        font::draw("zoom 0.83 rot -7° persp Sandals, 110 (61 %)", |_, y| boxes += usize::from(y == 0));
+        font::draw("zoom 0.83, turned -7°, perspective Sandals, 110 (61 %)", |_, y| boxes += usize::from(y == 0));
         let mut same = 0;
         font::draw("\u{1F45F}", |_, y| same += usize::from(y == 0));
         assert_eq!(same, 5, "unknown characters are boxes");

@@ -53,6 +53,14 @@ impl Picture {
         Picture { width: shape.width, height: shape.height, channels, bytes }
     }
 
+    /// The samples as floats in `[0,1]`, `[channel][row][column]`.
+    pub fn planes(&self) -> (Vec<f32>, Shape) {
+        let shape = Shape::new(self.channels, self.height, self.width);
+        let plane = self.height * self.width;
+        let at = |i: usize| f32::from(self.bytes[i % plane * self.channels + i / plane]) / 255.0;
+        ((0..self.bytes.len()).map(at).collect(), shape)
+    }
+
     /// Brightness of every pixel in `[0,1]`, `[row][column]`.
     pub fn luma(&self) -> Vec<f32> {
         self.bytes

@@ -103,6 +103,12 @@ impl Axis {
         Axis::linear(label, 0.0, 1.0, Format::Percent, 5)
     }
 
+    /// Shares from 0 to 1, or from a multiple of 10 % where all of them, `lowest` included, are high.
+    pub fn high_shares(label: &str, lowest: f64) -> Axis {
+        let floor = if lowest > 0.5 { ((lowest - 0.05) * 10.0).floor() / 10.0 } else { 0.0 };
+        Axis::linear(label, floor, 1.0, Format::Percent, 5)
+    }
+
     /// Noise variances, one tick each, spaced by standard deviation.
     pub fn variance(levels: &[f64]) -> Axis {
         let max = levels.iter().copied().fold(0.0, f64::max);

@@ -27,9 +27,9 @@ impl Bars {
     pub fn draw(&self) -> Svg {
         const ROW: f64 = 23.0;
         let name = self.bars.iter().map(|b| text_width(&b.name)).fold(0.0, f64::max);
-        let left = (name + 12.0).min(self.width * 0.36);
+        let left = (name + 13.0).min(self.width * 0.36);
         let (most, longest) = self.scale.as_ref().map_or((f64::MIN_POSITIVE, ""), |s| (s.0, &s.1));
-        let right = self.bars.iter().map(|b| text_width(&b.text)).fold(text_width(longest), f64::max) + 12.0;
+        let right = self.bars.iter().map(|b| text_width(&b.text)).fold(text_width(longest), f64::max) + 18.0;
         let gaps = self.bars.iter().skip(1).filter(|b| b.apart).count() as f64 * 10.0;
         let mut svg = Svg::new(self.width, self.bars.len() as f64 * ROW + gaps + 6.0, &self.title);
         let most = self.bars.iter().map(|b| b.value).fold(most, f64::max);
@@ -39,7 +39,7 @@ impl Bars {
                 y += 10.0;
             }
             let long = (self.width - left - right) * (b.value / most).clamp(0.0, 1.0);
-            svg.text(left - 9.0, y + 15.0, Anchor::End, "lb", &fit(&b.name, left - 10.0));
+            svg.text(left - 9.0, y + 15.0, Anchor::End, "lb", &fit(&b.name, left - 9.0));
             let style = format!("fill:{};fill-opacity:.85", b.color);
             svg.rect([left, y + 3.0], [long.max(1.5), ROW - 8.0], 3.0, &style, &format!("{}\n{}", b.name, b.text));
             svg.text(left + long + 7.0, y + 15.0, Anchor::Start, "t", &b.text);

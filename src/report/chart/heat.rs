@@ -16,7 +16,7 @@ impl Heat<'_> {
     pub fn draw(&self) -> Svg {
         let n = self.classes.len().max(1);
         let longest = self.classes.iter().map(|c| text_width(c)).fold(0.0, f64::max);
-        let left = (longest + 10.0).min(self.width * 0.3);
+        let left = (longest + 12.0).min(self.width * 0.3);
         let turned = longest > (self.width - left - 2.0) / n as f64 - 4.0;
         // Turned names lean over the right edge.
         let cell = (self.width - left - if turned { 2.0 + (longest * 0.5).min(60.0) } else { 2.0 }) / n as f64;
@@ -31,7 +31,7 @@ impl Heat<'_> {
                 svg.text(middle, top - 8.0, Anchor::Middle, "t", name);
             }
             let y = top + (i as f64 + 0.5) * tall + 4.0;
-            svg.text(left - 8.0, y, Anchor::End, "t", &fit(name, left - 10.0));
+            svg.text(left - 8.0, y, Anchor::End, "t", &fit(name, left - 8.0));
         }
         for (i, row) in self.counts.iter().enumerate() {
             let total: f64 = row.iter().sum();

@@ -51,7 +51,7 @@ impl Lines {
         let mut svg = Svg::new(self.width, self.height, &self.title);
         let named = || self.series.iter().filter(|s| !(s.unlabelled || s.points.is_empty() && s.band.is_empty()));
         let widest = named().map(|s| text_width(&s.name)).fold(0.0, f64::max);
-        let right = if widest > 0.0 && !self.legend { (widest + 14.0).min(self.width * 0.3) } else { 14.0 };
+        let right = if widest > 0.0 && !self.legend { (widest + 14.0).min(self.width * 0.3) } else { 20.0 };
         let keys = if self.legend { keys(named(), self.width) } else { Vec::new() };
         let top = keys.last().map_or(26.0, |k| k.1 + 16.0) + if self.marks.is_empty() { 0.0 } else { 16.0 };
         let deltas = self.x.format == Format::Delta;

@@ -32,7 +32,7 @@ impl Ranges {
     pub fn draw(&self) -> Svg {
         const ROW: f64 = 22.0;
         let longest = self.rows.iter().map(|r| text_width(&r.name)).fold(0.0, f64::max);
-        let left = (longest + 12.0).min(self.width * 0.36);
+        let left = (longest + 13.0).min(self.width * 0.42);
         let gaps = self.rows.iter().skip(1).filter(|r| r.apart).count() as f64 * 10.0;
         let bottom = self.rows.len() as f64 * ROW + gaps + 8.0;
         let deltas = self.x.format == super::Format::Delta;
@@ -49,14 +49,16 @@ impl Ranges {
                 svg.text(px(*v), bottom + 29.0, Anchor::Middle, "f", "of 255");
             }
         }
-        svg.text((x0 + x1) / 2.0, bottom + foot - 4.0, Anchor::Middle, "t", &self.x.label);
+        let half = text_width(&self.x.label) / 2.0;
+        let middle = ((x0 + x1) / 2.0).min(self.width - half);
+        svg.text(middle, bottom + foot - 4.0, Anchor::Middle, "t", &self.x.label);
         let mut y = 4.0;
         for (i, r) in self.rows.iter().enumerate() {
             if r.apart && i > 0 {
                 y += 10.0;
             }
             let middle = y + ROW / 2.0;
-            svg.text(left - 9.0, middle + 4.0, Anchor::End, "lb", &fit(&r.name, left - 10.0));
+            svg.text(left - 9.0, middle + 4.0, Anchor::End, "lb", &fit(&r.name, left - 9.0));
             let (from, to) = (px(r.whole[0]), px(r.whole[1]));
             let thin = if self.thick { 10.0 } else { 2.0 };
             let faint = if self.thick { "fill-opacity:.38" } else { "fill-opacity:.7" };

@@ -168,7 +168,7 @@ fn quantiles(c: &Comparison, figures: &mut Figures) -> Option<Markup> {
         let x = Axis::linear("Proved delta max", 0.0, most * 1.03, Format::Delta, if width > 600.0 { 8 } else { 4 });
         Ranges { width, title: "Proved delta max, run by run".into(), x, rows: rows.clone(), thick: false }.draw()
     };
-    let svg = figures.responsive("compare-quantiles", "Proved delta max, run by run", draw, None);
+    let svg = figures.responsive("compare-quantiles", "Proved delta max, run by run", 980.0, draw, None);
     Some(figure(
         "Run by run",
         svg,
@@ -203,7 +203,7 @@ fn differences(c: &Comparison, figures: &mut Figures) -> Option<Markup> {
         let x = Axis::linear(&label, low - room, high + room, Format::Delta, if width > 600.0 { 8 } else { 4 });
         Ranges { width, title: label.clone(), x, rows: rows.clone(), thick: false }.draw()
     };
-    let svg = figures.responsive("compare-differences", &label, draw, None);
+    let svg = figures.responsive("compare-differences", &label, 980.0, draw, None);
     Some(figure(
         &format!("Against {}", c.reference),
         svg,
@@ -231,14 +231,14 @@ fn distribution(runs: &[Run], figures: &mut Figures) -> Option<Markup> {
             height: if width > 600.0 { 440.0 } else { 380.0 },
             title: "Distribution of proved delta max, run by run".into(),
             x: Axis::linear("Proved delta max", 0.0, reach, Format::Delta, if width > 600.0 { 8 } else { 4 }),
-            y: Axis::share("Images at most"),
+            y: Axis::share("Share of images"),
             series: series.clone(),
             marks: vec![],
             legend: true,
         }
         .draw()
     };
-    let svg = figures.responsive("compare-distribution", "Distribution of proved delta max", draw, Some(table));
+    let svg = figures.responsive("compare-distribution", "Distribution of proved delta max", 980.0, draw, Some(table));
     Some(figure(
         "All images",
         svg,
@@ -279,6 +279,6 @@ fn accuracy(runs: &[Run], figures: &mut Figures) -> Option<Markup> {
         }
         .draw()
     };
-    let svg = figures.responsive("compare-accuracy", "Accuracy against noise", draw, Some(table));
+    let svg = figures.responsive("compare-accuracy", "Accuracy against noise", 980.0, draw, Some(table));
     Some(figure("Accuracy by noise level", svg, "The axis is spaced by the noise's standard deviation."))
 }

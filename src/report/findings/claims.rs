@@ -63,7 +63,7 @@ impl Three<'_> {
         let class = self.one.augmented[0];
         let name = &self.study.dataset.classes[class];
         let text = format!(
-            "Clean confusion matrices are about equal, except that fewer {name} are rightly classified after augmentation."
+            "Clean confusion matrices are about equal, except that a smaller share of {name} is rightly classified after augmentation."
         );
         let rates = self.models().map(|m| m.sweep.first().and_then(|l| l.class_rate(class)));
         let [Some(a), Some(b), Some(c)] = rates else { return judged(&text, None, String::new()) };
@@ -88,9 +88,7 @@ impl Three<'_> {
         let text = "The all-augmented model looks at the contour of the object more than the others.";
         let shares: Vec<_> = self.models().iter().filter_map(|m| relevance_of(m).first().copied()).collect();
         let [a, b, c] = shares[..] else { return judged(text, None, String::new()) };
-        let show = |m: &ModelResult, s: &RelevanceSummary| {
-            format!("{} {} ± {}", m.name, percent(s.contour.mean), percent(s.contour.deviation))
-        };
+        let show = |m: &ModelResult, s: &RelevanceSummary| format!("{} {}", m.name, super::spread(&s.contour));
         let evidence = format!(
             "Share of relevance on the contour over the test images: {}, {}, {}.",
             show(self.none, a),
@@ -163,16 +161,20 @@ impl Three<'_> {
             return judged(text, None, String::new());
         };
         let name = |c: usize| &self.study.dataset.classes[c];
-        let evidence = format!(
-            "The noisiest example ({}) is called {} by {}, {} by {}, {} by {}.",
-            name(label),
-            name(a),
-            self.none.name,
-            name(b),
-            self.one.name,
-            name(c),
-            self.all.name
-        );
+        let evidence = if a == b && b == c {
+            format!("The noisiest example ({}) is called {} by all three.", name(label), name(a))
+        } else {
+            format!(
+                "The noisiest example ({}) is called {} by {}, {} by {}, {} by {}.",
+                name(label),
+                name(a),
+                self.none.name,
+                name(b),
+                self.one.name,
+                name(c),
+                self.all.name
+            )
+        };
         judged(text, Some(a != label && b == label && c == label), evidence)
     }
 
@@ -189,7 +191,14 @@ impl Three<'_> {
             "{count} of {} dominance pictures with proved dominance have overlapping logit intervals.",
             boxes.len()
         );
-        judged(text, (!boxes.is_empty()).then_some(count > 0), evidence)
+        if count == 0 && !boxes.is_empty() {
+            let evidence = format!(
+                "None of the {} dominance pictures with proved dominance shows it; wider boxes may.",
+                boxes.len()
+            );
+            return claim(text, Verdict::NotMeasured, evidence);
+        }
+        judged(text, (!boxes.is_empty()).then_some(true), evidence)
     }
 
     fn drift(&self) -> Claim {
@@ -201,16 +210,16 @@ impl Three<'_> {
         };
         let (before, after, other) = (pull(clean, class), pull(noisy, class), pull(base, class));
         let evidence = format!(
-            "Other classes called {name} by {}: {} clean, {} noisiest; by {} {} noisiest.",
+            "Images of other classes called {name}: by {} {} clean and {} at the strongest noise; by {} {} at the strongest noise.",
             self.one.name,
             percent(before),
             percent(after),
             self.none.name,
             percent(other)
         );
-        let verdict = match (after - before > 0.02, after > other) {
+        let verdict = match (after - before > 0.02, after - other > 0.02) {
             (true, true) => Verdict::Holds,
-            (false, _) => Verdict::DoesNotHold,
+            (false, false) => Verdict::DoesNotHold,
             _ => Verdict::Partly,
         };
         claim(text, verdict, evidence)

@@ -5,12 +5,12 @@ mod claims;
 mod noise;
 mod robustness;
 
-pub use choice::{Choice, RULE, choose};
+pub use choice::{Choice, RULE, choose, even_accuracy};
 pub use claims::claims;
 pub use robustness::{Robust, reference_delta, robustness};
 
 use crate::report::chart::{number, percent};
-use crate::results::{Figure, Finding, ModelResult, NoiseLevel, Study};
+use crate::results::{Figure, Finding, ModelResult, NoiseLevel, Spread, Study};
 
 /// All findings that the study's figures support, the most telling first.
 pub fn findings(study: &Study) -> Vec<Finding> {
@@ -70,6 +70,15 @@ pub fn both_units(delta: f64) -> String {
     let grey = delta * 255.0;
     let step = if grey.abs() < 1.0 { 100.0 } else { 10.0 };
     format!("{} ({}/255)", number(delta), number((grey * step).round() / step))
+}
+
+/// A share over the test images: `15.6 ± 7.3%`; without the spread where it rounds to nothing.
+pub(super) fn spread(s: &Spread) -> String {
+    let deviation = percent(s.deviation);
+    match deviation.as_str() {
+        "0%" => percent(s.mean),
+        _ => format!("{} ± {deviation}", percent(s.mean).trim_end_matches('%')),
+    }
 }
 
 /// A difference of shares in points: `+3.2 points`.

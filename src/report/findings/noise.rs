@@ -1,11 +1,17 @@
 //! Findings about accuracy under noise: who falls, who turns into whom, where the models look.
 
-use super::{Roles, both_units, ends, finding, list, plain, points, pull, rate, share};
+use super::{Roles, both_units, ends, finding, list, plain, points, pull, rate, share, spread};
 use crate::report::chart::{number, percent};
-use crate::results::{Decided, Finding, ModelResult, RelevanceKind, RelevanceSummary, Spread, Study};
+use crate::results::{Decided, Finding, ModelResult, NoiseLevel, RelevanceKind, RelevanceSummary, Spread, Study};
 
 /// A class's fall counts from this many points below its clean rate.
 const FALL: f64 = 0.10;
+
+/// A confusion counts when its share grew by this much,
+const GROWTH: f64 = 0.05;
+
+/// and by more than this many images: one of a small class is chance.
+const FEW: f64 = 1.5;
 
 pub(super) fn findings(study: &Study) -> Vec<Finding> {
     let mut out = Vec::new();
@@ -79,68 +85,76 @@ fn drift(study: &Study) -> Option<Finding> {
     let mut figures =
         vec![share(format!("{}, clean", one.name), before), share(format!("{}, noisiest", one.name), after)];
     let mut sentence = format!(
-        "{} saw extra {name}. Of the images that are not {name}, it calls {} so when clean and {} at variance {}",
+        "{} saw extra images of {name}. It calls {} of all other images {name} when clean and {} at variance {}",
         one.name,
         percent(before),
         percent(after),
         number(noisy.variance)
     );
     if let Some((_, n)) = roles.none.and_then(ends) {
-        sentence += &format!("; the model without augmentation calls {} so at that level", percent(pull(n, class)));
+        sentence += &format!("; the model without augmentation does so with {} at that level", percent(pull(n, class)));
         figures.push(share("without augmentation, noisiest", pull(n, class)));
     }
     sentence.push('.');
-    let grows = after - before > 0.05;
-    let title = if grows {
+    let base = roles.none.and_then(ends).map_or(0.0, |e| pull(e.1, class));
+    let title = if after - before > 0.05 {
         format!("Augmenting {name} alone pulls other classes toward it")
+    } else if after - base > 0.05 {
+        format!("Augmenting {name} alone pulls other classes toward it, noise or not")
     } else {
         format!("No drift toward {name}, the augmented class")
     };
     Some(finding(title, sentence, figures))
 }
 
-/// The confusion that grows most with noise.
+/// What classes are called: most of a class already without noise, and the confusions that grow most with it.
 fn confusions(study: &Study, m: &ModelResult) -> Option<Finding> {
     let (clean, noisy) = ends(m)?;
     let classes = study.dataset.classes.len();
-    let mut grown: Vec<(f64, usize, usize)> = (0..classes)
-        .flat_map(|from| (0..classes).filter(move |&to| to != from).map(move |to| (from, to)))
+    let name = |c: usize| &study.dataset.classes[c];
+    let images = |c: usize| clean.confusion[c].iter().sum::<f64>() / clean.draws.max(1) as f64;
+    let pairs = || (0..classes).flat_map(|from| (0..classes).filter(move |&to| to != from).map(move |to| (from, to)));
+    let mut lost: Vec<(usize, usize)> = pairs().filter(|&(f, t)| clean.share(f, t) > 0.5).collect();
+    lost.sort_by(|a, b| clean.share(b.0, b.1).total_cmp(&clean.share(a.0, a.1)));
+    let mut grown: Vec<(f64, usize, usize)> = pairs()
         .map(|(from, to)| (noisy.share(from, to) - clean.share(from, to), from, to))
-        .filter(|g| g.0 >= 0.05)
+        .filter(|&(g, from, _)| g >= GROWTH && g * images(from) >= FEW)
         .collect();
     grown.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let name = |c: usize| &study.dataset.classes[c];
-    let Some(&(_, from, to)) = grown.first() else {
-        let sentence = format!(
-            "For {}, no share of one class called another grows by 5 points or more up to variance {}.",
-            m.name,
-            number(noisy.variance)
-        );
-        return Some(finding(format!("{}: no class turns into another", m.name), sentence, vec![]));
+    let title = match (grown.first(), lost.first()) {
+        (Some(&(_, from, to)), _) => format!("Under noise {} takes {} for {}", m.name, name(from), name(to)),
+        (None, Some(&(from, to))) => {
+            format!("{} takes most {} for {}, noise or not", m.name, name(from), name(to))
+        }
+        (None, None) => format!("Under noise {} mixes up no more classes", m.name),
     };
-    let parts: Vec<String> = grown
-        .iter()
-        .take(3)
-        .map(|&(_, f, t)| {
-            format!(
-                "{} of {} called {} (clean: {})",
-                percent(noisy.share(f, t)),
-                name(f),
-                name(t),
-                percent(clean.share(f, t))
-            )
-        })
-        .collect();
-    let figures = grown
-        .iter()
-        .take(3)
-        .flat_map(|&(_, f, t)| {
+    let called = |f: usize, t: usize, level: &NoiseLevel| {
+        format!("{} of the {} images of {} are called {}", percent(level.share(f, t)), images(f), name(f), name(t))
+    };
+    let mut sentence = String::new();
+    if !lost.is_empty() {
+        let parts: Vec<String> = lost.iter().map(|&(f, t)| called(f, t, clean)).collect();
+        sentence += &format!("Without noise, {}. ", list(&parts));
+    }
+    let shown = &grown[..grown.len().min(3)];
+    if shown.is_empty() {
+        sentence += &format!("Up to variance {} noise adds no confusion worth naming.", number(noisy.variance));
+    } else {
+        let part = |&(_, f, t): &(f64, usize, usize)| {
+            format!("{} (clean: {})", called(f, t, noisy), percent(clean.share(f, t)))
+        };
+        let parts: Vec<String> = shown.iter().map(part).collect();
+        sentence += &format!("At variance {}, {}.", number(noisy.variance), list(&parts));
+    }
+    let named = lost.iter().copied().chain(shown.iter().map(|g| (g.1, g.2))).collect::<std::collections::BTreeSet<_>>();
+    let figures = named
+        .into_iter()
+        .flat_map(|(f, t)| {
             let pair = format!("{} → {}", name(f), name(t));
             [share(format!("{pair}, clean"), clean.share(f, t)), share(format!("{pair}, noisiest"), noisy.share(f, t))]
         })
         .collect();
-    let sentence = format!("At variance {}: {}.", number(noisy.variance), list(&parts));
-    Some(finding(format!("{}: {} turn into {}", m.name, name(from), name(to)), sentence, figures))
+    Some(finding(title, sentence, figures))
 }
 
 /// The noise level at which each class's rate has fallen by ten points.
@@ -170,8 +184,8 @@ fn falls(study: &Study, m: &ModelResult) -> Option<Finding> {
         format!("No class falls 10 points below its clean rate up to variance {}.", number(noisy.variance))
     } else {
         let rest = match steady.len() {
-            0 => "no class holds to the end".to_string(),
-            _ => format!("{} hold{} to the end", list(&steady), if steady.len() == 1 { "s" } else { "" }),
+            0 => "every class falls that far".to_string(),
+            _ => format!("not up to variance {}: {}", number(noisy.variance), list(&steady)),
         };
         format!("First variance at which a class is 10 points below its clean rate: {}; {rest}.", list(&texts))
     };
@@ -218,30 +232,33 @@ fn relevance(study: &Study) -> Option<Finding> {
     if found.is_empty() {
         return None;
     }
-    let moved = |found: &[(&str, [Spread; 2])]| found.iter().filter(|(_, [a, b])| b.mean - a.mean > MOVED).count();
-    let words = |found: &[(&str, [Spread; 2])]| {
-        let word = |(name, [a, b]): &(&str, [Spread; 2])| {
-            let show = |s: &Spread| format!("{} ± {}", percent(s.mean), percent(s.deviation));
-            format!("{name} from {} to {}", show(a), show(b))
-        };
+    let moved = |found: &[(&str, [Spread; 2])]| -> Vec<String> {
+        let far = found.iter().filter(|(_, [a, b])| b.mean - a.mean > MOVED);
+        far.map(|f| f.0.to_string()).collect()
+    };
+    let words = |found: &[(&str, [Spread; 2])], show: &dyn Fn(&Spread) -> String| {
+        let word = |(name, [a, b]): &(&str, [Spread; 2])| format!("{name} {} → {}", show(a), show(b));
         list(&found.iter().map(word).collect::<Vec<_>>())
     };
-    let mut sentence =
-        format!("Share of relevance on the background over the test images, clean to noisiest: {}.", words(&found));
+    let mut sentence = format!(
+        "Share of relevance on the background, clean → noisiest, mean ± spread over the test images: {}.",
+        words(&found, &|s| spread(s))
+    );
     // Relevance that is measured against the background cannot lie on a clean one.
     let gradient = background(study, |m| of_kind(m, RelevanceKind::Gradient));
     let relative = kind != RelevanceKind::Gradient && !gradient.is_empty();
     if relative {
         sentence += &format!(
-            " A clean background counts for nothing in that figure, whatever the model. The plain gradient, which asks where a change would matter, moves so: {}.",
-            words(&gradient)
+            " A clean background counts for nothing in that figure, whatever the model. The plain gradient, which asks where a change would matter, has this share there: {}.",
+            words(&gradient, &|s| percent(s.mean))
         );
     }
-    let title = match (moved(&found), relative.then(|| moved(&gradient))) {
-        (0, _) => "Noise does not draw the models to the background".to_string(),
-        (_, Some(0)) => "Noise on the background counts, but the models do not turn to it".into(),
-        (n, _) if n == found.len() => "Under noise the models look at the background".into(),
-        (n, _) => format!("Relevance moves to the background for {n} of {} models", found.len()),
+    let turned = moved(if relative { &gradient } else { &found });
+    let title = match turned.len() {
+        0 if moved(&found).is_empty() => "Noise does not draw the models to the background".to_string(),
+        0 => "Noise on the background counts, but the models do not turn to it".into(),
+        n if n == study.models.len() => "Under noise the models turn to the background".into(),
+        _ => format!("Under noise {} turns to the background", turned.join(" as well as ")),
     };
     let figures = found.iter().flat_map(|(name, [a, b])| {
         [share(format!("{name}, background, clean"), a.mean), share(format!("{name}, background, noisiest"), b.mean)]
@@ -258,16 +275,11 @@ fn certified_relevance(study: &Study) -> Option<Finding> {
     let found: Vec<_> = study.models.iter().filter_map(clean).collect();
     let (_, first, _) = found.first()?;
     let part = |(name, decided, background): &(String, Decided, Spread)| {
-        format!(
-            "{} ± {} for {name}, {} of them on the background",
-            percent(decided.share.mean),
-            percent(decided.share.deviation),
-            percent(background.mean)
-        )
+        format!("{} for {name} ({} of them on the background)", spread(&decided.share), percent(background.mean))
     };
     let parts: Vec<String> = found.iter().map(part).collect();
     let sentence = format!(
-        "Share of the pixels whose influence on the class has one sign for every image within {}, over {} clean test images: {}.",
+        "Share of the pixels that are proved to speak for the class, or against it, in every image within {} of the photo; mean ± spread over {} clean test images: {}.",
         both_units(first.delta),
         first.images,
         list(&parts)

@@ -199,23 +199,28 @@ fn under_noise(study: &Study) -> Option<Finding> {
         }
         let spread = stats::bootstrap_ratio(&pairs, study.seed)
             .map_or(String::new(), |[low, high]| format!(" (95%: {} to {})", percent(low), percent(high)));
-        parts.push(format!("{} keeps {}{spread}", m.name, percent(after / before)));
+        parts.push(format!("{} {}{spread}", m.name, percent(after / before)));
         turned.push(format!("{} for {}", rows.iter().filter(|[a, b]| a.predicted != b.predicted).count(), m.name));
-        figures.push(share(format!("{}, kept", m.name), after / before));
+        figures.push(share(format!("{}, noisiest / clean", m.name), after / before));
         shared.push((pairs.len(), last));
     }
     let (images, last) = *shared.iter().min_by_key(|s| s.0)?;
     let least = if shared.iter().all(|s| s.0 == images) { "" } else { "at least " };
     let sentence = format!(
-        "Of its median over the same {least}{images} images, clean and at variance {}: {}. Images that the noise turned to another class count with the radius of that class: {}.",
+        "Median delta max at variance {} as a share of the clean one, over the same {least}{images} images: {}. Images that the noise turned to another class count with the radius of that class: {}.",
         number(last),
         list(&parts),
         list(&turned)
     );
-    let title = if figures.iter().all(|f| f.value >= 0.98) {
+    let all = |test: fn(f64) -> bool| figures.iter().all(|f| test(f.value));
+    let title = if all(|v| v < 0.98) {
+        "Noise already in the photo eats into delta max"
+    } else if all(|v| v > 1.02) {
+        "Delta max is larger where noise is already in the photo"
+    } else if all(|v| (0.98..=1.02).contains(&v)) {
         "Noise already in the photo leaves delta max as it was"
     } else {
-        "Noise already in the photo eats into delta max"
+        "Noise already in the photo changes delta max one way or the other"
     };
     Some(finding(title, sentence, figures))
 }

@@ -44,7 +44,7 @@ fn word(v: Verdict) -> (&'static str, &'static str) {
     }
 }
 
-const TERMS: [(&str, &str); 11] = [
+const TERMS: [(&str, &str); 12] = [
     (
         "Noise box, delta",
         "All images whose every pixel differs from the photo by at most delta, kept between black and white. Delta is given on the scale 0 to 1 and in grey levels of 255.",
@@ -70,6 +70,10 @@ const TERMS: [(&str, &str); 11] = [
         "By bounds that are charged for every rounding of the device that computed them: a statement about every image in the box, not a sample. It is about the network with its stored float32 weights, read as exact arithmetic; a program that runs the network rounds a little on its own.",
     ),
     (
+        "ibp, crown-ibp, crown, alpha",
+        "Four ways to bound what a network can do over a noise box, each tighter and slower than the one before. ibp carries an interval through every layer; crown carries straight lines that lie below and above each layer and remembers which pixels they come from; crown-ibp mixes the two; alpha also turns the lines to where they prove most. All four are proofs: a looser one proves less, never more.",
+    ),
+    (
         "Certified accuracy",
         "Share of test images that are rightly classified and proved to stay so at a given delta. Wrong decisions count as not certified, however stable.",
     ),
@@ -79,7 +83,7 @@ const TERMS: [(&str, &str); 11] = [
     ),
     (
         "Relevance",
-        "How the logit of the chosen class responds to each pixel: its gradient, the gradient times the pixel, or the gradient averaged on the way from a blank image (integrated gradients). Object, contour and background are told apart by the white background.",
+        "How the logit of the chosen class responds to each pixel: its gradient, the gradient times the pixel, or the gradient averaged on the way from a blank image (integrated gradients). Object, contour and background are told apart by the plain background of the photo without noise.",
     ),
     (
         "Certified relevance",
@@ -119,7 +123,9 @@ pub fn reproducibility(page: &Page) -> Section {
         }
         p.note {
             "Beside this page: " code { "results.json" } " holds everything measured, and " code { "figures/" }
-            " every figure as SVG with its numbers as CSV and JSON. " code { "deltamax report" } " draws this page again from the results."
+            " every figure as SVG and PNG with its numbers as CSV and JSON. " code { "deltamax report" } " draws this page again from the results. "
+            "To have radii proved a second time, by separate code on the CPU: " code { "deltamax certify --model MODEL.onnx --data PHOTOS --out proofs" }
+            ", then " code { "deltamax audit proofs" } "."
         }
     };
     Section {

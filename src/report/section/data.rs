@@ -55,8 +55,9 @@ fn balance(page: &mut Page) -> Markup {
     } else {
         "Training images per class, before augmentation.".to_string()
     };
-    let chart = Bars { width: 450.0, title: "Training images per class".into(), bars, scale: None };
-    let svg = page.figures.add("class-balance", "Images per class", &chart.draw(), Some(table));
+    let draw =
+        |width: f64| Bars { width, title: "Training images per class".into(), bars: bars.clone(), scale: None }.draw();
+    let svg = page.figures.responsive("class-balance", "Images per class", 560.0, draw, Some(table));
     figure("How many of each", html! { div.medium { (svg) } }, &caption)
 }
 
@@ -140,6 +141,6 @@ fn augmentation(page: &Page) -> Markup {
     figure(
         "Augmentation",
         body,
-        "First in each row the photo, then copies with a changed size, perspective or angle; pixels that open are filled with the background.",
+        "First in each row the photo, then copies with a changed size (zoom 0.8: a fifth smaller), perspective or angle; pixels that open are filled with the background.",
     )
 }

@@ -6,7 +6,7 @@ use crate::report::chart::{
 };
 use crate::report::figure::{Table, row};
 use crate::report::findings::{both_units, list};
-use crate::results::{Example, ExampleLevel};
+use crate::results::{Example, ExampleLevel, ScorePoint};
 use maud::{Markup, html};
 
 /// The main example in full; further ones by their brackets.
@@ -17,10 +17,10 @@ pub fn section(page: &mut Page) -> Option<Section> {
     let mut options = Vec::new();
     for which in 0..count {
         let Some((_, e)) = examples(page, which).into_iter().next() else { continue };
-        options.push(format!("{} {}", page.class(e.label), e.index));
+        options.push(format!("{} #{}", page.class(e.label), e.index));
         images.push(html! {
             div data-image=(which) {
-                @if count > 1 { h3 { (file(e)) ", class " (page.class(e.label)) } }
+                @if count > 1 { h3 { (file(e)) ": " (page.class(e.label)) } }
                 (photos(page, which))
                 (dominance(page, which))
                 @if let Some(c) = continuous(page, which) { (c) }
@@ -49,14 +49,23 @@ pub(super) fn file(e: &Example) -> String {
     if e.file.is_empty() { format!("number {}", e.index) } else { e.file.clone() }
 }
 
+/// The image in the titles of its figures, where there are several: `, Shoes #12`.
+fn whose(page: &Page, which: usize) -> String {
+    let several = page.study.models.iter().any(|m| m.examples.len() > 1);
+    let named = examples(page, which).first().map(|(_, e)| format!(", {} #{}", page.class(e.label), e.index));
+    named.filter(|_| several).unwrap_or_default()
+}
+
 fn examples<'a>(page: &Page<'a>, which: usize) -> Vec<(usize, &'a Example)> {
     let all = page.study.models.iter().enumerate();
     all.filter_map(|(i, m)| m.examples.get(which).map(|e| (i, e))).collect()
 }
 
-fn photos(page: &Page, which: usize) -> Markup {
+fn photos(page: &mut Page, which: usize) -> Markup {
     let models = examples(page, which);
     let Some(&(_, first)) = models.first() else { return html! {} };
+    let pictures: Vec<_> = first.levels.iter().map(|l| (l.picture.clone(), level_name(l.variance))).collect();
+    page.figures.pictures("photo-under-noise", pictures.len(), &pictures);
     let body = html! {
         div.strip {
             @for (k, l) in first.levels.iter().enumerate() {
@@ -125,7 +134,8 @@ pub(in crate::report) fn dominance(page: &mut Page, which: usize) -> Markup {
                     if l.dominant { "yes" } else { "not proved" },
                 ]);
             }
-            let title = format!("Dominance of {}, {}", study.models[i].name, level_name(l.variance));
+            let title =
+                format!("Dominance of {}, {}{}", study.models[i].name, level_name(l.variance), whose(page, which));
             let svg = page.figures.add(
                 &format!("dominance-{}-{}", study.models[i].name, l.variance),
                 &title,
@@ -300,9 +310,10 @@ pub(in crate::report) fn continuous(page: &mut Page, which: usize) -> Option<Mar
                 width: 400.0,
                 height: 270.0,
                 title: format!(
-                    "Score intervals of {} as delta grows, {}",
+                    "Score intervals of {} as delta grows, {}{}",
                     study.models[i].name,
-                    level_name(l.variance)
+                    level_name(l.variance),
+                    whose(page, which)
                 ),
                 x: Axis::linear("Delta", 0.0, most, Format::Delta, 4),
                 y: Axis::share("Softmax score"),
@@ -325,11 +336,32 @@ pub(in crate::report) fn continuous(page: &mut Page, which: usize) -> Option<Mar
         &[Choice { key: "level", label: "Noise", options: levels(&variances), first: Some(0) }],
         html! { div class=(if panels.len() < 3 { "grid two" } else { "grid" }) { @for p in panels { (p) } } },
     );
-    Some(figure(
-        "Score intervals as the noise box grows",
-        body,
-        "Between its two lines each class can take any value as far as is proved. Left of “proved” no image in the box changes class; at “attacked” one that does was found. The intervals usually overlap before dominance is lost.",
-    ))
+    let known = || all.iter().flat_map(|e| &e.1.levels).filter(|l| !l.continuous.is_empty() && l.proved.is_some());
+    let (early, pictures) = (known().filter(|l| overlaps_early(l)).count(), known().count());
+    let overlap = match (early, pictures) {
+        (_, 0) => String::new(),
+        (0, 1) => " The intervals stay apart until dominance is lost.".into(),
+        (1, 1) => " The intervals overlap before dominance is lost.".into(),
+        (0, _) => {
+            format!(" The intervals stay apart until dominance is lost in all {pictures} such pictures of this image.")
+        }
+        _ => format!(
+            " In {early} of {pictures} such pictures of this image the intervals overlap before dominance is lost."
+        ),
+    };
+    let caption = format!(
+        "Between its two lines each class can take any value as far as is proved. Left of “proved” no image in the box changes class; at “attacked” one that does was found.{overlap}"
+    );
+    Some(figure("Score intervals as the noise box grows", body, &caption))
+}
+
+/// Whether another class's interval reaches that of the chosen class while its dominance is still proved.
+fn overlaps_early(l: &ExampleLevel) -> bool {
+    let reaches = |p: &&ScorePoint| {
+        let own = p.scores[l.predicted][0];
+        p.scores.iter().enumerate().any(|(c, s)| c != l.predicted && s[1] >= own)
+    };
+    l.continuous.iter().find(reaches).is_some_and(|p| Some(p.delta) < l.proved)
 }
 
 fn stable_space(page: &mut Page, which: usize) -> Option<Markup> {
@@ -371,11 +403,12 @@ fn stable_space(page: &mut Page, which: usize) -> Option<Markup> {
     }
     variances.sort_by(f64::total_cmp);
     variances.dedup();
+    let title = format!("Delta max of the example image against noise, by model{}", whose(page, which));
     let draw = |width: f64| {
         Lines {
             width,
             height: if width > 600.0 { 400.0 } else { 320.0 },
-            title: "Delta max of the example image against noise, by model".into(),
+            title: title.clone(),
             x: Axis::variance(&variances),
             y: Axis::linear("Delta max", 0.0, most * 1.05, Format::Delta, 5),
             series: series.clone(),
@@ -384,8 +417,13 @@ fn stable_space(page: &mut Page, which: usize) -> Option<Markup> {
         }
         .draw()
     };
-    let chart =
-        page.figures.responsive("stable-space", "Delta max of the example image against noise", draw, Some(table));
+    let chart = page.figures.responsive(
+        "stable-space",
+        "Delta max of the example image against noise",
+        980.0,
+        draw,
+        Some(table),
+    );
     Some(figure(
         "Stable space of the example",
         chart,

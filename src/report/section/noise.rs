@@ -1,7 +1,7 @@
 //! The test set under Gaussian noise: accuracy, per-class rates, confusion matrices, who turns into whom.
 
 use super::{Choice, Page, Section, choose, class_legend, figure, level_name, levels};
-use crate::report::chart::{Axis, Heat, Lines, Series, Stack, class_color, model_color};
+use crate::report::chart::{Axis, Heat, Lines, Series, Stack, class_color, model_color, percent};
 use crate::report::figure::{Table, row};
 use crate::results::{ModelResult, NoiseLevel, Study};
 use maud::{Markup, html};
@@ -52,25 +52,27 @@ fn accuracy(page: &mut Page, variances: &[f64]) -> Markup {
             ..Default::default()
         })
         .collect();
+    let lowest = all_levels(study).map(|(_, l)| l.accuracy.low.min(l.accuracy.mean)).fold(1.0, f64::min);
+    let y = Axis::high_shares("Test images rightly classified", lowest);
+    let caption = format!(
+        "Share of test images rightly classified as the noise grows; the band holds nine tenths of the draws. The axis along the bottom is spaced by the noise's standard deviation{}.",
+        if y.min > 0.0 { format!(", the other starts at {}", percent(y.min)) } else { String::new() }
+    );
     let draw = |width: f64| {
         Lines {
             width,
-            height: if width > 600.0 { 400.0 } else { 320.0 },
+            height: if width > 600.0 { 360.0 } else { 280.0 },
             title: "Accuracy against noise variance, by model".into(),
             x: Axis::variance(variances),
-            y: Axis::share("Test images rightly classified"),
+            y: y.clone(),
             series: series.clone(),
             marks: vec![],
             legend: false,
         }
         .draw()
     };
-    let chart = page.figures.responsive("accuracy-noise", "Accuracy against noise", draw, Some(table));
-    figure(
-        "Accuracy under noise",
-        chart,
-        "Share of test images rightly classified as the noise grows; the band holds nine tenths of the draws. The axis is spaced by the noise's standard deviation.",
-    )
+    let chart = page.figures.responsive("accuracy-noise", "Accuracy against noise", 980.0, draw, Some(table));
+    figure("Accuracy under noise", chart, &caption)
 }
 
 fn all_levels(study: &Study) -> impl Iterator<Item = (&ModelResult, &NoiseLevel)> {
@@ -186,8 +188,8 @@ fn turning(page: &mut Page) -> Markup {
                 continue;
             }
             let stack = Stack {
-                width: 250.0,
-                height: 170.0,
+                width: 220.0,
+                height: 160.0,
                 title: format!("What {} calls {name} as noise grows", m.name),
                 columns: m
                     .sweep

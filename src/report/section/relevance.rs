@@ -23,7 +23,7 @@ pub fn section(page: &mut Page) -> Option<Section> {
     for which in 0..count {
         let Some(map) = maps(page, which) else { continue };
         let example = page.study.models.iter().find_map(|m| m.examples.get(which));
-        options.push(example.map_or(String::new(), |e| format!("{} {}", page.class(e.label), e.index)));
+        options.push(example.map_or(String::new(), |e| format!("{} #{}", page.class(e.label), e.index)));
         images.push(html! { div data-image=(options.len() - 1) { (map) } });
     }
     let choice = Choice { key: "image", label: "Image", options, first: Some(0) };
@@ -60,6 +60,7 @@ pub(in crate::report) fn maps(page: &mut Page, which: usize) -> Option<Markup> {
     for (k, &(kind, name, key)) in kinds.iter().enumerate() {
         let scale = picture::common_scale(of_kind(kind));
         let mut rows = Vec::new();
+        let mut pictures = Vec::new();
         for &(i, e) in &examples {
             let mut cells = Vec::new();
             for l in &e.levels {
@@ -77,18 +78,22 @@ pub(in crate::report) fn maps(page: &mut Page, which: usize) -> Option<Markup> {
                 ]);
                 let alt = format!("{name} of {}, {}", study.models[i].name, level_name(l.variance));
                 let wrong = l.predicted != e.label;
+                let painted = picture::overlay(map, &l.picture, scale);
                 cells.push(html! {
                     div.shot {
-                        img src=(picture::overlay(map, &l.picture, scale)) alt=(alt) width=(map.width) height=(map.height);
+                        img src=(picture::uri(&painted)) alt=(alt) width=(map.width) height=(map.height);
                         @if let Some(s) = s { (split(s)) }
                         @if kind == RelevanceKind::Certified { small { (decided(map)) " of the pixels decided" } }
                         small.wrong[wrong] { (page.class(l.predicted)) }
                     }
                 });
+                pictures
+                    .push((painted, format!("{} {}", study.models[i].name, crate::report::chart::number(l.variance))));
             }
             single.extend(cells.first().map(|c| html! { div { h4 { (name) } (c) } }));
             rows.push(html! { h4 { (super::model_chip(study, i)) } div.row { @for c in cells { (c) } } });
         }
+        page.figures.pictures(&format!("relevance-maps-{key}"), examples[0].1.levels.len(), &pictures);
         panels.push(html! {
             div.maps data-kind=(k) {
                 h4.kind { (name) }
@@ -164,7 +169,7 @@ fn shares(page: &mut Page) -> Option<Markup> {
         ("Object", "Share of relevance", |r| Some(r.object)),
         ("Contour", "Share of relevance", |r| Some(r.contour)),
         ("Background", "Share of relevance", |r| Some(r.background)),
-        ("Concentration", "Gini coefficient", |r| r.gini),
+        ("Concentration", "0%: even, 100%: one pixel", |r| r.gini),
     ];
     for (k, &(kind, name, key)) in kinds.iter().enumerate() {
         let of_kind = study.models.iter().flat_map(|m| &m.relevance).filter(|r| r.kind == kind);
@@ -199,17 +204,22 @@ fn shares(page: &mut Page) -> Option<Markup> {
                     ..Default::default()
                 }
             });
-            let chart = Lines {
-                width: 440.0,
-                height: 270.0,
-                title: format!("{part}, {name}, against noise"),
-                x: Axis::variance(&variances),
-                y: Axis::share(label),
-                series: series.collect(),
-                marks: vec![],
-                legend: false,
+            let series: Vec<Series> = series.collect();
+            let title = format!("{part}, {name}, against noise");
+            let draw = |width: f64| {
+                Lines {
+                    width,
+                    height: 270.0,
+                    title: title.clone(),
+                    x: Axis::variance(&variances),
+                    y: Axis::share(label),
+                    series: series.clone(),
+                    marks: vec![],
+                    legend: false,
+                }
+                .draw()
             };
-            let svg = page.figures.add(&format!("relevance-{key}-{part}"), &chart.title, &chart.draw(), None);
+            let svg = page.figures.responsive(&format!("relevance-{key}-{part}"), &title, 520.0, draw, None);
             panels.push(
                 html! { div.panel data-kind=(k) { h4 { (part) small { (name) ", " (images) " images" } } (svg) } },
             );
@@ -223,7 +233,7 @@ fn shares(page: &mut Page) -> Option<Markup> {
     );
     let decided = study.models.iter().flat_map(|m| &m.relevance).find_map(|r| r.decided.as_ref());
     let caption = format!(
-        "Share of absolute relevance on the object, on its contour and on the background, and how concentrated it is (1: a single pixel): mean over the first test images; the band is one standard deviation.{}",
+        "Share of absolute relevance on the object, on its contour and on the background, and how concentrated it is (its Gini coefficient): mean over the first test images; the band is one standard deviation.{}",
         decided.map_or(String::new(), |d| format!(
             " Certified: pixels whose influence has a proved sign for every image within {}, and where on the picture those pixels lie.",
             both_units(d.delta)

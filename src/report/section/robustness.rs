@@ -113,7 +113,8 @@ fn certified(page: &mut Page) -> Markup {
         }
         .draw()
     };
-    let chart = page.figures.responsive("certified-accuracy", "Certified accuracy against delta", draw, Some(table));
+    let chart =
+        page.figures.responsive("certified-accuracy", "Certified accuracy against delta", 980.0, draw, Some(table));
     let caption = if attacked {
         "At delta 0 the lines start at clean accuracy. Solid: share of test images that are rightly classified and proved to stay so. Dashed: share that no attack could change. The truth lies in the shaded band between. Second row of the axis: grey levels of 255."
     } else {
@@ -162,17 +163,21 @@ fn distribution(page: &mut Page) -> Markup {
     let panels: Vec<Markup> = panels
         .into_iter()
         .map(|(id, name, series)| {
-            let chart = Lines {
-                width: 440.0,
-                height: 310.0,
-                title: format!("Distribution of proved delta max: {name}"),
-                x: Axis::linear("Proved delta max", 0.0, reach, Format::Delta, 4),
-                y: Axis::share("Images at most"),
-                series,
-                marks: vec![],
-                legend: true,
+            let title = format!("Distribution of proved delta max: {name}");
+            let draw = |width: f64| {
+                Lines {
+                    width,
+                    height: 320.0,
+                    title: title.clone(),
+                    x: Axis::linear("Proved delta max", 0.0, reach, Format::Delta, 4),
+                    y: Axis::share("Share of images"),
+                    series: series.clone(),
+                    marks: vec![],
+                    legend: true,
+                }
+                .draw()
             };
-            let svg = page.figures.add(&format!("distribution-{id}"), &chart.title, &chart.draw(), None);
+            let svg = page.figures.responsive(&format!("distribution-{id}"), &title, 520.0, draw, None);
             html! { div.panel { h4 { (name) } (svg) } }
         })
         .collect();
@@ -226,7 +231,8 @@ fn quantiles(page: &mut Page) -> Markup {
         }
         .draw()
     };
-    let chart = page.figures.responsive("quantiles", "Quantiles of delta max by class and model", draw, Some(table));
+    let chart =
+        page.figures.responsive("quantiles", "Quantiles of delta max by class and model", 980.0, draw, Some(table));
     figure(
         "Class by class",
         html! { (model_legend(study)) (chart) },
@@ -285,7 +291,7 @@ fn against_noise(page: &mut Page) -> Option<Markup> {
         .draw()
     };
     let chart =
-        page.figures.responsive("delta-max-noise", "Delta max of the test set against noise", draw, Some(table));
+        page.figures.responsive("delta-max-noise", "Delta max of the test set against noise", 980.0, draw, Some(table));
     let images = match (images.iter().min(), images.iter().max()) {
         (Some(least), Some(most)) if least == most => most.to_string(),
         (Some(least), Some(most)) => format!("{least} to {most}"),

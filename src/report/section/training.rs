@@ -6,6 +6,8 @@ use crate::report::figure::{Table, row};
 use crate::results::{Epoch, Study};
 use maud::html;
 
+const WIDE: f64 = 520.0;
+
 /// Loss and accuracy by epoch.
 pub fn section(page: &mut Page) -> Option<Section> {
     let study = page.study;
@@ -19,45 +21,46 @@ pub fn section(page: &mut Page) -> Option<Section> {
     page.figures.table("training", "Training curves", table);
     let most =
         study.models.iter().flat_map(|m| &m.training).map(|e| e.loss).filter(|l| l.is_finite()).fold(0.0, f64::max);
-    let loss = lines(study, epochs, Axis::linear("Loss", 0.0, most, Format::Number, 4), |e| Some(e.loss));
+    let loss_axis = Axis::linear("Loss", 0.0, most, Format::Number, 4);
+    let loss = |width: f64| lines(study, width, epochs, &loss_axis, |e| Some(e.loss)).draw();
     let shown = |e: &Epoch| e.test_accuracy.or(e.train_accuracy);
     let accuracies = || study.models.iter().flat_map(|m| &m.training).filter_map(shown);
     let lowest = accuracies().fold(1.0, f64::min);
-    let floor = if lowest > 0.55 { 0.5 } else { 0.0 };
     let tested = study.models.iter().flat_map(|m| &m.training).any(|e| e.test_accuracy.is_some());
     let name = if tested { "Accuracy on the test set" } else { "Accuracy on the training set" };
-    let accuracy = lines(study, epochs, Axis::linear(name, floor, 1.0, Format::Percent, 5), shown);
+    let accuracy_axis = Axis::high_shares(name, lowest);
+    let accuracy = |width: f64| lines(study, width, epochs, &accuracy_axis, shown).draw();
     let measured = accuracies().next().is_some();
     let body = html! {
         div.pair {
-            div.panel { (page.figures.add("training-loss", "Training loss", &loss.draw(), None)) }
-            @if measured { div.panel { (page.figures.add("training-accuracy", name, &accuracy.draw(), None)) } }
+            div.panel { (page.figures.responsive("training-loss", "Training loss", WIDE, loss, None)) }
+            @if measured { div.panel { (page.figures.responsive("training-accuracy", name, WIDE, accuracy, None)) } }
         }
         div.scroll { table.plain {
-            thead { tr { th { "Model" } th { "Layers" } th.n { "Weights" } th { "File" } } }
+            thead { tr { th { "Model" } th { "Layers" } th.n { "Weights" } } }
             tbody { @for (i, m) in study.models.iter().enumerate() { tr {
-                td { (super::model_chip(study, i)) }
+                td { (super::model_chip(study, i)) @if let Some(f) = &m.file { br; code { (f) } } }
                 td { (m.architecture) }
                 td.n { (crate::report::chart::count(m.parameters as f64)) }
-                td { @if let Some(f) = &m.file { code { (f) } } @else { "–" } }
             } } }
         } }
     };
-    let body = figure(
-        "Loss and accuracy by epoch",
-        body,
-        "All models have the same layers, optimiser and seed; only their training images differ.",
-    );
+    let mut caption =
+        "All models have the same layers, optimiser and seed; only their training images differ.".to_string();
+    if study.models.iter().any(|m| m.architecture.starts_with("Conv")) {
+        caption += " Layers: ConvN(k,s2) filters with N patterns of k by k pixels in steps of 2; FCN connects everything to N neurons. Between the layers negative values become zero (ReLU).";
+    }
+    let body = figure("Loss and accuracy by epoch", body, &caption);
     Some(Section {
         id: "training",
         nav: "Training",
         title: "How they learned".into(),
-        lead: "Cross-entropy on the (augmented) training images, and accuracy after each epoch.".into(),
+        lead: "An epoch is one pass over the training images. The loss (cross-entropy) says how far the scores are from the right answers; accuracy is the share of right ones.".into(),
         body,
     })
 }
 
-fn lines(study: &Study, epochs: usize, y: Axis, value: impl Fn(&Epoch) -> Option<f64>) -> Lines {
+fn lines(study: &Study, width: f64, epochs: usize, y: &Axis, value: impl Fn(&Epoch) -> Option<f64>) -> Lines {
     let series = study.models.iter().enumerate().map(|(i, m)| Series {
         name: m.name.clone(),
         color: model_color(i),
@@ -70,11 +73,11 @@ fn lines(study: &Study, epochs: usize, y: Axis, value: impl Fn(&Epoch) -> Option
         ..Default::default()
     });
     Lines {
-        width: 440.0,
-        height: 270.0,
+        width,
+        height: 280.0,
         title: format!("{} by epoch", y.label),
         x: Axis::linear("Epoch", 1.0, epochs.max(2) as f64, Format::Count, epochs.min(6)),
-        y,
+        y: y.clone(),
         series: series.collect(),
         marks: vec![],
         legend: false,

@@ -68,10 +68,12 @@ fn spread(page: &mut Page) -> Option<Markup> {
     if rows.is_empty() {
         return None;
     }
-    let x = Axis::linear("Proved delta max", 0.0, most * 1.03, Format::Delta, 4);
-    let chart =
-        Ranges { width: 440.0, title: "Proved delta max of the test images, by model".into(), x, rows, thick: false };
-    let svg = page.figures.add("delta-max-models", &chart.title, &chart.draw(), Some(table));
+    let title = "Proved delta max of the test images, by model";
+    let draw = |width: f64| {
+        let x = Axis::linear("Proved delta max", 0.0, most * 1.03, Format::Delta, 4);
+        Ranges { width, title: title.into(), x, rows: rows.clone(), thick: false }.draw()
+    };
+    let svg = page.figures.responsive("delta-max-models", title, 440.0, draw, Some(table));
     Some(super::figure(
         "Noise that provably changes nothing",
         svg,
@@ -83,6 +85,7 @@ fn files(study: &Study, robust: &[Robust]) -> Table {
     let mut t = Table::new(&[
         "model",
         "clean_accuracy",
+        "clean_accuracy_over_classes",
         "noisiest_variance",
         "noisiest_accuracy",
         "median_proved",
@@ -99,6 +102,7 @@ fn files(study: &Study, robust: &[Robust]) -> Table {
         t.rows.push(row![
             m.name.as_str(),
             m.clean_accuracy(),
+            findings::even_accuracy(m),
             last.map(|l| l.variance),
             last.map(|l| l.accuracy.mean),
             r.map(|r| r.median),
@@ -122,7 +126,15 @@ fn key_figures(study: &Study, robust: &[Robust]) -> Markup {
     let find = |i: usize| robust.iter().find(|r| r.model == i);
     let share = |v: f64| (percent(v), v, String::new());
     let columns: Vec<(String, Vec<Entry>)> = vec![
-        ("Right on clean photos".into(), each(study, |i| study.models[i].clean_accuracy().map(share))),
+        (
+            "Right on clean photos".into(),
+            each(study, |i| {
+                let clean = study.models[i].clean_accuracy()?;
+                let even = findings::even_accuracy(&study.models[i]);
+                let note = even.map_or(String::new(), |v| format!("classes weighed alike: {}", percent(v)));
+                Some((percent(clean), clean, note))
+            }),
+        ),
         (
             format!("Right at noise variance {}", number(noisiest)),
             each(study, |i| {
