@@ -253,7 +253,7 @@ fn properties_asked_together_are_answered_as_alone() {
         let model = random(inputs, 10, outputs, seed);
         let texts: Vec<String> = (0..24)
             .map(|_| {
-                let size = [0.02, 0.2, 1.0][rng.below(3) as usize];
+                let size = [0.02, 0.2, 1.0][rng.below(3)];
                 let ends: Vec<(String, String)> = (0..inputs)
                     .map(|_| {
                         let c = rng.range(-1.0, 1.0);
