@@ -131,7 +131,8 @@ fn several_boxes_and_coefficients_that_are_no_floats() {
     assert_eq!(answer(&net, &text("(>= (+ (* 0.1 Y_0) (* 0.3 Y_1)) -0.131)")), "sat");
     // Huge and tiny coefficients are no obstacle, absurd ones lead to no wrong answer.
     assert_eq!(answer(&net, &text("(<= (* 1e30 Y_0) 1e29)")), "unsat");
-    assert_eq!(answer(&net, &text("(<= (* 1e-30 Y_0) 1e-29)")), "sat");
+    // Such a margin is too small to be called clear: a clearer counterexample is looked for until time is over.
+    assert_eq!(answer_with(&net, &text("(<= (* 1e-30 Y_0) 1e-29)"), Method::Crown, 0.5).word(), "sat");
     let absurd = text("(<= (* 1e300 Y_0) -1)");
     assert_ne!(answer_with(&net, &absurd, Method::Crown, 0.3).word(), "sat");
 }

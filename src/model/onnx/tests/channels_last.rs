@@ -100,3 +100,19 @@ fn images_are_taken_channels_first_whatever_the_file_takes() {
     let one = one.floats("w", &[1, 1, 2, 2], &counting(4)).node("Conv", &["t", "w"], "y", &[]).read();
     assert_eq!(one.input, Shape::new(1, 6, 6));
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn what_is_left_of_damaged_files_can_be_turned(at in 0usize..10_000, bit in 0u8..8, more in 0usize..10_000) {
+        let mut bytes = channels_last(1).bytes();
+        let n = bytes.len();
+        bytes[at % n] ^= 1 << bit;
+        let first = decode(&bytes, None);
+        bytes[more % n] = at as u8;
+        for loaded in [first, decode(&bytes, None)].into_iter().flatten().filter(|l| l.channels_last) {
+            prop_assert_eq!(loaded.model.channels_first().validate(), Ok(()));
+        }
+    }
+}
