@@ -1,6 +1,7 @@
 //! `verify` on networks whose answers are known by hand: every verdict, both forms of the command line, batches, and
 //! files that are not what they should be.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::time::{Duration, Instant};
@@ -8,12 +9,13 @@ use std::time::{Duration, Instant};
 use assert_cmd::Command;
 use deltamax::bounds::{Bounder, Method, Row};
 use deltamax::device::Device;
+use deltamax::error::Error;
 use deltamax::model::{Dense, Folding, Layer, Model, Node, enclosure, onnx};
 use deltamax::network::Network;
 use deltamax::rng::Rng;
 use deltamax::spec::vnnlib;
 use deltamax::tensor::Shape;
-use deltamax::verify::{Settings, Verdict, Witness, verify};
+use deltamax::verify::{Property, Settings, Verdict, Witness, verify, verify_all};
 
 /// Dense layers `(weights, biases)` with rectifiers between them.
 fn mlp(inputs: usize, layers: &[(&[f32], &[f32])]) -> Model {
@@ -60,9 +62,9 @@ fn property(ranges: &[(&str, &str)], outputs: usize, condition: &str) -> String 
 
 fn answer_with(model: &Model, text: &str, method: Method, seconds: f64) -> Verdict {
     let net = Network::new(&Device::cpu(), model).unwrap();
-    let deadline = Instant::now() + Duration::from_secs_f64(seconds);
     let spec = vnnlib::parse(text).unwrap();
-    let verdict = verify(&net, &spec, &Settings { deadline, method, seed: 1 }).unwrap();
+    let property = Property { spec: &spec, limit: Duration::from_secs_f64(seconds) };
+    let verdict = verify(&net, property, &Settings { method, seed: 1 }).unwrap();
     if let Verdict::Sat(w) = &verdict {
         assert!(
             spec.cases
@@ -129,7 +131,8 @@ fn several_boxes_and_coefficients_that_are_no_floats() {
     assert_eq!(answer(&net, &text("(>= (+ (* 0.1 Y_0) (* 0.3 Y_1)) -0.131)")), "sat");
     // Huge and tiny coefficients are no obstacle, absurd ones lead to no wrong answer.
     assert_eq!(answer(&net, &text("(<= (* 1e30 Y_0) 1e29)")), "unsat");
-    assert_eq!(answer(&net, &text("(<= (* 1e-30 Y_0) 1e-29)")), "sat");
+    // Such a margin is too small to be called clear: a clearer counterexample is looked for until time is over.
+    assert_eq!(answer_with(&net, &text("(<= (* 1e-30 Y_0) 1e-29)"), Method::Crown, 0.5).word(), "sat");
     let absurd = text("(<= (* 1e300 Y_0) -1)");
     assert_ne!(answer_with(&net, &absurd, Method::Crown, 0.3).word(), "sat");
 }
@@ -208,6 +211,127 @@ fn time_is_kept() {
     let verdict = answer_with(&model, &property(&ranges, 2, "(<= (- Y_0 Y_1) -1e5)"), Method::Crown, 0.3);
     assert!(start.elapsed() < Duration::from_secs(4), "{:?} after {:?}", verdict, start.elapsed());
     assert_ne!(verdict.word(), "sat");
+}
+
+/// Asks about several properties at once: answers and times in the order of the properties, positions in that of the
+/// answers.
+fn together(
+    model: &Model,
+    texts: &[String],
+    limits: &[f64],
+    method: Method,
+) -> (Vec<Result<Verdict, String>>, Vec<Duration>, Vec<usize>) {
+    let net = Network::new(&Device::cpu(), model).unwrap();
+    let specs: Vec<_> = texts.iter().map(|t| vnnlib::parse(t).unwrap()).collect();
+    let limits = limits.iter().map(|s| Duration::from_secs_f64(*s));
+    let properties: Vec<_> = specs.iter().zip(limits).map(|(spec, limit)| Property { spec, limit }).collect();
+    let mut answers = vec![None; texts.len()];
+    let mut order = vec![];
+    let start = Instant::now();
+    verify_all(&net, &properties, &Settings { method, seed: 1 }, &mut |i, verdict, used| {
+        assert!(answers[i].is_none(), "two answers to property {i}");
+        answers[i] = Some((verdict.map_err(|e| e.to_string()), used));
+        order.push(i);
+        Ok(())
+    })
+    .unwrap();
+    let wall = start.elapsed();
+    let (verdicts, used): (Vec<_>, Vec<_>) = answers.into_iter().map(|a| a.expect("an answer")).unzip();
+    assert!(used.iter().sum::<Duration>() <= wall, "{used:?} of {wall:?}");
+    (verdicts, used, order)
+}
+
+fn words(verdicts: &[Result<Verdict, String>]) -> Vec<&str> {
+    verdicts.iter().map(|v| v.as_ref().map_or("error", Verdict::word)).collect()
+}
+
+#[test]
+fn properties_asked_together_are_answered_as_alone() {
+    let mut rng = Rng::new(5, 11);
+    for seed in 0..3 {
+        // More varying inputs than are split, so that some stay unknown.
+        let (inputs, outputs) = (if seed == 0 { 3 } else { 14 }, 3);
+        let model = random(inputs, 10, outputs, seed);
+        let texts: Vec<String> = (0..24)
+            .map(|_| {
+                let size = [0.02, 0.2, 1.0][rng.below(3)];
+                let ends: Vec<(String, String)> = (0..inputs)
+                    .map(|_| {
+                        let c = rng.range(-1.0, 1.0);
+                        (format!("{:.6}", c - size), format!("{:.6}", c + size))
+                    })
+                    .collect();
+                let ranges: Vec<(&str, &str)> = ends.iter().map(|(l, u)| (&l[..], &u[..])).collect();
+                let c = rng.range(-1.5, 1.5);
+                property(&ranges, outputs, &format!("(or (<= (- Y_0 Y_1) {c:.3}) (and (<= Y_2 {c:.3}) (>= Y_0 0.3)))"))
+            })
+            .collect();
+        let method = if seed == 2 { Method::CrownIbp } else { Method::Crown };
+        let (verdicts, _, _) = together(&model, &texts, &[20.0; 24], method);
+        let alone: Vec<_> = texts.iter().map(|t| answer_with(&model, t, method, 20.0).word()).collect();
+        assert_eq!(words(&verdicts), alone, "{seed}");
+        for word in if seed == 1 { &["sat", "unsat", "unknown"][..] } else { &["sat", "unsat"] } {
+            assert!(alone.contains(word), "{seed}: no {word}");
+        }
+        for (text, verdict) in texts.iter().zip(verdicts) {
+            let Ok(Verdict::Sat(w)) = verdict else { continue };
+            let spec = vnnlib::parse(text).unwrap();
+            let holds = |d| Witness::confirm(&model, &spec.cases[0], d, &w.input).is_some();
+            assert!(spec.cases[0].disjuncts.iter().any(|d| holds(d)), "a counterexample to another property");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_asked_stops_nobody_else() {
+    let texts = [
+        property(&SQUARE, 2, "(>= Y_0 1.5)"),
+        property(&[("0", "1")], 2, "(>= Y_0 1)"),
+        property(&[("-1e30", "1e30"), ("0", "1")], 2, "(>= Y_0 1)"),
+        property(&SQUARE, 2, "(>= Y_0 2.5)"),
+        property(&[("1", "0"), ("0", "1")], 2, "(>= Y_0 1)"),
+    ];
+    let (verdicts, _, order) = together(&absolute(), &texts, &[20.0; 5], Method::Crown);
+    assert_eq!(words(&verdicts), ["sat", "error", "error", "unsat", "unsat"]);
+    assert!(verdicts[1].as_ref().unwrap_err().contains("1 inputs") && verdicts[2].is_err());
+    // As soon as it is known: errors and what needs no thought first, proofs after counterexamples.
+    assert_eq!(order, [1, 2, 4, 0, 3]);
+}
+
+#[test]
+fn time_is_shared_and_nobody_uses_more_than_its_own() {
+    let model = random(12, 64, 2, 3);
+    let mut rng = Rng::new(1, 12);
+    let mut sample = || -> f64 {
+        let x: Vec<f32> = (0..12).map(|_| rng.range(-100.0, 100.0)).collect();
+        let y = enclosure::forward(&model, &x).0;
+        y[0] - y[1]
+    };
+    // Far below what samples reach, far above what bounds prove: it would take thousands of boxes.
+    let low = (0..2000).map(|_| sample()).fold(f64::INFINITY, f64::min);
+    let hard = |c: f64| property(&[("-100", "100"); 12], 2, &format!("(<= (- Y_0 Y_1) {c:.6})"));
+    let texts = [hard(2.0 * low), hard(2.1 * low), hard(0.0), hard(2.2 * low)];
+    let (verdicts, used, _) = together(&model, &texts, &[0.3, 1e-9, 20.0, 0.6], Method::Crown);
+    assert_eq!(words(&verdicts)[..3], ["timeout", "timeout", "sat"]);
+    assert_eq!(verdicts[3].as_ref().unwrap().word(), "timeout");
+    // Up to the step in progress.
+    for (used, limit) in used.iter().zip([0.3, 0.0, 1.0, 0.6]) {
+        assert!(used.as_secs_f64() < limit + 1.0, "{used:?} of {limit}");
+    }
+    assert!(used[3] > used[0] && used[0] > used[1]);
+}
+
+#[test]
+fn an_answer_that_cannot_be_kept_stops_the_run() {
+    let net = Network::new(&Device::cpu(), &absolute()).unwrap();
+    let spec = vnnlib::parse(&property(&SQUARE, 2, "(>= Y_0 1.5)")).unwrap();
+    let property = Property { spec: &spec, limit: Duration::from_secs(9) };
+    let mut calls = 0;
+    let run = verify_all(&net, &[property; 2], &Settings { method: Method::Crown, seed: 1 }, &mut |_, _, _| {
+        calls += 1;
+        Err(Error::usage("the disk is full"))
+    });
+    assert!(run.unwrap_err().to_string().contains("full") && calls == 1);
 }
 
 struct Folder(tempfile::TempDir);
@@ -313,6 +437,58 @@ fn batches_are_answered_and_resumed() {
     let out = folder.run(&[&batch[..], &["--resume"]].concat());
     assert!(out.status.code() == Some(1) && text(&out.stderr).contains("gone.vnnlib"), "{out:?}");
     assert_eq!(words(), ["sat", "unsat", "error", "unsat"]);
+}
+
+#[test]
+fn lists_of_several_networks_in_any_order() {
+    let folder = Folder::new();
+    onnx::write(&mlp(2, &[(&[1.0, 1.0, 1.0, -1.0], &[0.0, 0.0])]), folder.path("sum.onnx")).unwrap();
+    folder.write("three.vnnlib", &property(&[("0", "1"); 3], 2, "(>= Y_0 1)"));
+    folder.write("broken.vnnlib", "(assert (<= X_0");
+    folder.write("edge.vnnlib", &property(&SQUARE, 2, "(> Y_0 2)"));
+    let rows: Vec<String> = ["net", "sum", "gone"]
+        .iter()
+        .flat_map(|net| {
+            ["sat", "broken", "unsat", "three", "nowhere", "edge"].map(|p| format!("{net}.onnx,{p}.vnnlib,1"))
+        })
+        .collect();
+    // Networks by turns: every seventh line of the list, modulo its length.
+    let mixed: Vec<&str> = (0..rows.len()).map(|k| &rows[k * 7 % rows.len()][..]).collect();
+    folder.write("instances.csv", &(mixed.join("\n") + "\n"));
+    let out = folder.run(&["--batch", "instances.csv", "-q"]);
+    let err = text(&out.stderr);
+    assert_eq!(out.status.code(), Some(1), "{err}");
+    assert!(err.contains("12 of 18 instances could not be read or run"), "{err}");
+    let results = std::fs::read_to_string(folder.path("results.csv")).unwrap();
+    let answers: BTreeMap<(&str, &str), (&str, f64)> = results
+        .lines()
+        .skip(1)
+        .map(|l| l.split(',').collect::<Vec<_>>())
+        .map(|f| ((f[0], f[1]), (f[2], f[3].parse().unwrap())))
+        .collect();
+    assert_eq!((answers.len(), results.lines().count()), (18, 19));
+    for net in ["net.onnx", "sum.onnx", "gone.onnx"] {
+        for spec in ["sat", "broken", "unsat", "three", "nowhere", "edge"] {
+            let name = format!("{spec}.vnnlib");
+            let (word, seconds) = answers[&(net, &name[..])];
+            let alone = folder.run(&[net, &name, "--timeout", "1"]);
+            let known = if alone.status.success() { text(&alone.stdout).lines().next().unwrap() } else { "error" };
+            // Which of these two it is depends on the time.
+            let kind = |w| if w == "timeout" { "unknown".to_string() } else { String::from(w) };
+            assert_eq!(kind(word), kind(known), "{net} {spec}");
+            assert!(seconds < 2.0, "{net} {spec}: {seconds}");
+        }
+    }
+    // A run that was stopped after a few rows, in the middle of one.
+    let kept: String = results.lines().take(7).map(|l| format!("{l}\n")).collect();
+    folder.write("results.csv", &(kept.clone() + "net.onnx,sa"));
+    folder.run(&["--batch", "instances.csv", "-q", "--resume"]);
+    let again = std::fs::read_to_string(folder.path("results.csv")).unwrap();
+    let keys = |t: &str| {
+        let of = |l: &str| l.split(',').take(2).map(String::from).collect::<Vec<_>>();
+        t.lines().map(of).collect::<BTreeSet<_>>()
+    };
+    assert!(again.starts_with(&kept) && again.lines().count() == 19 && keys(&again) == keys(&results), "{again}");
 }
 
 fn pack(from: &Path, to: &Path) {

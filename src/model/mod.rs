@@ -3,6 +3,7 @@
 mod check;
 pub mod cnn;
 pub mod enclosure;
+mod layout;
 pub mod onnx;
 pub mod reference;
 

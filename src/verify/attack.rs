@@ -1,17 +1,13 @@
 //! Projected gradient descent on the largest left side of an alternative's constraints (Madry et al. 2018): where it
 //! falls to zero the alternative holds. All points of a round go through the network together.
 
-use std::time::Instant;
-
 use rayon::prelude::*;
 
-use super::Settings;
-use super::refute::{Part, Test};
+use super::query::{Queries, Query, members};
+use super::refute::Part;
 use super::witness::Witness;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::network::Network;
-use crate::rng::Rng;
-use crate::spec::Spec;
 use crate::tensor;
 
 /// How much of it.
@@ -25,20 +21,17 @@ pub(super) enum Effort {
     Thorough,
 }
 
-pub(super) struct Attack<'a> {
-    net: &'a Network,
-    spec: &'a Spec,
-    tests: &'a [Vec<Vec<Test>>],
-    /// Where counterexamples may lie, by case: f32 numbers inside the box as written.
-    inner: Vec<Option<(Vec<f32>, Vec<f32>)>>,
-    settings: &'a Settings,
-    rng: Rng,
-    /// A counterexample too close to call for f32 arithmetic; a clearer one is still looked for.
-    pub narrow: Option<Witness>,
+/// Where to look for a counterexample to one alternative.
+pub(super) struct Start {
+    pub query: usize,
+    pub case: usize,
+    pub disjunct: usize,
+    pub x: Vec<f32>,
 }
 
 /// One point on its way.
 struct Point {
+    query: usize,
     case: usize,
     disjunct: usize,
     x: Vec<f32>,
@@ -51,179 +44,198 @@ const SCATTER: usize = 256;
 /// A box of more varying inputs is too large to scatter points over.
 const SCATTERED: usize = 16;
 
-impl<'a> Attack<'a> {
-    pub fn new(net: &'a Network, spec: &'a Spec, tests: &'a [Vec<Vec<Test>>], settings: &'a Settings) -> Self {
-        let inner = spec.cases.iter().map(|c| c.inner()).collect();
-        Attack { net, spec, tests, inner, settings, rng: Rng::new(settings.seed, 4), narrow: None }
+impl Point {
+    fn new(start: Start) -> Point {
+        let Start { query, case, disjunct, x } = start;
+        Point { query, case, disjunct, momentum: vec![0.0; x.len()], x, value: f32::INFINITY }
     }
+}
 
-    /// Looks for a clear counterexample to any open alternative.
-    pub fn run(&mut self, open: &[Part], effort: Effort) -> Result<Option<Witness>> {
-        let (rounds, steps) = match effort {
-            Effort::Quick => (2, 20),
-            Effort::Normal => (4, 40),
-            Effort::Thorough => (200, 60),
-        };
-        let now = Instant::now();
-        let half = now + self.settings.deadline.saturating_duration_since(now) / 2;
-        for round in 0..rounds {
-            if effort == Effort::Thorough && Instant::now() > half {
-                break;
+/// Looks for a clear counterexample to any open alternative.
+pub(super) fn run(net: &Network, queries: &mut Queries<'_>, open: &[Part], effort: Effort) -> Result<()> {
+    let (rounds, steps) = match effort {
+        Effort::Quick => (2, 20),
+        Effort::Normal => (4, 40),
+        Effort::Thorough => (200, 60),
+    };
+    let most = lanes(net);
+    let half: Vec<_> = queries.all().iter().map(|q| q.left() / 2).collect();
+    for round in 0..rounds {
+        let first = effort == Effort::Quick && round == 0;
+        let over = |queries: &Queries<'_>, i: usize| effort == Effort::Thorough && queries.all()[i].left() < half[i];
+        let parts: Vec<&Part> = open.iter().filter(|p| queries.is_open(p.query) && !over(queries, p.query)).collect();
+        let mut rest = &parts[..];
+        while let Some((&part, _)) = rest.split_first() {
+            // As many parts as fit the device together; at least one.
+            let size = |p: &Part| tries(p, first).max(p.open.len());
+            let (mut n, mut filled) = (1, size(part));
+            while n < rest.len() && filled + size(rest[n]) <= most {
+                filled += size(rest[n]);
+                n += 1;
             }
-            let first = effort == Effort::Quick && round == 0;
-            let mut points = vec![];
-            for part in open {
-                points.extend(self.starts(part, first)?);
-            }
-            for chunk in points.chunks_mut(self.lanes()) {
-                if let Some(found) = self.descend(chunk, steps, 1.0)? {
-                    return Ok(Some(found));
-                }
+            let mut points = starts(net, queries, &rest[..n], first)?;
+            rest = &rest[n..];
+            while !points.is_empty() {
+                let later = points.split_off(points.len().min(most));
+                descend(net, queries, points, steps, 1.0)?;
+                points = later;
             }
         }
-        Ok(None)
     }
+    Ok(())
+}
 
-    /// Where to start for every open alternative of a part.
-    fn starts(&mut self, part: &Part, first: bool) -> Result<Vec<Point>> {
-        let (case, few) = (part.case, part.lower.iter().zip(&part.upper).filter(|(l, u)| l < u).count() <= SCATTERED);
-        let tries = if few && !first { SCATTER } else { 1 };
-        let mut drawn: Vec<Vec<f32>> = Vec::with_capacity(tries);
-        drawn.extend((0..tries).map_while(|_| self.start(case, first)));
-        if drawn.is_empty() {
-            return Ok(vec![]);
+/// Points to draw in a part.
+fn tries(part: &Part, first: bool) -> usize {
+    let varying = part.lower.iter().zip(&part.upper).filter(|(l, u)| l < u).count();
+    if varying <= SCATTERED && !first { SCATTER } else { 1 }
+}
+
+/// Where to start for every open alternative of these parts.
+fn starts(net: &Network, queries: &mut Queries<'_>, parts: &[&Part], first: bool) -> Result<Vec<Point>> {
+    let mut points = vec![];
+    let mut drawn = Vec::with_capacity(parts.len());
+    for part in parts {
+        let (query, tries) = (queries.get(part.query), tries(part, first));
+        if tries > 1 {
+            drawn.push((*part, (0..tries).filter_map(|_| start(query, part.case, false)).collect::<Vec<_>>()));
+            continue;
         }
-        let scores = if tries > 1 {
-            self.check_deadline()?;
-            self.net.scores(&drawn.iter().map(Vec::as_slice).collect::<Vec<_>>())?
-        } else {
-            vec![]
-        };
-        let mut points = Vec::with_capacity(part.open.len());
+        // Without scattered points every alternative gets a start of its own.
         for &disjunct in &part.open {
-            let tests = &self.tests[case][disjunct];
+            let x = start(query, part.case, first);
+            points.extend(x.map(|x| Point::new(Start { query: part.query, case: part.case, disjunct, x })));
+        }
+    }
+    let scattered: Vec<&[f32]> = drawn.iter().flat_map(|(_, xs)| xs.iter().map(Vec::as_slice)).collect();
+    if scattered.is_empty() {
+        return Ok(points);
+    }
+    let scores = net.scores(&scattered)?;
+    let mut scores = &scores[..];
+    for (part, xs) in &drawn {
+        let (own, later) = scores.split_at(xs.len());
+        scores = later;
+        for &disjunct in &part.open {
+            let tests = &queries.all()[part.query].tests[part.case][disjunct];
             let value = |y: &Vec<f32>| tests.iter().map(|t| t.value(|k| y[k])).fold(f32::NEG_INFINITY, f32::max);
-            let values: Vec<f32> = scores.iter().map(value).collect();
+            let values: Vec<f32> = own.iter().map(value).collect();
             let best = (0..values.len()).min_by(|&a, &b| values[a].total_cmp(&values[b]));
-            // Without scattered points every alternative gets a start of its own.
-            let own = if tries == 1 { self.start(case, first) } else { best.map(|b| drawn[b].clone()) };
-            let Some(x) = own else { continue };
-            points.push(Point { case, disjunct, momentum: vec![0.0; x.len()], x, value: f32::INFINITY });
+            let start = |b: usize| Start { query: part.query, case: part.case, disjunct, x: xs[b].clone() };
+            points.extend(best.map(|b| Point::new(start(b))));
         }
-        Ok(points)
     }
+    points.sort_by_key(|p| p.query);
+    queries.charge(&members(parts.iter().map(|p| p.query)))?;
+    points.retain(|p| queries.is_open(p.query));
+    Ok(points)
+}
 
-    /// Tries these points (case, disjunct, input), pulled into the box as written, and what lies a little way down the
-    /// slope from them.
-    pub fn points(&mut self, points: &[(usize, usize, Vec<f32>)]) -> Result<Option<Witness>> {
-        for chunk in points.chunks(self.lanes()) {
-            self.check_deadline()?;
-            let place = |(case, disjunct, x): &(usize, usize, Vec<f32>)| {
-                let (low, high) = self.inner[*case].as_ref()?;
-                let x = x.iter().zip(low.iter().zip(high)).map(|(x, (l, u))| x.clamp(*l, *u)).collect();
-                let momentum = vec![0.0; low.len()];
-                Some(Point { case: *case, disjunct: *disjunct, x, momentum, value: f32::INFINITY })
-            };
-            let mut chunk: Vec<Point> = chunk.iter().filter_map(place).collect();
-            if !chunk.is_empty()
-                && let Some(found) = self.descend(&mut chunk, 10, 0.2)?
-            {
-                return Ok(Some(found));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Points that fit the device at once.
-    fn lanes(&self) -> usize {
-        let widest = (0..=self.net.model.output()).map(|v| self.net.model.shape(v).len()).sum::<usize>();
-        let budget = if self.net.device.is_gpu() { 1 << 26 } else { 1 << 23 };
-        (budget / widest.max(1) / tensor::LANE_BLOCK).clamp(1, 256) * tensor::LANE_BLOCK
-    }
-
-    fn check_deadline(&self) -> Result<()> {
-        if Instant::now() >= self.settings.deadline { Err(Error::Timeout) } else { Ok(()) }
-    }
-
-    /// The middle of the box, or a random point of it, every third time a random corner.
-    fn start(&mut self, case: usize, middle: bool) -> Option<Vec<f32>> {
-        let (low, high) = self.inner[case].as_ref()?;
-        let corner = self.rng.below(3) == 0;
-        let pick = |(l, u): (&f32, &f32)| {
-            let t = match (middle, corner) {
-                (true, _) => 0.5,
-                (false, true) => self.rng.below(2) as f32,
-                (false, false) => self.rng.uniform(),
-            };
-            (l + t * (u - l)).clamp(*l, *u)
+/// Tries these points, pulled into their boxes as written, and what lies a little way down the slope from them.
+pub(super) fn points(net: &Network, queries: &mut Queries<'_>, mut starts: impl Iterator<Item = Start>) -> Result<()> {
+    loop {
+        let pulled = |mut s: Start| {
+            let query = &queries.all()[s.query];
+            let (low, high) = query.inner[s.case].as_ref().filter(|_| query.is_open())?;
+            s.x.iter_mut().zip(low.iter().zip(high)).for_each(|(x, (l, u))| *x = x.clamp(*l, *u));
+            Some(Point::new(s))
         };
-        Some(low.iter().zip(high).map(pick).collect())
+        let points: Vec<Point> = starts.by_ref().filter_map(pulled).take(lanes(net)).collect();
+        if points.is_empty() {
+            return Ok(());
+        }
+        descend(net, queries, points, 10, 0.2)?;
     }
+}
 
-    /// `steps` steps down the gradient; `reach` scales their length.
-    fn descend(&mut self, points: &mut [Point], steps: usize, reach: f32) -> Result<Option<Witness>> {
-        for step in 0..=steps {
-            self.check_deadline()?;
-            let left = 1.0 - step as f32 / steps as f32;
-            // The first step crosses the whole box; later ones refine.
-            let share = if step == 0 { 1.0 } else { 0.5 * left.powf(1.5) + 0.002 };
-            if let Some(found) = self.advance(points, (step < steps).then_some(reach * share))? {
-                return Ok(Some(found));
-            }
-        }
-        Ok(None)
-    }
+/// Points that fit the device at once.
+fn lanes(net: &Network) -> usize {
+    let widest = (0..=net.model.output()).map(|v| net.model.shape(v).len()).sum::<usize>();
+    let budget = if net.device.is_gpu() { 1 << 26 } else { 1 << 23 };
+    (budget / widest.max(1) / tensor::LANE_BLOCK).clamp(1, 256) * tensor::LANE_BLOCK
+}
 
-    /// Evaluates all points, confirms the best if it looks like a counterexample, and moves them down the gradient by a
-    /// share of half their box.
-    fn advance(&mut self, points: &mut [Point], share: Option<f32>) -> Result<Option<Witness>> {
-        let (d, tests) = (&self.net.device, self.tests);
-        let (elements, outputs) = (self.net.model.input.len(), self.net.model.outputs());
-        let lanes = tensor::lanes(points.len());
-        let x = d.upload(&tensor::interleave(points.iter().map(|p| p.x.as_slice()), elements))?;
-        let values = self.net.forward(x, lanes, share.is_some())?;
-        let logits: Vec<f32> = d.read(values[self.net.model.output()].as_ref().expect("kept"))?;
-        let mut seed = vec![0.0f32; outputs * lanes];
-        for (lane, p) in points.iter_mut().enumerate() {
-            // The constraint furthest from holding is the one to work on.
-            let mut worst = (f32::NEG_INFINITY, None);
-            for test in &tests[p.case][p.disjunct] {
-                let value = test.value(|k| logits[k * lanes + lane]);
-                if value > worst.0 {
-                    worst = (value, Some(test));
-                }
-            }
-            p.value = worst.0;
-            for (k, a) in worst.1.iter().flat_map(|t| t.coefficients.iter().enumerate()) {
-                seed[k * lanes + lane] = -a;
-            }
+/// The middle of the box, or a random point of it, every third time a random corner; none where the box as written
+/// holds no f32.
+fn start(query: &mut Query<'_>, case: usize, middle: bool) -> Option<Vec<f32>> {
+    let Query { inner, rng, .. } = query;
+    let (low, high) = inner[case].as_ref()?;
+    let corner = rng.below(3) == 0;
+    let pick = |(l, u): (&f32, &f32)| {
+        let t = match (middle, corner) {
+            (true, _) => 0.5,
+            (false, true) => rng.below(2) as f32,
+            (false, false) => rng.uniform(),
+        };
+        (l + t * (u - l)).clamp(*l, *u)
+    };
+    Some(low.iter().zip(high).map(pick).collect())
+}
+
+/// `steps` steps down the gradient; `reach` scales their length. Points whose property is decided or out of time drop
+/// out.
+fn descend(net: &Network, queries: &mut Queries<'_>, mut points: Vec<Point>, steps: usize, reach: f32) -> Result<()> {
+    for step in 0..=steps {
+        let left = 1.0 - step as f32 / steps as f32;
+        // The first step crosses the whole box; later ones refine.
+        let share = if step == 0 { 1.0 } else { 0.5 * left.powf(1.5) + 0.002 };
+        advance(net, queries, &mut points, (step < steps).then_some(reach * share))?;
+        queries.charge(&members(points.iter().map(|p| p.query)))?;
+        points.retain(|p| queries.is_open(p.query));
+        if points.is_empty() {
+            break;
         }
-        if let Some(best) = points.iter().min_by(|a, b| a.value.total_cmp(&b.value)).filter(|p| p.value <= 0.0) {
-            let case = &self.spec.cases[best.case];
-            if let Some(found) = Witness::confirm(&self.net.model, case, &case.disjuncts[best.disjunct], &best.x) {
-                if found.clear {
-                    return Ok(Some(found));
-                }
-                if self.narrow.as_ref().is_none_or(|n| n.margin < found.margin) {
-                    self.narrow = Some(found);
-                }
-            }
-        }
-        let Some(share) = share else { return Ok(None) };
-        let (gradient, _) = self.net.backward(&values, d.upload(&seed)?, lanes, false)?;
-        let gradient = tensor::deinterleave(&d.read::<f32>(&gradient)?, elements, points.len());
-        let inner = &self.inner;
-        points.par_iter_mut().zip(gradient.par_chunks(elements)).for_each(|(p, gradient)| {
-            let Some((low, high)) = &inner[p.case] else { return };
-            // Inputs may have very different ranges: a step is a share of each.
-            let size = gradient.iter().zip(low.iter().zip(high)).map(|(g, (l, u))| g.abs() * (u - l)).sum::<f32>();
-            for k in 0..elements {
-                let half = 0.5 * (high[k] - low[k]);
-                p.momentum[k] = 0.75 * p.momentum[k] + gradient[k] * half / size.max(f32::MIN_POSITIVE);
-                let direction = p.momentum[k].signum() * f32::from(p.momentum[k] != 0.0);
-                p.x[k] = (p.x[k] + share * half * direction).clamp(low[k], high[k]);
-            }
-        });
-        Ok(None)
     }
+    Ok(())
+}
+
+/// Evaluates all points, confirms the best of each property if it looks like a counterexample, and moves the points
+/// down the gradient by a share of half their box.
+fn advance(net: &Network, queries: &mut Queries<'_>, points: &mut [Point], share: Option<f32>) -> Result<()> {
+    let d = &net.device;
+    let (elements, outputs) = (net.model.input.len(), net.model.outputs());
+    let lanes = tensor::lanes(points.len());
+    let x = d.upload(&tensor::interleave(points.iter().map(|p| p.x.as_slice()), elements))?;
+    let values = net.forward(x, lanes, share.is_some())?;
+    let logits: Vec<f32> = d.read(values[net.model.output()].as_ref().expect("kept"))?;
+    let mut seed = vec![0.0f32; outputs * lanes];
+    for (lane, p) in points.iter_mut().enumerate() {
+        // The constraint furthest from holding is the one to work on.
+        let mut worst = (f32::NEG_INFINITY, None);
+        for test in &queries.all()[p.query].tests[p.case][p.disjunct] {
+            let value = test.value(|k| logits[k * lanes + lane]);
+            if value > worst.0 {
+                worst = (value, Some(test));
+            }
+        }
+        p.value = worst.0;
+        for (k, a) in worst.1.iter().flat_map(|t| t.coefficients.iter().enumerate()) {
+            seed[k * lanes + lane] = -a;
+        }
+    }
+    for own in points.chunk_by(|a, b| a.query == b.query) {
+        if let Some(best) = own.iter().min_by(|a, b| a.value.total_cmp(&b.value)).filter(|p| p.value <= 0.0) {
+            let query = queries.get(best.query);
+            let case = &query.spec.cases[best.case];
+            if let Some(found) = Witness::confirm(&net.model, case, &case.disjuncts[best.disjunct], &best.x) {
+                query.offer(found);
+            }
+        }
+    }
+    let Some(share) = share else { return Ok(()) };
+    let (gradient, _) = net.backward(&values, d.upload(&seed)?, lanes, false)?;
+    let gradient = tensor::deinterleave(&d.read::<f32>(&gradient)?, elements, points.len());
+    let queries = queries.all();
+    points.par_iter_mut().zip(gradient.par_chunks(elements)).for_each(|(p, gradient)| {
+        let Some((low, high)) = &queries[p.query].inner[p.case] else { return };
+        // Inputs may have very different ranges: a step is a share of each.
+        let size = gradient.iter().zip(low.iter().zip(high)).map(|(g, (l, u))| g.abs() * (u - l)).sum::<f32>();
+        for k in 0..elements {
+            let half = 0.5 * (high[k] - low[k]);
+            p.momentum[k] = 0.75 * p.momentum[k] + gradient[k] * half / size.max(f32::MIN_POSITIVE);
+            let direction = p.momentum[k].signum() * f32::from(p.momentum[k] != 0.0);
+            p.x[k] = (p.x[k] + share * half * direction).clamp(low[k], high[k]);
+        }
+    });
+    Ok(())
 }

@@ -1,32 +1,42 @@
 //! Does a property hold? Attack first, then bounds of rising cost, then splitting of the input where it has few
 //! dimensions. An answer is `sat` only with a counterexample checked in exact terms, `unsat` only if every alternative
-//! of every box is refuted by sound bounds.
+//! of every box is refuted by sound bounds. Properties of one network go through attacks and bounds together.
 
 mod attack;
 pub mod batch;
+mod query;
 mod refute;
 mod split;
 mod witness;
 
-use std::time::Instant;
+use std::time::Duration;
 
 use crate::bounds::{Bounder, Method};
 use crate::error::{Error, Result};
 use crate::network::Network;
 use crate::spec::Spec;
-use attack::{Attack, Effort};
-use refute::{Part, Test};
+use attack::Effort;
+use query::{Queries, members};
+use refute::Part;
+
+pub use query::Answered;
 pub use witness::Witness;
 
 /// How hard to try.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// When to give up.
-    pub deadline: Instant,
     /// The costliest bounds to try.
     pub method: Method,
     /// Seed of the attacks.
     pub seed: u64,
+}
+
+/// One question.
+#[derive(Clone, Copy, Debug)]
+pub struct Property<'a> {
+    pub spec: &'a Spec,
+    /// How much time it may use. Of a step over several properties each uses an equal share.
+    pub limit: Duration,
 }
 
 /// The answer.
@@ -57,24 +67,78 @@ impl Verdict {
 /// Most inputs that vary for splitting them to be worth the while.
 const SPLITTABLE: usize = 12;
 
-/// Answers whether some input violates `spec`.
+/// Answers whether some input violates the property.
 ///
 /// # Errors
 /// If property and network do not fit each other, the network cannot be bounded in f32, or the device fails; never for
 /// lack of time.
-pub fn verify(net: &Network, spec: &Spec, settings: &Settings) -> Result<Verdict> {
-    check_fit(net, spec)?;
-    let tests = refute::tests(spec, net.model.outputs());
-    let mut attack = Attack::new(net, spec, &tests, settings);
-    let verdict = match decide(net, spec, settings, &tests, &mut attack) {
-        Err(Error::Timeout) => Verdict::Timeout,
-        other => other?,
-    };
-    // A counterexample by a hair is one all the same, only less welcome: an f32 runtime may see it otherwise.
-    Ok(match (verdict, attack.narrow.take()) {
-        (Verdict::Unknown | Verdict::Timeout, Some(witness)) => Verdict::Sat(Box::new(witness)),
-        (verdict, _) => verdict,
-    })
+pub fn verify(net: &Network, property: Property<'_>, settings: &Settings) -> Result<Verdict> {
+    let mut answer = None;
+    verify_all(net, &[property], settings, &mut |_, verdict, _| {
+        answer = Some(verdict);
+        Ok(())
+    })?;
+    answer.unwrap_or(Ok(Verdict::Unknown))
+}
+
+/// Answers several properties of one network together, each as soon as it is known: in the order of `answered` calls,
+/// with the error of one that cannot be asked of this network.
+///
+/// # Errors
+/// If the device fails, or what `answered` returns; what was not answered until then stays so.
+pub fn verify_all<'a>(
+    net: &Network,
+    properties: &[Property<'a>],
+    settings: &Settings,
+    answered: &'a mut Answered<'a>,
+) -> Result<()> {
+    let (mut queries, mut open) = Queries::new(net, properties, settings.seed, answered)?;
+    attack::run(net, &mut queries, &open, Effort::Quick)?;
+    for method in Method::ALL.into_iter().filter(|&m| m <= settings.method) {
+        if method == Method::Crown {
+            attack::run(net, &mut queries, &open, Effort::Normal)?;
+        }
+        open.retain(|p| queries.is_open(p.query));
+        let Some(bounder) = bounder(net, &queries, &open, method)? else { return Ok(()) };
+        let mut left = vec![];
+        for batch in open.chunks(refute::batch(&bounder)) {
+            let rests = split::bound(&bounder, &mut queries, batch.to_vec())?;
+            left.extend(rests.into_iter().filter_map(|r| r.part));
+        }
+        open = left;
+    }
+    open.retain(|p| queries.is_open(p.query));
+    finish(net, &mut queries, open, settings.method)
+}
+
+/// What bounds alone do not decide: splitting, property by property, or a longer attack.
+fn finish(net: &Network, queries: &mut Queries<'_>, open: Vec<Part>, method: Method) -> Result<()> {
+    let varying = |p: &Part| p.lower.iter().zip(&p.upper).filter(|(l, u)| l < u).count();
+    let mut rest: Vec<Vec<Part>> = vec![];
+    for parts in open.chunk_by(|a, b| a.query == b.query) {
+        if method >= Method::CrownIbp && parts.iter().all(|p| varying(p) <= SPLITTABLE) {
+            let Some(bounder) = bounder(net, queries, parts, method)? else { continue };
+            split::split(&bounder, queries, parts.to_vec())?;
+            queries.give_up(&[parts[0].query])?;
+        } else {
+            match rest.last_mut() {
+                // A GPU takes the points of all at once; a CPU gains nothing by it, and answers sooner one by one.
+                Some(all) if net.device.is_gpu() => all.extend_from_slice(parts),
+                Some(_) | None => rest.push(parts.to_vec()),
+            }
+        }
+    }
+    for parts in rest {
+        attack::run(net, queries, &parts, Effort::Thorough)?;
+        queries.give_up(&members(parts.iter().map(|p| p.query)))?;
+    }
+    Ok(())
+}
+
+/// Bounds for the inputs of these parts; none if there are none.
+fn bounder(net: &Network, queries: &Queries<'_>, open: &[Part], method: Method) -> Result<Option<Bounder>> {
+    let peak = open.iter().map(|p| queries.all()[p.query].peak).reduce(f64::max);
+    peak.map(|peak| Bounder::for_inputs(net, method, peak)).transpose()
 }
 
 /// Whether the property speaks of as many inputs and outputs as the network has.
@@ -90,58 +154,4 @@ pub fn check_fit(net: &Network, spec: &Spec) -> Result<()> {
         "the property has {} inputs and {} outputs, the network {inputs} and {outputs}; give the files that belong together",
         spec.inputs, spec.outputs
     )))
-}
-
-fn decide(
-    net: &Network,
-    spec: &Spec,
-    settings: &Settings,
-    tests: &[Vec<Vec<Test>>],
-    attack: &mut Attack,
-) -> Result<Verdict> {
-    let mut open = Part::whole(spec);
-    if open.is_empty() {
-        return Ok(Verdict::Unsat);
-    }
-    if let Some(found) = attack.run(&open, Effort::Quick)? {
-        return Ok(Verdict::Sat(Box::new(found)));
-    }
-    for method in Method::ALL.into_iter().filter(|&m| m <= settings.method) {
-        if method == Method::Crown
-            && let Some(found) = attack.run(&open, Effort::Normal)?
-        {
-            return Ok(Verdict::Sat(Box::new(found)));
-        }
-        let bounder = bounder(net, spec, settings, method)?;
-        let mut left = vec![];
-        for batch in open.chunks(refute::batch(&bounder)) {
-            let rests = refute::refute(&bounder, tests, batch, true)?;
-            left.extend(rests.into_iter().filter(|r| r.part.is_some()));
-        }
-        // Where a linear bound is smallest is a good place to look.
-        if method > Method::Ibp
-            && let Some(found) = attack.points(&split::candidates(&left))?
-        {
-            return Ok(Verdict::Sat(Box::new(found)));
-        }
-        let left: Vec<Part> = left.into_iter().filter_map(|r| r.part).collect();
-        open = left;
-        if open.is_empty() {
-            return Ok(Verdict::Unsat);
-        }
-    }
-    let varying = |p: &Part| p.lower.iter().zip(&p.upper).filter(|(l, u)| l < u).count();
-    if settings.method >= Method::CrownIbp && open.iter().all(|p| varying(p) <= SPLITTABLE) {
-        return split::split(&bounder(net, spec, settings, settings.method)?, tests, open, attack);
-    }
-    let found = attack.run(&open, Effort::Thorough)?;
-    Ok(found.map_or(Verdict::Unknown, |w| Verdict::Sat(Box::new(w))))
-}
-
-fn bounder(net: &Network, spec: &Spec, settings: &Settings, method: Method) -> Result<Bounder> {
-    let ends = spec.cases.iter().flat_map(|c| c.lower.iter().chain(&c.upper));
-    let peak = ends.fold(0.0, |m, v| f64::from(v.abs()).max(m));
-    let mut bounder = Bounder::for_inputs(net, method, peak)?;
-    bounder.deadline = Some(settings.deadline);
-    Ok(bounder)
 }

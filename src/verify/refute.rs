@@ -1,10 +1,14 @@
 //! Refuting alternatives: a conjunction of output constraints is impossible on a box if one of them is.
 
+use rayon::prelude::*;
+
+use super::query::Query;
 use crate::bounds::{Bounder, Method, Row};
 use crate::error::Result;
 use crate::rounding::{ETA, to_f32_down};
 use crate::spec::decimal::Decimal;
 use crate::spec::{Linear, Spec};
+use crate::tensor::LANE_BLOCK;
 
 /// A constraint `a y + b <= 0` made ready for bounds in f32: scaled by a power of two so that the largest coefficient
 /// is at most one, coefficients rounded to nearest and the constant down.
@@ -19,6 +23,8 @@ pub(super) struct Test {
 /// A box with the alternatives not yet refuted there.
 #[derive(Clone, Debug)]
 pub(super) struct Part {
+    /// The property it belongs to.
+    pub query: usize,
     /// Position in [`Spec::cases`].
     pub case: usize,
     pub lower: Vec<f32>,
@@ -28,11 +34,12 @@ pub(super) struct Part {
 }
 
 impl Part {
-    /// The boxes of the property with all their alternatives.
-    pub fn whole(spec: &Spec) -> Vec<Part> {
+    /// The boxes of a property with all their alternatives.
+    pub fn whole(query: usize, spec: &Spec) -> Vec<Part> {
         let cases = spec.cases.iter().enumerate();
         cases
             .map(|(case, c)| Part {
+                query,
                 case,
                 lower: c.lower.clone(),
                 upper: c.upper.clone(),
@@ -47,7 +54,7 @@ impl Part {
 pub(super) struct Rest {
     /// None if every alternative is refuted.
     pub part: Option<Part>,
-    /// Slope of each open alternative's best bound with respect to the inputs, if asked for.
+    /// Slope of each open alternative's best bound with respect to the inputs; empty for interval bounds.
     pub slopes: Vec<Vec<f32>>,
 }
 
@@ -57,14 +64,17 @@ pub(super) fn tests(spec: &Spec, outputs: usize) -> Vec<Vec<Vec<Test>>> {
     spec.cases.iter().map(|c| c.disjuncts.iter().map(disjunct).collect()).collect()
 }
 
-/// Boxes bounded at once.
+/// Boxes bounded at once: as many as keep the device busy, fewer where the network has very many values.
 pub(super) fn batch(bounder: &Bounder) -> usize {
-    match (bounder.net.device.is_gpu(), bounder.method) {
-        (true, Method::Ibp) => 4096,
-        (true, Method::CrownIbp | Method::Crown | Method::Alpha) => 1024,
-        (false, Method::Ibp) => 256,
-        (false, Method::CrownIbp | Method::Crown | Method::Alpha) => 64,
-    }
+    let model = &bounder.net.model;
+    let values: usize = (0..=model.output()).map(|v| model.shape(v).len()).sum();
+    let (memory, most) = match (bounder.net.device.is_gpu(), bounder.method) {
+        (true, Method::Ibp) => (1 << 28, 4096),
+        (true, Method::CrownIbp | Method::Crown | Method::Alpha) => (1 << 26, 1024),
+        (false, Method::Ibp) => (1 << 24, 256),
+        (false, Method::CrownIbp | Method::Crown | Method::Alpha) => (1 << 23, 64),
+    };
+    (memory / values.max(1) / LANE_BLOCK * LANE_BLOCK).clamp(LANE_BLOCK, most)
 }
 
 impl Test {
@@ -130,13 +140,22 @@ impl Test {
 }
 
 /// Bounds every open alternative of every part and drops the refuted ones.
-pub(super) fn refute(bounder: &Bounder, tests: &[Vec<Vec<Test>>], parts: &[Part], slopes: bool) -> Result<Vec<Rest>> {
+pub(super) fn refute(bounder: &Bounder, queries: &[Query<'_>], parts: &[Part]) -> Result<Vec<Rest>> {
+    // Kernels alone are too small to keep all cores of a CPU busy; parts are independent.
+    let share =
+        if bounder.net.device.is_gpu() { parts.len() } else { parts.len().div_ceil(rayon::current_num_threads()) };
+    let shares = parts.par_chunks(share.max(LANE_BLOCK)).map(|share| refute_share(bounder, queries, share));
+    Ok(shares.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+}
+
+fn refute_share(bounder: &Bounder, queries: &[Query<'_>], parts: &[Part]) -> Result<Vec<Rest>> {
+    let tests = |part: &Part, disjunct: usize| &queries[part.query].tests[part.case][disjunct];
     let boxes: Vec<(&[f32], &[f32])> = parts.iter().map(|p| (&p.lower[..], &p.upper[..])).collect();
     let mut rows = vec![];
     for (lane, part) in parts.iter().enumerate() {
-        part.open.iter().flat_map(|&d| &tests[part.case][d]).for_each(|t| t.rows(lane, &mut rows));
+        part.open.iter().flat_map(|&d| tests(part, d)).for_each(|t| t.rows(lane, &mut rows));
     }
-    let bounds = if rows.is_empty() { vec![] } else { bounder.box_bounds(&boxes, &rows, slopes)? };
+    let bounds = if rows.is_empty() { vec![] } else { bounder.box_bounds(&boxes, &rows, true)? };
     let mut next = 0;
     let mut rests = Vec::with_capacity(parts.len());
     for part in parts {
@@ -145,7 +164,7 @@ pub(super) fn refute(bounder: &Bounder, tests: &[Vec<Vec<Test>>], parts: &[Part]
         for &d in &part.open {
             // The largest bound is the nearest to a refutation.
             let mut best = (f32::NEG_INFINITY, &[][..]);
-            for test in &tests[part.case][d] {
+            for test in tests(part, d) {
                 let n = 1 + 2 * test.errors.len();
                 let own: Vec<f32> = bounds[next..next + n].iter().map(|b| b.lower).collect();
                 let lower = test.lower(&own);

@@ -1,55 +1,69 @@
 //! Branch and bound over the input: boxes that no bound refutes are halved where the linear bound says it helps most
 //! (Wang et al., "Formal Security Analysis of Neural Networks using Symbolic Intervals", 2018).
 
-use super::Verdict;
-use super::attack::Attack;
-use super::refute::{Part, Rest, Test, batch, refute};
-use crate::bounds::Bounder;
-use crate::error::Result;
+use super::attack::{self, Start};
+use super::query::{Queries, members};
+use super::refute::{Part, Rest, batch, refute};
+use crate::bounds::{Bounder, Method};
+use crate::error::{Error, Result};
 
-/// Splits until every part is refuted, a counterexample turns up, or time is over.
-pub(super) fn split(
-    bounder: &Bounder,
-    tests: &[Vec<Vec<Test>>],
-    open: Vec<Part>,
-    attack: &mut Attack,
-) -> Result<Verdict> {
+/// Splits the parts of one property until every one is refuted, a counterexample turns up, or time is over.
+pub(super) fn split(bounder: &Bounder, queries: &mut Queries<'_>, open: Vec<Part>) -> Result<()> {
     let mut work = open;
-    let mut stuck = false;
     // Depth first: the list stays short, and siblings are bounded together.
     while !work.is_empty() {
         let parts = work.split_off(work.len().saturating_sub(batch(bounder)));
-        let rests = refute(bounder, tests, &parts, true)?;
-        let open: Vec<Rest> = rests.into_iter().filter(|r| r.part.is_some()).collect();
-        if let Some(found) = attack.points(&candidates(&open))? {
-            return Ok(Verdict::Sat(Box::new(found)));
-        }
-        for Rest { part, slopes } in open {
-            let Some(part) = part else { continue };
-            match halves(&part, &slopes) {
-                Some(halves) => work.extend(halves),
-                None => stuck = true,
+        for Rest { part, slopes } in bound(bounder, queries, parts)? {
+            if let Some(part) = part
+                && let Some(halves) = halves(&part, &slopes)
+            {
+                queries.get(part.query).halved();
+                work.extend(halves);
             }
         }
+        work.retain(|p| queries.is_open(p.query));
     }
-    Ok(if stuck { Verdict::Unknown } else { Verdict::Unsat })
+    Ok(())
+}
+
+/// Bounds the parts of properties that are still open, and tries where their linear bounds are smallest; what is left.
+pub(super) fn bound(bounder: &Bounder, queries: &mut Queries<'_>, mut parts: Vec<Part>) -> Result<Vec<Rest>> {
+    let mut rests = loop {
+        parts.retain(|p| queries.is_open(p.query));
+        let who = members(parts.iter().map(|p| p.query));
+        let mut bounder = bounder.clone();
+        bounder.deadline = Some(queries.deadline(&who));
+        let rests = refute(&bounder, queries.all(), &parts);
+        match rests {
+            // Somebody is out of time; the others go on without.
+            Err(Error::Timeout) => queries.charge(&who)?,
+            Err(error) => return Err(error),
+            Ok(rests) => {
+                let refuted = parts.iter().zip(&rests).filter(|(_, r)| r.part.is_none());
+                refuted.for_each(|(p, _)| queries.get(p.query).refuted());
+                queries.charge(&who)?;
+                break rests;
+            }
+        }
+    };
+    rests.retain(|r| r.part.as_ref().is_some_and(|p| queries.is_open(p.query)));
+    if bounder.method > Method::Ibp {
+        attack::points(&bounder.net, queries, candidates(&rests))?;
+        rests.retain(|r| r.part.as_ref().is_some_and(|p| queries.is_open(p.query)));
+    }
+    Ok(rests)
 }
 
 /// Where a counterexample is likely: the middle, and the corner where the linear bound is smallest.
-pub(super) fn candidates(open: &[Rest]) -> Vec<(usize, usize, Vec<f32>)> {
-    let mut points = vec![];
-    for Rest { part, slopes } in open {
-        let Some(part) = part else { continue };
-        let middle: Vec<f32> = part.lower.iter().zip(&part.upper).map(|(l, u)| middle(*l, *u)).collect();
-        for (&d, slopes) in part.open.iter().zip(slopes) {
-            if slopes.len() == middle.len() {
-                let corner = (0..middle.len()).map(|k| if slopes[k] > 0.0 { part.lower[k] } else { part.upper[k] });
-                points.push((part.case, d, corner.collect()));
-            }
-            points.push((part.case, d, middle.clone()));
-        }
-    }
-    points
+fn candidates(rests: &[Rest]) -> impl Iterator<Item = Start> {
+    let alternatives = rests.iter().filter_map(|r| Some((r.part.as_ref()?, &r.slopes)));
+    let alternatives = alternatives.flat_map(|(p, slopes)| p.open.iter().zip(slopes).map(move |(d, s)| (p, *d, s)));
+    alternatives.flat_map(|(part, disjunct, slopes)| {
+        let lower = |k: usize| slopes.get(k).is_some_and(|s| *s > 0.0);
+        let corner = (0..part.lower.len()).map(|k| if lower(k) { part.lower[k] } else { part.upper[k] }).collect();
+        let middle = part.lower.iter().zip(&part.upper).map(|(l, u)| middle(*l, *u)).collect();
+        [corner, middle].map(|x| Start { query: part.query, case: part.case, disjunct, x })
+    })
 }
 
 fn middle(lower: f32, upper: f32) -> f32 {

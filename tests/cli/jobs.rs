@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use deltamax::model::{Dense, Layer, Model, Node, onnx};
+use deltamax::tensor::Shape;
 use serde_json::Value;
 
 use super::{done, files, folder, misused, refused};
@@ -231,4 +233,69 @@ fn a_whole_study_and_its_page_again() {
     fs::remove_file(at.join("s/report.html")).expect("removed");
     done(at, "report s");
     assert!(page == fs::read(at.join("s/report.html")).expect("a page"), "the page differs");
+}
+
+#[test]
+fn lists_of_properties_are_verified_together() {
+    let dir = folder();
+    let at = dir.path();
+    let model = onnx::read(super::World::path("model.onnx")).expect("a model");
+    let property = |threshold: f64| {
+        let mut text = String::new();
+        for k in 0..model.input.len() {
+            text += &format!("(declare-const X_{k} Real)(assert (>= X_{k} 0.499))(assert (<= X_{k} 0.501))\n");
+        }
+        (0..model.outputs()).for_each(|k| text += &format!("(declare-const Y_{k} Real)\n"));
+        text + &format!("(assert (>= Y_0 {threshold}))\n")
+    };
+    for (name, threshold) in [("low", -1e3), ("high", 1e3), ("lower", -2e3), ("higher", 2e3)] {
+        fs::write(at.join(format!("{name}.vnnlib")), property(threshold)).expect("written");
+    }
+    fs::write(at.join("broken.vnnlib"), "(assert").expect("written");
+    let names = ["high", "low", "broken", "higher", "lower"];
+    let list: String = names.iter().map(|n| format!("{},{n}.vnnlib,60\n", super::World::path("model.onnx"))).collect();
+    fs::write(at.join("list.csv"), list).expect("written");
+    let output =
+        super::binary(at, "verify --batch list.csv --witnesses points --device cpu").output().expect("it runs");
+    let (_, err) = super::text(&output);
+    assert_eq!(output.status.code(), Some(1), "{err}");
+    assert!(err.contains("broken.vnnlib") && err.contains("1 of 5 instances"), "{err}");
+    let results = fs::read_to_string(at.join("results.csv")).expect("results");
+    let answers: Vec<(&str, &str)> = results
+        .lines()
+        .skip(1)
+        .map(|l| l.split(',').collect::<Vec<_>>())
+        .map(|cells| (cells[1].trim_end_matches(".vnnlib"), cells[2]))
+        .collect();
+    // The unreadable one at once, counterexamples before proofs.
+    let expected = [("broken", "error"), ("low", "sat"), ("lower", "sat"), ("high", "unsat"), ("higher", "unsat")];
+    assert_eq!(answers, expected);
+    assert_eq!(fs::read_dir(at.join("points")).expect("a folder").count(), 2);
+}
+
+#[test]
+fn networks_of_channels_last_see_the_same_images() {
+    let dir = folder();
+    let at = dir.path();
+    // Weights that tell every pixel and channel apart.
+    let last = Shape::new(16, 16, 3);
+    let classes = onnx::read(super::World::path("model.onnx")).expect("a model").classes;
+    let n = classes.len();
+    let weight = (0..n * last.len()).map(|k| ((k * 7919) % 1009) as f32 / 1009.0 - 0.5).collect();
+    let node =
+        |name: &str, layer, input: usize| Node { name: name.into(), layer, inputs: vec![input], shape: Shape::flat(n) };
+    let model = Model {
+        input: last,
+        nodes: vec![node("dense", Layer::Dense(Dense { weight, bias: vec![0.0; n] }), 0), node("relu", Layer::Relu, 1)],
+        classes,
+        folded: vec![],
+    };
+    onnx::write(&model, at.join("last.onnx")).expect("written");
+    onnx::write(&model.channels_first(), at.join("first.onnx")).expect("written");
+    assert_eq!(onnx::load(at.join("last.onnx")).expect("a model").model.input, last);
+    for name in ["last", "first"] {
+        done(at, &format!("predict --model {name}.onnx --data SHOES --device cpu --out {name}.csv"));
+    }
+    let table = |name: &str| fs::read_to_string(at.join(name)).expect("a table");
+    assert_eq!(table("last.csv"), table("first.csv"));
 }

@@ -203,6 +203,13 @@ fn properties_to_verify() {
     put(at.join("small.vnnlib"), b"(declare-const X_0 Real)\n(declare-const Y_0 Real)\n(assert (<= X_0 1))\n(assert (>= X_0 0))\n(assert (<= Y_0 0))\n");
     refused(at, "verify MODEL small.vnnlib", &["small.vnnlib"]);
     refused(at, "verify --batch nowhere.csv --out o.csv", &["nowhere.csv", "check the path"]);
+    put(at.join("short.csv"), b"MODEL,small.vnnlib\n");
+    refused(at, "verify --batch short.csv --out o.csv", &["short.csv: line 1", "three fields"]);
+    put(at.join("list.csv"), b"nowhere.onnx,small.vnnlib,5\n");
+    put(at.join("old.csv"), b"onnx,vnnlib,result,seconds\n");
+    refused(at, "verify --batch list.csv --out old.csv", &["old.csv", "--resume"]);
+    put(at.join("other.csv"), b"image,label\n");
+    refused(at, "verify --batch list.csv --out other.csv --resume", &["other.csv", "choose another --out"]);
     misused(at, "verify MODEL small.vnnlib --timeout soon", &["--timeout"]);
 }
 

@@ -39,7 +39,9 @@ impl Live {
 pub struct Builder {
     pub input: Shape,
     /// Someone relies on the input's channels, rows and columns.
-    input_shape_used: bool,
+    pub input_shape_used: bool,
+    /// The input is turned from rows, columns, channels to channels first.
+    pub input_turned: bool,
     pub nodes: Vec<Node>,
     names: HashSet<String>,
     /// Makes names unique; never reused, so that a file full of equal names costs no more than others.
@@ -59,6 +61,7 @@ impl Builder {
         Builder {
             input,
             input_shape_used: false,
+            input_turned: false,
             nodes: vec![],
             names: HashSet::new(),
             suffix: 1,
@@ -69,6 +72,23 @@ impl Builder {
             warnings: vec![],
             budget: BUDGET,
         }
+    }
+
+    /// Whether this is the input, but for the layers that treat every value by itself.
+    pub fn is_input(&self, mut id: ValueId) -> bool {
+        while id > 0 {
+            let node = &self.nodes[id - 1];
+            match &node.layer {
+                Layer::Relu | Layer::Scale { .. } => id = node.inputs[0],
+                Layer::Conv(_)
+                | Layer::Dense(_)
+                | Layer::MaxPool(_)
+                | Layer::AvgPool(_)
+                | Layer::Add
+                | Layer::Gather(_) => return false,
+            }
+        }
+        true
     }
 
     /// Shape of a value of the model.

@@ -168,6 +168,12 @@ pub fn transpose(b: &mut Builder, op: &Op) -> OnnxResult<()> {
     if moved.is_sorted() {
         return rename(b, op, 0, new);
     }
+    if let Value::Live(live) = b.value(op, 0)?
+        && perm == [0, 3, 1, 2]
+        && b.is_input(live.id)
+    {
+        b.input_turned = true;
+    }
     let (all, len) = (strides(&old), old.iter().product());
     b.spend(op, len)?;
     let positions = view(0, &new, &perm.iter().map(|&k| all[k]).collect::<Vec<_>>());

@@ -14,6 +14,7 @@ use super::tensors;
 use super::write::CLASSES;
 use super::{affine, fold, movement, proto, window};
 use crate::error::{Error, Result};
+use crate::tensor::Shape;
 
 /// Largest file that is read, compressed or not: the limit of the format itself.
 const MAX_BYTES: u64 = 1 << 31;
@@ -29,17 +30,23 @@ pub struct Loaded {
     /// The file ends in a softmax, which was left out: outputs compare with each other as the file's do, but their
     /// values are the logits.
     pub softmax: bool,
+    /// The file's images are rows, columns, channels: so is the input of the model, unless turned round by
+    /// [`Model::channels_first`].
+    pub channels_last: bool,
 }
 
-/// Reads an ONNX model (`.onnx`, or `.gz` of one), notes dropped. See [`load`].
+/// Reads an ONNX model (`.onnx`, or `.gz` of one) of images, notes dropped. Its input is `[channel][row][column]`, in
+/// whatever order the file takes it. See [`load`].
 ///
 /// # Errors
 /// As [`load`].
 pub fn read(path: impl AsRef<Path>) -> Result<Model> {
-    Ok(load(path)?.model)
+    let loaded = load(path)?;
+    Ok(if loaded.channels_last { loaded.model.channels_first() } else { loaded.model })
 }
 
-/// Reads an ONNX model (`.onnx`, or `.gz` of one). The model is whole: nothing in the file was passed over.
+/// Reads an ONNX model (`.onnx`, or `.gz` of one), its input in the flat order of the file's. The model is whole:
+/// nothing in the file was passed over.
 ///
 /// # Errors
 /// [`Error::Io`] if the file cannot be read, [`Error::Input`] naming the node and operator if it cannot be understood.
@@ -103,7 +110,7 @@ fn read_graph(graph: proto::Graph, opset: i64, classes: Option<String>, folder: 
     let mut b = Builder::new(shape, uses);
     b.warnings = warnings;
     b.values = constants;
-    b.values.insert(input.name.clone(), Value::Live(Live { id: 0, dims, sole: false }));
+    b.values.insert(input.name.clone(), Value::Live(Live { id: 0, dims: dims.clone(), sole: false }));
     for node in &graph.node {
         let op = Op { node, opset };
         operator(&mut b, &op, &output.name, folder)?;
@@ -118,7 +125,7 @@ fn read_graph(graph: proto::Graph, opset: i64, classes: Option<String>, folder: 
         Some(Value::Const(_)) => return Err(OnnxError::graph("the network's output is a constant")),
         None => return Err(OnnxError::graph(format!("nothing computes the output '{}'", quote(&output.name)))),
     };
-    finish(b, last, classes)
+    finish(b, &dims, last, classes)
 }
 
 /// Dimensions of the input for a batch of one.
@@ -206,7 +213,8 @@ fn operator(b: &mut Builder, op: &Op, output: &str, folder: Option<&Path>) -> On
     }
 }
 
-fn finish(mut b: Builder, last: usize, classes: Option<String>) -> OnnxResult<Loaded> {
+fn finish(mut b: Builder, dims: &[usize], last: usize, classes: Option<String>) -> OnnxResult<Loaded> {
+    let channels_last = is_channels_last(&b, dims);
     let mut warnings = std::mem::take(&mut b.warnings);
     let (input, softmax) = (b.input, b.softmax);
     b.values.clear();
@@ -241,7 +249,15 @@ fn finish(mut b: Builder, last: usize, classes: Option<String>) -> OnnxResult<Lo
             }
         }
     }
-    Ok(Loaded { model, warnings, softmax })
+    Ok(Loaded { model, warnings, softmax, channels_last })
+}
+
+/// Whether the input is an image with its channels last: it says so by turning them to the front, or, where it makes no
+/// difference to any layer, by having one or three values on its last axis and many more on the others.
+fn is_channels_last(b: &Builder, dims: &[usize]) -> bool {
+    let [_, rows, columns, channels] = *dims else { return false };
+    let plain = matches!(channels, 1 | 3) && rows.min(columns) > 4;
+    b.input == Shape::new(rows, columns, channels) && (b.input_turned || (plain && !b.input_shape_used))
 }
 
 /// Devices may flush subnormal numbers to zero, so that no bound could count on such a weight: zero says so.
