@@ -332,7 +332,14 @@ fn any_slopes_in_range_are_sound_and_others_are_rejected() {
             let n = model.nodes[node].shape.len();
             NodeSlopes { node, lower: side(n), upper: side(n) }
         });
-        let slopes = Slopes { relu: lists.collect(), inner: vec![] };
+        let relu_slopes: Vec<NodeSlopes> = lists.collect();
+        // For the neurons of every layer that a ReLU reads, other slopes of the ReLUs below.
+        let inner = relu.iter().skip(1).map(|&reader| {
+            let lower = |&node: &usize| LowerSlopes { node, lower: side(model.nodes[node].shape.len()) };
+            let below = relu.iter().filter(|&&node| node < reader - 1).map(lower);
+            NeuronSlopes { node: reader - 1, relu: below.collect() }
+        });
+        let slopes = Slopes { relu: relu_slopes, inner: inner.collect() };
         slopes.check(&model).unwrap();
         let state =
             State::new(&model, ball.clone(), Method::Crown, Choice { slopes: Some(&slopes), lean: 0.0 }).unwrap();
@@ -355,6 +362,8 @@ fn any_slopes_in_range_are_sound_and_others_are_rejected() {
         refused(&|s| s.relu[2].node = 4, "no ReLU");
         refused(&|s| s.relu[2].node = 99, "no node 99");
         refused(&|s| _ = s.relu[2].upper.pop(), "upper slopes");
+        refused(&|s| s.inner[1].relu[0].lower[3] = 1.5, "neuron 3 of 'node1'");
+        refused(&|s| s.inner[1].node = s.inner[0].node, "listed twice");
     }
 }
 

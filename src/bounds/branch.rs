@@ -6,15 +6,13 @@
 //! open is halved at the neuron whose relaxation costs most where the row is least. Every point of the box lies in one
 //! of the two halves, so that a row holds on a box if it holds on all domains that are left.
 
-use std::collections::VecDeque;
-
 use rayon::prelude::*;
 
 use super::domain::{Domain, Root};
 use super::forward::State;
 use super::slopes::{Effort, Run};
 use super::{Ball, Bounder, Boxes, Method, Row};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::network::Placed;
 use crate::ops::linear::RELAX;
 use crate::tensor;
@@ -26,7 +24,7 @@ pub enum Decision {
     Proved,
     /// One of them hardly is at this point, as far as f32 can tell: to be checked.
     Broken(Vec<f32>),
-    /// The budget is spent.
+    /// The budget is spent, or the time.
     Open,
 }
 
@@ -68,9 +66,13 @@ impl Bounder {
     }
 
     fn branch(&self, boxes: &Boxes, rows: &[Row], budgets: &[usize]) -> Result<Vec<(Decision, usize)>> {
-        let bounder = Bounder { method: Method::Crown, ..self.clone() };
-        let state = State::new(&bounder, boxes)?;
-        let lower = bounder.evaluate(&state, rows, false)?.lower;
+        let bounder = Bounder { method: self.method.max(Method::Crown), ..self.clone() };
+        let mut state = State::new(&bounder, boxes)?;
+        let mut bounds = bounder.evaluate(&state, rows, false)?;
+        if self.method == Method::Alpha {
+            state.optimise(rows, &mut bounds, false, |_, _| Ok(()))?;
+        }
+        let lower = bounds.lower;
         let mut progress = Progress::new(rows, &lower, budgets);
         let undecided = (0..boxes.count).any(|b| progress.decisions[b].is_none());
         if !undecided || !state.can_climb() {
@@ -83,14 +85,15 @@ impl Bounder {
         let gpu = self.device().is_gpu();
         let share = BATCH[usize::from(gpu)];
         loop {
-            bounder.check_deadline()?;
             let batch = progress.take(if gpu { share } else { share * rayon::current_num_threads() });
             if batch.is_empty() {
                 return Ok(progress.finish());
             }
             let parts = batch.par_chunks(share).map(|part| bounder.bound(&roots, rows, part));
-            for bounded in parts.collect::<Result<Vec<_>>>()?.into_iter().flatten() {
-                progress.settle(bounded);
+            match parts.collect::<Result<Vec<_>>>() {
+                // What was proved until then stays.
+                Err(Error::Timeout) => return Ok(progress.finish()),
+                other => other?.into_iter().flatten().for_each(|bounded| progress.settle(bounded)),
             }
         }
     }
@@ -170,7 +173,8 @@ struct Progress {
     used: Vec<usize>,
     /// Box of each row.
     boxes: Vec<usize>,
-    queue: VecDeque<Domain>,
+    /// Depth first: the list stays short.
+    queue: Vec<Domain>,
 }
 
 impl Progress {
@@ -180,14 +184,14 @@ impl Progress {
         let decisions = open.iter().map(|o| (*o == 0).then_some(Decision::Proved)).collect();
         let boxes = rows.iter().map(|r| r.lane).collect();
         let used = vec![0; budgets.len()];
-        Progress { decisions, open, budgets: budgets.to_vec(), used, boxes, queue: VecDeque::new() }
+        Progress { decisions, open, budgets: budgets.to_vec(), used, boxes, queue: vec![] }
     }
 
     /// The next domains, at most `most`, of boxes that are undecided.
     fn take(&mut self, most: usize) -> Vec<Domain> {
         let mut batch = Vec::with_capacity(most);
         while batch.len() < most
-            && let Some(domain) = self.queue.pop_front()
+            && let Some(domain) = self.queue.pop()
         {
             let at = self.boxes[domain.row];
             if self.decisions[at].is_some() {

@@ -134,7 +134,7 @@ impl State<'_> {
         want_slopes: bool,
         mut kept: impl FnMut(&Self, &[bool]) -> Result<()>,
     ) -> Result<()> {
-        if !self.can_climb() {
+        if rows.is_empty() || !self.can_climb() {
             return Ok(());
         }
         self.climb(rows, best, want_slopes, MARGINS, &mut kept)?;

@@ -1,11 +1,12 @@
-//! Does a property hold? Attack first, then bounds of rising cost, then splitting of the input where it has few
-//! dimensions. An answer is `sat` only with a counterexample checked in exact terms, `unsat` only if every alternative
+//! Does a property hold? Attack first, then bounds of rising cost, then splitting: of the input where it has few
+//! dimensions, else by the signs of neurons. An answer is `sat` only with a counterexample checked in exact terms, `unsat` only if every alternative
 //! of every box is refuted by sound bounds. Properties of one network go through attacks and bounds together.
 
 mod attack;
 pub mod batch;
 mod query;
 mod refute;
+mod signs;
 mod split;
 mod witness;
 
@@ -128,7 +129,12 @@ fn finish(net: &Network, queries: &mut Queries<'_>, open: Vec<Part>, method: Met
             }
         }
     }
-    for parts in rest {
+    for mut parts in rest {
+        if method >= Method::Crown
+            && let Some(bounder) = bounder(net, queries, &parts, Method::Alpha)?
+        {
+            parts = signs::branch(&bounder, queries, parts)?;
+        }
         attack::run(net, queries, &parts, Effort::Thorough)?;
         queries.give_up(&members(parts.iter().map(|p| p.query)))?;
     }

@@ -56,6 +56,8 @@ pub(super) struct Rest {
     pub part: Option<Part>,
     /// Slope of each open alternative's best bound with respect to the inputs; empty for interval bounds.
     pub slopes: Vec<Vec<f32>>,
+    /// For each open alternative a row that refutes it where it is positive; lane 0.
+    pub rows: Vec<Row>,
 }
 
 /// Tests `[case][disjunct][term]`. A term that f32 cannot hold at all is left out: it is never refuted.
@@ -122,21 +124,29 @@ impl Test {
         }
     }
 
+    /// How far the left side may be below what the rounded coefficients make of it, from the bounds of the rows.
+    fn error(&self, bounds: &[f32]) -> f64 {
+        let pairs = self.errors.iter().zip(bounds[1..].chunks(2));
+        // Sums of non-negative terms in f64.
+        let error: f64 = pairs.map(|((_, e), b)| e * f64::from((-b[0]).max(-b[1])).max(0.0)).sum();
+        if error == 0.0 { 0.0 } else { error * (1.0 + 1e-12) + f64::from(ETA) }
+    }
+
     /// Lower bound of the exact left side from those of the rows.
     fn lower(&self, bounds: &[f32]) -> f32 {
-        let error: f64 = self
-            .errors
-            .iter()
-            .zip(bounds[1..].chunks(2))
-            .map(|((_, e), b)| e * f64::from((-b[0]).max(-b[1])).max(0.0))
-            .sum();
-        // Sums of non-negative terms in f64.
-        if error == 0.0 {
-            bounds[0]
-        } else {
-            to_f32_down(f64::from(bounds[0]) - error * (1.0 + 1e-12) - f64::from(ETA))
-        }
+        less(bounds[0], self.error(bounds))
     }
+
+    /// A row whose bounds hold for the exact left side, on the box of the bounds.
+    fn row(&self, bounds: &[f32]) -> Row {
+        let constant = less(self.constant, self.error(bounds));
+        Row { lane: 0, coefficients: self.coefficients.clone(), constant }
+    }
+}
+
+/// `x - error`, rounded down.
+fn less(x: f32, error: f64) -> f32 {
+    if error == 0.0 { x } else { to_f32_down(f64::from(x) - error) }
 }
 
 /// Bounds every open alternative of every part and drops the refuted ones.
@@ -149,6 +159,7 @@ pub(super) fn refute(bounder: &Bounder, queries: &[Query<'_>], parts: &[Part]) -
 }
 
 fn refute_share(bounder: &Bounder, queries: &[Query<'_>], parts: &[Part]) -> Result<Vec<Rest>> {
+    let outputs = bounder.net.model.outputs();
     let tests = |part: &Part, disjunct: usize| &queries[part.query].tests[part.case][disjunct];
     let boxes: Vec<(&[f32], &[f32])> = parts.iter().map(|p| (&p.lower[..], &p.upper[..])).collect();
     let mut rows = vec![];
@@ -159,23 +170,24 @@ fn refute_share(bounder: &Bounder, queries: &[Query<'_>], parts: &[Part]) -> Res
     let mut next = 0;
     let mut rests = Vec::with_capacity(parts.len());
     for part in parts {
-        let mut rest = Rest { part: None, slopes: vec![] };
+        let mut rest = Rest { part: None, slopes: vec![], rows: vec![] };
         let mut open = vec![];
         for &d in &part.open {
-            // The largest bound is the nearest to a refutation.
-            let mut best = (f32::NEG_INFINITY, &[][..]);
+            // The largest bound is the nearest to a refutation; without any test there is none.
+            let mut best = (f32::NEG_INFINITY, &[][..], Row { lane: 0, coefficients: vec![0.0; outputs], constant: -1.0 });
             for test in tests(part, d) {
                 let n = 1 + 2 * test.errors.len();
                 let own: Vec<f32> = bounds[next..next + n].iter().map(|b| b.lower).collect();
                 let lower = test.lower(&own);
                 if lower > best.0 {
-                    best = (lower, &bounds[next].slopes[..]);
+                    best = (lower, &bounds[next].slopes[..], test.row(&own));
                 }
                 next += n;
             }
             if best.0 <= 0.0 {
                 open.push(d);
                 rest.slopes.push(best.1.to_vec());
+                rest.rows.push(best.2);
             }
         }
         rest.part = (!open.is_empty()).then(|| Part { open, ..part.clone() });

@@ -13,7 +13,7 @@ pub(super) fn split(bounder: &Bounder, queries: &mut Queries<'_>, open: Vec<Part
     // Depth first: the list stays short, and siblings are bounded together.
     while !work.is_empty() {
         let parts = work.split_off(work.len().saturating_sub(batch(bounder)));
-        for Rest { part, slopes } in bound(bounder, queries, parts)? {
+        for Rest { part, slopes, .. } in bound(bounder, queries, parts)? {
             if let Some(part) = part
                 && let Some(halves) = halves(&part, &slopes)
             {

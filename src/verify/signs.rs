@@ -1,0 +1,60 @@
+//! Branch and bound over the signs of neurons, where the input has too many dimensions to be halved.
+
+use std::time::{Duration, Instant};
+
+use super::attack::{self, Start};
+use super::query::{Queries, members};
+use super::refute::{Part, batch, refute};
+use crate::bounds::{Bounder, Decision, Row};
+use crate::error::{Error, Result};
+
+/// Share of the time left that goes into it.
+const SHARE: f64 = 0.8;
+
+/// Domains that one box may take: more would not fit memory.
+const DOMAINS: usize = 1 << 20;
+
+/// Splits the parts until they are refuted, a counterexample turns up, or most of the time is over; what is left of them.
+pub(super) fn branch(bounder: &Bounder, queries: &mut Queries<'_>, parts: Vec<Part>) -> Result<Vec<Part>> {
+    let mut rest = vec![];
+    for parts in parts.chunks(batch(bounder)) {
+        let parts: Vec<Part> = parts.iter().filter(|p| queries.is_open(p.query)).cloned().collect();
+        let who = members(parts.iter().map(|p| p.query));
+        if who.is_empty() {
+            continue;
+        }
+        let mut bounder = bounder.clone();
+        bounder.deadline = Some(queries.deadline(&who));
+        let until = bounder.deadline.map_or(Duration::ZERO, |d| d.saturating_duration_since(Instant::now()));
+        bounder.deadline = Some(Instant::now() + until.mul_f64(SHARE));
+        let decisions = match decide(&bounder, queries, &parts) {
+            Err(Error::Timeout) => vec![Decision::Open; parts.len()],
+            other => other?,
+        };
+        let mut starts = vec![];
+        for (part, decision) in parts.into_iter().zip(decisions) {
+            match decision {
+                Decision::Proved => queries.get(part.query).refuted(),
+                Decision::Broken(x) => {
+                    let start = |&disjunct| Start { query: part.query, case: part.case, disjunct, x: x.clone() };
+                    starts.extend(part.open.iter().map(start));
+                    rest.push(part);
+                }
+                Decision::Open => rest.push(part),
+            }
+        }
+        queries.charge(&who)?;
+        attack::points(&bounder.net, queries, starts.into_iter())?;
+    }
+    rest.retain(|p| queries.is_open(p.query));
+    Ok(rest)
+}
+
+fn decide(bounder: &Bounder, queries: &Queries<'_>, parts: &[Part]) -> Result<Vec<Decision>> {
+    let rests = refute(bounder, queries.all(), parts)?;
+    let boxes: Vec<(&[f32], &[f32])> = parts.iter().map(|p| (&p.lower[..], &p.upper[..])).collect();
+    let rows = rests.into_iter().enumerate().flat_map(|(lane, rest)| rest.rows.into_iter().map(move |r| Row { lane, ..r }));
+    let rows: Vec<Row> = rows.collect();
+    let decisions = bounder.branch_boxes(&boxes, &rows, &vec![DOMAINS; parts.len()])?;
+    Ok(decisions.into_iter().map(|(decision, _)| decision).collect())
+}
