@@ -19,6 +19,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::error::Error;
+use crate::terminal;
 
 /// How much noise an image classifier can take: measured, attacked and proved.
 #[derive(Parser)]
@@ -83,11 +84,12 @@ pub fn main() -> ExitCode {
         Command::Bench(args) => bench::run(args),
         Command::Devices(args) => devices::run(args),
     };
-    match done {
+    // What the command itself says went wrong counts first.
+    match done.and(terminal::finish().map_err(Into::into)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let line = format!("{error:#}").replace('\n', " ");
-            eprintln!("deltamax: {line}");
+            terminal::note(format_args!("deltamax: {line}"));
             let usage = matches!(error.downcast_ref(), Some(Error::Usage(_)));
             ExitCode::from(if usage { 2 } else { 1 })
         }
@@ -101,5 +103,7 @@ fn log(verbose: u8) {
         2 => tracing::Level::DEBUG,
         _ => tracing::Level::TRACE,
     };
-    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).init();
+    let lines = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr);
+    // Says on standard error that it cannot write there, and panics.
+    lines.log_internal_errors(false).init();
 }

@@ -1,6 +1,5 @@
 //! `deltamax verify`: one property, or a folder of them.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -15,6 +14,7 @@ use crate::model::onnx;
 use crate::network::Network;
 use crate::progress::Progress;
 use crate::spec::{Spec, vnnlib};
+use crate::terminal;
 use crate::verify::batch::{Instance, Results, locate, read_instances};
 use crate::verify::{Settings, Verdict, check_fit, verify};
 
@@ -97,18 +97,13 @@ pub fn run(args: VerifyArgs) -> Result<()> {
     }
     let network = Loaded::read(&args.run.open()?, net)?;
     if !args.run.quiet {
-        network.warnings.iter().for_each(|w| eprintln!("{}: {w}", net.display()));
+        network.warnings.iter().for_each(|w| terminal::note(format_args!("{}: {w}", net.display())));
     }
     let verdict = network.answer(&property, net, spec, &args, deadline)?;
-    let text = match &verdict {
-        Verdict::Sat(w) => format!("sat\n{}\n", w.text()),
-        Verdict::Unsat | Verdict::Unknown | Verdict::Timeout => format!("{}\n", verdict.word()),
-    };
-    // A reader may close the pipe after the first line.
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => bail!("standard output: writing failed: {e}"),
-        Ok(()) | Err(_) => {}
-    }
+    terminal::line(match &verdict {
+        Verdict::Sat(w) => format!("sat\n{}", w.text()),
+        Verdict::Unsat | Verdict::Unknown | Verdict::Timeout => verdict.word().to_string(),
+    });
     let counterexample = if let Verdict::Sat(w) = &verdict { Some(w.input.clone()) } else { None };
     args.run.answer(&Answer { result: verdict.word(), seconds: start.elapsed().as_secs_f64(), counterexample })
 }
@@ -168,7 +163,7 @@ fn run_batch(args: &VerifyArgs, list: &Path) -> Result<()> {
             let word = match answer_instance(args, &device, folder, instance, &mut last, start) {
                 Ok(verdict) => verdict.word(),
                 Err(error) => {
-                    eprintln!("{error:#}");
+                    terminal::note(format_args!("{error:#}"));
                     failed += 1;
                     "error"
                 }

@@ -36,6 +36,12 @@ impl Spread {
     }
 }
 
+/// A number for people and file names: in powers of ten where its digits would fill a line.
+pub fn short(value: f64) -> String {
+    let plain = value.to_string();
+    if plain.len() > 20 { format!("{value:e}") } else { plain }
+}
+
 /// Quantile `q` of values in rising order, linear between neighbours; NaN for none.
 pub fn quantile(sorted: &[f64], q: f64) -> f64 {
     let Some(last) = sorted.len().checked_sub(1) else { return f64::NAN };
