@@ -77,13 +77,14 @@ pub fn train(
         progress.note(&format!("epoch {epoch}: loss {loss:.3}, accuracy {:.1} %", 100.0 * train_accuracy));
     }
     let model = net.download()?;
-    // The last step comes after the last loss.
+    // The last step comes after the last loss. Weights that leave nothing to prove are no better than none.
     model.validate().map_err(|_| diverged())?;
+    Network::new(device, &model)?.check_range(1.0).map_err(|_| diverged())?;
     Ok((model, history))
 }
 
 fn diverged() -> Error {
-    Error::failed("training diverged (loss or weights are no numbers); use a smaller --rate")
+    Error::failed("training diverged (loss or weights beyond all bounds); use a smaller --rate")
 }
 
 /// Share of images whose largest logit is their label's.

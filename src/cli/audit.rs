@@ -78,8 +78,7 @@ pub fn run(args: AuditArgs) -> Result<()> {
         let problem = format!("names the classes {}, not {}", manifest.classes.join(", "), data.classes.join(", "));
         bail!(Error::input(args.dir.join("manifest.json"), problem + "; it was altered, certify again"));
     }
-    let mut claims: Vec<Claim> =
-        rows.iter().map(|row| claim(&args.dir, &path, row, &data)).collect::<Result<_>>()?;
+    let mut claims: Vec<Claim> = rows.iter().map(|row| claim(&args.dir, &path, row, &data)).collect::<Result<_>>()?;
     // Optimised slopes cannot be guessed.
     let missing = |(c, row): (&Claim, &CertifyRow)| c.slopes.is_none() && c.radius != 0.0 && row.method == "alpha";
     let without: Vec<bool> = claims.iter().zip(&rows).map(missing).collect();

@@ -56,7 +56,7 @@ pub struct StudyArgs {
     #[arg(long)]
     noisy: Option<usize>,
     /// Half-width of the noise box of the dominance pictures
-    #[arg(long, default_value_t = 1.0 / 255.0, value_parser = common::delta)]
+    #[arg(long, default_value_t = 1.0 / 255.0, value_parser = common::delta, allow_negative_numbers = true)]
     delta: f32,
     #[command(flatten)]
     run: RunArgs,
@@ -113,7 +113,9 @@ fn load(args: &StudyArgs) -> Result<(Splits, String, String)> {
         }
         // Bytes as they are drawn, then numbers; training and test images are copied out of them.
         tensor::check_room((count * side * side) as u64 * 8).map_err(|gib| {
-            Error::usage(format!("the photos take {gib:.1} GiB, more than can be had; give a smaller --count or --size"))
+            Error::usage(format!(
+                "the photos take {gib:.1} GiB, more than can be had; give a smaller --count or --size"
+            ))
         })?;
         let mut progress = Progress::start(args.run.verbosity(), "drawing shoes", count);
         let data = shoes::dataset(count, side, args.run.seed);

@@ -32,7 +32,7 @@ pub struct TrainArgs {
     #[arg(long, default_value_t = 64, value_parser = common::whole::<1_000_000>)]
     batch: usize,
     /// Adam's step size at the start
-    #[arg(long, default_value_t = 2e-3, value_parser = rate)]
+    #[arg(long, default_value_t = 2e-3, value_parser = rate, allow_negative_numbers = true)]
     rate: f32,
     /// Output channels of the strided 4x4 convolutions
     #[arg(long, value_delimiter = ',', default_value = "16,32", value_parser = common::whole::<{ cnn::WIDEST }>)]

@@ -142,7 +142,9 @@ fn read_idx<const N: usize>(path: &Path) -> Result<([usize; N], Vec<u8>)> {
     match (bytes.len() as u64).cmp(&total) {
         std::cmp::Ordering::Less => Err(short(std::io::ErrorKind::UnexpectedEof.into())),
         std::cmp::Ordering::Equal => Ok((dims, bytes)),
-        std::cmp::Ordering::Greater => Err(Error::input(path, format!("more bytes than the {total} it declares; fetch it again"))),
+        std::cmp::Ordering::Greater => {
+            Err(Error::input(path, format!("more bytes than the {total} it declares; fetch it again")))
+        }
     }
 }
 

@@ -373,10 +373,18 @@ mod tests {
         let floats = |values: [f32; 4]| npy("<f4", "(2, 1, 2)", &floats(&values));
         let bytes = |descr: &str, values: [u8; 4]| npy(descr, "(2, 1, 2)", &values);
         let message = read(floats([0.0, 200.0, 3.0, 4.0]), floats([0.0, 0.5, 1.0, 1.0])).unwrap_err();
-        assert!(message.contains("x_train reaches 200 and x_test 1") && message.contains("save both alike"), "{message}");
-        assert!(read(bytes("|u1", [0, 9, 9, 9]), floats([0.0, 0.5, 1.0, 1.0])).unwrap_err().contains("save both alike"));
+        assert!(
+            message.contains("x_train reaches 200 and x_test 1") && message.contains("save both alike"),
+            "{message}"
+        );
+        assert!(
+            read(bytes("|u1", [0, 9, 9, 9]), floats([0.0, 0.5, 1.0, 1.0])).unwrap_err().contains("save both alike")
+        );
         let message = read(floats([0.0, 1.0001, 0.3, 0.4]), floats([0.0; 4])).unwrap_err();
-        assert!(message.contains("x_train") && message.contains("1.0001") && message.contains("clip them"), "{message}");
+        assert!(
+            message.contains("x_train") && message.contains("1.0001") && message.contains("clip them"),
+            "{message}"
+        );
         let splits = read(bytes("|u1", [0, 1, 1, 0]), bytes("|u1", [0, 51, 0, 0])).unwrap();
         assert_eq!((splits.train.image(0)[1], splits.test.image(0)[1]), (1.0 / 255.0, 0.2));
         let splits = read(bytes("|b1", [0, 1, 1, 0]), bytes("|b1", [0, 1, 0, 0])).unwrap();

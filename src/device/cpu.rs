@@ -78,7 +78,8 @@ impl Cpu {
         let fresh = || bytemuck::allocation::try_zeroed_slice_box(size / 16).map(<[Line]>::into_vec);
         let memory = self.pool.take(size, || {
             let mib = size >> 18;
-            fresh().map_err(|()| Error::device(format!("out of memory at a buffer of {mib} MiB; use a smaller --batch")))
+            fresh()
+                .map_err(|()| Error::device(format!("out of memory at a buffer of {mib} MiB; use a smaller --batch")))
         })?;
         Ok(Storage { memory: RwLock::new(memory), pool: self.pool.clone() })
     }
