@@ -210,7 +210,7 @@ fn line(r: &CertifyRow, attack: bool) -> String {
         r.index,
         r.label,
         r.predicted,
-        r.variance,
+        short(r.variance),
         r.proved,
         class(r.rival_proved),
         class(r.rival_attacked),

@@ -117,9 +117,6 @@ impl DataArgs {
     pub fn load_for(&self, model: &Model, split: Split, limit: Option<usize>) -> Result<Dataset> {
         let splits = self.load()?;
         let mut data = if split == Split::Train { splits.train } else { splits.test };
-        if data.is_empty() {
-            bail!(Error::input(&self.data, format!("has no {split} images")));
-        }
         if data.shape != model.input {
             let hint = "give --size, or train a model on this data";
             let problem = format!("images are {} but the model takes {}; {hint}", data.shape, model.input);
@@ -135,6 +132,9 @@ impl DataArgs {
             let hint = format!("to take them in this order, give --classes {}", data.classes.join(","));
             let (have, want) = (data.classes.join(", "), model.classes.join(", "));
             bail!(Error::input(&self.data, format!("has the classes {have} but the model knows {want}; {hint}")));
+        }
+        if data.is_empty() {
+            bail!(Error::input(&self.data, format!("has no {split} images of the model's classes")));
         }
         Ok(match limit {
             Some(n) => data.take(n),

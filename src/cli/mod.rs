@@ -66,7 +66,10 @@ enum Command {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(asked) => return explain_usage(&asked),
+    };
     log(cli.verbose);
     let done = match cli.command {
         Command::Study(args) => study::run(args),
@@ -93,6 +96,17 @@ pub fn main() -> ExitCode {
             let usage = matches!(error.downcast_ref(), Some(Error::Usage(_)));
             ExitCode::from(if usage { 2 } else { 1 })
         }
+    }
+}
+
+/// Prints help and version, which come as errors too, or what is wrong with the flags.
+fn explain_usage(asked: &clap::Error) -> ExitCode {
+    match asked.print() {
+        Err(e) if !asked.use_stderr() && e.kind() != std::io::ErrorKind::BrokenPipe => {
+            terminal::note(format_args!("deltamax: {}", Error::io("standard output", "writing")(e)));
+            ExitCode::FAILURE
+        }
+        Ok(()) | Err(_) => ExitCode::from(asked.exit_code() as u8),
     }
 }
 

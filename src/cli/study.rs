@@ -15,8 +15,6 @@ use crate::study::{Settings, study};
 use crate::{sweep, tensor, train};
 
 /// The whole case study: train three models, sweep them with noise, prove a delta max for every test image, report.
-///
-/// A study that is already in the folder is replaced: its results and its page are removed before the work begins.
 #[derive(Args)]
 #[command(
     after_help = "Example: deltamax study            (procedural shoes, built in)\n         deltamax study --data zappos --size 32 --out study-zappos"
@@ -34,7 +32,8 @@ pub struct StudyArgs {
     // Fewer leave a class without a picture for testing.
     #[arg(long, conflicts_with = "data", value_parser = clap::value_parser!(u32).range(67..=1_000_000))]
     count: Option<u32>,
-    /// Folder for report.html, the models and all figures
+    /// Folder for report.html, the models and all figures; the results and the page of an earlier study there are removed
+    /// before the work begins
     #[arg(long, default_value = "study")]
     out: PathBuf,
     /// A small version, for a first look

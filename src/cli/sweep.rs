@@ -75,7 +75,7 @@ fn confusion_csv(levels: &[NoiseLevel], classes: &[String]) -> String {
     for level in levels {
         for (row, class) in level.confusion.iter().zip(classes) {
             let counts: Vec<String> = row.iter().map(|n| n.to_string()).collect();
-            text += &format!("{},{},{},{}\n", level.variance, level.draws, quote(class), counts.join(","));
+            text += &format!("{},{},{},{}\n", short(level.variance), level.draws, quote(class), counts.join(","));
         }
     }
     text

@@ -9,7 +9,7 @@ use walkdir::WalkDir;
 
 use super::classes::{Choice, numbered};
 use super::source::Found;
-use super::{Dataset, Source, Splits, picture};
+use super::{Dataset, Source, Splits, picture, source};
 use crate::error::{Error, Result};
 use crate::tensor::Shape;
 
@@ -168,6 +168,8 @@ fn read_pictures<const N: usize>(
     let files: Vec<&(String, usize)> = listings.iter().flatten().collect();
     let Some(first) = files.first() else { return Err(Error::input(root, "no images")) };
     let expected = picture::decode(&root.join(&first.0))?.dimensions();
+    let (width, height) = size.map_or((expected.0 as usize, expected.1 as usize), |side| (side, side));
+    source::check_room(root, files.len(), Shape::new(3, height, width))?;
     let decoded: Vec<Result<RgbImage>> = files
         .par_iter()
         .map(|(name, _)| {
@@ -191,8 +193,7 @@ fn read_pictures<const N: usize>(
         .collect();
     let pictures = decoded.into_iter().collect::<Result<Vec<_>>>()?;
     let channels = if pictures.par_iter().all(picture::is_grey) { 1 } else { 3 };
-    let (width, height) = pictures[0].dimensions();
-    let shape = Shape::new(channels, height as usize, width as usize);
+    let shape = Shape::new(channels, height, width);
     let mut pictures = pictures.into_iter();
     Ok(listings.map(|listing| {
         let mut data = Dataset::empty(shape, classes.to_vec());

@@ -149,6 +149,7 @@ fn read_part(path: &Path, archive: &mut Archive, images_key: String, labels_key:
 fn into_unit_range<'a>(path: &Path, parts: impl Iterator<Item = &'a mut Part>) -> Result<()> {
     let refuse = |problem: String| Err(Error::input(path, problem));
     let mut first: Option<(String, f32, bool)> = None;
+    let (mut largest, mut integer) = (0.0f32, false);
     for Part { key, kind, pixels, .. } in parts {
         if let Some(at) = pixels.iter().position(|v| !v.is_finite()) {
             return refuse(format!("{key} has {} at value {at}; pixels must be finite", pixels[at]));
@@ -177,15 +178,17 @@ fn into_unit_range<'a>(path: &Path, parts: impl Iterator<Item = &'a mut Part>) -
             Some(_) => {}
             None => first = Some((key.clone(), high, bytes)),
         }
-        if bytes && high <= 1.0 {
-            let path = path.display();
-            terminal::note(format_args!(
-                "{path}: {key} are integers up to {high}, taken as bytes of 0 to 255, nearly black; save floats where 1 is white"
-            ));
-        }
+        largest = largest.max(high);
+        integer |= bytes && kind.letter != 'f';
         if bytes {
             pixels.iter_mut().for_each(|v| *v /= 255.0);
         }
+    }
+    if integer && largest <= 1.0 {
+        let path = path.display();
+        terminal::note(format_args!(
+            "{path}: integers up to {largest} are taken as bytes of 0 to 255, nearly black; save floats where 1 is white"
+        ));
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::{Dataset, cifar, folder, idx, npz, picture, split};
 use crate::error::{Error, Result};
-use crate::tensor::Shape;
+use crate::tensor::{self, Shape};
 
 /// Largest side that images can be brought to.
 pub const MAX_SIZE: usize = 4096;
@@ -74,10 +74,12 @@ pub fn load(source: &Source) -> Result<Splits> {
             splits
         }
     };
-    Ok(match source.size {
-        Some(size) => Splits { train: resized(splits.train, size), test: resized(splits.test, size) },
-        None => splits,
-    })
+    let Some(size) = source.size else { return Ok(splits) };
+    let shape = Shape::new(splits.test.shape.channels, size, size);
+    if splits.test.shape != shape {
+        check_room(path, splits.train.len() + splits.test.len(), shape)?;
+    }
+    Ok(Splits { train: resized(splits.train, shape), test: resized(splits.test, shape) })
 }
 
 /// Whether [`load`] of the data at `source` reads the file that is at `path` now.
@@ -140,9 +142,18 @@ fn check(path: &Path, data: &Dataset) -> Result<()> {
     }
 }
 
-/// Brings every image to `size` x `size`.
-fn resized(data: Dataset, size: usize) -> Dataset {
-    let shape = Shape::new(data.shape.channels, size, size);
+/// Refuses more images than there is memory for: as numbers, once more while they are split or brought to a size, and the
+/// bytes they come from.
+pub(super) fn check_room(path: &Path, images: usize, shape: Shape) -> Result<()> {
+    let numbers = images as u64 * shape.len() as u64;
+    tensor::check_room(numbers * 9 / 4).map_err(|gib| {
+        let problem = format!("{images} images of {shape} take {gib:.1} GiB, more than can be had");
+        Error::input(path, problem + "; give a smaller --size, or fewer images")
+    })
+}
+
+/// Brings every image to this shape.
+fn resized(data: Dataset, shape: Shape) -> Dataset {
     if data.shape == shape {
         return data;
     }

@@ -11,7 +11,8 @@ fn run(line: &str, out: Stdio, err: Stdio) -> Output {
     plain(dir.path(), line).stdout(out).stderr(err).output().expect("the binary starts")
 }
 
-const LINES: [&str; 4] = [
+const LINES: [&str; 5] = [
+    "--help",
     "devices",
     "predict --model MODEL --data SHOES --limit 3 --device cpu --out scores.csv",
     "sweep --model MODEL --data SHOES --variance 0 --limit 3 --device cpu --out sweep --json",
