@@ -96,7 +96,7 @@ pub fn attack(
             };
         }
     }
-    Ok(targets.into_par_iter().map(|t| t.best.and_then(|hit| confirm(net, &t.image, t.class, hit))).collect())
+    Ok(targets.into_par_iter().map(|t| t.best.and_then(|hit| confirm(net, &t.image, t.class, hit.image))).collect())
 }
 
 /// Classifies all points, records hits, and moves every point along the sign of the gradient.
@@ -148,9 +148,9 @@ fn distance(a: &[f32], b: &[f32]) -> f32 {
     crate::rounding::to_f32_up(exact)
 }
 
-/// Keeps a hit only if the network over real numbers gives another class a clearly larger logit.
-fn confirm(net: &Network, image: &[f32], class: usize, hit: Hit) -> Option<Hit> {
-    let values = reference::forward(&net.model, &hit.image);
+/// A hit, if the network over real numbers gives `broken` another class than `class` by a clearly larger logit.
+pub fn confirm(net: &Network, image: &[f32], class: usize, broken: Vec<f32>) -> Option<Hit> {
+    let values = reference::forward(&net.model, &broken);
     let scores = values.last()?;
     let size = scores.iter().fold(1.0f64, |m, s| m.max(s.abs()));
     let (mut best, mut margin) = (class, 1e-9 * size);
@@ -159,5 +159,5 @@ fn confirm(net: &Network, image: &[f32], class: usize, hit: Hit) -> Option<Hit> 
             (best, margin) = (j, s - scores[class]);
         }
     }
-    (best != class).then(|| Hit { distance: distance(image, &hit.image), class: best, ..hit })
+    (best != class).then(|| Hit { distance: distance(image, &broken), class: best, image: broken })
 }

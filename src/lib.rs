@@ -8,6 +8,7 @@ pub mod bench;
 pub mod bounds;
 pub mod certify;
 pub mod cli;
+pub mod close;
 pub mod dataset;
 pub mod device;
 pub mod error;

@@ -202,6 +202,7 @@ fn delta_max(
                 range,
                 search: search::Settings::new(&bounder),
                 attack: Some(attack::Settings::default()),
+                close: None,
                 certificates: None,
             };
             certify(

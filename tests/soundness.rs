@@ -1,11 +1,12 @@
 //! Bounds of every method contain what the network really does: random networks, random balls, many points each, and
 //! the same bounds from patches as from dense rows.
 
-use deltamax::bounds::{Ball, Bounder, Method};
+use deltamax::bounds::{Ball, Bounder, Decision, Method};
 use deltamax::device::Device;
 use deltamax::model::{Conv, Dense, Layer, Model, Node, Pool, Source};
 use deltamax::network::Network;
 use deltamax::rng::Rng;
+use deltamax::search;
 use deltamax::tensor::Shape;
 
 const METHODS: [Method; 4] = Method::ALL;
@@ -273,4 +274,59 @@ fn gradient_bounds_of_a_point_are_tight() {
             assert!(near(low) && near(high), "{g}: {low} {high}");
         }
     }
+}
+
+/// Branch and bound proves balls that one pass of bounds does not, and none that holds a sampled point or a corner of
+/// another class; what it calls broken is.
+#[test]
+fn branching_proves_more_and_nothing_false() {
+    let device = Device::cpu();
+    let (mut more, mut broken) = (0, 0);
+    for seed in 0..4 {
+        for model in [conv_net(seed), dense_net(seed), residual_net(seed)] {
+            let net = Network::new(&device, &model).unwrap();
+            let bounder = Bounder::new(&net, Method::Crown).unwrap();
+            let mut rng = Rng::new(seed, 8);
+            let images: Vec<Vec<f32>> = (0..6).map(|_| image(&model, &mut rng)).collect();
+            let refs: Vec<&[f32]> = images.iter().map(Vec::as_slice).collect();
+            let subjects = search::Subject::classify(&net, &refs).unwrap();
+            let mut radii = vec![];
+            let settings = search::Settings::new(&bounder);
+            search::search(&bounder, &settings, subjects.clone(), |_, found| {
+                radii.push(found.proved);
+                Ok(())
+            })
+            .unwrap();
+            for factor in [1.05f32, 1.2, 1.5, 2.5] {
+                let ball = |(s, r): (&'_ search::Subject, &f32)| (s.class, (r * factor).min(1.0));
+                let asked: Vec<(usize, f32)> = subjects.iter().zip(&radii).map(ball).collect();
+                let balls = images.iter().zip(&asked);
+                let balls: Vec<Ball> = balls.map(|(image, &(class, delta))| Ball { image, class, delta }).collect();
+                for (ball, (decision, used)) in balls.iter().zip(bounder.branch_balls(&balls, &[200; 6]).unwrap()) {
+                    assert!(used <= 200);
+                    let lead = |x: &[f32]| {
+                        let y = deltamax::model::reference::forward(&model, x).pop().unwrap();
+                        let rivals = (0..y.len()).filter(|&j| j != ball.class).map(|j| y[j]);
+                        y[ball.class] - rivals.fold(f64::NEG_INFINITY, f64::max)
+                    };
+                    match decision {
+                        Decision::Proved => {
+                            more += usize::from(used > 0);
+                            for _ in 0..300 {
+                                let x = point(ball.image, ball.delta, &mut rng);
+                                assert!(lead(&x) > 0.0, "{factor} times {}: {}", ball.delta / factor, lead(&x));
+                            }
+                        }
+                        Decision::Broken(x) => {
+                            broken += 1;
+                            let far = x.iter().zip(ball.image).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                            assert!(lead(&x) < 1e-4 && far <= ball.delta * 1.001 + 1e-5, "{} at {far}", lead(&x));
+                        }
+                        Decision::Open => {}
+                    }
+                }
+            }
+        }
+    }
+    assert!(more > 30 && broken > 5, "{more} balls proved by branching, {broken} broken");
 }

@@ -17,6 +17,7 @@ const FLOORS: &[&[&str]] = &[
     &["network"],
     &["bounds"],
     &["search", "attack", "relevance"],
+    &["close"],
     &["certify", "sweep", "explain", "train", "verify"],
     &["study", "bench"],
     &["report"],

@@ -8,7 +8,7 @@ use crate::model::ValueId;
 use crate::network::{Affine, Placed};
 use crate::ops::conv::{self, Geometry};
 use crate::ops::linear::{self, Rows, SLICES, Window};
-use crate::ops::{add, gather, pool, scale, select};
+use crate::ops::{add, gather, pool, scale, select, signs};
 use crate::tensor::{self, Shape};
 
 /// Coefficients over one value.
@@ -150,6 +150,10 @@ impl State<'_> {
                         let copy = d.alloc(c.a.len())?;
                         net.copy(&c.a, &copy, rows.lanes)?;
                         above[i] = Some(copy);
+                    }
+                    if let Some(s) = &self.signs[i] {
+                        // Only rows over the logits are walked under assumptions, and those are whole layers.
+                        signs::assume(d, rows, [&s.targets, &s.beta], self.boxes.lanes, &c.a)?;
                     }
                     let c = self.through_relu(i, c, rows, sums)?;
                     self.deposit(&mut at, inputs[0], c, rows, sums)?;

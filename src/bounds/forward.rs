@@ -17,9 +17,15 @@ use crate::tensor;
 pub(super) const FOLDING_UNIT: f32 = 1.0 / 1024.0;
 
 /// Bounds of one value for all lanes, `[element][lane]`.
-struct Interval {
-    centre: Buffer,
-    radius: Buffer,
+pub(super) struct Interval {
+    pub centre: Buffer,
+    pub radius: Buffer,
+}
+
+/// Signs assumed for neurons before one ReLU, as in `ops::signs`; `[slot][lane]`.
+pub(super) struct Signs {
+    pub targets: Buffer,
+    pub beta: Buffer,
 }
 
 /// A row that bounds one neuron from below, or its negation.
@@ -35,29 +41,39 @@ pub(super) struct State<'a> {
     pub bounder: &'a Bounder,
     pub boxes: &'a Boxes,
     /// By value; 0 is the box itself and lives in `boxes`.
-    intervals: Vec<Option<Interval>>,
+    pub intervals: Vec<Option<Interval>>,
     /// Relaxations of ReLUs and max pooling by node, `[lane][element][RELAX]`.
     pub relaxations: Vec<Option<Buffer>>,
     /// `|W| |x| + |b|` by affine node, `[lane][element]`.
     pub magnitudes: Vec<Option<Buffer>>,
     /// How far folded layers may be from those of the file, in units of [`FOLDING_UNIT`], by node, `[lane][element]`.
     pub foldings: Vec<Option<Buffer>>,
+    /// Signs assumed of neurons before ReLUs, by node.
+    pub signs: Vec<Option<Signs>>,
     /// Centre and radius of the box, `[lane][element]`.
     box_tables: OnceCell<[Buffer; 2]>,
 }
 
 impl<'a> State<'a> {
-    pub fn new(bounder: &'a Bounder, boxes: &'a Boxes) -> Result<Self> {
+    /// Nothing known yet.
+    pub fn blank(bounder: &'a Bounder, boxes: &'a Boxes) -> Self {
         let nodes = bounder.net.model.nodes.len();
-        let mut state = State {
+        let none = || (0..nodes).map(|_| None).collect();
+        State {
             bounder,
             boxes,
             intervals: (0..=nodes).map(|_| None).collect(),
-            relaxations: (0..nodes).map(|_| None).collect(),
-            magnitudes: (0..nodes).map(|_| None).collect(),
-            foldings: (0..nodes).map(|_| None).collect(),
+            relaxations: none(),
+            magnitudes: none(),
+            foldings: none(),
+            signs: (0..nodes).map(|_| None).collect(),
             box_tables: OnceCell::new(),
-        };
+        }
+    }
+
+    pub fn new(bounder: &'a Bounder, boxes: &'a Boxes) -> Result<Self> {
+        let nodes = bounder.net.model.nodes.len();
+        let mut state = State::blank(bounder, boxes);
         // Interval margins stop at the last nonlinearity; the layers above it are left to the backward walk.
         let frontier = if bounder.method == Method::Ibp { state.frontier() } else { 0 };
         for i in 0..nodes {

@@ -5,10 +5,13 @@
 
 mod backward;
 mod boxes;
+mod branch;
+mod domain;
 mod forward;
 mod gradient;
 mod slopes;
 
+pub use branch::Decision;
 pub use slopes::{Certificate, ReluSlopes};
 
 use std::sync::Arc;
@@ -282,7 +285,7 @@ impl Bounder {
         let state = forward::State::new(self, boxes)?;
         let mut bounds = self.evaluate(&state, rows, slopes)?;
         if self.method == Method::Alpha {
-            state.climb(rows, &mut bounds, slopes, |_| Ok(()))?;
+            state.climb_margins(rows, &mut bounds, slopes)?;
         }
         Ok(bounds)
     }

@@ -6,22 +6,42 @@ use super::forward::State;
 use super::{Ball, Bounder, Bounds, Method, Row};
 use crate::device::Buffer;
 use crate::error::Result;
-use crate::network::{Placed, Values};
+use crate::network::Placed;
 use crate::ops::linear::{self, Rows};
 use crate::ops::optimizer::Adam;
-use crate::ops::slopes;
+use crate::ops::{signs, slopes};
 use crate::tensor;
 
-/// How often the worst margin is looked for, and steps up its gradient each time.
-const ROUNDS: usize = 3;
-const STEPS: u32 = 7;
+/// How hard to climb.
+#[derive(Clone, Copy)]
+pub(super) struct Effort {
+    /// How often the worst row is looked for and bounded.
+    pub rounds: usize,
+    /// Steps up its gradient each time.
+    pub steps: u32,
+    /// Step size, falling to [`LAST`] of it.
+    pub rate: f32,
+}
 
-/// Step size, falling to [`LAST`] of it.
-const RATE: f32 = 0.3;
+/// What `alpha` spends on the margins.
+const MARGINS: Effort = Effort { rounds: 3, steps: 7, rate: 0.3 };
+
 const LAST: f32 = 0.1;
 
 /// First and second moments of Adam by node.
-type Moments = Vec<Option<[Buffer; 2]>>;
+#[derive(Default)]
+pub(super) struct Moments {
+    slopes: Vec<Option<[Buffer; 2]>>,
+    signs: Vec<Option<[Buffer; 2]>>,
+}
+
+/// One row per box, linearised: its coefficients above every ReLU, by node, and every value where it is least, all
+/// `[element][lane]`.
+pub(super) struct Run {
+    pub above: Vec<Option<Buffer>>,
+    /// By value; 0 is the point in the box.
+    pub values: Vec<Buffer>,
+}
 
 /// Slopes of one ReLU node, by neuron.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
@@ -53,7 +73,7 @@ impl Bounder {
         let mut bounds = self.evaluate(&state, &rows, false)?;
         let mut relu = state.lines(balls.len())?;
         if self.method == Method::Alpha {
-            state.climb(&rows, &mut bounds, false, |better| {
+            state.climb(&rows, &mut bounds, false, MARGINS, |better| {
                 for (lane, lines) in state.lines(balls.len())?.into_iter().enumerate().filter(|(l, _)| better[*l]) {
                     relu[lane] = lines;
                 }
@@ -84,42 +104,59 @@ impl Bounder {
 }
 
 impl State<'_> {
-    /// Replaces the bounds of every box whose worst row gets better. Networks with max pooling keep what they have.
-    /// After every round `kept` is told which boxes got better.
+    /// [`climb`](Self::climb) as method `alpha` does.
+    pub fn climb_margins(&self, rows: &[Row], best: &mut Bounds, want_slopes: bool) -> Result<()> {
+        self.climb(rows, best, want_slopes, MARGINS, |_| Ok(()))
+    }
+
+    /// Whether there are slopes to move. Networks with max pooling keep what they have.
+    pub fn can_climb(&self) -> bool {
+        let net = &self.bounder.net;
+        let any = |kind: fn(&Placed) -> bool| (0..net.model.nodes.len()).any(|i| kind(net.layer(i)));
+        any(|layer| matches!(layer, Placed::Relu)) && !any(|layer| matches!(layer, Placed::MaxPool(_)))
+    }
+
+    /// Moves lower slopes, and multipliers of assumed signs, up the gradient of each box's worst row, and replaces the
+    /// bounds of every box whose worst row gets better. After every round `kept` is told which boxes got better.
     pub fn climb(
         &self,
         rows: &[Row],
         best: &mut Bounds,
         want_slopes: bool,
+        effort: Effort,
         mut kept: impl FnMut(&[bool]) -> Result<()>,
     ) -> Result<()> {
-        let net = &self.bounder.net;
-        let unstable = |i: usize| matches!(net.layer(i), Placed::Relu);
-        let nodes = 0..net.model.nodes.len();
-        if !nodes.clone().any(unstable) || nodes.clone().any(|i| matches!(net.layer(i), Placed::MaxPool(_))) {
+        if !self.can_climb() {
             return Ok(());
         }
-        let d = self.bounder.device();
-        let moment = |i: usize| -> Result<Option<[Buffer; 2]>> {
-            let len = net.model.nodes[i].shape.len() * self.boxes.lanes;
-            Ok(if unstable(i) { Some([d.zeros(len)?, d.zeros(len)?]) } else { None })
-        };
-        let moments: Moments = nodes.map(moment).collect::<Result<_>>()?;
+        let moments = self.moments()?;
         let mut worst = self.worst_rows(rows, &best.lower);
-        for round in 0..ROUNDS {
-            for step in 0..STEPS {
-                self.bounder.check_deadline()?;
-                let done = round as u32 * STEPS + step;
-                let share = done as f32 / (ROUNDS as u32 * STEPS) as f32;
-                let adam = Adam { rate: RATE * LAST.powf(share), beta2: 0.99, ..Adam::default() };
-                self.climb_step(rows, &worst, &moments, &adam, done + 1)?;
+        let all = effort.rounds as u32 * effort.steps;
+        for done in 0..all {
+            self.bounder.check_deadline()?;
+            let share = done as f32 / all as f32;
+            let adam = Adam { rate: effort.rate * LAST.powf(share), beta2: 0.99, ..Adam::default() };
+            self.run(rows, &worst, Some((&moments, &adam, done + 1)))?;
+            if (done + 1) % effort.steps == 0 {
+                let next = self.bounder.evaluate(self, rows, want_slopes)?;
+                worst = self.worst_rows(rows, &next.lower);
+                kept(&best.keep_better(&next, rows, self.boxes.count))?;
             }
-            let next = self.bounder.evaluate(self, rows, want_slopes)?;
-            let next_worst = self.worst_rows(rows, &next.lower);
-            kept(&best.keep_better(&next, rows, self.boxes.count))?;
-            worst = next_worst;
         }
         Ok(())
+    }
+
+    /// Moments at rest.
+    fn moments(&self) -> Result<Moments> {
+        let (net, d) = (&self.bounder.net, self.bounder.device());
+        let two = |len: usize| -> Result<_> { Ok(Some([d.zeros(len)?, d.zeros(len)?])) };
+        let mut moments = Moments::default();
+        for (i, node) in net.model.nodes.iter().enumerate() {
+            let relu = matches!(net.layer(i), Placed::Relu);
+            moments.slopes.push(if relu { two(node.shape.len() * self.boxes.lanes)? } else { None });
+            moments.signs.push(self.signs[i].as_ref().map_or(Ok(None), |s| two(s.beta.len()))?);
+        }
+        Ok(moments)
     }
 
     /// The lines of all ReLUs now, for the first `count` boxes.
@@ -168,16 +205,29 @@ impl State<'_> {
         Ok((above, x))
     }
 
-    fn climb_step(&self, rows: &[Row], worst: &[usize], moments: &Moments, adam: &Adam, step: u32) -> Result<()> {
+    /// Runs the row `worst[lane]` of every box at the point of the box where it is least; on the way moves slopes and
+    /// multipliers, if asked to.
+    pub fn run(&self, rows: &[Row], worst: &[usize], climb: Option<(&Moments, &Adam, u32)>) -> Result<Run> {
         let (net, d, lanes) = (&self.bounder.net, self.bounder.device(), self.boxes.lanes);
         let (above, x) = self.corner(rows, worst)?;
-        let mut values: Values = vec![Some(x)];
+        let mut values = vec![x];
+        let (rest, still);
+        let (moments, adam, step) = match climb {
+            Some(climb) => climb,
+            None => {
+                (rest, still) = (self.moments()?, Adam { rate: 0.0, ..Adam::default() });
+                (&rest, &still, 1)
+            }
+        };
         for (i, node) in net.model.nodes.iter().enumerate() {
             let y = d.alloc(node.shape.len() * lanes)?;
-            let inputs: Vec<&Buffer> = node.inputs.iter().map(|&v| values[v].as_ref().expect("made above")).collect();
-            match (&above[i], &moments[i], &self.relaxations[i]) {
+            let inputs: Vec<&Buffer> = node.inputs.iter().map(|&v| &values[v]).collect();
+            match (&above[i], &moments.slopes[i], &self.relaxations[i]) {
                 (Some(a), Some([m, v]), Some(table)) => {
                     slopes::climb(d, a, inputs[0], &y, table, [m, v], lanes, adam, step)?;
+                    if let (Some(s), Some([m, v])) = (&self.signs[i], &moments.signs[i]) {
+                        signs::climb(d, a, inputs[0], &y, [&s.targets, &s.beta], [m, v], lanes, adam, step)?;
+                    }
                 }
                 _ => {
                     if let Placed::Affine(affine) = net.layer(i) {
@@ -186,9 +236,9 @@ impl State<'_> {
                     net.forward_layer(i, &inputs, &y, lanes)?;
                 }
             }
-            values.push(Some(y));
+            values.push(y);
         }
-        Ok(())
+        Ok(Run { above, values })
     }
 }
 

@@ -2,11 +2,12 @@
 
 pub mod table;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use crate::attack;
 use crate::bounds::{Ball, Bounder, Method};
+use crate::close::{self, Bracket};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::network::Network;
@@ -30,6 +31,8 @@ pub struct Settings {
     pub search: search::Settings,
     /// Also attack every image; `None` leaves the upper end open.
     pub attack: Option<attack::Settings>,
+    /// Close the brackets further by branch and bound.
+    pub close: Option<close::Settings>,
     /// Keep the lines behind the radii of these images in this result folder.
     pub certificates: Option<(PathBuf, BTreeSet<usize>)>,
 }
@@ -49,56 +52,83 @@ pub fn certify(
         let todo: Vec<usize> = settings.range.clone().filter(|&i| !known(i, variance)).collect();
         progress.advance(settings.range.len() - todo.len());
         for block in todo.chunks(block) {
-            let mut written = BTreeMap::new();
             let subjects = subjects(&bounder.net, data, block, variance, settings.seed)?;
-            let classes: Vec<usize> = subjects.iter().map(|s| s.class).collect();
             let hits = match &settings.attack {
                 Some(attack) => attacks(bounder, &subjects, attack)?,
                 None => vec![None; subjects.len()],
             };
-            if let Some((_, wanted)) = &settings.certificates {
-                let wanted = block.iter().zip(&subjects).enumerate().filter(|(_, (index, _))| wanted.contains(index));
-                written.extend(wanted.map(|(at, (_, subject))| (at, subject.image.clone())));
-            }
-            search::search(bounder, &settings.search, subjects, |at, found| {
-                let index = block[at];
-                let radius = match (&settings.certificates, written.remove(&at)) {
-                    (Some((folder, _)), Some(image)) if found.proved > 0.0 => {
-                        let ball = Ball { image: &image, class: classes[at], delta: found.proved };
-                        let certificate = bounder.certificates(&[ball])?.remove(0);
-                        let path = table::certificate_path(folder, index, variance);
-                        let text = serde_json::to_vec(&certificate).map_err(|e| Error::input(&path, e.to_string()))?;
-                        write_atomically(&path, &text)?;
-                        // What its lines prove may be a hair less than what the search found.
-                        found.proved.min(certificate.radius)
-                    }
-                    _ => found.proved,
-                };
-                let proved = (radius - PIXEL_ROUNDING).next_down().max(0.0);
-                let attacked = hits[at].map(|(distance, _)| distance);
-                if let Some(attacked) = attacked.filter(|a| *a <= proved) {
-                    let problem =
-                        format!("image {index}: proved {proved} but broken at {attacked}; the device miscomputes");
-                    return Err(Error::device(problem));
+            // Brackets are closed side by side, so their rows come together.
+            let together = if settings.close.is_some() { settings.search.batch } else { 1 };
+            let mut waiting = Vec::with_capacity(together);
+            search::search(bounder, &settings.search, subjects.clone(), |at, found| {
+                waiting.push((at, found));
+                if waiting.len() < together && at + 1 < block.len() {
+                    return Ok(());
                 }
-                progress.advance(1);
-                emit(CertifyRow {
-                    index,
-                    file: data.names[index].clone(),
-                    label: data.labels[index],
-                    predicted: classes[at],
-                    variance,
-                    proved: f64::from(proved),
-                    attacked: attacked.map(f64::from),
-                    rival_proved: Some(found.rival),
-                    rival_attacked: hits[at].map(|(_, class)| class),
-                    method: bounder.method.to_string(),
-                    passes: found.probes as usize,
-                })
+                let own: Vec<Subject> = waiting.iter().map(|(at, _)| subjects[*at].clone()).collect();
+                let brackets: Vec<Bracket> =
+                    waiting.iter().map(|(at, found)| Bracket { proved: found.proved, attacked: hits[*at] }).collect();
+                let closed = match &settings.close {
+                    Some(close) => close::close(bounder, close, &own, &brackets)?,
+                    None => brackets.iter().map(|b| (b.clone(), 0)).collect(),
+                };
+                for ((at, found), (bracket, domains)) in waiting.drain(..).zip(closed) {
+                    let (index, subject) = (block[at], &subjects[at]);
+                    let branched = bracket.proved > found.proved;
+                    let mut radius = bracket.proved;
+                    if !branched
+                        && let Some((folder, _)) = settings.certificates.as_ref().filter(|c| c.1.contains(&index))
+                    {
+                        // What its lines prove may be a hair less than what the search found.
+                        radius = radius.min(keep_certificate(bounder, folder, index, variance, subject, radius)?);
+                    }
+                    let proved = (radius - PIXEL_ROUNDING).next_down().max(0.0);
+                    let attacked = bracket.attacked.map(|(distance, _)| distance);
+                    if let Some(attacked) = attacked.filter(|a| *a <= proved) {
+                        let problem =
+                            format!("image {index}: proved {proved} but broken at {attacked}; the device miscomputes");
+                        return Err(Error::device(problem));
+                    }
+                    progress.advance(1);
+                    emit(CertifyRow {
+                        index,
+                        file: data.names[index].clone(),
+                        label: data.labels[index],
+                        predicted: subject.class,
+                        variance,
+                        proved: f64::from(proved),
+                        attacked: attacked.map(f64::from),
+                        rival_proved: Some(found.rival),
+                        rival_attacked: bracket.attacked.map(|(_, class)| class),
+                        method: format!("{}{}", bounder.method, if branched { table::BRANCHED } else { "" }),
+                        passes: found.probes as usize + domains,
+                    })?;
+                }
+                Ok(())
             })?;
         }
     }
     Ok(())
+}
+
+/// Writes the lines behind a radius, and says what they prove.
+fn keep_certificate(
+    bounder: &Bounder,
+    folder: &Path,
+    index: usize,
+    variance: f64,
+    subject: &Subject,
+    radius: f32,
+) -> Result<f32> {
+    if radius <= 0.0 {
+        return Ok(radius);
+    }
+    let ball = Ball { image: &subject.image, class: subject.class, delta: radius };
+    let certificate = bounder.certificates(&[ball])?.remove(0);
+    let path = table::certificate_path(folder, index, variance);
+    let text = serde_json::to_vec(&certificate).map_err(|e| Error::input(&path, e.to_string()))?;
+    write_atomically(&path, &text)?;
+    Ok(certificate.radius)
 }
 
 /// The (noisy) images with their predicted classes.

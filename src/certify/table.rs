@@ -14,6 +14,9 @@ use crate::results::{CertifyRow, quantile, short, write_atomically, write_json};
 /// Folder of the certificates inside a result folder.
 pub const CERTIFICATES: &str = "certificates";
 
+/// What follows the method of a row whose radius was proved by branch and bound.
+pub const BRANCHED: &str = "+branch";
+
 /// Columns of `delta_max.csv`.
 pub const HEADER: &str =
     "index,file,label,predicted,variance,proved,attacked,rival_proved,rival_attacked,method,passes";
@@ -45,9 +48,12 @@ pub struct Manifest {
     pub variances: Vec<f64>,
     pub seed: u64,
     pub tolerance: f32,
-    /// Whether images were attacked; where not, `attacked` is empty in every row.
+    /// Whether images were attacked; where not, an empty `attacked` says nothing of the image.
     #[serde(default = "yes")]
     pub attack: bool,
+    /// Domains that branch and bound may take per image.
+    #[serde(default)]
+    pub branch: usize,
     /// Images of the split that the whole run covers.
     pub images: usize,
     /// This part of them: shard `i` of `n`, images `start..end`.
@@ -72,7 +78,10 @@ impl Manifest {
             let shards = m.shard[1];
             (m.model_hash.clone(), m.data_hash.clone(), m.method.clone(), m.variances.clone(), m.seed, m.images, shards)
         };
-        key(self) == key(other) && self.tolerance == other.tolerance && self.attack == other.attack
+        key(self) == key(other)
+            && self.tolerance == other.tolerance
+            && self.attack == other.attack
+            && self.branch == other.branch
     }
 
     /// Whether the numbers of images fit each other.
@@ -92,8 +101,8 @@ pub struct Table {
     path: PathBuf,
     file: File,
     attack: bool,
-    /// Radii that were there before.
-    rows: HashMap<(usize, u64), f64>,
+    /// Rows that were there before, and whether lines can be kept for them: of some radius, and not proved part by part.
+    rows: HashMap<(usize, u64), bool>,
 }
 
 impl Table {
@@ -139,7 +148,8 @@ impl Table {
             return Err(Error::input(dir.join("manifest.json"), problem));
         }
         let rows = parse(&table.path, &text[..whole])?;
-        table.rows = rows.iter().map(|r| ((r.index, r.variance.to_bits()), r.proved)).collect();
+        let certifiable = |r: &CertifyRow| r.proved > 0.0 && !r.method.ends_with(BRANCHED);
+        table.rows = rows.iter().map(|r| ((r.index, r.variance.to_bits()), certifiable(r))).collect();
         table.cut(whole as u64)?;
         Ok(table)
     }
@@ -164,9 +174,9 @@ impl Table {
         self.rows.contains_key(&(index, variance.to_bits()))
     }
 
-    /// How many of these images were certified before, with a radius above zero but without a certificate.
+    /// How many rows of these images were there before without the certificate that they could have.
     pub fn lacks_certificates(&self, dir: &Path, wanted: &BTreeSet<usize>) -> usize {
-        let rows = self.rows.iter().filter(|((index, _), proved)| **proved > 0.0 && wanted.contains(index));
+        let rows = self.rows.iter().filter(|((index, _), certifiable)| **certifiable && wanted.contains(index));
         rows.filter(|((i, variance), _)| !certificate_path(dir, *i, f64::from_bits(*variance)).exists()).count()
     }
 

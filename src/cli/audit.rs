@@ -79,14 +79,15 @@ pub fn run(args: AuditArgs) -> Result<()> {
         bail!(Error::input(args.dir.join("manifest.json"), problem + "; it was altered, certify again"));
     }
     let mut claims: Vec<Claim> = rows.iter().map(|row| claim(&args.dir, &path, row, &data)).collect::<Result<_>>()?;
-    // Optimised slopes cannot be guessed.
-    let missing = |(c, row): (&Claim, &CertifyRow)| c.slopes.is_none() && c.radius != 0.0 && row.method == "alpha";
+    // Optimised slopes cannot be guessed, and domains are not kept.
+    let guessed = |row: &CertifyRow| row.method != "alpha" && !row.method.ends_with(table::BRANCHED);
+    let missing = |(c, row): (&Claim, &CertifyRow)| c.slopes.is_none() && c.radius != 0.0 && !guessed(row);
     let without: Vec<bool> = claims.iter().zip(&rows).map(missing).collect();
     let unchecked = without.iter().filter(|w| **w).count();
     if unchecked == claims.len() && unchecked > 0 {
         bail!(Error::input(
             &path,
-            "rows of method alpha can be checked with certificates only; certify with --certificates"
+            "rows of method alpha can be checked with certificates only, and rows made by --branch not at all; certify with --certificates"
         ));
     }
     let mut without = without.into_iter();
@@ -120,7 +121,9 @@ pub fn run(args: AuditArgs) -> Result<()> {
         args.output.say(format!("checked {checked} of {rows} rows: all proofs hold{zero}"));
     }
     if unchecked > 0 && !args.output.quiet {
-        terminal::note(format_args!("{unchecked} rows of method alpha have no certificate and were not checked"));
+        terminal::note(format_args!(
+            "{unchecked} rows have no certificate, made by alpha or --branch, and were not checked"
+        ));
     }
     if failed > 0 {
         bail!(Error::input(&path, format!("{failed} of {checked} checked rows are not proved; do not rely on them")));
@@ -150,7 +153,7 @@ fn claim(dir: &Path, table: &Path, row: &CertifyRow, data: &Dataset) -> Result<C
         let problem = format!("file and label are '{}' and {}, in the data '{name}' and {label}", row.file, row.label);
         bail!(bad(problem + "; the file was altered, certify again"));
     }
-    let method: Method = row.method.parse().map_err(bad)?;
+    let method: Method = row.method.trim_end_matches(table::BRANCHED).parse().map_err(bad)?;
     let path = table::certificate_path(dir, index, variance);
     let slopes: Option<Slopes> = if path.exists() {
         let text = std::fs::read_to_string(&path).map_err(Error::io(&path, "reading"))?;

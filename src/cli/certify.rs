@@ -11,6 +11,7 @@ use crate::attack;
 use crate::bounds::{Bounder, Method};
 use crate::certify::table::{self, Manifest, Table};
 use crate::certify::{Settings, certify};
+use crate::close;
 use crate::error::Error;
 use crate::network::Network;
 use crate::progress::Progress;
@@ -54,6 +55,12 @@ pub struct CertifyArgs {
     /// Stop when the radius is within this share of what the bounds can prove (default: 1e-4 for ibp, else 2e-4)
     #[arg(long)]
     tolerance: Option<f32>,
+    /// Close the bracket further by splitting it into up to N domains per image, by the signs of neurons
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    branch: usize,
+    /// MiB that the rows of one step of bounds may take (default: 4 per thread, 256 on a GPU)
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    memory: Option<u32>,
     /// Keep what an audit needs to prove the radii of so many images again: N drawn by --seed, or all
     #[arg(long, value_name = "N", value_parser = certificates)]
     certificates: Option<usize>,
@@ -82,6 +89,9 @@ pub fn run(args: CertifyArgs) -> Result<()> {
     if args.certificates.is_some() && args.method == Method::Ibp {
         bail!(Error::usage("--certificates: interval bounds have no lines to keep; audit needs none for them"));
     }
+    if args.branch > 0 && args.method < Method::Crown {
+        bail!(Error::usage("--branch starts from bounds by crown; give --method crown or alpha"));
+    }
     common::check_folder(&args.out)?;
     if !args.resume && table::table_path(&args.out).exists() {
         let problem = "exists already; add --resume to continue it, or give another --out";
@@ -91,7 +101,8 @@ pub fn run(args: CertifyArgs) -> Result<()> {
     let data = args.data.load_for(&model, args.split, args.limit)?;
     let device = args.run.open()?;
     let net = Network::new(&device, &model)?;
-    let bounder = Bounder::new(&net, args.method).map_err(|e| e.about(&args.model))?;
+    let mut bounder = Bounder::new(&net, args.method).map_err(|e| e.about(&args.model))?;
+    bounder.memory = args.memory.map_or(bounder.memory, |mib| (mib as usize) << 20);
     let [i, n] = args.shard.unwrap_or([0, 1]);
     let range = data.len() * i / n..data.len() * (i + 1) / n;
     let mut search = search::Settings::new(&bounder);
@@ -115,6 +126,7 @@ pub fn run(args: CertifyArgs) -> Result<()> {
         seed: args.run.seed,
         tolerance: search.tolerance,
         attack: !args.no_attack,
+        branch: args.branch,
         images: data.len(),
         shard: [i, n],
         start: range.start,
@@ -141,9 +153,11 @@ pub fn run(args: CertifyArgs) -> Result<()> {
     };
     let table = std::cell::RefCell::new(table);
     let attack = (!args.no_attack).then(attack::Settings::default);
-    let settings =
-        Settings { variances: args.variance, seed: args.run.seed, range: range.clone(), search, attack, certificates };
-    let title = format!("proving ({})", args.method);
+    let close = (args.branch > 0).then_some(close::Settings { domains: args.branch, tolerance: 0.01 });
+    let (variances, seed) = (args.variance, args.run.seed);
+    let settings = Settings { variances, seed, range: range.clone(), search, attack, close, certificates };
+    let how = if args.branch > 0 { table::BRANCHED } else { "" };
+    let title = format!("proving ({}{how})", args.method);
     let mut progress = Progress::start(args.run.verbosity(), &title, range.len() * settings.variances.len());
     let started = Instant::now();
     let known = |index, variance| table.borrow().knows(index, variance);

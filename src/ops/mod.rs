@@ -25,6 +25,7 @@ pub mod relax;
 pub mod relu;
 pub mod scale;
 pub mod select;
+pub mod signs;
 pub mod slopes;
 mod tile;
 
@@ -47,6 +48,7 @@ pub fn kernels() -> Vec<&'static Kernel> {
         relu::KERNELS,
         scale::KERNELS,
         select::KERNELS,
+        signs::KERNELS,
         slopes::KERNELS,
     ]
     .concat()
@@ -69,6 +71,7 @@ pub fn cases() -> Vec<case::Case> {
         relu::cases(),
         scale::cases(),
         select::cases(),
+        signs::cases(),
         slopes::cases(),
     ]
     .into_iter()

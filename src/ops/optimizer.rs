@@ -28,6 +28,14 @@ impl Default for Adam {
     }
 }
 
+impl Adam {
+    /// Step size over the bias correction of the first moment, and one over that of the second, at a step counted from 1.
+    pub(super) fn corrected(&self, step: u32) -> [f32; 2] {
+        let power = |beta: f32| 1.0 - f64::from(beta).powf(f64::from(step.max(1)));
+        [(f64::from(self.rate) / power(self.beta1)) as f32, (1.0 / power(self.beta2)) as f32]
+    }
+}
+
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct Params {
@@ -45,11 +53,11 @@ struct Params {
 
 impl Params {
     fn new(len: usize, adam: &Adam, step: u32) -> Self {
-        let power = |beta: f32| 1.0 - f64::from(beta).powf(f64::from(step.max(1)));
+        let [rate, correct_v] = adam.corrected(step);
         Params {
             len: len as u32,
-            rate: (f64::from(adam.rate) / power(adam.beta1)) as f32,
-            correct_v: (1.0 / power(adam.beta2)) as f32,
+            rate,
+            correct_v,
             beta1: adam.beta1,
             beta2: adam.beta2,
             epsilon: adam.epsilon,

@@ -79,10 +79,10 @@ pub fn climb(
     adam: &Adam,
     step: u32,
 ) -> Result<()> {
-    let power = |beta: f32| 1.0 - f64::from(beta).powf(f64::from(step.max(1)));
+    let [rate, correct_v] = adam.corrected(step);
     let params = Params {
-        rate: (f64::from(adam.rate) / power(adam.beta1)) as f32,
-        correct_v: (1.0 / power(adam.beta2)) as f32,
+        rate,
+        correct_v,
         beta1: adam.beta1,
         beta2: adam.beta2,
         epsilon: adam.epsilon,

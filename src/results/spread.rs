@@ -66,6 +66,14 @@ mod tests {
     }
 
     #[test]
+    fn long_numbers_are_cut_short_and_read_back() {
+        for (value, text) in [(0.0, "0"), (0.001, "0.001"), (0.1 + 0.2, "0.30000000000000004"), (1e-300, "1e-300")] {
+            assert_eq!(short(value), text);
+            assert_eq!(text.parse(), Ok(value));
+        }
+    }
+
+    #[test]
     fn quantiles_of_infinite_values_are_not_nan() {
         assert_eq!(quantile(&[1.0, f64::INFINITY], 0.0), 1.0);
         assert!(quantile(&[], 0.5).is_nan());

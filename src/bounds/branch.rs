@@ -1,0 +1,229 @@
+//! Branch and bound on the signs of unstable neurons (Bunel et al., "Branch and Bound for Piecewise Linear Neural Network
+//! Verification", 2020), with multipliers for the assumed signs (Wang et al., "Beta-CROWN", 2021).
+//!
+//! A *domain* is a box with signs assumed for some neurons. Its row is bounded with the box's own bounds of neurons, made
+//! once by `crown`; slopes and multipliers climb from where those of the domain it came from ended. A domain that stays
+//! open is halved at the neuron whose relaxation costs most where the row is least. Every point of the box lies in one
+//! of the two halves, so that a row holds on a box if it holds on all domains that are left.
+
+use std::collections::VecDeque;
+
+use rayon::prelude::*;
+
+use super::domain::{Domain, Root};
+use super::forward::State;
+use super::slopes::{Effort, Run};
+use super::{Ball, Bounder, Boxes, Method, Row};
+use crate::error::Result;
+use crate::network::Placed;
+use crate::ops::linear::RELAX;
+use crate::tensor;
+
+/// What is known about a box of which some rows are to be positive.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Decision {
+    /// All of its rows are, everywhere in the box.
+    Proved,
+    /// One of them hardly is at this point, as far as f32 can tell: to be checked.
+    Broken(Vec<f32>),
+    /// The budget is spent.
+    Open,
+}
+
+/// What a domain's climb may cost.
+const CLIMB: Effort = Effort { rounds: 1, steps: 8, rate: 0.2 };
+
+/// Domains that one thread bounds at once, and a GPU.
+const BATCH: [usize; 2] = [32, 1024];
+
+/// What came out of bounding one domain.
+struct Bounded {
+    lower: f32,
+    /// With its slopes and multipliers.
+    domain: Domain,
+    /// Node and neuron to halve it at.
+    next: Option<(usize, usize)>,
+    /// Where the row is not positive.
+    point: Option<Vec<f32>>,
+}
+
+impl Bounder {
+    /// Whether each class dominates on its ball, and the domains it took to tell: no more for each ball than its budget.
+    pub fn branch_balls(&self, balls: &[Ball<'_>], budgets: &[usize]) -> Result<Vec<(Decision, usize)>> {
+        self.branch(&self.balls(balls)?, &self.margins(balls).0, budgets)
+    }
+
+    /// Whether all rows of each box are positive on it, and the domains it took to tell: no more for each box than its
+    /// budget. Boxes as in [`box_bounds`](Self::box_bounds).
+    ///
+    /// # Errors
+    /// As [`box_bounds`](Self::box_bounds).
+    pub fn branch_boxes(
+        &self,
+        boxes: &[(&[f32], &[f32])],
+        rows: &[Row],
+        budgets: &[usize],
+    ) -> Result<Vec<(Decision, usize)>> {
+        self.branch(&self.boxes(boxes)?, rows, budgets)
+    }
+
+    fn branch(&self, boxes: &Boxes, rows: &[Row], budgets: &[usize]) -> Result<Vec<(Decision, usize)>> {
+        let bounder = Bounder { method: Method::Crown, ..self.clone() };
+        let state = State::new(&bounder, boxes)?;
+        let lower = bounder.evaluate(&state, rows, false)?.lower;
+        let mut progress = Progress::new(rows, &lower, budgets);
+        let undecided = (0..boxes.count).any(|b| progress.decisions[b].is_none());
+        if !undecided || !state.can_climb() {
+            return Ok(progress.finish());
+        }
+        let roots = Root::all(&state)?;
+        let whole = rows.iter().enumerate().filter(|(r, _)| !(lower[*r] > 0.0));
+        progress.queue.extend(whole.map(|(r, row)| Domain::whole(r, &roots[row.lane])));
+        drop(state);
+        let gpu = self.device().is_gpu();
+        let share = BATCH[usize::from(gpu)];
+        loop {
+            bounder.check_deadline()?;
+            let batch = progress.take(if gpu { share } else { share * rayon::current_num_threads() });
+            if batch.is_empty() {
+                return Ok(progress.finish());
+            }
+            let parts = batch.par_chunks(share).map(|part| bounder.bound(&roots, rows, part));
+            for bounded in parts.collect::<Result<Vec<_>>>()?.into_iter().flatten() {
+                progress.settle(bounded);
+            }
+        }
+    }
+
+    /// Bounds each domain's row.
+    fn bound(&self, roots: &[Root], rows: &[Row], domains: &[Domain]) -> Result<Vec<Bounded>> {
+        let home: Vec<&Root> = domains.iter().map(|d| &roots[rows[d.row].lane]).collect();
+        let own = domains.iter().enumerate().map(|(lane, d)| Row { lane, ..rows[d.row].clone() });
+        let own: Vec<Row> = own.collect();
+        let boxes = Root::boxes(self, &home)?;
+        let state = Domain::state(self, &boxes, &home, domains)?;
+        let mut bounds = self.evaluate(&state, &own, false)?;
+        if bounds.lower.iter().any(|&b| b <= 0.0) {
+            state.climb(&own, &mut bounds, false, CLIMB, |_| Ok(()))?;
+        }
+        let each: Vec<usize> = (0..domains.len()).collect();
+        let run = state.run(&own, &each, None)?;
+        let next = self.weakest(&state, domains, &run)?;
+        let points = self.broken(&own, run)?;
+        let domains = Domain::after(&state, &home, domains)?;
+        let bounded = bounds.lower.into_iter().zip(domains).zip(next).zip(points);
+        Ok(bounded.map(|(((lower, domain), next), point)| Bounded { lower, domain, next, point }).collect())
+    }
+
+    /// For each domain the neuron whose relaxation costs most: its intercept, or, where the row takes the lower line, the
+    /// distance from it at the point where the row is least.
+    fn weakest(&self, state: &State<'_>, domains: &[Domain], run: &Run) -> Result<Vec<Option<(usize, usize)>>> {
+        let (net, d, lanes) = (&self.net, self.device(), state.boxes.lanes);
+        let mut best: Vec<(f32, Option<(usize, usize)>)> = vec![(0.0, None); domains.len()];
+        for (i, node) in net.model.nodes.iter().enumerate() {
+            let (Placed::Relu, Some(above), Some(table)) = (net.layer(i), &run.above[i], &state.relaxations[i]) else {
+                continue;
+            };
+            let (above, table): (Vec<f32>, Vec<f32>) = (d.read(above)?, d.read(table)?);
+            let z: Vec<f32> = d.read(&run.values[node.inputs[0]])?;
+            let elements = node.shape.len();
+            best.par_iter_mut().enumerate().for_each(|(lane, best)| {
+                for (k, lines) in table[lane * elements * RELAX..][..elements * RELAX].chunks(RELAX).enumerate() {
+                    // Only an unstable neuron has an intercept.
+                    if lines[1] <= 0.0 {
+                        continue;
+                    }
+                    let (a, z) = (above[k * lanes + lane], z[k * lanes + lane]);
+                    let loss = if a < 0.0 { -a * lines[1] } else { a * (z.max(0.0) - lines[2] * z) };
+                    if loss > best.0 || best.1.is_none() {
+                        *best = (loss, Some((i, k)));
+                    }
+                }
+            });
+        }
+        Ok(best.into_iter().map(|(_, at)| at).collect())
+    }
+
+    /// For each row the point where its linear bound is least, if the row itself is not positive there.
+    fn broken(&self, rows: &[Row], run: Run) -> Result<Vec<Option<Vec<f32>>>> {
+        let Some(x) = run.values.into_iter().next() else { return Ok(vec![]) };
+        let lanes = tensor::lanes(rows.len());
+        let elements = self.net.model.input.len();
+        let points = tensor::deinterleave(&self.device().read::<f32>(&x)?, elements, rows.len());
+        let logits: Vec<f32> = self.device().read(&self.net.logits(x, lanes)?)?;
+        let value = |row: &Row| {
+            let terms = row.coefficients.iter().enumerate().filter(|(_, c)| **c != 0.0);
+            terms.fold(row.constant, |sum, (k, c)| sum + c * logits[k * lanes + row.lane])
+        };
+        let points = points.chunks(elements).zip(rows);
+        Ok(points.map(|(point, row)| (value(row) <= 0.0).then(|| point.to_vec())).collect())
+    }
+}
+
+/// Where all boxes stand.
+struct Progress {
+    decisions: Vec<Option<Decision>>,
+    /// Domains not yet proved, per box, queued or in hand.
+    open: Vec<usize>,
+    /// Domains each box may have bounded, and has had.
+    budgets: Vec<usize>,
+    used: Vec<usize>,
+    /// Box of each row.
+    boxes: Vec<usize>,
+    queue: VecDeque<Domain>,
+}
+
+impl Progress {
+    fn new(rows: &[Row], lower: &[f32], budgets: &[usize]) -> Progress {
+        let mut open = vec![0; budgets.len()];
+        rows.iter().zip(lower).filter(|(_, l)| !(**l > 0.0)).for_each(|(row, _)| open[row.lane] += 1);
+        let decisions = open.iter().map(|o| (*o == 0).then_some(Decision::Proved)).collect();
+        let boxes = rows.iter().map(|r| r.lane).collect();
+        let used = vec![0; budgets.len()];
+        Progress { decisions, open, budgets: budgets.to_vec(), used, boxes, queue: VecDeque::new() }
+    }
+
+    /// The next domains, at most `most`, of boxes that are undecided.
+    fn take(&mut self, most: usize) -> Vec<Domain> {
+        let mut batch = Vec::with_capacity(most);
+        while batch.len() < most
+            && let Some(domain) = self.queue.pop_front()
+        {
+            let at = self.boxes[domain.row];
+            if self.decisions[at].is_some() {
+                continue;
+            }
+            if self.used[at] == self.budgets[at] {
+                self.decisions[at] = Some(Decision::Open);
+                continue;
+            }
+            self.used[at] += 1;
+            batch.push(domain);
+        }
+        batch
+    }
+
+    fn settle(&mut self, bounded: Bounded) {
+        let at = self.boxes[bounded.domain.row];
+        if self.decisions[at].is_some() {
+            return;
+        }
+        if bounded.lower > 0.0 {
+            self.open[at] -= 1;
+            if self.open[at] == 0 {
+                self.decisions[at] = Some(Decision::Proved);
+            }
+        } else if let Some(point) = bounded.point {
+            self.decisions[at] = Some(Decision::Broken(point));
+        } else if let Some((node, neuron)) = bounded.next {
+            self.open[at] += 1;
+            self.queue.extend(bounded.domain.halves(node, neuron));
+        } else {
+            self.decisions[at] = Some(Decision::Open);
+        }
+    }
+
+    fn finish(self) -> Vec<(Decision, usize)> {
+        self.decisions.into_iter().map(|d| d.unwrap_or(Decision::Open)).zip(self.used).collect()
+    }
+}
