@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{done, folder, refused};
+use super::{binary, done, folder, refused, text as text_of};
 
 const CERTIFY: &str =
     "certify --model MODEL --data SHOES --method ibp --variance 0,0.002 --limit 3 --device cpu --out out --quiet";
@@ -69,6 +69,11 @@ fn altered_results_are_not_called_whole() {
     refuse(&cell(2, 2, label), &["image 1", "altered"]);
     refuse(&cell(2, 0, "7"), &["image 7", "no such row"]);
     refuse(&cell(2, 4, "0.5"), &["variance 0.5", "no such row"]);
+    // Nor is a run done that ends with other rows than its own.
+    put(&table, &cell(2, 0, "7"));
+    let output = binary(at, &format!("{CERTIFY} --resume")).output().expect("the binary starts");
+    let (_, err) = text_of(&output);
+    assert!(output.status.code() == Some(1) && err.contains("image 7") && err.contains("no such row"), "{err}");
     put(&table, &join(&lines[..3]));
     for (from, to) in [("\"end\": 3", "\"end\": 2"), ("\"start\": 0", "\"start\": 1")] {
         assert!(words.contains(from));
