@@ -18,6 +18,9 @@ use crate::search::{self, Subject};
 use crate::tensor::Shape;
 use crate::{attack, certify};
 
+/// Images there are to search.
+pub const IMAGES: usize = 1000;
+
 /// One measured kernel.
 #[derive(Clone, Debug, Serialize)]
 pub struct KernelRate {

@@ -18,6 +18,9 @@ pub enum Error {
     /// The device failed or cannot do what was asked. Never a verdict.
     #[error("device: {0}")]
     Device(String),
+    /// The work itself came to nothing.
+    #[error("{0}")]
+    Failed(String),
     /// A request that makes no sense with these inputs.
     #[error("{0}")]
     Usage(String),
@@ -43,6 +46,19 @@ impl Error {
         Error::Usage(message.into())
     }
 
+    /// Work that came to nothing.
+    pub fn failed(message: impl Into<String>) -> Self {
+        Error::Failed(message.into())
+    }
+
+    /// The same with the file that is to blame, where only the request was blamed.
+    pub fn about(self, path: impl AsRef<Path>) -> Self {
+        match self {
+            Error::Usage(problem) | Error::Failed(problem) => Error::input(path, problem),
+            named @ (Error::Input { .. } | Error::Io { .. } | Error::Device(_) | Error::Timeout) => named,
+        }
+    }
+
     /// A fault of the device.
     pub fn device(message: impl Into<String>) -> Self {
         Error::Device(message.into())
@@ -57,6 +73,7 @@ fn remedy(cause: &std::io::Error) -> &'static str {
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
             "; check who may write there, or name another place"
         }
+        ErrorKind::IsADirectory => "; this is a folder, name a file",
         ErrorKind::AlreadyExists | ErrorKind::NotADirectory => "; a file is in the way, name another place",
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "; free some space and run again",
         _ => "",

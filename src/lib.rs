@@ -29,5 +29,6 @@ pub mod spec;
 pub mod study;
 pub mod sweep;
 pub mod tensor;
+pub mod terminal;
 pub mod train;
 pub mod verify;

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::terminal;
+
 /// Whether to show anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verbosity {
@@ -54,7 +56,7 @@ impl Progress {
             *printed = Instant::now();
             let rate = self.done as f64 / started.elapsed().as_secs_f64();
             let left = (*total - self.done) as f64 / rate;
-            eprintln!("{what}: {}/{total}, {rate:.1}/s, {left:.0} s left", self.done);
+            terminal::note(format_args!("{what}: {}/{total}, {rate:.1}/s, {left:.0} s left", self.done));
         }
     }
 
@@ -71,7 +73,7 @@ impl Progress {
             bar.finish_and_clear();
         }
         if self.bar.is_some() || self.plain.is_some() {
-            eprintln!("{line}");
+            terminal::note(line);
         }
     }
 }

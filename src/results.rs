@@ -12,7 +12,7 @@ mod spread;
 pub use file::{write_atomically, write_json};
 pub use picture::{Picture, base64};
 pub use relevance::{Decided, RelevanceKind, RelevanceMap, RelevanceSummary, Shares};
-pub use spread::{Spread, quantile};
+pub use spread::{Spread, quantile, short};
 
 use crate::tensor::Shape;
 use serde::{Deserialize, Serialize};

@@ -42,6 +42,13 @@ impl std::fmt::Display for Shape {
     }
 }
 
+/// Whether memory for so many numbers of four bytes can be had; if not, their size in GiB.
+pub fn check_room(numbers: u64) -> std::result::Result<(), f64> {
+    let gib = numbers as f64 * 4.0 / f64::from(1u32 << 30);
+    let room = usize::try_from(numbers).map_err(|_| gib)?;
+    Vec::<f32>::new().try_reserve_exact(room).map_err(|_| gib)
+}
+
 /// Interleaves `items` (each `elements` values long) into `[element][lane]` order, unused lanes zero.
 pub fn interleave<'a>(items: impl ExactSizeIterator<Item = &'a [f32]>, elements: usize) -> Vec<f32> {
     let lanes = lanes(items.len());

@@ -69,14 +69,22 @@ pub fn train(
         }
         let loss = loss / train.len() as f64;
         if !loss.is_finite() {
-            return Err(Error::usage("training diverged (the loss is not a number); use a smaller --rate"));
+            return Err(diverged());
         }
         let test_accuracy = if test.is_empty() { None } else { Some(accuracy(&net, test)?) };
         let train_accuracy = right as f64 / train.len() as f64;
         history.push(Epoch { epoch, loss, train_accuracy: Some(train_accuracy), test_accuracy });
         progress.note(&format!("epoch {epoch}: loss {loss:.3}, accuracy {:.1} %", 100.0 * train_accuracy));
     }
-    Ok((net.download()?, history))
+    let model = net.download()?;
+    // The last step comes after the last loss. Weights that leave nothing to prove are no better than none.
+    model.validate().map_err(|_| diverged())?;
+    Network::new(device, &model)?.check_range(1.0).map_err(|_| diverged())?;
+    Ok((model, history))
+}
+
+fn diverged() -> Error {
+    Error::failed("training diverged (loss or weights beyond all bounds); use a smaller --rate")
 }
 
 /// Share of images whose largest logit is their label's.

@@ -9,7 +9,7 @@ const MOST_LINES: usize = 500;
 
 /// Modules from the ground up; a module may use its own floor and those below.
 const FLOORS: &[&[&str]] = &[
-    &["error", "tensor", "rounding", "rng", "simd", "progress"],
+    &["error", "tensor", "rounding", "rng", "simd", "progress", "terminal"],
     &["model", "dataset", "spec", "results"],
     &["kernel"],
     &["device"],
@@ -196,6 +196,17 @@ fn files_have_one_subject() {
         .map(|s| (s, s.text.lines().take_while(|l| !l.starts_with("#[cfg(test)]")).count()))
         .filter(|(_, n)| *n > MOST_LINES);
     report(long.map(|(s, n)| format!("{} has {n} lines", s.path.display())).collect());
+}
+
+/// `println!` panics where standard output is closed or full.
+#[test]
+fn lines_are_written_in_one_place() {
+    let mut faults = Vec::new();
+    for source in files("src", "rs").iter().filter(|s| s.module != "terminal") {
+        let hits = code(source).filter(|(_, l)| l.contains("print!(") || l.contains("println!("));
+        faults.extend(hits.map(|(i, _)| format!("{}:{i} prints; use crate::terminal", source.path.display())));
+    }
+    report(faults);
 }
 
 #[test]

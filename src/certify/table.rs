@@ -1,15 +1,15 @@
 //! The result folder of `certify`: `delta_max.csv` row by row, `manifest.json`, `summary.json`,
 //! certificates.
 
-use std::collections::HashSet;
-use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::results::{CertifyRow, quantile, write_atomically, write_json};
+use crate::results::{CertifyRow, quantile, short, write_atomically, write_json};
 
 /// Folder of the certificates inside a result folder.
 pub const CERTIFICATES: &str = "certificates";
@@ -48,6 +48,9 @@ pub struct Manifest {
     pub variances: Vec<f64>,
     pub seed: u64,
     pub tolerance: f32,
+    /// Whether images were attacked; where not, an empty `attacked` says nothing of the image.
+    #[serde(default = "yes")]
+    pub attack: bool,
     /// Domains that branch and bound may take per image.
     #[serde(default)]
     pub branch: usize,
@@ -59,68 +62,154 @@ pub struct Manifest {
     pub end: usize,
 }
 
+fn yes() -> bool {
+    true
+}
+
 impl Manifest {
+    /// Rows of a finished run.
+    pub fn expected(&self) -> usize {
+        (self.end - self.start) * self.variances.len()
+    }
+
     /// Whether rows made under `other` may stand beside rows made under this manifest.
     pub fn same_run(&self, other: &Manifest) -> bool {
         let key = |m: &Manifest| {
             let shards = m.shard[1];
             (m.model_hash.clone(), m.data_hash.clone(), m.method.clone(), m.variances.clone(), m.seed, m.images, shards)
         };
-        key(self) == key(other) && self.tolerance == other.tolerance && self.branch == other.branch
+        key(self) == key(other)
+            && self.tolerance == other.tolerance
+            && self.attack == other.attack
+            && self.branch == other.branch
+    }
+
+    /// Whether the numbers of images fit each other.
+    fn check(&self) -> std::result::Result<(), String> {
+        let [i, n] = self.shard;
+        let ends = |i: usize| self.images.checked_mul(i).map(|at| at / n.max(1));
+        if i < n && ends(i) == Some(self.start) && ends(i + 1) == Some(self.end) {
+            return Ok(());
+        }
+        let (start, end, images) = (self.start, self.end, self.images);
+        Err(format!("images {start}..{end} are not shard {i}/{n} of {images}"))
     }
 }
 
-/// `delta_max.csv` being written.
+/// `delta_max.csv` being written, locked for as long as this lives.
 pub struct Table {
     path: PathBuf,
     file: File,
-    known: HashSet<(usize, u64)>,
+    attack: bool,
+    /// Rows that were there before, and whether lines can be kept for them: of some radius, and not proved part by part.
+    rows: HashMap<(usize, u64), bool>,
 }
 
 impl Table {
-    /// Starts a result folder, or continues one whose manifest describes the same run. A last row that was cut off is
-    /// dropped.
-    pub fn open(dir: &Path, manifest: &Manifest, resume: bool) -> Result<Table> {
+    /// Starts a result folder.
+    ///
+    /// # Errors
+    /// If there are results already, or another run is writing here.
+    pub fn create(dir: &Path, manifest: &Manifest) -> Result<Table> {
         fs::create_dir_all(dir).map_err(Error::io(dir, "creating the folder"))?;
-        let path = dir.join("delta_max.csv");
-        let mut known = HashSet::new();
-        let exists = path.exists();
-        if exists && !resume {
-            return Err(Error::input(&path, "exists already; add --resume to continue it, or give another --out"));
+        let path = table_path(dir);
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path);
+        let file = file.map_err(|e| match e.kind() {
+            ErrorKind::AlreadyExists => Error::input(&path, "exists already; give another --out"),
+            _ => Error::io(&path, "creating")(e),
+        })?;
+        lock(dir, &file)?;
+        let table = Table { path, file, attack: manifest.attack, rows: HashMap::new() };
+        table.start(dir, manifest)
+    }
+
+    /// Continues a result folder whose manifest describes the same run, and keeps that manifest; starts one where there
+    /// are no results. A last row that was cut off is dropped.
+    ///
+    /// # Errors
+    /// If the results there belong to another run, or another run is writing here.
+    pub fn resume(dir: &Path, manifest: &Manifest) -> Result<Table> {
+        let path = table_path(dir);
+        if !path.exists() {
+            return Table::create(dir, manifest);
         }
-        if exists {
-            let before = read_manifest(dir)?;
-            if !manifest.same_run(&before) || before.shard != manifest.shard {
-                let problem = "belongs to a run with another model, data or settings; give another --out";
-                return Err(Error::input(dir.join("manifest.json"), problem));
-            }
-            let rows = read_rows(&path, true)?;
-            known = rows.iter().map(|r| (r.index, r.variance.to_bits())).collect();
-            let mut text = format!("{HEADER}\n");
-            rows.iter().for_each(|r| text.push_str(&line(r)));
-            write_atomically(&path, text.as_bytes())?;
-        } else {
-            write_atomically(&path, format!("{HEADER}\n").as_bytes())?;
+        let mut file = OpenOptions::new().read(true).write(true).open(&path).map_err(Error::io(&path, "opening"))?;
+        lock(dir, &file)?;
+        let mut text = Vec::new();
+        file.read_to_end(&mut text).map_err(Error::io(&path, "reading"))?;
+        let mut table = Table { path, file, attack: manifest.attack, rows: HashMap::new() };
+        let whole = text.iter().rposition(|b| *b == b'\n').map_or(0, |end| end + 1);
+        if whole == 0 && HEADER.as_bytes().starts_with(&text) {
+            return table.start(dir, manifest);
         }
+        let before = read_manifest(dir)?;
+        if !manifest.same_run(&before) || before.shard != manifest.shard {
+            let problem = "belongs to a run with another model, data or settings; give another --out";
+            return Err(Error::input(dir.join("manifest.json"), problem));
+        }
+        let rows = parse(&table.path, &text[..whole])?;
+        let certifiable = |r: &CertifyRow| r.proved > 0.0 && !r.method.ends_with(BRANCHED);
+        table.rows = rows.iter().map(|r| ((r.index, r.variance.to_bits()), certifiable(r))).collect();
+        table.cut(whole as u64)?;
+        Ok(table)
+    }
+
+    /// Manifest and header of a run without rows.
+    fn start(mut self, dir: &Path, manifest: &Manifest) -> Result<Table> {
         write_json(&dir.join("manifest.json"), manifest)?;
-        let file = OpenOptions::new().append(true).open(&path).map_err(Error::io(&path, "opening"))?;
-        Ok(Table { path, file, known })
+        self.cut(0)?;
+        let header = format!("{HEADER}\n");
+        self.file.write_all(header.as_bytes()).map_err(Error::io(&self.path, "writing"))?;
+        Ok(self)
+    }
+
+    /// Drops everything after this many bytes, and writes on from there.
+    fn cut(&mut self, length: u64) -> Result<()> {
+        let cut = self.file.set_len(length).and_then(|()| self.file.seek(SeekFrom::Start(length)));
+        cut.map(drop).map_err(Error::io(&self.path, "writing"))
     }
 
     /// Whether the row was there before.
     pub fn knows(&self, index: usize, variance: f64) -> bool {
-        self.known.contains(&(index, variance.to_bits()))
+        self.rows.contains_key(&(index, variance.to_bits()))
+    }
+
+    /// How many rows of these images were there before without the certificate that they could have.
+    pub fn lacks_certificates(&self, dir: &Path, wanted: &BTreeSet<usize>) -> usize {
+        let rows = self.rows.iter().filter(|((index, _), certifiable)| **certifiable && wanted.contains(index));
+        rows.filter(|((i, variance), _)| !certificate_path(dir, *i, f64::from_bits(*variance)).exists()).count()
     }
 
     /// Appends one row; it is in the file when this returns.
     pub fn push(&mut self, row: &CertifyRow) -> Result<()> {
-        self.file.write_all(line(row).as_bytes()).map_err(Error::io(&self.path, "writing"))
+        self.file.write_all(line(row, self.attack).as_bytes()).map_err(Error::io(&self.path, "writing"))
     }
 }
 
-fn line(r: &CertifyRow) -> String {
+/// The table of a result folder.
+pub fn table_path(dir: &Path) -> PathBuf {
+    dir.join("delta_max.csv")
+}
+
+/// The operating system lets go of the lock when the process ends, however it ends.
+fn lock(dir: &Path, table: &File) -> Result<()> {
+    match table.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => {
+            Err(Error::input(dir, "another run is writing here; wait for it, or give another --out"))
+        }
+        // Not every file system knows locks. What a second run would destroy is missed when the first one ends.
+        Err(TryLockError::Error(cause)) => {
+            tracing::warn!(%cause, "cannot lock {}", dir.display());
+            Ok(())
+        }
+    }
+}
+
+/// A row of the table; `attack`: whether the image was attacked.
+fn line(r: &CertifyRow, attack: bool) -> String {
     let class = |c: Option<usize>| c.map_or(String::new(), |c| c.to_string());
-    let attacked = r.attacked.map_or("inf".to_string(), |a| a.to_string());
+    let attacked = r.attacked.map_or(if attack { "inf".to_string() } else { String::new() }, |a| a.to_string());
     let file = if r.file.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", r.file.replace('"', "\"\"").replace(['\n', '\r'], " "))
     } else {
@@ -131,7 +220,7 @@ fn line(r: &CertifyRow) -> String {
         r.index,
         r.label,
         r.predicted,
-        r.variance,
+        short(r.variance),
         r.proved,
         class(r.rival_proved),
         class(r.rival_attacked),
@@ -140,20 +229,41 @@ fn line(r: &CertifyRow) -> String {
     )
 }
 
-/// Reads the rows of a `delta_max.csv`; `cut` forgives a last line without its end.
-pub fn read_rows(path: &Path, cut: bool) -> Result<Vec<CertifyRow>> {
-    let file = File::open(path).map_err(Error::io(path, "reading"))?;
-    let mut text = String::new();
-    for line in BufReader::new(file).split(b'\n') {
-        let line = line.map_err(Error::io(path, "reading"))?;
-        text.push_str(&String::from_utf8_lossy(&line));
-        text.push('\n');
+/// Reads the manifest and the rows of a result folder.
+///
+/// # Errors
+/// If the run is not finished, or the rows are not those of the manifest, each once, `attacked` above `proved`.
+pub fn read_whole(dir: &Path) -> Result<(Manifest, Vec<CertifyRow>)> {
+    let manifest = read_manifest(dir)?;
+    let path = table_path(dir);
+    let text = fs::read(&path).map_err(Error::io(&path, "reading"))?;
+    // A row that was cut off may still read as one.
+    let whole = text.iter().rposition(|b| *b == b'\n').map_or(0, |end| end + 1);
+    let rows = if whole == 0 { vec![] } else { parse(&path, &text[..whole])? };
+    let bad = |r: &CertifyRow, problem: &str| {
+        Err(Error::input(&path, format!("image {} at variance {}: {problem}", r.index, r.variance)))
+    };
+    let mut seen = HashSet::new();
+    for row in &rows {
+        if !(manifest.start..manifest.end).contains(&row.index) || !manifest.variances.contains(&row.variance) {
+            return bad(row, "the run of the manifest has no such row; the file was altered, certify again");
+        }
+        if !seen.insert((row.index, row.variance.to_bits())) {
+            return bad(row, "stands in two rows; remove one of them");
+        }
+        if row.attacked.is_some_and(|a| !(a > row.proved)) {
+            return bad(row, "attacked within what is proved; the file was altered, certify again");
+        }
     }
-    let whole = fs::read(path).map_err(Error::io(path, "reading"))?;
-    if !whole.ends_with(b"\n") && cut {
-        text.truncate(text.trim_end_matches('\n').rfind('\n').map_or(0, |i| i + 1));
+    if rows.len() != manifest.expected() || whole != text.len() {
+        let (have, want) = (rows.len(), manifest.expected());
+        return Err(Error::input(&path, format!("{have} of {want} rows; finish it with --resume")));
     }
-    let mut reader = csv::ReaderBuilder::new().from_reader(text.as_bytes());
+    Ok((manifest, rows))
+}
+
+fn parse(path: &Path, text: &[u8]) -> Result<Vec<CertifyRow>> {
+    let mut reader = csv::ReaderBuilder::new().from_reader(text);
     let bad =
         |row: usize, what: &str| Error::input(path, format!("row {row}: {what}; the file was not written by certify"));
     if reader.headers().map(|h| h.iter().collect::<Vec<_>>().join(",")).unwrap_or_default() != HEADER {
@@ -172,7 +282,7 @@ pub fn read_rows(path: &Path, cut: bool) -> Result<Vec<CertifyRow>> {
             predicted: int(3)?,
             variance: real(4)?,
             proved: real(5)?,
-            attacked: Some(real(6)?).filter(|a| a.is_finite()),
+            attacked: if record[6].is_empty() { None } else { Some(real(6)?).filter(|a| *a != f64::INFINITY) },
             rival_proved: class(7)?,
             rival_attacked: class(8)?,
             method: record[9].to_string(),
@@ -186,12 +296,15 @@ pub fn read_rows(path: &Path, cut: bool) -> Result<Vec<CertifyRow>> {
 pub fn read_manifest(dir: &Path) -> Result<Manifest> {
     let path = dir.join("manifest.json");
     let text = fs::read_to_string(&path).map_err(Error::io(&path, "reading"))?;
-    serde_json::from_str(&text).map_err(|e| Error::input(&path, format!("is not a manifest of certify ({e})")))
+    let bad = |why: String| Error::input(&path, format!("is not a manifest of certify ({why}); certify again"));
+    let manifest: Manifest = serde_json::from_str(&text).map_err(|e| bad(e.to_string()))?;
+    manifest.check().map_err(bad)?;
+    Ok(manifest)
 }
 
 /// Where a result folder keeps the certificate of a row.
 pub fn certificate_path(dir: &Path, index: usize, variance: f64) -> PathBuf {
-    dir.join(CERTIFICATES).join(format!("{index}_{variance}.json"))
+    dir.join(CERTIFICATES).join(format!("{index}_{}.json", short(variance)))
 }
 
 /// What a run found, per variance.
@@ -244,6 +357,9 @@ pub fn merge(dirs: &[PathBuf], out: &Path) -> Result<usize> {
     let Some((first, _)) = parts.first() else { return Err(Error::usage("nothing to merge")) };
     let mut whole = first.clone();
     (whole.shard, whole.start, whole.end) = ([0, 1], 0, first.images);
+    if table_path(out).exists() {
+        return Err(Error::input(table_path(out), "exists already; give another --out"));
+    }
     let (mut rows, mut certificates) = (Vec::new(), Vec::new());
     for (i, (manifest, dir)) in parts.iter().enumerate() {
         let problem = |p: String| Err(Error::input(dir, p));
@@ -256,12 +372,7 @@ pub fn merge(dirs: &[PathBuf], out: &Path) -> Result<usize> {
         if manifest.shard[0] > i {
             return problem(format!("shard {i}/{} is missing", manifest.shard[1]));
         }
-        let found = read_rows(&dir.join("delta_max.csv"), false)?;
-        let expected = (manifest.end - manifest.start) * manifest.variances.len();
-        let distinct: HashSet<_> = found.iter().map(|r| (r.index, r.variance.to_bits())).collect();
-        if distinct.len() != found.len() || found.len() != expected {
-            return problem(format!("has {} of {expected} rows; finish it with --resume", distinct.len()));
-        }
+        let (_, found) = read_whole(dir)?;
         let certificate = |r: &CertifyRow| certificate_path(dir, r.index, r.variance);
         certificates.extend(found.iter().map(|r| (certificate(r), r.index, r.variance)).filter(|c| c.0.exists()));
         rows.extend(found);
@@ -270,7 +381,7 @@ pub fn merge(dirs: &[PathBuf], out: &Path) -> Result<usize> {
         return Err(Error::usage(format!("{} of {} shards are given", parts.len(), first.shard[1])));
     }
     rows.sort_by(|a, b| a.variance.total_cmp(&b.variance).then(a.index.cmp(&b.index)));
-    let mut table = Table::open(out, &whole, false)?;
+    let mut table = Table::create(out, &whole)?;
     for row in &rows {
         table.push(row)?;
     }

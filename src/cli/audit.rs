@@ -7,14 +7,15 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
-use super::common::{self, DataArgs, Split, load_model};
+use super::common::{self, DataArgs, SayArgs, Split, load_model};
 use crate::audit::{self, Claim, Method, Sample, Slopes};
-use crate::certify::table::{self, Manifest};
+use crate::certify::table;
+use crate::dataset::Dataset;
 use crate::device::Device;
 use crate::error::Error;
-use crate::progress::{Progress, Verbosity};
-use crate::results::CertifyRow;
-use crate::sweep;
+use crate::progress::Progress;
+use crate::results::{CertifyRow, short};
+use crate::{sweep, terminal};
 
 /// Prove certified radii again: CPU, f64 rounded outward, none of the code that proved them first.
 #[derive(Args)]
@@ -38,12 +39,8 @@ pub struct AuditArgs {
     /// Seed of the sample
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// No progress, no summary
-    #[arg(long, short)]
-    quiet: bool,
-    /// The last line of standard output is the result as JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: SayArgs,
 }
 
 fn sample(text: &str) -> Result<Sample, String> {
@@ -62,9 +59,8 @@ const PIXEL_ROUNDING: f64 = 1.0 / (1u32 << 24) as f64;
 const SHOWN: usize = 20;
 
 pub fn run(args: AuditArgs) -> Result<()> {
-    let manifest = table::read_manifest(&args.dir)?;
-    let path = args.dir.join("delta_max.csv");
-    let rows = table::read_rows(&path, false)?;
+    let (manifest, rows) = table::read_whole(&args.dir)?;
+    let path = table::table_path(&args.dir);
     let model_path = args.model.unwrap_or_else(|| PathBuf::from(&manifest.model));
     same("model", &model_path, &common::file_hash(&model_path)?, &manifest.model_hash)?;
     let model = load_model(&model_path)?;
@@ -78,8 +74,11 @@ pub fn run(args: AuditArgs) -> Result<()> {
         .map_err(|_| Error::input(args.dir.join("manifest.json"), format!("knows no split '{}'", manifest.split)))?;
     let data = source.load_for(&model, split, Some(manifest.images))?;
     same("data", &source.data, &data.hash(), &manifest.data_hash)?;
-    let mut claims: Vec<Claim> =
-        rows.iter().map(|row| claim(&args.dir, &path, row, &manifest)).collect::<Result<_>>()?;
+    if manifest.classes != data.classes {
+        let problem = format!("names the classes {}, not {}", manifest.classes.join(", "), data.classes.join(", "));
+        bail!(Error::input(args.dir.join("manifest.json"), problem + "; it was altered, certify again"));
+    }
+    let mut claims: Vec<Claim> = rows.iter().map(|row| claim(&args.dir, &path, row, &data)).collect::<Result<_>>()?;
     // Optimised slopes cannot be guessed, and domains are not kept.
     let guessed = |row: &CertifyRow| row.method != "alpha" && !row.method.ends_with(table::BRANCHED);
     let missing = |(c, row): (&Claim, &CertifyRow)| c.slopes.is_none() && c.radius != 0.0 && !guessed(row);
@@ -99,8 +98,7 @@ pub fn run(args: AuditArgs) -> Result<()> {
     };
     let total = claims.iter().filter(|c| c.radius != 0.0).count();
     let total = if let Sample::Some { count, .. } = sample { total.min(count) } else { total };
-    let verbosity = if args.quiet { Verbosity::Quiet } else { Verbosity::Normal };
-    let progress = Mutex::new(Progress::start(verbosity, "auditing", total));
+    let progress = Mutex::new(Progress::start(args.output.verbosity(), "auditing", total));
     let started = Instant::now();
     let device = Device::cpu();
     let image = |index, variance| sweep::noisy(&device, &data, index, 1, variance, manifest.seed, 0);
@@ -114,17 +112,18 @@ pub fn run(args: AuditArgs) -> Result<()> {
         progress.finish(&format!("{} rows in {:.1} s", report.checked, started.elapsed().as_secs_f64()));
     }
     for f in report.failures.iter().take(SHOWN) {
-        eprintln!("image {} at variance {}: {}", f.index, f.variance, f.reason);
+        terminal::note(format_args!("image {} at variance {}: {}", f.index, short(f.variance), f.reason));
     }
     let (checked, rows, failed) = (report.checked, rows.len(), report.failures.len());
-    if args.json {
-        println!("{}", serde_json::to_string(&report)?);
-    } else if !args.quiet && failed == 0 {
+    args.output.answer(&report)?;
+    if failed == 0 {
         let zero = if report.zero > 0 { format!(" ({} rows claim nothing)", report.zero) } else { String::new() };
-        println!("checked {checked} of {rows} rows: all proofs hold{zero}");
+        args.output.say(format!("checked {checked} of {rows} rows: all proofs hold{zero}"));
     }
-    if unchecked > 0 && !args.quiet {
-        eprintln!("{unchecked} rows have no certificate, made by alpha or --branch, and were not checked");
+    if unchecked > 0 && !args.output.quiet {
+        terminal::note(format_args!(
+            "{unchecked} rows have no certificate, made by alpha or --branch, and were not checked"
+        ));
     }
     if failed > 0 {
         bail!(Error::input(&path, format!("{failed} of {checked} checked rows are not proved; do not rely on them")));
@@ -144,11 +143,15 @@ fn same(what: &str, path: &Path, found: &str, expected: &str) -> Result<()> {
 }
 
 /// What a row claims, with its certificate if there is one.
-fn claim(dir: &Path, table: &Path, row: &CertifyRow, manifest: &Manifest) -> Result<Claim> {
+fn claim(dir: &Path, table: &Path, row: &CertifyRow, data: &Dataset) -> Result<Claim> {
     let (index, variance) = (row.index, row.variance);
     let bad = |problem: String| Error::input(table, format!("image {index}: {problem}"));
-    if index >= manifest.images || !manifest.variances.contains(&variance) {
-        bail!(bad(format!("at variance {variance}, the run of the manifest has no such row")));
+    // The table holds a name on one line.
+    let name = data.names.get(index).map(|n| n.replace(['\n', '\r'], " "));
+    if name.as_ref() != Some(&row.file) || data.labels.get(index) != Some(&row.label) {
+        let (name, label) = (name.unwrap_or_default(), data.labels.get(index).copied().unwrap_or_default());
+        let problem = format!("file and label are '{}' and {}, in the data '{name}' and {label}", row.file, row.label);
+        bail!(bad(problem + "; the file was altered, certify again"));
     }
     let method: Method = row.method.trim_end_matches(table::BRANCHED).parse().map_err(bad)?;
     let path = table::certificate_path(dir, index, variance);

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::Args;
 
-use super::common::RunArgs;
+use super::common::{RunArgs, whole};
 use crate::bench::{self, Report};
 use crate::bounds::Method;
 use crate::dataset::shoes;
@@ -15,8 +15,8 @@ use crate::train;
 #[derive(Args)]
 #[command(after_help = "Example: deltamax bench --device cpu --json")]
 pub struct BenchArgs {
-    /// Images each method searches [default: 1000 by ibp, 250 by crown-ibp, 100 by crown, 50 by alpha]
-    #[arg(long)]
+    /// Images each method searches, at most 1000 [default: 1000 by ibp, 250 by crown-ibp, 100 by crown, 50 by alpha]
+    #[arg(long, value_parser = whole::<{ bench::IMAGES }>)]
     images: Option<usize>,
     #[command(flatten)]
     run: RunArgs,
@@ -37,7 +37,7 @@ pub fn run(args: BenchArgs) -> Result<()> {
     for s in &streams {
         args.run.say(format!("{:44}  {:8.1}", s.kernel, s.gigabytes));
     }
-    let data = shoes::dataset(1000, 32, args.run.seed);
+    let data = shoes::dataset(bench::IMAGES, 32, args.run.seed);
     let settings = train::Settings { epochs: 4, seed: args.run.seed, ..train::Settings::default() };
     let mut silent = Progress::start(Verbosity::Quiet, "", 0);
     let (model, _) = train::train(&device, &data, &data.subset(&[]), &settings, &mut silent)?;

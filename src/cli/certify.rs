@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 use clap::Args;
 
-use super::common::{self, DataArgs, RunArgs, Split, load_model};
+use super::common::{self, DataArgs, RunArgs, SayArgs, Split, load_model};
 use crate::attack;
 use crate::bounds::{Bounder, Method};
 use crate::certify::table::{self, Manifest, Table};
@@ -15,7 +15,7 @@ use crate::close;
 use crate::error::Error;
 use crate::network::Network;
 use crate::progress::Progress;
-use crate::results::write_json;
+use crate::results::{short, write_json};
 use crate::rng::Rng;
 use crate::search;
 
@@ -41,7 +41,7 @@ pub struct CertifyArgs {
     #[arg(long, value_enum, default_value_t = Split::Test)]
     split: Split,
     /// Only the first N images
-    #[arg(long)]
+    #[arg(long, value_parser = common::whole::<{ common::MANY }>)]
     limit: Option<usize>,
     /// Only part i of N of the images, i from 0
     #[arg(long, value_name = "i/N", value_parser = shard)]
@@ -50,7 +50,7 @@ pub struct CertifyArgs {
     #[arg(long)]
     resume: bool,
     /// Balls probed at once (default: by method and device)
-    #[arg(long)]
+    #[arg(long, value_parser = common::whole::<1_000_000>)]
     batch: Option<usize>,
     /// Stop when the radius is within this share of what the bounds can prove (default: 1e-4 for ibp, else 2e-4)
     #[arg(long)]
@@ -64,7 +64,7 @@ pub struct CertifyArgs {
     /// Keep what an audit needs to prove the radii of so many images again: N drawn by --seed, or all
     #[arg(long, value_name = "N", value_parser = certificates)]
     certificates: Option<usize>,
-    /// Do not attack: leave the upper end of the bracket open
+    /// Do not attack: leave the upper end of the bracket empty
     #[arg(long)]
     no_attack: bool,
     #[command(flatten)]
@@ -83,8 +83,8 @@ fn certificates(text: &str) -> Result<usize, String> {
 
 pub fn run(args: CertifyArgs) -> Result<()> {
     common::check_variances(&args.variance)?;
-    if args.tolerance.is_some_and(|t| !(t > 0.0 && t < 1.0)) || args.batch == Some(0) {
-        bail!(Error::usage("--tolerance lies between 0 and 1, --batch is at least 1"));
+    if args.tolerance.is_some_and(|t| !(t > 0.0 && t < 1.0)) {
+        bail!(Error::usage("--tolerance lies between 0 and 1"));
     }
     if args.certificates.is_some() && args.method == Method::Ibp {
         bail!(Error::usage("--certificates: interval bounds have no lines to keep; audit needs none for them"));
@@ -92,11 +92,16 @@ pub fn run(args: CertifyArgs) -> Result<()> {
     if args.branch > 0 && args.method < Method::Crown {
         bail!(Error::usage("--branch starts from bounds by crown; give --method crown or alpha"));
     }
+    common::check_folder(&args.out)?;
+    if !args.resume && table::table_path(&args.out).exists() {
+        let problem = "exists already; add --resume to continue it, or give another --out";
+        bail!(Error::input(table::table_path(&args.out), problem));
+    }
     let model = load_model(&args.model)?;
     let data = args.data.load_for(&model, args.split, args.limit)?;
     let device = args.run.open()?;
     let net = Network::new(&device, &model)?;
-    let mut bounder = Bounder::new(&net, args.method)?;
+    let mut bounder = Bounder::new(&net, args.method).map_err(|e| e.about(&args.model))?;
     bounder.memory = args.memory.map_or(bounder.memory, |mib| (mib as usize) << 20);
     let [i, n] = args.shard.unwrap_or([0, 1]);
     let range = data.len() * i / n..data.len() * (i + 1) / n;
@@ -120,23 +125,33 @@ pub fn run(args: CertifyArgs) -> Result<()> {
         variances: args.variance.clone(),
         seed: args.run.seed,
         tolerance: search.tolerance,
+        attack: !args.no_attack,
         branch: args.branch,
         images: data.len(),
         shard: [i, n],
         start: range.start,
         end: range.end,
     };
-    let table = std::cell::RefCell::new(Table::open(&args.out, &manifest, args.resume)?);
+    let open = if args.resume { Table::resume } else { Table::create };
+    let table = open(&args.out, &manifest)?;
     let certificates = match args.certificates {
         Some(count) => {
-            let folder = args.out.join(table::CERTIFICATES);
-            std::fs::create_dir_all(&folder).map_err(Error::io(&folder, "creating the folder"))?;
             let mut images: Vec<usize> = (0..data.len()).collect();
             Rng::new(args.run.seed, 0xCE27).shuffle(&mut images);
-            Some((args.out.clone(), images.into_iter().take(count).collect()))
+            let images = images.into_iter().take(count).collect();
+            let lacking = table.lacks_certificates(&args.out, &images);
+            if lacking > 0 {
+                let problem = format!(
+                    "{lacking} rows were proved without --certificates, which cannot be made afterwards; certify with another --out"
+                );
+                bail!(Error::input(table::table_path(&args.out), problem));
+            }
+            common::make_folder(&args.out.join(table::CERTIFICATES))?;
+            Some((args.out.clone(), images))
         }
         None => None,
     };
+    let table = std::cell::RefCell::new(table);
     let attack = (!args.no_attack).then(attack::Settings::default);
     let close = (args.branch > 0).then_some(close::Settings { domains: args.branch, tolerance: 0.01 });
     let (variances, seed) = (args.variance, args.run.seed);
@@ -153,13 +168,14 @@ pub fn run(args: CertifyArgs) -> Result<()> {
         started.elapsed().as_secs_f64(),
         device.describe()
     ));
-    let rows = table::read_rows(&args.out.join("delta_max.csv"), false)?;
+    drop(table);
+    let (_, rows) = table::read_whole(&args.out)?;
     let summary = table::summarize(&rows);
     write_json(&args.out.join("summary.json"), &summary)?;
     for s in &summary {
         args.run.say(format!(
             "variance {:<6} {} images, accuracy {:.2} %, proved > 0 for {:.2} %; median delta max {:.5} ({:.2}/255), {:.1} probes each",
-            s.variance,
+            short(s.variance),
             s.images,
             100.0 * s.accuracy,
             100.0 * s.proved_share,
@@ -181,10 +197,14 @@ pub struct MergeArgs {
     /// Folder for the joined results
     #[arg(long)]
     out: PathBuf,
+    #[command(flatten)]
+    output: SayArgs,
 }
 
 pub fn merge(args: MergeArgs) -> Result<()> {
+    common::check_folder(&args.out)?;
     let rows = table::merge(&args.dirs, &args.out)?;
-    println!("{rows} rows in {}", args.out.join("delta_max.csv").display());
-    Ok(())
+    let table = table::table_path(&args.out);
+    args.output.say(format!("{rows} rows in {}", table.display()));
+    args.output.answer(&serde_json::json!({ "rows": rows, "table": table }))
 }

@@ -10,6 +10,39 @@ use crate::device::{Choice, Device};
 use crate::error::Error;
 use crate::model::{Model, onnx};
 use crate::progress::Verbosity;
+use crate::terminal;
+
+/// How much to say.
+#[derive(Args, Clone, Debug)]
+pub struct SayArgs {
+    /// No progress, no summary
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// The last line of standard output is the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl SayArgs {
+    pub fn verbosity(&self) -> Verbosity {
+        if self.quiet { Verbosity::Quiet } else { Verbosity::Normal }
+    }
+
+    /// Prints a summary for people, unless quiet.
+    pub fn say(&self, line: impl std::fmt::Display) {
+        if !self.quiet && !self.json {
+            terminal::line(line);
+        }
+    }
+
+    /// Prints the result for machines, if asked.
+    pub fn answer(&self, value: &impl serde::Serialize) -> Result<()> {
+        if self.json {
+            terminal::line(serde_json::to_string(value)?);
+        }
+        Ok(())
+    }
+}
 
 /// Where to run and how much to say.
 #[derive(Args, Clone, Debug)]
@@ -20,12 +53,16 @@ pub struct RunArgs {
     /// Seed of everything random
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// No progress, no summary
-    #[arg(long, short)]
-    pub quiet: bool,
-    /// The last line of standard output is the result as JSON
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    pub output: SayArgs,
+}
+
+/// A command that computes says things as any other does.
+impl std::ops::Deref for RunArgs {
+    type Target = SayArgs;
+    fn deref(&self) -> &SayArgs {
+        &self.output
+    }
 }
 
 impl RunArgs {
@@ -33,25 +70,6 @@ impl RunArgs {
         let device = Device::open(&self.device)?;
         tracing::info!(device = device.describe(), "opened");
         Ok(device)
-    }
-
-    pub fn verbosity(&self) -> Verbosity {
-        if self.quiet { Verbosity::Quiet } else { Verbosity::Normal }
-    }
-
-    /// Prints a summary for people, unless quiet.
-    pub fn say(&self, line: impl std::fmt::Display) {
-        if !self.quiet && !self.json {
-            println!("{line}");
-        }
-    }
-
-    /// Prints the result for machines, if asked.
-    pub fn answer(&self, value: &impl serde::Serialize) -> Result<()> {
-        if self.json {
-            println!("{}", serde_json::to_string(value)?);
-        }
-        Ok(())
     }
 }
 
@@ -68,17 +86,20 @@ impl std::fmt::Display for Split {
     }
 }
 
+/// What `--data` takes.
+pub const DATA: &str = "Folder with a folder of .jpg or .png per class (or such below train and test), with labels.csv \
+(lines file,label), with IDX or CIFAR files; or an .npz file";
+
 /// Which images.
 #[derive(Args, Clone, Debug)]
 pub struct DataArgs {
-    /// Class-per-folder tree, folder of IDX or CIFAR files, or .npz
-    #[arg(long)]
+    #[arg(long, help = DATA)]
     pub data: PathBuf,
     /// Classes to keep, by name or number, in this order
     #[arg(long, value_delimiter = ',')]
     pub classes: Vec<String>,
     /// Resize images to this side in pixels
-    #[arg(long)]
+    #[arg(long, value_parser = whole::<{ dataset::MAX_SIZE }>)]
     pub size: Option<usize>,
     /// Seed of the split for data that has none of its own
     #[arg(long, default_value_t = 0)]
@@ -94,34 +115,40 @@ impl DataArgs {
 
     /// The first `limit` images of one split, fit for this model.
     pub fn load_for(&self, model: &Model, split: Split, limit: Option<usize>) -> Result<Dataset> {
-        if limit == Some(0) {
-            bail!(Error::usage("--limit is at least 1"));
-        }
         let splits = self.load()?;
         let mut data = if split == Split::Train { splits.train } else { splits.test };
-        if data.is_empty() {
-            bail!(Error::input(&self.data, format!("has no {split} images")));
-        }
         if data.shape != model.input {
             let hint = "give --size, or train a model on this data";
             let problem = format!("images are {} but the model takes {}; {hint}", data.shape, model.input);
             bail!(Error::input(&self.data, problem));
         }
+        let known = data.in_class_order(&model.classes);
         if data.classes.len() != model.outputs() {
             let hint = "choose the model's classes with --classes";
             let (have, want) = (data.classes.len(), model.outputs());
             bail!(Error::input(&self.data, format!("has {have} classes but the model knows {want}; {hint}")));
         }
-        if self.classes.is_empty() && !data.in_class_order(&model.classes) {
+        if self.classes.is_empty() && !known {
             let hint = format!("to take them in this order, give --classes {}", data.classes.join(","));
             let (have, want) = (data.classes.join(", "), model.classes.join(", "));
             bail!(Error::input(&self.data, format!("has the classes {have} but the model knows {want}; {hint}")));
+        }
+        if data.is_empty() {
+            bail!(Error::input(&self.data, format!("has no {split} images of the model's classes")));
         }
         Ok(match limit {
             Some(n) => data.take(n),
             None => data,
         })
     }
+}
+
+/// Refuses data that only has a test set.
+pub fn check_train(data: &Path, splits: &dataset::Splits) -> Result<()> {
+    if splits.train.is_empty() {
+        bail!(Error::input(data, "has test images only; add those for training"));
+    }
+    Ok(())
 }
 
 /// Reads a model file.
@@ -142,10 +169,14 @@ pub fn command_line() -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// Refuses a file that cannot be written, before hours are spent on what goes into it.
-pub fn check_writable(path: &Path) -> Result<()> {
+/// Refuses a file that cannot be written, before hours are spent on what goes into it, and one of the command's own inputs.
+pub fn check_writable(path: &Path, data: &Path, model: Option<&Path>) -> Result<()> {
     if path.is_dir() {
         bail!(Error::input(path, "is a folder; name a file"));
+    }
+    let is = |input: &Path| matches!((path.canonicalize(), input.canonicalize()), (Ok(a), Ok(b)) if a == b);
+    if dataset::reads(data, path) || model.is_some_and(is) {
+        bail!(Error::input(path, "is read by this very command; give another --out"));
     }
     let mut name = path.file_name().unwrap_or_default().to_os_string();
     name.push(".tmp");
@@ -154,9 +185,33 @@ pub fn check_writable(path: &Path) -> Result<()> {
     Ok(std::fs::remove_file(&probe).map_err(Error::io(path, "writing"))?)
 }
 
+/// Refuses a folder for results that cannot be made or written into, before hours are spent on them. Leaves nothing behind.
+pub fn check_folder(path: &Path) -> Result<()> {
+    let above = path.ancestors().find(|p| p.symlink_metadata().is_ok()).unwrap_or(Path::new("."));
+    let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+    let probe = above.join(format!(".deltamax-{}.tmp", std::process::id()));
+    let tried = std::fs::create_dir(&probe).and_then(|()| std::fs::remove_dir(&probe));
+    Ok(tried.map_err(Error::io(path, "creating the folder"))?)
+}
+
 /// Makes the folder for results, if it is not there yet.
 pub fn make_folder(path: &Path) -> Result<()> {
     Ok(std::fs::create_dir_all(path).map_err(Error::io(path, "creating the folder"))?)
+}
+
+/// More than any list of images, passes or draws is long.
+pub const MANY: usize = 1_000_000_000;
+
+/// A whole number from 1 to `MOST`.
+pub fn whole<const MOST: usize>(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|n| (1..=MOST).contains(n));
+    number.ok_or_else(|| format!("expected a whole number from 1 to {MOST}"))
+}
+
+/// Half-width of a box of noise.
+pub fn delta(text: &str) -> Result<f32, String> {
+    let number = text.parse().ok().filter(|d| *d > 0.0 && *d <= 1.0);
+    number.ok_or_else(|| "expected a number above 0, at most 1".into())
 }
 
 /// Refuses lists of noise variances that make no sense.

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
+use super::common::{SayArgs, check_folder};
 use crate::report::compare::{self, Comparison, Entry};
+use crate::results::short;
 
 /// Put runs of different models or dates side by side: accuracy, delta max, and whether a difference is more than chance.
 ///
@@ -21,35 +23,28 @@ pub struct CompareArgs {
     /// Folder for compare.html, compare.json and the figures
     #[arg(long, default_value = "comparison")]
     out: PathBuf,
-    /// No table
-    #[arg(long, short)]
-    quiet: bool,
-    /// Print the comparison as JSON instead of a table
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: SayArgs,
 }
 
 pub fn run(args: CompareArgs) -> Result<()> {
+    check_folder(&args.out)?;
     let runs = compare::read(&args.dirs)?;
     let comparison = compare::compare(&runs)?;
     compare::write(&runs, &comparison, &args.out)?;
-    if args.json {
-        println!("{}", serde_json::to_string(&comparison)?);
-    } else if !args.quiet {
-        print!("{}", table(&comparison));
-        println!("{}", args.out.join("compare.html").display());
-    }
-    Ok(())
+    table(&comparison).iter().for_each(|line| args.output.say(line));
+    args.output.say(args.out.join("compare.html").display());
+    args.output.answer(&comparison)
 }
 
 /// The comparison as columns of text, deltas in grey levels of 255.
-fn table(c: &Comparison) -> String {
+fn table(c: &Comparison) -> Vec<String> {
     let noise = c.runs.first().and_then(|r| r.noise);
     let mut rows = vec![[
         "run".to_string(),
         "images".into(),
         "clean".into(),
-        noise.map_or("noisy".into(), |v| format!("noise {v}")),
+        noise.map_or("noisy".into(), |v| format!("noise {}", short(v))),
         "median proved".into(),
         format!("against {}", c.reference),
     ]];
@@ -58,7 +53,7 @@ fn table(c: &Comparison) -> String {
     let widths: Vec<usize> = (0..6).map(width).collect();
     let line = |r: &[String; 6]| {
         let cells = r.iter().zip(&widths).map(|(cell, w)| format!("{cell:w$}"));
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_string() + "\n"
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_string()
     };
     rows.iter().map(line).collect()
 }

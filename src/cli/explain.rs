@@ -5,10 +5,9 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use super::common::{RunArgs, command_line, load_model, make_folder};
+use super::common::{self, RunArgs, command_line, load_model, make_folder};
 use crate::bounds::{Bounder, Method};
 use crate::dataset;
-use crate::error::Error;
 use crate::explain;
 use crate::network::Network;
 use crate::report::explanation;
@@ -25,7 +24,7 @@ pub struct ExplainArgs {
     #[arg(long)]
     image: PathBuf,
     /// Half-width of the noise box, in pixel units of [0,1]
-    #[arg(long, default_value_t = 1.0 / 255.0)]
+    #[arg(long, default_value_t = 1.0 / 255.0, value_parser = common::delta, allow_negative_numbers = true)]
     delta: f32,
     /// How bounds are computed
     #[arg(long, value_enum, default_value_t = Method::Crown)]
@@ -38,14 +37,13 @@ pub struct ExplainArgs {
 }
 
 pub fn run(args: ExplainArgs) -> Result<()> {
-    if !(args.delta > 0.0 && args.delta <= 1.0) {
-        anyhow::bail!(Error::usage("--delta lies between 0 and 1"));
-    }
+    common::check_folder(&args.out)?;
     let model = load_model(&args.model)?;
-    let image = dataset::load_image(&args.image, model.input)?;
+    let image = dataset::load_image(&args.image, model.input).map_err(|e| e.about(&args.model))?;
     let device = args.run.open()?;
     let net = Network::new(&device, &model)?;
-    let found = explain::bracket(&Bounder::new(&net, args.method)?, &image)?;
+    let bounder = Bounder::new(&net, args.method).map_err(|e| e.about(&args.model))?;
+    let found = explain::bracket(&bounder, &image)?;
     let request = explain::Request {
         image: &image,
         clean: &image,

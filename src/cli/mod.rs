@@ -19,6 +19,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::error::Error;
+use crate::terminal;
 
 /// How much noise an image classifier can take: measured, attacked and proved.
 #[derive(Parser)]
@@ -65,7 +66,10 @@ enum Command {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(asked) => return explain_usage(&asked),
+    };
     log(cli.verbose);
     let done = match cli.command {
         Command::Study(args) => study::run(args),
@@ -83,14 +87,26 @@ pub fn main() -> ExitCode {
         Command::Bench(args) => bench::run(args),
         Command::Devices(args) => devices::run(args),
     };
-    match done {
+    // What the command itself says went wrong counts first.
+    match done.and(terminal::finish().map_err(Into::into)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let line = format!("{error:#}").replace('\n', " ");
-            eprintln!("deltamax: {line}");
+            terminal::note(format_args!("deltamax: {line}"));
             let usage = matches!(error.downcast_ref(), Some(Error::Usage(_)));
             ExitCode::from(if usage { 2 } else { 1 })
         }
+    }
+}
+
+/// Prints help and version, which come as errors too, or what is wrong with the flags.
+fn explain_usage(asked: &clap::Error) -> ExitCode {
+    match asked.print() {
+        Err(e) if !asked.use_stderr() && e.kind() != std::io::ErrorKind::BrokenPipe => {
+            terminal::note(format_args!("deltamax: {}", Error::io("standard output", "writing")(e)));
+            ExitCode::FAILURE
+        }
+        Ok(()) | Err(_) => ExitCode::from(asked.exit_code() as u8),
     }
 }
 
@@ -101,5 +117,7 @@ fn log(verbose: u8) {
         2 => tracing::Level::DEBUG,
         _ => tracing::Level::TRACE,
     };
-    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).init();
+    let lines = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr);
+    // Says on standard error that it cannot write there, and panics.
+    lines.log_internal_errors(false).init();
 }

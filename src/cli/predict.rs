@@ -31,7 +31,7 @@ pub struct PredictArgs {
     #[arg(long, value_enum, default_value_t = Split::Test)]
     split: Split,
     /// Only the first N images
-    #[arg(long)]
+    #[arg(long, value_parser = common::whole::<{ common::MANY }>)]
     limit: Option<usize>,
     #[command(flatten)]
     run: RunArgs,
@@ -45,10 +45,10 @@ struct Summary {
 }
 
 pub fn run(args: PredictArgs) -> Result<()> {
+    common::check_writable(&args.out, &args.data.data, Some(&args.model))?;
     let model = load_model(&args.model)?;
     let data = args.data.load_for(&model, args.split, args.limit)?;
     let net = Network::new(&args.run.open()?, &model)?;
-    common::check_writable(&args.out)?;
     let mut progress = Progress::start(args.run.verbosity(), "predicting", data.len());
     let mut scores = Vec::with_capacity(data.len());
     for first in (0..data.len()).step_by(BATCH) {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::common::{self, SayArgs};
 use crate::dataset::shoes;
 
 /// Write made-up shoe photos as a folder tree: Class/Subtype/Maker/00000.png
@@ -20,18 +21,21 @@ pub struct ShoesArgs {
     #[arg(long, value_name = "N", default_value_t = 3000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub count: u32,
     /// Side of a photo in pixels
-    #[arg(long, value_name = "S", default_value_t = 128, value_parser = clap::value_parser!(u32).range(8..=1024))]
+    #[arg(long, value_name = "S", default_value_t = 128, value_parser = clap::value_parser!(u32).range(*shoes::SIDES.start() as i64..=*shoes::SIDES.end() as i64))]
     pub size: u32,
     /// Seed: other shoes
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
+    #[command(flatten)]
+    pub output: SayArgs,
 }
 
 /// Writes the tree and says what is in it.
 pub fn run(args: ShoesArgs) -> anyhow::Result<()> {
     let start = std::time::Instant::now();
+    common::check_folder(&args.out)?;
     shoes::write_tree(&args.out, args.count as usize, args.size as usize, args.seed)?;
-    println!(
+    args.output.say(format!(
         "{} photos of {}x{} pixels in {} ({}), {:.1} s",
         args.count,
         args.size,
@@ -39,6 +43,6 @@ pub fn run(args: ShoesArgs) -> anyhow::Result<()> {
         args.out.display(),
         shoes::counts_line(args.count as usize),
         start.elapsed().as_secs_f32()
-    );
-    Ok(())
+    ));
+    args.output.answer(&serde_json::json!({ "photos": args.count, "folder": args.out }))
 }

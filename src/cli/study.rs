@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use super::common::{self, RunArgs};
+use super::common::{self, RunArgs, SayArgs};
 use crate::bounds::Method;
 use crate::dataset::{self, Source, Splits, shoes, split};
 use crate::error::Error;
 use crate::progress::Progress;
 use crate::report;
 use crate::study::{Settings, study};
-use crate::{sweep, train};
+use crate::{sweep, tensor, train};
 
 /// The whole case study: train three models, sweep them with noise, prove a delta max for every test image, report.
 #[derive(Args)]
@@ -20,26 +20,27 @@ use crate::{sweep, train};
     after_help = "Example: deltamax study            (procedural shoes, built in)\n         deltamax study --data zappos --size 32 --out study-zappos"
 )]
 pub struct StudyArgs {
-    /// Class-per-folder tree, folder of IDX or CIFAR files, or .npz; without it, made-up shoe photos
-    #[arg(long)]
+    #[arg(long, help = format!("{}; without it, made-up shoe photos", common::DATA))]
     data: Option<PathBuf>,
     /// Classes to keep, by name or number, in this order
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',', requires = "data")]
     classes: Vec<String>,
     /// Side of the images in pixels [default: 32 for shoes, else as they are]
-    #[arg(long)]
+    #[arg(long, value_parser = common::whole::<{ dataset::MAX_SIZE }>)]
     size: Option<usize>,
-    /// Made-up shoe photos to draw
-    #[arg(long, default_value_t = 2000)]
-    count: usize,
-    /// Folder for report.html, the models and all figures
+    /// Made-up shoe photos to draw [default: 2000, quick 900]
+    // Fewer leave a class without a picture for testing.
+    #[arg(long, conflicts_with = "data", value_parser = clap::value_parser!(u32).range(67..=1_000_000))]
+    count: Option<u32>,
+    /// Folder for report.html, the models and all figures; the results and the page of an earlier study there are removed
+    /// before the work begins
     #[arg(long, default_value = "study")]
     out: PathBuf,
     /// A small version, for a first look
     #[arg(long)]
     quick: bool,
     /// Passes over the training images [default: 12, quick 5]
-    #[arg(long)]
+    #[arg(long, value_parser = common::whole::<1_000_000>)]
     epochs: Option<usize>,
     /// Noise variances, in squared pixel units of [0,1]; the first must be 0
     #[arg(long, value_delimiter = ',', allow_negative_numbers = true, default_value = "0,0.001,0.005,0.025")]
@@ -48,13 +49,13 @@ pub struct StudyArgs {
     #[arg(long, value_enum, default_value_t = Method::Crown)]
     method: Method,
     /// Certify only the first N clean test images [default: all, quick 60]
-    #[arg(long)]
+    #[arg(long, value_parser = common::whole::<{ common::MANY }>)]
     limit: Option<usize>,
     /// Test images to certify under each noise level [default: 60, quick 20]
     #[arg(long)]
     noisy: Option<usize>,
     /// Half-width of the noise box of the dominance pictures
-    #[arg(long, default_value_t = 1.0 / 255.0)]
+    #[arg(long, default_value_t = 1.0 / 255.0, value_parser = common::delta, allow_negative_numbers = true)]
     delta: f32,
     #[command(flatten)]
     run: RunArgs,
@@ -65,12 +66,17 @@ pub fn run(args: StudyArgs) -> Result<()> {
     if args.variance[0] != 0.0 {
         anyhow::bail!(Error::usage("the first --variance must be 0, the clean images"));
     }
+    common::check_folder(&args.out)?;
     let quick = args.quick;
     let (splits, name, source) = load(&args)?;
     args.run.say(format!("train  {}", splits.train.counts_line()));
     args.run.say(format!("test   {}", splits.test.counts_line()));
     let device = args.run.open()?;
     common::make_folder(&args.out)?;
+    // What a stopped run leaves must not look like a whole one.
+    for old in ["results.json", "report.html"].map(|name| args.out.join(name)).iter().filter(|p| p.is_file()) {
+        std::fs::remove_file(old).map_err(Error::io(old, "removing"))?;
+    }
     let settings = Settings {
         seed: args.run.seed,
         train: train::Settings {
@@ -98,9 +104,20 @@ pub fn run(args: StudyArgs) -> Result<()> {
 
 fn load(args: &StudyArgs) -> Result<(Splits, String, String)> {
     let Some(path) = &args.data else {
-        let count = if args.quick { args.count.min(900) } else { args.count };
+        let count = args.count.map_or(if args.quick { 900 } else { 2000 }, |count| count as usize);
+        let side = args.size.unwrap_or(32);
+        if !shoes::SIDES.contains(&side) {
+            let (low, high) = (shoes::SIDES.start(), shoes::SIDES.end());
+            anyhow::bail!(Error::usage(format!("--size of made-up shoes is {low} to {high} pixels")));
+        }
+        // Bytes as they are drawn, then numbers; training and test images are copied out of them.
+        tensor::check_room((count * side * side) as u64 * 8).map_err(|gib| {
+            Error::usage(format!(
+                "the photos take {gib:.1} GiB, more than can be had; give a smaller --count or --size"
+            ))
+        })?;
         let mut progress = Progress::start(args.run.verbosity(), "drawing shoes", count);
-        let data = shoes::dataset(count, args.size.unwrap_or(32), args.run.seed);
+        let data = shoes::dataset(count, side, args.run.seed);
         progress.advance(count);
         progress.finish(&format!("{count} shoe photos drawn"));
         let splits = split::stratified(std::path::Path::new("shoes"), &data, 0.2, args.run.seed)?;
@@ -109,6 +126,7 @@ fn load(args: &StudyArgs) -> Result<(Splits, String, String)> {
     let source = Source { classes: args.classes.clone(), size: args.size, seed: args.run.seed, ..Source::new(path) };
     let progress = Progress::start(args.run.verbosity(), "reading images", 0);
     let mut splits = dataset::load(&source)?;
+    common::check_train(path, &splits)?;
     progress.finish(&format!("{} images read from {}", splits.train.len() + splits.test.len(), path.display()));
     if args.quick {
         (splits.train, splits.test) = (splits.train.take(2000), splits.test.take(500));
@@ -123,10 +141,13 @@ fn load(args: &StudyArgs) -> Result<(Splits, String, String)> {
 pub struct ReportArgs {
     /// Folder with results.json
     dir: PathBuf,
+    #[command(flatten)]
+    output: SayArgs,
 }
 
 pub fn rebuild(args: ReportArgs) -> Result<()> {
     report::write(&report::load(&args.dir)?, &args.dir)?;
-    println!("{}", args.dir.join("report.html").display());
-    Ok(())
+    let page = args.dir.join("report.html");
+    args.output.say(page.display());
+    args.output.answer(&serde_json::json!({ "report": page }))
 }

@@ -2,14 +2,13 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
 
 use super::common::{self, DataArgs, RunArgs, Split, load_model};
-use crate::error::Error;
 use crate::network::Network;
 use crate::progress::Progress;
-use crate::results::{NoiseLevel, write_atomically, write_json};
+use crate::results::{NoiseLevel, short, write_atomically, write_json};
 use crate::sweep::{Settings, sweep};
 
 /// Accuracy, per-class rates and confusion matrices under Gaussian noise.
@@ -27,7 +26,7 @@ pub struct SweepArgs {
     #[arg(long, value_delimiter = ',', allow_negative_numbers = true, default_value = "0,0.001,0.005,0.025")]
     variance: Vec<f64>,
     /// Independent draws per image and variance
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 3, value_parser = common::whole::<1_000_000>)]
     draws: usize,
     /// Folder for confusion.csv and sweep.json
     #[arg(long)]
@@ -36,7 +35,7 @@ pub struct SweepArgs {
     #[arg(long, value_enum, default_value_t = Split::Test)]
     split: Split,
     /// Only the first N images
-    #[arg(long)]
+    #[arg(long, value_parser = common::whole::<{ common::MANY }>)]
     limit: Option<usize>,
     #[command(flatten)]
     run: RunArgs,
@@ -44,9 +43,7 @@ pub struct SweepArgs {
 
 pub fn run(args: SweepArgs) -> Result<()> {
     common::check_variances(&args.variance)?;
-    if args.draws == 0 {
-        bail!(Error::usage("--draws is at least 1"));
-    }
+    common::check_folder(&args.out)?;
     let model = load_model(&args.model)?;
     let data = args.data.load_for(&model, args.split, args.limit)?;
     let net = Network::new(&args.run.open()?, &model)?;
@@ -63,7 +60,7 @@ pub fn run(args: SweepArgs) -> Result<()> {
             level.class_rates.iter().zip(&data.classes).map(|(r, c)| format!("{c} {:.1} %", 100.0 * r.mean)).collect();
         args.run.say(format!(
             "variance {:<6} accuracy {:.2} %   {}",
-            level.variance,
+            short(level.variance),
             100.0 * level.accuracy.mean,
             rates.join(", ")
         ));
@@ -78,7 +75,7 @@ fn confusion_csv(levels: &[NoiseLevel], classes: &[String]) -> String {
     for level in levels {
         for (row, class) in level.confusion.iter().zip(classes) {
             let counts: Vec<String> = row.iter().map(|n| n.to_string()).collect();
-            text += &format!("{},{},{},{}\n", level.variance, level.draws, quote(class), counts.join(","));
+            text += &format!("{},{},{},{}\n", short(level.variance), level.draws, quote(class), counts.join(","));
         }
     }
     text

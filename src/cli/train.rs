@@ -7,7 +7,8 @@ use clap::Args;
 
 use super::common::{self, DataArgs, RunArgs};
 use crate::dataset::augment::{self, Policy};
-use crate::model::{cnn::Architecture, onnx};
+use crate::model::cnn::{self, Architecture};
+use crate::model::onnx;
 use crate::network;
 use crate::progress::Progress;
 use crate::train::{self, Settings};
@@ -24,26 +25,34 @@ pub struct TrainArgs {
     /// Augmentation: none, all, or names of classes to fill up
     #[arg(long, default_value = "none")]
     augment: String,
-    #[arg(long, default_value_t = 10)]
+    /// Passes over the training images
+    #[arg(long, default_value_t = 10, value_parser = common::whole::<1_000_000>)]
     epochs: usize,
     /// Images per step
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 64, value_parser = common::whole::<1_000_000>)]
     batch: usize,
     /// Adam's step size at the start
-    #[arg(long, default_value_t = 2e-3)]
+    #[arg(long, default_value_t = 2e-3, value_parser = rate, allow_negative_numbers = true)]
     rate: f32,
     /// Output channels of the strided 4x4 convolutions
-    #[arg(long, value_delimiter = ',', default_value = "16,32")]
+    #[arg(long, value_delimiter = ',', default_value = "16,32", value_parser = common::whole::<{ cnn::WIDEST }>)]
     channels: Vec<usize>,
     /// Width of the hidden dense layer
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = common::whole::<{ cnn::WIDEST }>)]
     hidden: usize,
     #[command(flatten)]
     run: RunArgs,
 }
 
+fn rate(text: &str) -> Result<f32, String> {
+    let number = text.parse().ok().filter(|r: &f32| *r > 0.0 && r.is_finite());
+    number.ok_or_else(|| "expected a number above 0".into())
+}
+
 pub fn run(args: TrainArgs) -> Result<()> {
+    common::check_writable(&args.out, &args.data.data, None)?;
     let splits = args.data.load()?;
+    common::check_train(&args.data.data, &splits)?;
     let policy = Policy::parse(&args.augment, &splits.train.classes)?;
     args.run.say(format!("train  {}", splits.train.counts_line()));
     args.run.say(format!("test   {}", splits.test.counts_line()));
@@ -52,7 +61,6 @@ pub fn run(args: TrainArgs) -> Result<()> {
         args.run.say(format!("augmented  {}", images.counts_line()));
     }
     let device = args.run.open()?;
-    common::check_writable(&args.out)?;
     let settings = Settings {
         architecture: Architecture { channels: args.channels, hidden: args.hidden },
         epochs: args.epochs,

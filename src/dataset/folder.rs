@@ -1,6 +1,6 @@
 //! Pictures in folders: one folder per class (any depth below it), or one list `labels.csv`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
 use image::RgbImage;
@@ -9,7 +9,7 @@ use walkdir::WalkDir;
 
 use super::classes::{Choice, numbered};
 use super::source::Found;
-use super::{Dataset, Source, Splits, picture};
+use super::{Dataset, Source, Splits, picture, source};
 use crate::error::{Error, Result};
 use crate::tensor::Shape;
 
@@ -85,7 +85,10 @@ fn walk(root: &Path, part: Option<&str>, available: &[String], choice: &Choice) 
         let before = listing.len();
         let visible = |e: &walkdir::DirEntry| !ignored(&e.file_name().to_string_lossy());
         for entry in WalkDir::new(&top).follow_links(true).sort_by_file_name().into_iter().filter_entry(visible) {
-            let entry = entry.map_err(|e| Error::input(&top, format!("cannot be read: {e}")))?;
+            let entry = entry.map_err(|e| {
+                let why = e.io_error().map_or_else(|| e.to_string(), |cause| cause.to_string());
+                Error::input(e.path().unwrap_or(&top), format!("cannot be read ({why}); repair or remove it"))
+            })?;
             if entry.file_type().is_file() && picture::is_picture(&entry.file_name().to_string_lossy()) {
                 let below = entry.path().strip_prefix(root).unwrap_or(entry.path());
                 let parts: Vec<_> = below.iter().map(|p| p.to_string_lossy()).collect();
@@ -113,15 +116,22 @@ pub(super) fn read_labelled(root: &Path, source: &Source) -> Result<Found> {
         .from_path(&path)
         .map_err(|e| broken(format!("cannot be read: {e}")))?;
     let mut rows: Vec<(String, String)> = Vec::new();
+    let mut lines = HashMap::new();
     for record in reader.records() {
         let record = record.map_err(|e| broken(format!("not a CSV file: {e}").replace('\n', " ")))?;
+        let line = record.position().map_or(0, |p| p.line());
         let (Some(file), Some(label)) = (record.get(0), record.get(1)) else {
-            let line = record.position().map_or(0, |p| p.line());
             return Err(broken(format!("line {line} is not of the form file,label")));
         };
-        let file = file.trim_start_matches('\u{feff}').replace('\\', "/");
+        let file = file.trim_start_matches('\u{feff}').replace('\\', "/").trim_start_matches("./").to_string();
         if rows.is_empty() && !picture::is_picture(&file) && !root.join(&file).is_file() {
             continue; // the header
+        }
+        if label.is_empty() {
+            return Err(broken(format!("line {line} names no class; write one, or remove the line")));
+        }
+        if let Some(first) = lines.insert(file.clone(), line) {
+            return Err(broken(format!("line {line} names {file}, as line {first} does; remove one of them")));
         }
         rows.push((file, label.to_string()));
     }
@@ -158,6 +168,8 @@ fn read_pictures<const N: usize>(
     let files: Vec<&(String, usize)> = listings.iter().flatten().collect();
     let Some(first) = files.first() else { return Err(Error::input(root, "no images")) };
     let expected = picture::decode(&root.join(&first.0))?.dimensions();
+    let (width, height) = size.map_or((expected.0 as usize, expected.1 as usize), |side| (side, side));
+    source::check_room(root, files.len(), Shape::new(3, height, width))?;
     let decoded: Vec<Result<RgbImage>> = files
         .par_iter()
         .map(|(name, _)| {
@@ -181,8 +193,7 @@ fn read_pictures<const N: usize>(
         .collect();
     let pictures = decoded.into_iter().collect::<Result<Vec<_>>>()?;
     let channels = if pictures.par_iter().all(picture::is_grey) { 1 } else { 3 };
-    let (width, height) = pictures[0].dimensions();
-    let shape = Shape::new(channels, height as usize, width as usize);
+    let shape = Shape::new(channels, height, width);
     let mut pictures = pictures.into_iter();
     Ok(listings.map(|listing| {
         let mut data = Dataset::empty(shape, classes.to_vec());
@@ -271,6 +282,14 @@ mod tests {
         std::fs::create_dir(dir.path().join("Clogs")).unwrap();
         assert!(error(dir.path()).contains("Clogs"));
         std::fs::remove_dir(dir.path().join("Clogs")).unwrap();
+        #[cfg(unix)]
+        {
+            let link = dir.path().join("Shoes/lost.png");
+            std::os::unix::fs::symlink("nowhere.png", &link).unwrap();
+            let message = error(dir.path());
+            assert!(message.contains("lost.png") && message.contains("remove it"), "{message}");
+            std::fs::remove_file(link).unwrap();
+        }
         put(dir.path(), "Shoes/large.png", 6, [0; 3]);
         let message = error(dir.path());
         assert!(message.contains("large.png") && message.contains("--size"), "{message}");
@@ -301,5 +320,9 @@ mod tests {
         assert!(error(dir.path()).contains("img/7.png"));
         std::fs::write(&csv, "img/0.png,0\nimg/1.png\n").unwrap();
         assert!(error(dir.path()).contains("line 2"));
+        std::fs::write(&csv, "file,label\nimg/0.png,0\nimg/1.png,\n").unwrap();
+        assert!(error(dir.path()).contains("line 3 names no class"));
+        std::fs::write(&csv, "img/0.png,0\nimg/1.png,1\n./img/0.png,1\n").unwrap();
+        assert!(error(dir.path()).contains("line 3 names img/0.png, as line 1"));
     }
 }

@@ -21,6 +21,11 @@ pub(super) fn is_images(name: &str) -> bool {
     name.contains("images") && name.contains("idx3")
 }
 
+/// Whether a file name is that of an IDX file of images or labels.
+pub(super) fn is_idx(name: &str) -> bool {
+    is_images(name) || (name.contains("labels") && name.contains("idx1"))
+}
+
 /// Images and labels of one part, as in the files.
 struct Part {
     prefix: String,
@@ -137,7 +142,9 @@ fn read_idx<const N: usize>(path: &Path) -> Result<([usize; N], Vec<u8>)> {
     match (bytes.len() as u64).cmp(&total) {
         std::cmp::Ordering::Less => Err(short(std::io::ErrorKind::UnexpectedEof.into())),
         std::cmp::Ordering::Equal => Ok((dims, bytes)),
-        std::cmp::Ordering::Greater => Err(Error::input(path, format!("more bytes than the {total} it declares"))),
+        std::cmp::Ordering::Greater => {
+            Err(Error::input(path, format!("more bytes than the {total} it declares; fetch it again")))
+        }
     }
 }
 

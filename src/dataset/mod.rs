@@ -14,7 +14,7 @@ pub mod split;
 use sha2::{Digest, Sha256};
 
 pub use self::picture::load_image;
-pub use self::source::{Source, Splits, load};
+pub use self::source::{MAX_SIZE, Source, Splits, load, reads};
 use crate::tensor::Shape;
 
 /// Labelled images of one shape. Pixels are f32 in [0,1].
@@ -85,20 +85,25 @@ impl Dataset {
         }
     }
 
-    /// Brings the classes into the order of `names`, whatever the case of the letters; false, and nothing changed, if
-    /// they are not the same classes. Plain numbers as `names` fit any classes: a model without names of its own.
+    /// Brings the classes into the order of `names`, whatever the case of the letters, and leaves out the images of
+    /// others; false, and nothing changed, if a class is missing. Plain numbers as `names` fit as many classes of any
+    /// names: a model without names of its own.
     pub fn in_class_order(&mut self, names: &[String]) -> bool {
         if names.iter().enumerate().all(|(i, name)| *name == i.to_string()) {
             return names.len() == self.classes.len();
         }
         let place = |class: &String| names.iter().position(|name| name.eq_ignore_ascii_case(class));
-        let places: Vec<usize> = self.classes.iter().filter_map(place).collect();
-        let mut sorted = places.clone();
+        let places: Vec<Option<usize>> = self.classes.iter().map(place).collect();
+        let mut sorted: Vec<usize> = places.iter().flatten().copied().collect();
         sorted.sort_unstable();
-        if names.len() != self.classes.len() || !sorted.into_iter().eq(0..names.len()) {
+        if !sorted.into_iter().eq(0..names.len()) {
             return false;
         }
-        self.labels.iter_mut().for_each(|label| *label = places[*label]);
+        if names.len() < self.classes.len() {
+            let kept: Vec<usize> = (0..self.len()).filter(|&i| places[self.labels[i]].is_some()).collect();
+            *self = self.subset(&kept);
+        }
+        self.labels.iter_mut().for_each(|label| *label = places[*label].expect("an image of a class kept"));
         self.classes = names.to_vec();
         true
     }
@@ -167,6 +172,12 @@ mod tests {
         assert_eq!((data.labels.clone(), data.classes.clone()), (vec![1, 0, 0], names(&["B", "a"])));
         assert!(!data.in_class_order(&names(&["a", "c"])) && !data.in_class_order(&names(&["a", "a"])));
         assert!(!data.in_class_order(&names(&["a", "b", "c"])) && data.classes == ["B", "a"]);
+        let mut data = three();
+        data.classes.push("c".into());
+        data.push("w".into(), 2, &[0.1, 0.2]);
+        assert!(!data.clone().in_class_order(&names(&["0", "1"])), "numbers name nothing");
+        assert!(data.in_class_order(&names(&["c", "a"])));
+        assert_eq!((data.names, data.labels, data.classes), (names(&["x", "w"]), vec![1, 0], names(&["c", "a"])));
     }
 
     #[test]

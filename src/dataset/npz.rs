@@ -12,6 +12,7 @@ use super::source::Found;
 use super::{Dataset, Source, Splits};
 use crate::error::{Error, Result};
 use crate::tensor::Shape;
+use crate::terminal;
 
 /// Names under which a pair of images and labels is found.
 const TRAIN: [(&str, &str); 4] = [
@@ -44,14 +45,15 @@ pub(super) fn read(path: &Path, source: &Source) -> Result<Found> {
         names.iter().find_map(|(x, y)| Some((key(x)?, key(y)?)))
     };
     let mut part = |names: Option<(String, String)>| -> Result<Option<Part>> {
-        names.map(|(images, labels)| read_part(path, &mut archive, &images, &labels)).transpose()
+        names.map(|(images, labels)| read_part(path, &mut archive, images, &labels)).transpose()
     };
-    let (train, test) = (part(pair(&TRAIN))?, part(pair(&TEST))?);
-    let (train, whole) = match (&train, &test) {
+    let (train, mut test) = (part(pair(&TRAIN))?, part(pair(&TEST))?);
+    let (mut train, mut whole) = match (&train, &test) {
         (None, None) => (None, part(pair(&WHOLE))?),
         (Some(_), None) => (None, train),
         _ => (train, None),
     };
+    into_unit_range(path, train.iter_mut().chain(&mut test).chain(&mut whole))?;
     let parts: Vec<&Part> = train.iter().chain(&test).chain(&whole).collect();
     let Some(first) = parts.first() else {
         let problem =
@@ -73,8 +75,11 @@ pub(super) fn read(path: &Path, source: &Source) -> Result<Found> {
     })
 }
 
-/// Images as `[image][channel][row][column]` in [0,1], and their labels in the file.
+/// Images as `[image][channel][row][column]`, and their labels in the file.
 struct Part {
+    /// Key of the images.
+    key: String,
+    kind: Kind,
     shape: Shape,
     pixels: Vec<f32>,
     labels: Vec<usize>,
@@ -94,8 +99,8 @@ impl Part {
 
 type Archive = ZipArchive<BufReader<File>>;
 
-fn read_part(path: &Path, archive: &mut Archive, images_key: &str, labels_key: &str) -> Result<Part> {
-    let images = Array::read(path, archive, images_key)?;
+fn read_part(path: &Path, archive: &mut Archive, images_key: String, labels_key: &str) -> Result<Part> {
+    let images = Array::read(path, archive, &images_key)?;
     let labels = Array::read(path, archive, labels_key)?;
     let count = images.dims.first().copied().unwrap_or(0);
     let labels_fit = matches!(labels.dims[..], [n] | [n, 1] if n == count);
@@ -127,7 +132,6 @@ fn read_part(path: &Path, archive: &mut Archive, images_key: &str, labels_key: &
             }
         }
     }
-    into_unit_range(path, images_key, &mut pixels, images.integer)?;
     let label = |&v: &f64| {
         let whole = v.fract() == 0.0 && (0.0..100_000.0).contains(&v);
         whole.then_some(v as usize).ok_or_else(|| {
@@ -135,21 +139,56 @@ fn read_part(path: &Path, archive: &mut Archive, images_key: &str, labels_key: &
         })
     };
     let labels = labels.values.iter().map(label).collect::<Result<Vec<_>>>()?;
-    Ok(Part { shape, pixels, labels })
+    Ok(Part { key: images_key, kind: images.kind, shape, pixels, labels })
 }
 
-/// Divides by 255 where values are bytes; refuses what is neither bytes nor in [0,1].
-fn into_unit_range(path: &Path, key: &str, pixels: &mut [f32], integer: bool) -> Result<()> {
-    if let Some(at) = pixels.iter().position(|v| !v.is_finite()) {
-        return Err(Error::input(path, format!("{key} has {} at value {at}; pixels must be finite", pixels[at])));
+/// Brings all arrays of a file to [0,1]: integers are bytes, truth values 0 and 1, and floats what their maximum says.
+///
+/// # Errors
+/// What is neither bytes nor in [0,1], what may be either, and arrays on different scales.
+fn into_unit_range<'a>(path: &Path, parts: impl Iterator<Item = &'a mut Part>) -> Result<()> {
+    let refuse = |problem: String| Err(Error::input(path, problem));
+    let mut first: Option<(String, f32, bool)> = None;
+    let (mut largest, mut integer) = (0.0f32, false);
+    for Part { key, kind, pixels, .. } in parts {
+        if let Some(at) = pixels.iter().position(|v| !v.is_finite()) {
+            return refuse(format!("{key} has {} at value {at}; pixels must be finite", pixels[at]));
+        }
+        let (low, high) = pixels.iter().fold((f32::MAX, f32::MIN), |(l, h), &v| (l.min(v), h.max(v)));
+        if low < 0.0 || high > 255.0 {
+            return refuse(format!(
+                "{key} spans {low} to {high}; pixels are in [0,1] or 0 to 255, without normalisation"
+            ));
+        }
+        let bytes = match kind.letter {
+            'f' if high > 1.0 && high <= 2.0 => {
+                return refuse(format!(
+                    "{key} are floats up to {high}: neither within [0,1] nor clearly 0 to 255; clip them, or save bytes"
+                ));
+            }
+            'f' => high > 1.0,
+            letter => letter != 'b',
+        };
+        match &first {
+            Some((other, most, scale)) if *scale != bytes => {
+                return refuse(format!(
+                    "{other} reaches {most} and {key} {high}: one is in [0,1], the other 0 to 255; save both alike"
+                ));
+            }
+            Some(_) => {}
+            None => first = Some((key.clone(), high, bytes)),
+        }
+        largest = largest.max(high);
+        integer |= bytes && kind.letter != 'f';
+        if bytes {
+            pixels.iter_mut().for_each(|v| *v /= 255.0);
+        }
     }
-    let (low, high) = pixels.iter().fold((f32::MAX, f32::MIN), |(l, h), &v| (l.min(v), h.max(v)));
-    if low < 0.0 || high > 255.0 {
-        let problem = format!("{key} spans {low} to {high}; pixels are in [0,1] or 0 to 255, without normalisation");
-        return Err(Error::input(path, problem));
-    }
-    if integer || high > 1.0 {
-        pixels.iter_mut().for_each(|v| *v /= 255.0);
+    if integer && largest <= 1.0 {
+        let path = path.display();
+        terminal::note(format_args!(
+            "{path}: integers up to {largest} are taken as bytes of 0 to 255, nearly black; save floats where 1 is white"
+        ));
     }
     Ok(())
 }
@@ -158,7 +197,7 @@ fn into_unit_range(path: &Path, key: &str, pixels: &mut [f32], integer: bool) ->
 struct Array {
     dims: Vec<usize>,
     values: Vec<f64>,
-    integer: bool,
+    kind: Kind,
 }
 
 impl Array {
@@ -192,7 +231,7 @@ impl Array {
             return Err(cut(std::io::ErrorKind::UnexpectedEof.into()));
         }
         let values = bytes.chunks_exact(kind.bytes).map(|b| kind.value(b)).collect();
-        Ok(Array { dims, values, integer: kind.letter != 'f' })
+        Ok(Array { dims, values, kind })
     }
 }
 
@@ -323,6 +362,36 @@ mod tests {
         let splits = load(&Source { test_share: 0.0, ..Source::new(&path) }).unwrap();
         let high = splits.train.pixels.iter().copied().fold(0.0, f32::max);
         assert_eq!(high, 93.75 / 255.0);
+    }
+
+    #[test]
+    fn one_scale_for_the_whole_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("d.npz");
+        let labels = || npy("|u1", "(2,)", &[0, 1]);
+        let read = |train: Vec<u8>, test: Vec<u8>| {
+            npz(&path, &[("x_train", train), ("y_train", labels()), ("x_test", test), ("y_test", labels())]);
+            load(&Source::new(&path)).map_err(|e| e.to_string())
+        };
+        let floats = |values: [f32; 4]| npy("<f4", "(2, 1, 2)", &floats(&values));
+        let bytes = |descr: &str, values: [u8; 4]| npy(descr, "(2, 1, 2)", &values);
+        let message = read(floats([0.0, 200.0, 3.0, 4.0]), floats([0.0, 0.5, 1.0, 1.0])).unwrap_err();
+        assert!(
+            message.contains("x_train reaches 200 and x_test 1") && message.contains("save both alike"),
+            "{message}"
+        );
+        assert!(
+            read(bytes("|u1", [0, 9, 9, 9]), floats([0.0, 0.5, 1.0, 1.0])).unwrap_err().contains("save both alike")
+        );
+        let message = read(floats([0.0, 1.0001, 0.3, 0.4]), floats([0.0; 4])).unwrap_err();
+        assert!(
+            message.contains("x_train") && message.contains("1.0001") && message.contains("clip them"),
+            "{message}"
+        );
+        let splits = read(bytes("|u1", [0, 1, 1, 0]), bytes("|u1", [0, 51, 0, 0])).unwrap();
+        assert_eq!((splits.train.image(0)[1], splits.test.image(0)[1]), (1.0 / 255.0, 0.2));
+        let splits = read(bytes("|b1", [0, 1, 1, 0]), bytes("|b1", [0, 1, 0, 0])).unwrap();
+        assert_eq!(splits.train.image(0), [0.0, 1.0], "truth values are white or black");
     }
 
     #[test]

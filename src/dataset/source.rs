@@ -6,7 +6,10 @@ use rayon::prelude::*;
 
 use super::{Dataset, cifar, folder, idx, npz, picture, split};
 use crate::error::{Error, Result};
-use crate::tensor::Shape;
+use crate::tensor::{self, Shape};
+
+/// Largest side that images can be brought to.
+pub const MAX_SIZE: usize = 4096;
 
 /// What to load and how.
 #[derive(Clone, Debug)]
@@ -53,8 +56,8 @@ pub(super) enum Found {
 /// classes, an unreadable or truncated file, counts that do not match, sizes the file cannot hold, pixels that are NaN or
 /// out of range, an unknown class, images of several sizes without `size`.
 pub fn load(source: &Source) -> Result<Splits> {
-    if source.size == Some(0) || source.size > Some(4096) {
-        return Err(Error::usage("--size is the side of the images in pixels: 1 to 4096"));
+    if source.size == Some(0) || source.size > Some(MAX_SIZE) {
+        return Err(Error::usage(format!("--size is the side of the images in pixels: 1 to {MAX_SIZE}")));
     }
     if !(0.0..1.0).contains(&source.test_share) {
         return Err(Error::usage("the test share is at least 0 and below 1"));
@@ -71,18 +74,32 @@ pub fn load(source: &Source) -> Result<Splits> {
             splits
         }
     };
-    Ok(match source.size {
-        Some(size) => Splits { train: resized(splits.train, size), test: resized(splits.test, size) },
-        None => splits,
-    })
+    let Some(size) = source.size else { return Ok(splits) };
+    let shape = Shape::new(splits.test.shape.channels, size, size);
+    if splits.test.shape != shape {
+        check_room(path, splits.train.len() + splits.test.len(), shape)?;
+    }
+    Ok(Splits { train: resized(splits.train, shape), test: resized(splits.test, shape) })
+}
+
+/// Whether [`load`] of the data at `source` reads the file that is at `path` now.
+pub fn reads(source: &Path, path: &Path) -> bool {
+    let (Ok(source), Ok(path)) = (source.canonicalize(), path.canonicalize()) else { return false };
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let is_data = picture::is_picture(&name)
+        || idx::is_idx(&name)
+        || cifar::is_batch(&name)
+        || name == folder::LABELS
+        || name.ends_with(".npz");
+    source == path || (is_data && path.starts_with(source))
 }
 
 fn find(source: &Source) -> Result<Found> {
     let path = &source.path;
     let meta = std::fs::metadata(path)
         .map_err(|_| Error::input(path, "there is nothing here that can be read; check the path given as --data"))?;
-    if meta.is_file() {
-        if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npz")) {
+    if !meta.is_dir() {
+        if meta.is_file() && path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npz")) {
             return npz::read(path, source);
         }
         return Err(Error::input(
@@ -125,9 +142,18 @@ fn check(path: &Path, data: &Dataset) -> Result<()> {
     }
 }
 
-/// Brings every image to `size` x `size`.
-fn resized(data: Dataset, size: usize) -> Dataset {
-    let shape = Shape::new(data.shape.channels, size, size);
+/// Refuses more images than there is memory for: as numbers, once more while they are split or brought to a size, and the
+/// bytes they come from.
+pub(super) fn check_room(path: &Path, images: usize, shape: Shape) -> Result<()> {
+    let numbers = images as u64 * shape.len() as u64;
+    tensor::check_room(numbers * 9 / 4).map_err(|gib| {
+        let problem = format!("{images} images of {shape} take {gib:.1} GiB, more than can be had");
+        Error::input(path, problem + "; give a smaller --size, or fewer images")
+    })
+}
+
+/// Brings every image to this shape.
+fn resized(data: Dataset, shape: Shape) -> Dataset {
     if data.shape == shape {
         return data;
     }
@@ -148,6 +174,10 @@ mod tests {
         let file = dir.path().join("notes.txt");
         std::fs::write(&file, "hello").unwrap();
         assert!(load(&Source::new(&file)).unwrap_err().to_string().contains("not a data set"));
+        assert!(reads(&file, &file) && !reads(dir.path(), &file) && !reads(dir.path(), &dir.path().join("a.png")));
+        std::fs::write(dir.path().join("a.png"), "").unwrap();
+        assert!(reads(dir.path(), &dir.path().join("./a.png")));
+        std::fs::remove_file(dir.path().join("a.png")).unwrap();
         assert!(load(&Source::new(dir.path())).unwrap_err().to_string().contains("no images"));
     }
 }

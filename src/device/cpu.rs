@@ -74,7 +74,13 @@ impl Cpu {
 
     pub(super) fn alloc(&self, len: usize) -> Result<Storage> {
         let size = size_class(len);
-        let memory = self.pool.take(size, || Ok(vec![Line([0.0; 16]); size / 16]))?;
+        // Fresh pages come cleared, and only when they are touched.
+        let fresh = || bytemuck::allocation::try_zeroed_slice_box(size / 16).map(<[Line]>::into_vec);
+        let memory = self.pool.take(size, || {
+            let mib = size >> 18;
+            fresh()
+                .map_err(|()| Error::device(format!("out of memory at a buffer of {mib} MiB; use a smaller --batch")))
+        })?;
         Ok(Storage { memory: RwLock::new(memory), pool: self.pool.clone() })
     }
 

@@ -3,7 +3,10 @@
 use super::{Conv, Dense, Layer, Model, Node};
 use crate::error::{Error, Result};
 use crate::rng::Rng;
-use crate::tensor::Shape;
+use crate::tensor::{self, Shape};
+
+/// Most channels or neurons of one layer.
+pub const WIDEST: usize = 1 << 20;
 
 /// Sizes of the classifier: every convolution has a 4x4 kernel, stride 2 and padding 1, so that it halves the image.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -29,21 +32,23 @@ impl std::fmt::Display for Architecture {
     }
 }
 
+/// Weights, magnitudes, gradients, moments and the copies that come and go: numbers kept for each weight in training.
+const COPIES: u64 = 10;
+
 /// A network with random weights (He et al. 2015) for images of this shape.
 ///
 /// # Errors
 /// If the images are too small to be halved by every convolution, or a size is zero.
 pub fn cnn(input: Shape, classes: &[String], architecture: &Architecture, seed: u64) -> Result<Model> {
-    if architecture.hidden == 0 || architecture.channels.contains(&0) {
-        return Err(Error::usage("layers need at least one channel or neuron"));
+    let widths = || architecture.channels.iter().chain([&architecture.hidden]);
+    if widths().any(|w| !(1..=WIDEST).contains(w)) {
+        return Err(Error::usage(format!("layers have 1 to {WIDEST} channels or neurons")));
     }
+    check_size(input, classes.len(), architecture)?;
     let mut rng = Rng::new(seed, 0x1217);
     let mut model = Model { input, nodes: Vec::new(), classes: classes.to_vec(), folded: Vec::new() };
     let mut shape = input;
     for (i, &channels) in architecture.channels.iter().enumerate() {
-        if shape.height < 2 || shape.width < 2 {
-            return Err(Error::usage(format!("images of {input} are too small for {} convolutions", i + 1)));
-        }
         let fan_in = shape.channels * 16;
         let conv = Conv {
             weight: normal(&mut rng, channels * fan_in, fan_in),
@@ -65,6 +70,31 @@ pub fn cnn(input: Shape, classes: &[String], architecture: &Architecture, seed: 
         }
     }
     Ok(model)
+}
+
+/// Refuses what cannot be built: images too small to be halved so often, and more weights than there is memory for.
+fn check_size(input: Shape, classes: usize, architecture: &Architecture) -> Result<()> {
+    let (mut shape, mut weights, mut values) = (input, 0u64, input.len());
+    for &channels in &architecture.channels {
+        if shape.height < 2 || shape.width < 2 {
+            let count = architecture.channels.len();
+            return Err(Error::usage(format!(
+                "images of {input} are too small for {count} convolutions; give fewer --channels, or a larger --size"
+            )));
+        }
+        weights = weights.saturating_add((shape.channels * 16 * channels) as u64);
+        shape = Shape::new(channels, shape.height / 2, shape.width / 2);
+        values = values.saturating_add(shape.len());
+    }
+    let dense = (shape.len() as u64).saturating_mul(architecture.hidden as u64);
+    weights = weights.saturating_add(dense).saturating_add((architecture.hidden * classes) as u64);
+    tensor::check_room(weights.saturating_mul(COPIES).saturating_add(values as u64 * tensor::LANE_BLOCK as u64)).map_err(
+        |gib| {
+            Error::usage(format!(
+                "a network of {weights} weights takes {gib:.1} GiB to train, more than can be had; give fewer --channels or --hidden"
+            ))
+        },
+    )
 }
 
 fn push(model: &mut Model, name: &str, layer: Layer, shape: Shape) {

@@ -36,6 +36,12 @@ impl Spread {
     }
 }
 
+/// A number for people and file names: in powers of ten where its digits would fill a line.
+pub fn short(value: f64) -> String {
+    let plain = value.to_string();
+    if plain.len() > 20 { format!("{value:e}") } else { plain }
+}
+
 /// Quantile `q` of values in rising order, linear between neighbours; NaN for none.
 pub fn quantile(sorted: &[f64], q: f64) -> f64 {
     let Some(last) = sorted.len().checked_sub(1) else { return f64::NAN };
@@ -57,6 +63,14 @@ mod tests {
         assert!((s.low - 1.2).abs() < 1e-12);
         assert!((s.deviation - 2.5f64.sqrt()).abs() < 1e-12);
         assert_eq!(Spread::of(&[2.0]), Spread::exact(2.0));
+    }
+
+    #[test]
+    fn long_numbers_are_cut_short_and_read_back() {
+        for (value, text) in [(0.0, "0"), (0.001, "0.001"), (0.1 + 0.2, "0.30000000000000004"), (1e-300, "1e-300")] {
+            assert_eq!(short(value), text);
+            assert_eq!(text.parse(), Ok(value));
+        }
     }
 
     #[test]

@@ -19,7 +19,8 @@ fn rows(dir: &Path) -> BTreeMap<(usize, String), (f64, f64, String)> {
     let row = |line: &str| {
         let cells: Vec<&str> = line.split(',').collect();
         assert_eq!(cells.len(), header.split(',').count(), "{line}");
-        let number = |i: usize| cells[i].parse::<f64>().expect("a number");
+        // Empty where nothing was attacked.
+        let number = |i: usize| if cells[i].is_empty() { f64::INFINITY } else { cells[i].parse().expect("a number") };
         ((cells[0].parse().expect("an index"), cells[4].to_string()), (number(5), number(6), line.to_string()))
     };
     let rows: BTreeMap<_, _> = lines.map(row).collect();
@@ -66,6 +67,9 @@ fn shoes_and_models_follow_from_the_seed() {
     };
     let (a, b): (BTreeMap<_, _>, BTreeMap<_, _>) = (tree("a"), tree("b"));
     assert!(a == b && a.values().filter(|bytes| !bytes.is_empty()).count() >= 40);
+    assert!(done(at, "shoes --out quiet --count 4 --size 8 --quiet").is_empty());
+    let said: Value = serde_json::from_str(&done(at, "shoes --out json --count 4 --size 8 --json")).expect("JSON");
+    assert_eq!(said, serde_json::json!({ "photos": 4, "folder": "json" }));
     let train = "train --data SHOES --epochs 2 --channels 4 --hidden 8 --device cpu --seed 5 --augment slippers --json";
     let out = done(at, &format!("{train} --out one.onnx"));
     let last: Value = serde_json::from_str(out.lines().last().expect("a line")).expect("JSON");
@@ -155,7 +159,8 @@ fn shards_join_without_gaps_or_duplicates() {
     for i in 0..3 {
         done(at, &format!("{certify} --shard {i}/3 --out part{i}"));
     }
-    done(at, "merge part2 part0 part1 --out joined");
+    let said: Value = serde_json::from_str(&done(at, "merge part2 part0 part1 --out joined --json")).expect("JSON");
+    assert_eq!(said["rows"], 11);
     let (whole, joined) = (rows(&at.join("whole")), rows(&at.join("joined")));
     assert!(whole.len() == 11 && whole.keys().eq(joined.keys()));
     assert!(whole.values().zip(joined.values()).all(|(a, b)| (a.0 - b.0).abs() <= 0.01 * a.0));
@@ -181,6 +186,12 @@ fn shards_join_without_gaps_or_duplicates() {
     let short: String = text.lines().take(2).map(|l| format!("{l}\n")).collect();
     fs::write(&table, short).expect("written");
     refused(at, "merge part0 part1 part2 --out x", &["part1", "--resume"]);
+    put_text(&table, &format!("{text}{}\n", text.lines().nth(1).expect("a row")));
+    refused(at, "merge part0 part1 part2 --out x", &["part1/delta_max.csv", "two rows", "remove one"]);
+}
+
+fn put_text(path: &Path, text: &str) {
+    fs::write(path, text).expect("written");
 }
 
 #[test]
@@ -213,8 +224,18 @@ fn data_takes_the_order_of_the_models_classes() {
     let sweep = "sweep --model m.onnx --data SHOES --variance 0 --device cpu --json";
     let same = done(at, &format!("{sweep} --out a"));
     assert_eq!(same, done(at, &format!("{sweep} --classes Shoes,Slippers,Boots,Sandals --out b")));
+    assert_eq!(same, done(at, &format!("{sweep} --classes Boots,Sandals,Shoes,Slippers --out c")), "in any order");
     let header = fs::read_to_string(at.join("a/confusion.csv")).expect("a table");
     assert!(header.starts_with("variance,draws,label,\"Shoes\",\"Slippers\",\"Boots\",\"Sandals\"\n"));
+    // A model of two classes finds its images among those of four.
+    done(
+        at,
+        "train --data SHOES --classes Shoes,Boots --epochs 2 --channels 4 --hidden 8 --device cpu --out two.onnx --quiet",
+    );
+    let sweep = "sweep --model two.onnx --data SHOES --variance 0 --device cpu --json";
+    assert_eq!(done(at, &format!("{sweep} --out d")), done(at, &format!("{sweep} --classes Boots,Shoes --out e")));
+    done(at, "certify --model two.onnx --data SHOES --method ibp --limit 3 --device cpu --out f --quiet");
+    assert!(done(at, "audit f").contains("checked 3 of 3 rows"));
 }
 
 #[test]
@@ -231,8 +252,18 @@ fn a_whole_study_and_its_page_again() {
     assert!(files(at).keys().all(|p| p.extension().is_none_or(|e| e != "tmp" && e != "part")));
     let page = fs::read(at.join("s/report.html")).expect("a page");
     fs::remove_file(at.join("s/report.html")).expect("removed");
-    done(at, "report s");
+    assert!(done(at, "report s --quiet").is_empty());
     assert!(page == fs::read(at.join("s/report.html")).expect("a page"), "the page differs");
+
+    // A second study that stops half way leaves nothing that looks like a whole one.
+    fs::remove_file(at.join("s/no-DA.onnx")).expect("removed");
+    fs::create_dir_all(at.join("s/no-DA.onnx/in-the-way")).expect("made");
+    let second =
+        "study --count 120 --size 16 --epochs 1 --variance 0 --method ibp --limit 2 --device cpu --out s --quiet";
+    let output = super::binary(at, second).output().expect("the binary starts");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(!at.join("s/results.json").exists() && !at.join("s/report.html").exists());
+    refused(at, "report s", &["s/results.json"]);
 }
 
 #[test]

@@ -1,7 +1,10 @@
-//! The binary as a user runs it, on made-up shoes of 16 pixels: the jobs, and everything that must be refused.
+//! The binary as a user runs it, on made-up shoes of 16 pixels: the jobs, the folders they leave, the streams they write
+//! to, and everything that must be refused.
 
+mod folders;
 mod jobs;
 mod refusals;
+mod streams;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -46,7 +49,12 @@ fn words(line: &str) -> Vec<String> {
 
 /// The binary, as on a machine without a display server.
 fn binary(dir: &Path, line: &str) -> assert_cmd::Command {
-    let mut command = assert_cmd::Command::new(assert_cmd::cargo::cargo_bin!("deltamax"));
+    assert_cmd::Command::from_std(plain(dir, line))
+}
+
+/// The same with standard streams for the test to choose.
+fn plain(dir: &Path, line: &str) -> std::process::Command {
+    let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin!("deltamax"));
     command.current_dir(dir).args(words(line)).env_remove("NODEVICE_SELECT").env_remove("XDG_RUNTIME_DIR");
     command
 }

@@ -126,6 +126,12 @@ fn other_data_files() {
     refused(at, &train("cifar"), &["data_batch_1.bin", "3073"]);
     put(at.join("notes.npz"), b"hello");
     refused(at, &train("notes.npz"), &["notes.npz", ".npz"]);
+    if cfg!(unix) {
+        refused(at, &train("/dev/null"), &["/dev/null", "not a data set"]);
+    }
+    put(at.join("only/t10k-images-idx3-ubyte"), &[header(0x0803, &[2, 4, 4]), vec![9; 32]].concat());
+    put(at.join("only/t10k-labels-idx1-ubyte"), &[header(0x0801, &[2]), vec![0, 1]].concat());
+    refused(at, &train("only"), &["only", "those for training"]);
 }
 
 #[test]
@@ -138,11 +144,19 @@ fn places_that_cannot_be_written() {
     refused(at, "certify --model MODEL --data SHOES --device cpu --out file/x", &["file/x"]);
     refused(at, "certify --model MODEL --data SHOES --device cpu --out file", &["file", "name another"]);
     refused(at, "sweep --model MODEL --data SHOES --device cpu --out file", &["file", "name another"]);
-    refused(at, "study --count 60 --size 8 --device cpu --quiet --out file", &["file", "name another"]);
+    refused(at, "study --device cpu --quiet --out file", &["file", "name another"]);
     fs::create_dir(at.join("taken")).expect("made");
     put(at.join("taken/mine.txt"), b"keep");
     refused(at, "shoes --count 4 --size 8 --out taken", &["taken", "new folder"]);
     refused(at, "train --data SHOES --epochs 1 --device cpu --quiet --out taken", &["taken", "name a file"]);
+    // What is read is not written over.
+    fs::copy(World::path("model.onnx"), at.join("model.onnx")).expect("copied");
+    let predict = "predict --model model.onnx --data SHOES --device cpu --quiet --out";
+    refused(at, &format!("{predict} ./model.onnx"), &["model.onnx", "another --out"]);
+    for name in ["Boots/1.png", "Boots/2.png", "Shoes/1.png", "Shoes/2.png"] {
+        put(at.join("tree").join(name), &picture());
+    }
+    refused(at, "train --data tree --device cpu --quiet --out tree/Boots/2.png", &["2.png", "another --out"]);
 }
 
 #[test]
@@ -179,12 +193,14 @@ fn radii_that_are_not_proved() {
     let table = at.join("out/delta_max.csv");
     let text = fs::read_to_string(&table).expect("a table");
     let row = text.lines().nth(1).expect("a row");
-    let proved = row.split(',').nth(5).expect("a radius");
-    put(&table, text.replacen(proved, "0.5", 1).as_bytes());
+    let mut cells: Vec<&str> = row.split(',').collect();
+    (cells[5], cells[6]) = ("0.5", "0.6");
+    put(&table, text.replacen(row, &cells.join(","), 1).as_bytes());
     let output = binary(at, "audit out --quiet").output().expect("the binary starts");
     let (out, err) = super::text(&output);
     assert_eq!((output.status.code(), out.as_str()), (Some(1), ""), "{err}");
     assert!(err.contains("image 0 at variance 0") && err.contains("1 of 4 checked rows are not proved"), "{err}");
+    put(&table, text.as_bytes());
     refused(at, "audit nowhere", &["nowhere/manifest.json", "check the path"]);
     refused(at, &format!("audit out --model {}", table.display()), &["delta_max.csv", "--model"]);
     refused(at, "audit out --data out", &["out"]);
@@ -224,6 +240,11 @@ fn pictures_to_explain() {
     let good = picture();
     put(at.join("cut.png"), &good[..good.len() / 2]);
     refused(at, &format!("{explain} cut.png"), &["cut.png", "not a readable picture"]);
+    fs::create_dir(at.join("pictures")).expect("made");
+    refused(at, &format!("{explain} pictures"), &["pictures", "name a file"]);
+    put(at.join("good.png"), &good);
+    put(at.join("file"), b"in the way");
+    refused(at, "explain --model MODEL --device cpu --image good.png --out file", &["file", "name another place"]);
 }
 
 #[test]
@@ -270,13 +291,39 @@ fn wrong_usage() {
         ("--epochs 0", "--epochs"),
         ("--epochs many", "--epochs"),
         ("--batch 0", "--batch"),
-        ("--hidden 0", "neuron"),
-        ("--channels 0", "channel"),
+        ("--hidden 0", "--hidden"),
+        ("--channels 0", "--channels"),
+        ("--hidden 999999999999", "--hidden"),
+        ("--channels 100000000,32", "--channels"),
+        ("--rate nan", "--rate"),
+        ("--rate inf", "--rate"),
+        ("--rate 0", "--rate"),
         ("--channels 4,4,4,4,4,4", "too small"),
         ("--augment Hats", "Hats"),
         ("--size 0", "--size"),
-        ("--epochs 3 --rate 1e9 --channels 4 --hidden 8", "--rate"),
     ] {
         misused(at, &format!("{train} {flag}"), &[hint]);
     }
+    for rate in ["1e9", "1e30"] {
+        let line = format!("{train} --epochs 1 --rate {rate} --channels 4 --hidden 8");
+        refused(at, &line, &["diverged", "smaller --rate"]);
+    }
+    for flag in [
+        "--delta nan",
+        "--delta 7",
+        "--delta -1",
+        "--limit 0",
+        "--classes Boots,Shoes",
+        "--size 5000",
+        "--size 4",
+        "--count 0",
+        "--count 24",
+        "--count 99999999999",
+        "--epochs 0",
+        "--count 100 --data SHOES",
+    ] {
+        misused(at, &format!("study --quick --device cpu --out s {flag}"), &[&flag[..6]]);
+    }
+    misused(at, "bench --images 0", &["--images"]);
+    misused(at, "bench --images 2000", &["--images"]);
 }

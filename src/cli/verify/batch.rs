@@ -10,6 +10,7 @@ use crate::device::Device;
 use crate::error::Error;
 use crate::progress::Progress;
 use crate::spec::{Spec, vnnlib};
+use crate::terminal;
 use crate::verify::batch::{Instance, Results, locate, read_instances};
 use crate::verify::{Property, Verdict, verify_all};
 
@@ -148,7 +149,7 @@ impl<'a> Batch<'a> {
     }
 
     fn fail(&mut self, instance: &Instance, error: &anyhow::Error, used: Duration) -> crate::error::Result<()> {
-        eprintln!("{error:#}");
+        terminal::note(format_args!("{error:#}"));
         self.failed += 1;
         self.row(instance, "error", used)
     }

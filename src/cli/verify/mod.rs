@@ -2,7 +2,6 @@
 
 mod batch;
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -16,6 +15,7 @@ use crate::error::Error;
 use crate::model::onnx;
 use crate::network::Network;
 use crate::spec::{Spec, vnnlib};
+use crate::terminal;
 use crate::verify::{Property, Settings, Verdict, check_fit, verify};
 
 /// Prove or refute a VNN-LIB property of an ONNX network.
@@ -105,20 +105,15 @@ pub fn run(args: VerifyArgs) -> Result<()> {
     }
     let network = Loaded::read(&args.run.open()?, net)?;
     if !args.run.quiet {
-        network.warnings.iter().for_each(|w| eprintln!("{}: {w}", net.display()));
+        network.warnings.iter().for_each(|w| terminal::note(format_args!("{}: {w}", net.display())));
     }
     network.check(&property, net, spec)?;
     let asked = Property { spec: &property, limit: timeout.saturating_sub(start.elapsed()) };
     let verdict = verify(&network.net, asked, &args.settings()).map_err(|e| blame(net, e))?;
-    let text = match &verdict {
-        Verdict::Sat(w) => format!("sat\n{}\n", w.text()),
-        Verdict::Unsat | Verdict::Unknown | Verdict::Timeout => format!("{}\n", verdict.word()),
-    };
-    // A reader may close the pipe after the first line.
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => bail!("standard output: writing failed: {e}"),
-        Ok(()) | Err(_) => {}
-    }
+    terminal::line(match &verdict {
+        Verdict::Sat(w) => format!("sat\n{}", w.text()),
+        Verdict::Unsat | Verdict::Unknown | Verdict::Timeout => verdict.word().to_string(),
+    });
     let counterexample = if let Verdict::Sat(w) = &verdict { Some(w.input.clone()) } else { None };
     args.run.answer(&Answer { result: verdict.word(), seconds: start.elapsed().as_secs_f64(), counterexample })
 }

@@ -81,6 +81,9 @@ pub struct Photo {
     pub rgb: Vec<u8>,
 }
 
+/// Sides in pixels that a picture can have.
+pub const SIDES: std::ops::RangeInclusive<usize> = 8..=1024;
+
 /// Pictures are drawn this much larger and averaged down.
 const OVERSAMPLING: usize = 2;
 
@@ -170,7 +173,7 @@ pub fn write_tree(dir: &Path, count: usize, side: usize, seed: u64) -> Result<()
     let mut partial = dir.as_os_str().to_owned();
     partial.push(".tmp");
     let partial = Path::new(&partial);
-    let written = write_pictures(partial, count, side, seed).and_then(|()| {
+    let written = write_pictures(partial, dir, count, side, seed).and_then(|()| {
         // Renaming onto an empty folder is not possible everywhere.
         let _ = std::fs::remove_dir(dir);
         std::fs::rename(partial, dir).map_err(Error::io(dir, "writing"))
@@ -181,18 +184,22 @@ pub fn write_tree(dir: &Path, count: usize, side: usize, seed: u64) -> Result<()
     written
 }
 
-fn write_pictures(dir: &Path, count: usize, side: usize, seed: u64) -> Result<()> {
-    if dir.exists() {
-        std::fs::remove_dir_all(dir).map_err(Error::io(dir, "clearing"))?;
+/// Writes into `partial` what shall be in `dir`, which errors name.
+fn write_pictures(partial: &Path, dir: &Path, count: usize, side: usize, seed: u64) -> Result<()> {
+    if partial.exists() {
+        std::fs::remove_dir_all(partial).map_err(Error::io(partial, "clearing"))?;
     }
     kinds(count).par_iter().enumerate().try_for_each(|(i, &kind)| {
         let photo = photo(kind, i, side, seed);
-        let path = dir.join(name(kind, photo.subtype, i));
-        let folder = path.parent().unwrap_or(dir);
-        std::fs::create_dir_all(folder).map_err(Error::io(folder, "writing"))?;
+        let name = name(kind, photo.subtype, i);
+        let (path, shown) = (partial.join(&name), dir.join(&name));
+        std::fs::create_dir_all(path.parent().unwrap_or(partial)).map_err(Error::io(&shown, "writing"))?;
         let picture = image::RgbImage::from_raw(side as u32, side as u32, photo.rgb);
         let picture = picture.ok_or_else(|| Error::usage("a picture has three bytes per pixel"))?;
-        picture.save(&path).map_err(|e| Error::input(&path, format!("writing failed: {e}")))
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        let encoded = picture.write_to(&mut bytes, image::ImageFormat::Png);
+        encoded.map_err(|e| Error::input(&shown, format!("cannot be encoded: {e}")))?;
+        std::fs::write(&path, bytes.into_inner()).map_err(Error::io(&shown, "writing"))
     })
 }
 

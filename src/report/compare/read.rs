@@ -1,7 +1,7 @@
 //! Result folders to runs.
 
 use super::Run;
-use crate::certify::table::{read_manifest, read_rows};
+use crate::certify::table::read_whole;
 use crate::error::{Error, Result};
 use crate::results::{CertifyRow, Spread, Study};
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// Every model found in the folders: studies hold several, certified results one.
 ///
 /// # Errors
-/// If a folder holds neither.
+/// If a folder holds neither, or a run that is not finished.
 pub fn read(dirs: &[PathBuf]) -> Result<Vec<Run>> {
     let mut runs = Vec::new();
     for dir in dirs {
@@ -52,8 +52,7 @@ fn of_study(dir: &Path) -> Result<Vec<Run>> {
 }
 
 fn of_certify(dir: &Path) -> Result<Run> {
-    let manifest = read_manifest(dir)?;
-    let rows = read_rows(&dir.join("delta_max.csv"), true)?;
+    let (manifest, rows) = read_whole(dir)?;
     let mut variances: Vec<f64> = rows.iter().map(|r| r.variance).collect();
     variances.sort_by(f64::total_cmp);
     variances.dedup();
