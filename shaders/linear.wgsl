@@ -8,6 +8,7 @@
 //   concretize: a, centre[image][element], radius, rows, sums -> bound[lane]
 //   radius:     a, x[image][element], delta[image], rows, sums -> result[2][lane]
 //   densify:    a, rows -> dense[element][lane]
+//   pick:       from[element][old lane], source[lane] -> to[element][lane]; `width` old lanes
 //
 // Every rounding may go either way by one unit in the last place; `raise` takes one step more than there are.
 
@@ -64,6 +65,10 @@ const NONE: u32 = 0xffffffffu;
 
 @group(0) @binding(2) var<storage, read> densify_rows: array<u32>;
 @group(0) @binding(3) var<storage, read_write> dense: array<f32>;
+
+@group(0) @binding(1) var<storage, read> pick_from: array<f32>;
+@group(0) @binding(2) var<storage, read> pick_source: array<u32>;
+@group(0) @binding(3) var<storage, read_write> pick_to: array<f32>;
 
 // Where a row's window lies, and where its image's table starts.
 struct Place {
@@ -364,4 +369,13 @@ fn densify(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups
         value = a[((channel * params.size_y + y) * params.size_x + x) * params.lanes + lane];
     }
     dense[i] = value;
+}
+
+@compute @workgroup_size(64, 1, 1)
+fn pick(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+    let i = id.y * groups.x * 64u + id.x;
+    let element = i / params.lanes;
+    if (element < params.channels) {
+        pick_to[i] = pick_from[element * params.width + pick_source[i % params.lanes]];
+    }
 }

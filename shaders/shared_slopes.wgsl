@@ -94,8 +94,8 @@ fn corner(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups)
         corner_x[i] = 0.0;
         return;
     }
-    let from = corner_rows[lane] * layer_size() + at;
-    corner_x[i] = corner_centre[from] + select(corner_radius[from], -corner_radius[from], corner_a[i] > 0.0);
+    let entry = corner_rows[lane] * layer_size() + at;
+    corner_x[i] = corner_centre[entry] + select(corner_radius[entry], -corner_radius[entry], corner_a[i] > 0.0);
 }
 
 @compute @workgroup_size(64, 1, 1)

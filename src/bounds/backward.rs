@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::model::{Model, ValueId};
 use crate::network::{Affine, Placed};
 use crate::ops::conv::{self, Geometry};
-use crate::ops::linear::{self, Rows, SLICES, Window};
+use crate::ops::linear::{self, Rows, Window};
 use crate::ops::{add, gather, pool, scale, select, signs};
 use crate::tensor::{self, Shape};
 
@@ -74,57 +74,6 @@ impl State<'_> {
         // Rows that start as whole layers stay so.
         let end = self.walk(model.output(), start, rows, sums, 0, Some(&mut keep))?;
         Ok((keep.above.into_iter().map(|c| c.map(|c| c.a)).collect(), end.a))
-    }
-
-    /// Lower bounds of output neurons of node `i`; `channels` per lane with [`linear::NEGATED`].
-    pub fn neuron_bounds(&self, i: usize, rows: &Rows, channels: &[u32]) -> Result<Vec<f32>> {
-        let (value, start, sums) = self.start(i, rows, channels)?;
-        let end = self.walk(value, start, rows, &sums, 0, None)?;
-        self.concretize(0, &end, rows, &sums)
-    }
-
-    /// Rows of output neurons of node `i` where they start: value, coefficients, sums.
-    pub fn start(&self, i: usize, rows: &Rows, channels: &[u32]) -> Result<(ValueId, Coefficients, Buffer)> {
-        let d = self.bounder.device();
-        let node = &self.bounder.net.model.nodes[i];
-        let lanes = rows.lanes;
-        // The charge for folding is taken where a walk passes the layer, so that a walk may not start below it.
-        let affine = match self.bounder.net.layer(i) {
-            Placed::Affine(affine) if self.foldings[i].is_none() => Some(affine),
-            Placed::Affine(_)
-            | Placed::Relu
-            | Placed::MaxPool(_)
-            | Placed::AvgPool(_)
-            | Placed::Add
-            | Placed::Scale { .. }
-            | Placed::Gather(_) => None,
-        };
-        Ok(if let Some(affine) = affine {
-            let sums = d.alloc(2 * SLICES * lanes)?;
-            let window = self.seed_window(affine, node.inputs[0]);
-            let a = d.alloc(window.elements() * lanes)?;
-            let target = d.upload(channels)?;
-            let outputs = affine.geometry.output.channels;
-            linear::seed(d, &window, outputs, &affine.weight, &affine.bias, &target, &a, &sums, lanes)?;
-            (node.inputs[0], Coefficients { a, window }, sums)
-        } else {
-            let window = Window { layer: node.shape, size: [1, 1], step: [1, 1], offset: [0, 0] };
-            let mut a = vec![0.0f32; node.shape.channels * lanes];
-            for (lane, &c) in channels.iter().enumerate().filter(|(_, c)| **c != u32::MAX) {
-                let sign = if c & linear::NEGATED != 0 { -1.0 } else { 1.0 };
-                a[(c & !linear::NEGATED) as usize * lanes + lane] = sign;
-            }
-            (i + 1, Coefficients { a: d.upload(&a)?, window }, d.zeros(2 * SLICES * lanes)?)
-        })
-    }
-
-    /// What one neuron of an affine layer sees of its input.
-    fn seed_window(&self, affine: &Affine, input: ValueId) -> Window {
-        let g = &affine.geometry;
-        if is_dense_layer(g) {
-            return Window::dense(self.bounder.net.model.shape(input));
-        }
-        Window { layer: g.input, size: g.kernel, step: g.stride, offset: [g.pad[0] as isize, g.pad[1] as isize] }
     }
 
     /// The window one affine layer further down.
@@ -371,15 +320,9 @@ impl State<'_> {
     }
 
     /// Lower bounds over the bounds of `value`.
-    fn concretize(&self, value: ValueId, c: &Coefficients, rows: &Rows, sums: &Buffer) -> Result<Vec<f32>> {
+    pub fn concretize(&self, value: ValueId, c: &Coefficients, rows: &Rows, sums: &Buffer) -> Result<Vec<f32>> {
         let d = self.bounder.device();
-        let made;
-        let [centre, radius] = if value == 0 {
-            self.box_tables()?
-        } else {
-            made = self.tables(value)?;
-            &made
-        };
+        let [centre, radius] = self.tables(value)?;
         let lower = d.alloc(rows.lanes)?;
         let g = self.bounder.sum_error(c.window.elements());
         linear::concretize(d, &c.window, &c.a, [centre, radius], rows, sums, &lower, g, self.bounder.floor)?;
@@ -388,6 +331,6 @@ impl State<'_> {
 }
 
 /// Whether a convolution's geometry is that of a dense layer, whose input may have any shape.
-fn is_dense_layer(g: &Geometry) -> bool {
+pub(super) fn is_dense_layer(g: &Geometry) -> bool {
     g.kernel == [1, 1] && g.input.height * g.input.width * g.output.height * g.output.width == 1
 }

@@ -4,7 +4,8 @@
 use std::cell::OnceCell;
 
 use super::neurons::LowerSlopes;
-use super::{Bounder, Boxes, Method, not_finite};
+use super::targets::Target;
+use super::{Bounder, Boxes, Method};
 use crate::device::Buffer;
 use crate::error::{Error, Result};
 use crate::model::ValueId;
@@ -12,7 +13,6 @@ use crate::network::Placed;
 use crate::ops::conv::{self, Charge};
 use crate::ops::{add, gather, linear, pool, relax, relu, scale, select};
 use crate::rounding::{down, to_f32_up, up};
-use crate::tensor;
 
 /// Unit of the table of folding charges: walks inflate a charge by twice its factor, which had better be small.
 pub(super) const FOLDING_UNIT: f32 = 1.0 / 1024.0;
@@ -27,14 +27,6 @@ pub(super) struct Interval {
 pub(super) struct Signs {
     pub targets: Buffer,
     pub beta: Buffer,
-}
-
-/// A row that bounds one neuron from below, or its negation.
-#[derive(Clone, Copy)]
-pub(super) struct Target {
-    pub image: u32,
-    pub neuron: u32,
-    pub negated: bool,
 }
 
 /// Everything known about one batch of boxes.
@@ -53,8 +45,8 @@ pub(super) struct State<'a> {
     pub inner: Vec<Vec<LowerSlopes>>,
     /// Signs assumed of neurons before ReLUs, by node.
     pub signs: Vec<Option<Signs>>,
-    /// Centre and radius of the box, `[lane][element]`.
-    box_tables: OnceCell<[Buffer; 2]>,
+    /// Centre and radius by value, `[lane][element]`, once they were asked for.
+    tables: Vec<OnceCell<[Buffer; 2]>>,
 }
 
 impl<'a> State<'a> {
@@ -71,7 +63,7 @@ impl<'a> State<'a> {
             foldings: none(),
             inner: vec![vec![]; nodes],
             signs: (0..nodes).map(|_| None).collect(),
-            box_tables: OnceCell::new(),
+            tables: (0..=nodes).map(|_| OnceCell::new()).collect(),
         }
     }
 
@@ -122,9 +114,13 @@ impl<'a> State<'a> {
     }
 
     /// Centre and radius of a value as tables `[lane][element]`.
-    pub fn tables(&self, value: ValueId) -> Result<[Buffer; 2]> {
-        let [c, r] = self.interval(value);
-        Ok([self.table(c)?, self.table(r)?])
+    pub fn tables(&self, value: ValueId) -> Result<&[Buffer; 2]> {
+        let cell = &self.tables[value];
+        if cell.get().is_none() {
+            let [c, r] = self.interval(value);
+            let _ = cell.set([self.table(c)?, self.table(r)?]);
+        }
+        Ok(cell.get().expect("set above"))
     }
 
     /// `[lane][element]` of `[element][lane]`.
@@ -133,14 +129,6 @@ impl<'a> State<'a> {
         let table = d.alloc(values.len())?;
         relax::transpose(d, values, &table, self.boxes.lanes)?;
         Ok(table)
-    }
-
-    /// Tables of the input box, made once.
-    pub fn box_tables(&self) -> Result<&[Buffer; 2]> {
-        if self.box_tables.get().is_none() {
-            let _ = self.box_tables.set(self.tables(0)?);
-        }
-        Ok(self.box_tables.get().expect("set above"))
     }
 
     fn interval_step(&mut self, i: usize, folding: Option<&Buffer>) -> Result<()> {
@@ -317,7 +305,7 @@ impl<'a> State<'a> {
     }
 
     /// Writes the ends `[element][lane]` of the targets back.
-    pub fn narrow(&self, value: ValueId, targets: &[Target], lower: &[f32], upper: &[f32]) -> Result<()> {
+    pub fn narrow(&mut self, value: ValueId, targets: &[Target], lower: &[f32], upper: &[f32]) -> Result<()> {
         let d = self.bounder.device();
         let [centre, radius] = self.interval(value);
         let (mut c, mut r): (Vec<f32>, Vec<f32>) = (d.read(centre)?, d.read(radius)?);
@@ -332,7 +320,9 @@ impl<'a> State<'a> {
             r[at] = up(radius + inflate * c[at].abs());
         }
         d.write(centre, &c)?;
-        d.write(radius, &r)
+        d.write(radius, &r)?;
+        self.tables[value].take();
+        Ok(())
     }
 
     /// Elements of a value, those of one place side by side: their rows look up the same entries.
@@ -344,9 +334,9 @@ impl<'a> State<'a> {
 
     /// Tightens the bounds of node `i`'s output by backward linear bounds of its unstable neurons.
     fn refine(&mut self, i: usize) -> Result<()> {
-        let (d, lanes) = (self.bounder.device(), self.boxes.lanes);
+        let lanes = self.boxes.lanes;
         let [mut lower, mut upper] = self.ends(i + 1)?;
-        let centre: Vec<f32> = d.read(self.interval(i + 1)[0])?;
+        let centre: Vec<f32> = self.bounder.device().read(self.interval(i + 1)[0])?;
         let all = self.feeds_max_pool(i + 1);
         let mut targets = Vec::new();
         for image in 0..self.boxes.count {
@@ -361,52 +351,11 @@ impl<'a> State<'a> {
         if targets.is_empty() {
             return Ok(());
         }
-        self.refine_by(i, &targets, &mut lower, &mut upper)?;
+        self.refine_by(i, &targets, !all, &mut lower, &mut upper)?;
         let at = |t: &Target| t.neuron as usize * lanes + t.image as usize;
         let open = targets.iter().filter(|t| all || lower[at(t)] < 0.0 && upper[at(t)] > 0.0);
         let others: Vec<Target> = open.map(|t| Target { negated: !t.negated, ..*t }).collect();
-        self.refine_by(i, &others, &mut lower, &mut upper)?;
+        self.refine_by(i, &others, !all, &mut lower, &mut upper)?;
         self.narrow(i + 1, &targets, &lower, &upper)
-    }
-
-    /// Raises `lower` and cuts `upper` `[neuron][lane]` by backward bounds of the targets.
-    pub fn refine_by(&self, i: usize, targets: &[Target], lower: &mut [f32], upper: &mut [f32]) -> Result<()> {
-        for chunk in targets.chunks(self.bounder.rows_per_chunk(self.widest(i + 1))) {
-            self.bounder.check_deadline()?;
-            let (rows, channels) = self.place_targets(i, chunk)?;
-            for (target, bound) in chunk.iter().zip(self.neuron_bounds(i, &rows, &channels)?) {
-                if !bound.is_finite() {
-                    return Err(not_finite());
-                }
-                let at = target.neuron as usize * self.boxes.lanes + target.image as usize;
-                if target.negated {
-                    upper[at] = upper[at].min(-bound);
-                } else {
-                    lower[at] = lower[at].max(bound);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// One row for each output neuron of node `i`, and its channel, with [`linear::NEGATED`].
-    pub fn place_targets(&self, i: usize, targets: &[Target]) -> Result<(linear::Rows, Vec<u32>)> {
-        let d = self.bounder.device();
-        let shape = self.bounder.net.model.nodes[i].shape;
-        let plane = shape.height * shape.width;
-        let lanes = tensor::lanes(targets.len());
-        let mut place = vec![0; 2 * lanes];
-        let mut channels = vec![u32::MAX; lanes];
-        for lane in 0..lanes {
-            // Unused lanes repeat the last row's place, so that their block stays uniform.
-            let Some(target) = targets.get(lane).or(targets.last()) else { continue };
-            let (channel, at) = (target.neuron as usize / plane, target.neuron as usize % plane);
-            place[lane] = target.image;
-            place[lanes + lane] = ((at / shape.width) << 16 | (at % shape.width)) as u32;
-            if lane < targets.len() {
-                channels[lane] = channel as u32 | if target.negated { linear::NEGATED } else { 0 };
-            }
-        }
-        Ok((linear::Rows { count: targets.len(), lanes, buffer: d.upload(&place)? }, channels))
     }
 }

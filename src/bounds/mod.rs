@@ -11,6 +11,7 @@ mod forward;
 mod gradient;
 mod neurons;
 mod slopes;
+mod targets;
 
 pub use branch::Decision;
 pub use slopes::{Certificate, InnerSlopes, NeuronSlopes, ReluSlopes};

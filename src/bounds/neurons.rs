@@ -8,8 +8,9 @@
 
 use super::Row;
 use super::backward::Keep;
-use super::forward::{State, Target};
+use super::forward::State;
 use super::slopes::Run;
+use super::targets::Target;
 use crate::device::Buffer;
 use crate::error::Result;
 use crate::model::ValueId;
@@ -125,7 +126,7 @@ impl State<'_> {
         }
         let [mut lower, mut upper] = self.ends(i + 1)?;
         let old = [lower.clone(), upper.clone()];
-        self.refine_by(i, targets, &mut lower, &mut upper)?;
+        self.refine_by(i, targets, true, &mut lower, &mut upper)?;
         let at = |t: &Target| t.neuron as usize * self.boxes.lanes + t.image as usize;
         let tighter = |t: &&Target| lower[at(t)] > old[0][at(t)] || upper[at(t)] < old[1][at(t)];
         let better: Vec<Target> = targets.iter().filter(tighter).copied().collect();
@@ -191,7 +192,7 @@ impl State<'_> {
         let mut keep = Keep::new(&net.model);
         let end = self.walk(from, start, &rows, &sums, 0, Some(&mut keep))?;
         let x = d.alloc(end.a.len())?;
-        let [centre, radius] = self.box_tables()?;
+        let [centre, radius] = self.tables(0)?;
         shared_slopes::corner(d, &end.window, &end.a, [centre, radius], &rows, &x)?;
         keep.windows[0] = Some(end.window);
         let mut values: Vec<Option<Buffer>> = vec![Some(x)];

@@ -145,8 +145,10 @@ pub static CONCRETIZE: Kernel = Kernel { twin: twin::concretize, ..kernel("linea
 pub static RADIUS: Kernel = Kernel { twin: super::radius_twin::radius, ..kernel("linear_radius", "radius", 5, 1) };
 /// Patches to whole layers. Reads A, rows; writes A.
 pub static DENSIFY: Kernel = Kernel { twin: twin::densify, ..kernel("linear_densify", "densify", 2, 1) };
+/// Some rows by themselves. Reads values by lane, sources; writes values by lane.
+pub static PICK: Kernel = Kernel { twin: twin::pick, ..kernel("linear_pick", "pick", 2, 1) };
 
-pub static KERNELS: &[&Kernel] = &[&SEED, &RELU, &AFFINE, &CONCRETIZE, &RADIUS, &DENSIFY];
+pub static KERNELS: &[&Kernel] = &[&SEED, &RELU, &AFFINE, &CONCRETIZE, &RADIUS, &DENSIFY, &PICK];
 
 /// Bit of [`seed`]'s targets that asks for a lower bound of the *negated* neuron.
 pub const NEGATED: u32 = 1 << 31;
@@ -248,4 +250,11 @@ pub fn radius(
 pub fn densify(device: &Device, window: &Window, a: &Buffer, rows: &Rows, dense: &Buffer) -> Result<()> {
     let params = Params::new(window, 0, rows.lanes, 0.0);
     device.run(&DENSIFY, &params, &[a, &rows.buffer], &[dense], super::flat(rows.lanes * window.layer.len()))
+}
+
+/// `to[element][lane] = from[element][source[lane]]`, for `lanes` of both.
+pub fn pick(device: &Device, from: &Buffer, source: &Buffer, to: &Buffer, [old, new]: [usize; 2]) -> Result<()> {
+    // The lanes picked from travel in `width`, as no window is needed.
+    let window = Window::dense(Shape::new(to.len() / new, 1, old));
+    device.run(&PICK, &Params::new(&window, 0, new, 0.0), &[from, source], &[to], super::flat(to.len()))
 }

@@ -1,8 +1,8 @@
 //! Test cases of the kernels for rows of linear bounds: patches that hang over the layer, and whole layers.
 
 use super::case::{Case, Check, blank, random};
-use super::linear::{AFFINE, CONCRETIZE, DENSIFY, NEGATED, RADIUS, RELAX, RELU, Rows, SEED, SLICES, Window};
-use super::linear::{affine, concretize, densify, radius, relu, seed};
+use super::linear::{AFFINE, CONCRETIZE, DENSIFY, NEGATED, PICK, RADIUS, RELAX, RELU, Rows, SEED, SLICES, Window};
+use super::linear::{affine, concretize, densify, pick, radius, relu, seed};
 use crate::device::{Buffer, Device};
 use crate::error::Result;
 use crate::rng::Rng;
@@ -70,7 +70,13 @@ pub(super) fn cases() -> Vec<Case> {
     let patch = Window { layer: Shape::new(3, 4, 6), size: [3, 2], step: [2, 1], offset: [1, 1] };
     let settings = [("whole layer", small), ("whole layer, many blocks", long), ("patch over the edge", patch)]
         .map(|(label, window)| Setting::new(label, window, &mut rng));
-    settings.iter().flat_map(|s| setting_cases(s, &mut rng)).collect()
+    let mut cases: Vec<Case> = settings.iter().flat_map(|s| setting_cases(s, &mut rng)).collect();
+    let source: Vec<u32> = (0..16).map(|_| rng.below(LANES) as u32).collect();
+    let reads = vec![random(&mut rng, 7 * LANES), bytemuck::cast_slice(&source).to_vec()];
+    cases.push(Case::new(&PICK, "16 of 48 rows", reads, vec![blank(7 * 16)], Check::Exact, |d, r, w| {
+        pick(d, &r[0], &d.upload(&d.read::<u32>(&r[1])?)?, &w[0], [LANES, 16])
+    }));
+    cases
 }
 
 fn setting_cases(s: &Setting, rng: &mut Rng) -> Vec<Case> {

@@ -307,3 +307,12 @@ pub(super) fn densify(call: Call<'_>) {
         }
     });
 }
+
+pub(super) fn pick(call: Call<'_>) {
+    let p: Params = call.params();
+    let ([from, source], [to]) = call.buffers();
+    let (old, source) = (p.width as usize, as_u32(source));
+    to.par_chunks_mut(p.lanes as usize).zip(from.par_chunks(old)).with_min_len(64).for_each(|(to, from)| {
+        to.iter_mut().zip(source).for_each(|(to, &lane)| *to = from[lane as usize]);
+    });
+}

@@ -174,7 +174,8 @@ fn refute_share(bounder: &Bounder, queries: &[Query<'_>], parts: &[Part]) -> Res
         let mut open = vec![];
         for &d in &part.open {
             // The largest bound is the nearest to a refutation; without any test there is none.
-            let mut best = (f32::NEG_INFINITY, &[][..], Row { lane: 0, coefficients: vec![0.0; outputs], constant: -1.0 });
+            let mut best =
+                (f32::NEG_INFINITY, &[][..], Row { lane: 0, coefficients: vec![0.0; outputs], constant: -1.0 });
             for test in tests(part, d) {
                 let n = 1 + 2 * test.errors.len();
                 let own: Vec<f32> = bounds[next..next + n].iter().map(|b| b.lower).collect();

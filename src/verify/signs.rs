@@ -53,7 +53,8 @@ pub(super) fn branch(bounder: &Bounder, queries: &mut Queries<'_>, parts: Vec<Pa
 fn decide(bounder: &Bounder, queries: &Queries<'_>, parts: &[Part]) -> Result<Vec<Decision>> {
     let rests = refute(bounder, queries.all(), parts)?;
     let boxes: Vec<(&[f32], &[f32])> = parts.iter().map(|p| (&p.lower[..], &p.upper[..])).collect();
-    let rows = rests.into_iter().enumerate().flat_map(|(lane, rest)| rest.rows.into_iter().map(move |r| Row { lane, ..r }));
+    let rows =
+        rests.into_iter().enumerate().flat_map(|(lane, rest)| rest.rows.into_iter().map(move |r| Row { lane, ..r }));
     let rows: Vec<Row> = rows.collect();
     let decisions = bounder.branch_boxes(&boxes, &rows, &vec![DOMAINS; parts.len()])?;
     Ok(decisions.into_iter().map(|(decision, _)| decision).collect())

@@ -1,0 +1,183 @@
+//! Rows that bound neurons: where they start, how far they are walked, and what they tell.
+
+use super::backward::{Coefficients, is_dense_layer};
+use super::forward::State;
+use super::not_finite;
+use crate::device::Buffer;
+use crate::error::Result;
+use crate::model::ValueId;
+use crate::network::{Affine, Placed};
+use crate::ops::linear::{self, Rows, SLICES, Window};
+use crate::tensor;
+
+/// A row that bounds one neuron from below, or its negation.
+#[derive(Clone, Copy)]
+pub(super) struct Target {
+    pub image: u32,
+    pub neuron: u32,
+    pub negated: bool,
+}
+
+/// A walk stops on its way to see which rows are decided only where this share of its products is still to come, and goes
+/// on with the others by themselves only where this share of the rows is decided: both cost something.
+const WORTHWHILE: f64 = 0.25;
+
+impl State<'_> {
+    /// Raises `lower` and cuts `upper` `[neuron][lane]` by backward bounds of the targets. Where `signs` are all that
+    /// matters, a row that is proved positive is not bounded any better.
+    pub fn refine_by(
+        &self,
+        i: usize,
+        targets: &[Target],
+        signs: bool,
+        lower: &mut [f32],
+        upper: &mut [f32],
+    ) -> Result<()> {
+        for chunk in targets.chunks(self.bounder.rows_per_chunk(self.widest(i + 1))) {
+            self.bounder.check_deadline()?;
+            for (target, bound) in chunk.iter().zip(self.neuron_bounds(i, chunk, signs)?) {
+                if !bound.is_finite() {
+                    return Err(not_finite());
+                }
+                let at = target.neuron as usize * self.boxes.lanes + target.image as usize;
+                if target.negated {
+                    upper[at] = upper[at].min(-bound);
+                } else {
+                    lower[at] = lower[at].max(bound);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Lower bounds of (negated) output neurons of node `i`, one per target.
+    fn neuron_bounds(&self, i: usize, targets: &[Target], signs: bool) -> Result<Vec<f32>> {
+        let (mut rows, channels) = self.place_targets(i, targets)?;
+        let (mut from, mut c, mut sums) = self.start(i, &rows, &channels)?;
+        let mut bounds = vec![f32::NEG_INFINITY; targets.len()];
+        let mut open: Vec<usize> = (0..targets.len()).collect();
+        for cut in self.cuts(from).into_iter().filter(|_| signs) {
+            c = self.walk(from, c, &rows, &sums, cut, None)?;
+            from = cut;
+            let here = self.concretize(cut, &c, &rows, &sums)?;
+            let undecided: Vec<usize> = (0..open.len()).filter(|&r| !(here[r] > 0.0)).collect();
+            open.iter().zip(&here).for_each(|(&t, &bound)| bounds[t] = bound);
+            if undecided.is_empty() {
+                return Ok(bounds);
+            }
+            if (undecided.len() as f64) < (1.0 - WORTHWHILE) * open.len() as f64 {
+                open = undecided.iter().map(|&r| open[r]).collect();
+                (c, rows, sums) = self.pick(&c, &rows, &sums, &undecided)?;
+            }
+        }
+        let end = self.walk(from, c, &rows, &sums, 0, None)?;
+        for (&t, bound) in open.iter().zip(self.concretize(0, &end, &rows, &sums)?) {
+            // NaN must not hide behind an earlier bound.
+            bounds[t] = if bound.is_nan() { bound } else { bound.max(bounds[t]) };
+        }
+        Ok(bounds)
+    }
+
+    /// Outputs of ReLUs, from the top down, that every path from `from` to the input passes with enough of the way left.
+    /// The first of them may be `from` itself, where a row is worth no more than the interval bounds it is to improve.
+    fn cuts(&self, from: ValueId) -> Vec<ValueId> {
+        let net = &self.bounder.net;
+        let products = |i: usize| if let Placed::Affine(a) = net.layer(i) { a.geometry.products() } else { 0 };
+        let below = |value: ValueId| (0..value).map(products).sum::<usize>() as f64;
+        let relu = |value: ValueId| matches!(net.layer(value - 1), Placed::Relu);
+        let passed = |value: ValueId| net.model.nodes[value..from].iter().flat_map(|n| &n.inputs).all(|&v| v >= value);
+        let all = below(from);
+        (1..from).rev().filter(|&v| relu(v) && passed(v) && below(v) >= WORTHWHILE * all).collect()
+    }
+
+    /// Some of the rows by themselves, in this order.
+    fn pick(
+        &self,
+        c: &Coefficients,
+        rows: &Rows,
+        sums: &Buffer,
+        which: &[usize],
+    ) -> Result<(Coefficients, Rows, Buffer)> {
+        let d = self.bounder.device();
+        let lanes = tensor::lanes(which.len());
+        // Unused lanes repeat the last row.
+        let source: Vec<u32> = (0..lanes).map(|l| which[l.min(which.len() - 1)] as u32).collect();
+        let place: Vec<u32> = d.read(&rows.buffer)?;
+        let picked: Vec<u32> = (0..2)
+            .flat_map(|part| source.iter().map(move |&s| (part, s as usize)))
+            .map(|(part, s)| place[part * rows.lanes + s])
+            .collect();
+        let source = d.upload(&source)?;
+        let a = d.alloc(c.window.elements() * lanes)?;
+        linear::pick(d, &c.a, &source, &a, [rows.lanes, lanes])?;
+        let own = d.alloc(2 * SLICES * lanes)?;
+        linear::pick(d, sums, &source, &own, [rows.lanes, lanes])?;
+        let rows = Rows { count: which.len(), lanes, buffer: d.upload(&picked)? };
+        Ok((Coefficients { a, window: c.window }, rows, own))
+    }
+
+    /// One row for each output neuron of node `i`, and its channel, with [`linear::NEGATED`].
+    pub fn place_targets(&self, i: usize, targets: &[Target]) -> Result<(linear::Rows, Vec<u32>)> {
+        let d = self.bounder.device();
+        let shape = self.bounder.net.model.nodes[i].shape;
+        let plane = shape.height * shape.width;
+        let lanes = tensor::lanes(targets.len());
+        let mut place = vec![0; 2 * lanes];
+        let mut channels = vec![u32::MAX; lanes];
+        for lane in 0..lanes {
+            // Unused lanes repeat the last row's place, so that their block stays uniform.
+            let Some(target) = targets.get(lane).or(targets.last()) else { continue };
+            let (channel, at) = (target.neuron as usize / plane, target.neuron as usize % plane);
+            place[lane] = target.image;
+            place[lanes + lane] = ((at / shape.width) << 16 | (at % shape.width)) as u32;
+            if lane < targets.len() {
+                channels[lane] = channel as u32 | if target.negated { linear::NEGATED } else { 0 };
+            }
+        }
+        Ok((linear::Rows { count: targets.len(), lanes, buffer: d.upload(&place)? }, channels))
+    }
+
+    /// Rows of output neurons of node `i` where they start: value, coefficients, sums.
+    pub fn start(&self, i: usize, rows: &Rows, channels: &[u32]) -> Result<(ValueId, Coefficients, Buffer)> {
+        let d = self.bounder.device();
+        let node = &self.bounder.net.model.nodes[i];
+        let lanes = rows.lanes;
+        // The charge for folding is taken where a walk passes the layer, so that a walk may not start below it.
+        let affine = match self.bounder.net.layer(i) {
+            Placed::Affine(affine) if self.foldings[i].is_none() => Some(affine),
+            Placed::Affine(_)
+            | Placed::Relu
+            | Placed::MaxPool(_)
+            | Placed::AvgPool(_)
+            | Placed::Add
+            | Placed::Scale { .. }
+            | Placed::Gather(_) => None,
+        };
+        Ok(if let Some(affine) = affine {
+            let sums = d.alloc(2 * SLICES * lanes)?;
+            let window = self.seed_window(affine, node.inputs[0]);
+            let a = d.alloc(window.elements() * lanes)?;
+            let target = d.upload(channels)?;
+            let outputs = affine.geometry.output.channels;
+            linear::seed(d, &window, outputs, &affine.weight, &affine.bias, &target, &a, &sums, lanes)?;
+            (node.inputs[0], Coefficients { a, window }, sums)
+        } else {
+            let window = Window { layer: node.shape, size: [1, 1], step: [1, 1], offset: [0, 0] };
+            let mut a = vec![0.0f32; node.shape.channels * lanes];
+            for (lane, &c) in channels.iter().enumerate().filter(|(_, c)| **c != u32::MAX) {
+                let sign = if c & linear::NEGATED != 0 { -1.0 } else { 1.0 };
+                a[(c & !linear::NEGATED) as usize * lanes + lane] = sign;
+            }
+            (i + 1, Coefficients { a: d.upload(&a)?, window }, d.zeros(2 * SLICES * lanes)?)
+        })
+    }
+
+    /// What one neuron of an affine layer sees of its input.
+    fn seed_window(&self, affine: &Affine, input: ValueId) -> Window {
+        let g = &affine.geometry;
+        if is_dense_layer(g) {
+            return Window::dense(self.bounder.net.model.shape(input));
+        }
+        Window { layer: g.input, size: g.kernel, step: g.stride, offset: [g.pad[0] as isize, g.pad[1] as isize] }
+    }
+}
