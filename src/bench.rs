@@ -5,6 +5,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use crate::bounds::{Bounder, Method};
+use crate::close::{self, Bracket};
 use crate::dataset::Dataset;
 use crate::device::{Buffer, Device};
 use crate::error::Result;
@@ -69,6 +70,18 @@ pub struct AttackRate {
     pub over_floor: f64,
 }
 
+/// Branch and bound, measured beyond radii by crown.
+#[derive(Clone, Debug, Serialize)]
+pub struct BranchRate {
+    pub work: String,
+    pub images_per_second: f64,
+    pub domains_per_second: f64,
+    pub domains_per_image: f64,
+    pub median_radius: f64,
+    pub megaflop_per_image: f64,
+    pub over_floor: f64,
+}
+
 /// Everything `deltamax bench` prints.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
@@ -77,6 +90,7 @@ pub struct Report {
     pub kernels: Vec<KernelRate>,
     pub streams: Vec<StreamRate>,
     pub methods: Vec<MethodRate>,
+    pub branch: BranchRate,
     pub attack: AttackRate,
 }
 
@@ -223,10 +237,6 @@ pub fn method(net: &Network, data: &Dataset, method: Method, count: usize, peak:
     let (seconds, radii, probes) = run(&bounder)?;
     let operations = 2.0 * bounder.products() as f64;
     let (_, free, _) = run(&bounder.without_charges())?;
-    let median = |mut v: Vec<f64>| {
-        v.sort_by(f64::total_cmp);
-        crate::results::quantile(&v, 0.5)
-    };
     let price =
         radii.iter().zip(&free).filter(|(_, f)| **f > 0.0).map(|(r, f)| f64::from(*r) / f64::from(*f)).collect();
     Ok(MethodRate {
@@ -238,6 +248,39 @@ pub fn method(net: &Network, data: &Dataset, method: Method, count: usize, peak:
         median_radius: median(radii.iter().map(|r| f64::from(*r)).collect()),
         price_of_soundness: median(price),
         megaflop_per_image: operations / 1e6 / radii.len() as f64,
+        over_floor: seconds / (operations / peak),
+    })
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    crate::results::quantile(&values, 0.5)
+}
+
+/// Closes the brackets of `count` images of `data` with `domains` each, after crown, whose time does not count.
+pub fn branch(net: &Network, data: &Dataset, count: usize, domains: usize, peak: f64) -> Result<BranchRate> {
+    let bounder = Bounder::new(net, Method::Crown)?;
+    let images: Vec<&[f32]> = (0..count.min(data.len())).map(|i| data.image(i)).collect();
+    let subjects = Subject::classify(net, &images)?;
+    let mut brackets = Vec::new();
+    search::search(&bounder, &search::Settings::new(&bounder), subjects.clone(), |_, found| {
+        brackets.push(Bracket { proved: found.proved, attacked: None });
+        Ok(())
+    })?;
+    let before = bounder.products();
+    let start = Instant::now();
+    let settings = close::Settings { domains, tolerance: 0.01 };
+    let closed = close::close(&bounder, &settings, &subjects, &brackets)?;
+    let seconds = start.elapsed().as_secs_f64();
+    let operations = 2.0 * (bounder.products() - before) as f64;
+    let (n, used) = (images.len() as f64, closed.iter().map(|(_, used)| *used).sum::<usize>() as f64);
+    Ok(BranchRate {
+        work: format!("{} images of {}", images.len(), data.shape),
+        images_per_second: n / seconds,
+        domains_per_second: used / seconds,
+        domains_per_image: used / n,
+        median_radius: median(closed.iter().map(|(bracket, _)| f64::from(bracket.proved)).collect()),
+        megaflop_per_image: operations / 1e6 / n,
         over_floor: seconds / (operations / peak),
     })
 }

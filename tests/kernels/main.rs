@@ -41,6 +41,7 @@ fn main() {
     trials.push(on_gpu(&missing, "whole::passes".into(), whole::passes));
     trials.push(on_gpu(&missing, "whole::training".into(), whole::training));
     trials.push(on_gpu(&missing, "whole::bounds".into(), whole::bounds));
+    trials.push(on_gpu(&missing, "whole::branching".into(), whole::branching));
     libtest_mimic::run(&args, trials).exit();
 }
 

@@ -1,6 +1,6 @@
 //! The product's jobs give on a GPU what they give on the CPU backend.
 
-use deltamax::bounds::{Ball, Bounder, Method};
+use deltamax::bounds::{Ball, Bounder, Decision, Method};
 use deltamax::dataset::Dataset;
 use deltamax::device::Device;
 use deltamax::error::Result;
@@ -107,4 +107,23 @@ pub fn bounds(gpu: &Device) -> std::result::Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Branch and bound decides balls as on the CPU, but for a few at the edge of the budget.
+pub fn branching(gpu: &Device) -> std::result::Result<(), String> {
+    let data = data(21);
+    let run = |device: &Device| -> Result<Vec<(Decision, usize)>> {
+        let bounder = Bounder::new(&Network::new(device, &model()?)?, Method::Crown)?;
+        let ball = |i| Ball { image: data.image(i), class: data.labels[i], delta: 0.003 * (1 + i % 6) as f32 };
+        let balls: Vec<Ball<'_>> = (0..data.len()).map(ball).collect();
+        bounder.branch_balls(&balls, &vec![64; balls.len()])
+    };
+    let [gpu, cpu] = [run(gpu), run(&Device::cpu())].map(|r| r.map_err(|e| e.to_string()));
+    let (gpu, cpu) = (gpu?, cpu?);
+    let split = cpu.iter().filter(|(_, domains)| *domains > 1).count();
+    let differ = gpu.iter().zip(&cpu).filter(|((g, _), (c, _))| (*g == Decision::Proved) != (*c == Decision::Proved));
+    match differ.count() {
+        differ if split >= 3 && differ <= 2 => Ok(()),
+        differ => Err(format!("{split} balls were split, {differ} decided otherwise")),
+    }
 }
