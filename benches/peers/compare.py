@@ -133,8 +133,8 @@ def main():
     parser.add_argument("--guess", type=float, default=0.01, help="first radius auto_LiRPA is asked for")
     parser.add_argument("--iterations", type=int, default=20, help="of alpha-CROWN")
     parser.add_argument(
-        "--inner", default="fixed", choices=["fixed", "moved"],
-        help="whether alpha-CROWN moves slopes behind the bounds of inner neurons too (deltamax does not)",
+        "--inner", default="moved", choices=["fixed", "moved"],
+        help="whether alpha-CROWN moves slopes behind the bounds of inner neurons too, as deltamax does",
     )
     parser.add_argument("--threads", type=int, default=2, help="of each")
     parser.add_argument("--csv", help="append model, method, index, our radius, their radius")

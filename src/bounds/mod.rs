@@ -41,7 +41,7 @@ pub enum Method {
     CrownIbp,
     /// Backward linear bounds for every unstable neuron (Zhang et al. 2018).
     Crown,
-    /// Crown, then the lower lines of the margins improved by gradient (Xu et al. 2021).
+    /// Crown, then the lower lines improved by gradient, of margins and of neurons behind them (Xu et al. 2021).
     Alpha,
 }
 

@@ -16,6 +16,7 @@ use crate::kernel::{Call, Kernel, as_u32};
 use crate::ops::case::{Case, Check, blank, random};
 use crate::rng::Rng;
 use crate::tensor::Shape;
+use crate::vectorise;
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -161,60 +162,110 @@ pub fn step(
     device.run(&STEP, &params, &[gradient], &[table, m, v], super::flat(gradient.len()))
 }
 
+/// Neighbouring lanes that look at the same place of the same image, as rows for neurons mostly do.
+struct Run {
+    lanes: std::ops::Range<usize>,
+    image: usize,
+    place: u32,
+}
+
+fn runs(p: &Params, rows: &[u32]) -> Vec<Run> {
+    let (image, place) = rows.split_at(p.lanes as usize);
+    let mut runs: Vec<Run> = vec![];
+    for (lane, (&image, &place)) in image.iter().zip(place).enumerate() {
+        // Rows for whole layers look at the same place everywhere.
+        let place = if p.step_y == 0 && p.step_x == 0 { 0 } else { place };
+        match runs.last_mut() {
+            Some(run) if (run.image, run.place) == (image as usize, place) => run.lanes.end = lane + 1,
+            Some(_) | None => runs.push(Run { lanes: lane..lane + 1, image: image as usize, place }),
+        }
+    }
+    runs
+}
+
 fn corner_twin(call: Call<'_>) {
     let p: Params = call.params();
     let ([a, centre, radius, rows], [x]) = call.buffers();
-    let (lanes, layer) = (p.lanes as usize, p.layer());
-    let (image, place) = as_u32(rows).split_at(lanes);
+    let (lanes, layer, runs) = (p.lanes as usize, p.layer(), runs(&p, as_u32(rows)));
     x.par_chunks_mut(lanes).zip(a.par_chunks(lanes)).enumerate().for_each(|(k, (x, a))| {
-        for (lane, x) in x.iter_mut().enumerate() {
-            *x = p.element(place[lane], k).map_or(0.0, |at| {
-                let at = image[lane] as usize * layer + at;
-                if a[lane] > 0.0 { centre[at] - radius[at] } else { centre[at] + radius[at] }
+        for run in &runs {
+            let ends = p.element(run.place, k).map_or([0.0; 2], |at| {
+                let (c, r) = (centre[run.image * layer + at], radius[run.image * layer + at]);
+                [c + r, c - r]
             });
+            choose(&mut x[run.lanes.clone()], &a[run.lanes.clone()], ends);
         }
     });
+}
+
+vectorise! {
+    /// The first end, or the second where `a` is positive.
+    fn choose = choose_body(x: &mut [f32], a: &[f32], ends: [f32; 2])
+}
+
+#[inline(always)]
+fn choose_body(x: &mut [f32], a: &[f32], ends: [f32; 2]) {
+    x.iter_mut().zip(a).for_each(|(x, a)| *x = if *a > 0.0 { ends[1] } else { ends[0] });
 }
 
 fn bend_twin(call: Call<'_>) {
     let p: Params = call.params();
     let ([z, table, rows, weight], [y, a]) = call.buffers();
-    let (lanes, layer) = (p.lanes as usize, p.layer());
-    let (image, place) = as_u32(rows).split_at(lanes);
-    let lines = y.par_chunks_mut(lanes).zip(a.par_chunks_mut(lanes)).zip(z.par_chunks(lanes));
-    lines.enumerate().for_each(|(k, ((y, a), z))| {
-        for lane in 0..lanes {
-            let above = std::mem::take(&mut a[lane]);
-            let Some(at) = p.element(place[lane], k) else {
-                y[lane] = 0.0;
-                continue;
-            };
-            let lines = &table[(image[lane] as usize * layer + at) * RELAX..][..3];
-            let z = z[lane];
-            y[lane] = if above < 0.0 { lines[0] * z + lines[1] } else { lines[2] * z };
-            // Only an unstable neuron has an intercept.
-            if lines[1] > 0.0 {
-                a[lane] = weight[lane] * above.max(0.0) * z;
-            }
+    let (lanes, layer, runs) = (p.lanes as usize, p.layer(), runs(&p, as_u32(rows)));
+    let elements = y.par_chunks_mut(lanes).zip(a.par_chunks_mut(lanes)).zip(z.par_chunks(lanes));
+    elements.enumerate().for_each(|(k, ((y, a), z))| {
+        for run in &runs {
+            let own = run.lanes.clone();
+            let lines = p.element(run.place, k).map_or([0.0; 3], |at| {
+                let entry = (run.image * layer + at) * RELAX;
+                [table[entry], table[entry + 1], table[entry + 2]]
+            });
+            bend_run(&mut y[own.clone()], &mut a[own.clone()], &z[own.clone()], &weight[own], lines);
         }
     });
+}
+
+vectorise! {
+    fn bend_run = bend_run_body(y: &mut [f32], a: &mut [f32], z: &[f32], weight: &[f32], lines: [f32; 3])
+}
+
+#[inline(always)]
+fn bend_run_body(y: &mut [f32], a: &mut [f32], z: &[f32], weight: &[f32], lines: [f32; 3]) {
+    let [upper, intercept, lower] = lines;
+    // Only an unstable neuron has an intercept.
+    let share = if intercept > 0.0 { 1.0 } else { 0.0 };
+    for (((y, a), z), weight) in y.iter_mut().zip(a).zip(z).zip(weight) {
+        *y = if *a < 0.0 { upper * z + intercept } else { lower * z };
+        *a = share * weight * a.max(0.0) * z;
+    }
 }
 
 fn collect_twin(call: Call<'_>) {
     let p: Params = call.params();
     let ([share, rows, span], [gradient]) = call.buffers();
-    let (lanes, layer) = (p.lanes as usize, p.layer());
-    let (place, (first, end)) = (&as_u32(rows)[lanes..], as_u32(span).split_at(p.images as usize));
+    let (lanes, layer, runs) = (p.lanes as usize, p.layer(), runs(&p, as_u32(rows)));
+    let (first, end) = as_u32(span).split_at(p.images as usize);
     gradient.par_chunks_mut(layer).enumerate().for_each(|(image, gradient)| {
         let own = first[image] as usize..end[image] as usize;
+        let runs = runs.iter().filter(|run| run.image == image);
+        let clipped = runs.map(|run| (run.place, run.lanes.start.max(own.start)..run.lanes.end.min(own.end)));
+        let clipped: Vec<_> = clipped.filter(|(_, lanes)| !lanes.is_empty()).collect();
         for (k, share) in share.chunks_exact(lanes).enumerate() {
-            for lane in own.clone() {
-                if let Some(at) = p.element(place[lane], k) {
-                    gradient[at] += share[lane];
+            for (place, lanes) in &clipped {
+                if let Some(at) = p.element(*place, k) {
+                    gradient[at] += total(&share[lanes.clone()]);
                 }
             }
         }
     });
+}
+
+/// The sum, in sixteen parts.
+fn total(values: &[f32]) -> f32 {
+    let (chunks, rest) = values.as_chunks::<16>();
+    let mut parts = [0.0; 16];
+    chunks.iter().for_each(|c| parts.iter_mut().zip(c).for_each(|(p, v)| *p += v));
+    parts.iter().chain(rest).sum()
 }
 
 fn step_twin(call: Call<'_>) {
