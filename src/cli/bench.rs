@@ -90,5 +90,13 @@ pub fn run(args: BenchArgs) -> Result<()> {
         attack.over_floor
     ));
     args.run.say("time/floor: measured time over that of the affine layers' operations at the peak above; +branch: after crown, domains in place\nof probes; attack: median distance.");
-    args.run.answer(&Report { device: device.describe(), peak_gflops: peak / 1e9, kernels, streams, methods, branch, attack })
+    args.run.answer(&Report {
+        device: device.describe(),
+        peak_gflops: peak / 1e9,
+        kernels,
+        streams,
+        methods,
+        branch,
+        attack,
+    })
 }
