@@ -151,6 +151,33 @@ fn certify_resumes_where_it_was_cut() {
 }
 
 #[test]
+fn branching_widens_what_bounds_prove() {
+    let dir = folder();
+    let certify = "certify --model MODEL --data SHOES --method crown --limit 6 --device cpu";
+    done(dir.path(), &format!("{certify} --out plain"));
+    done(dir.path(), &format!("{certify} --branch 60 --out wide --memory 2"));
+    let (plain, wide) = (rows(&dir.path().join("plain")), rows(&dir.path().join("wide")));
+    let mut widened = 0;
+    for (key, (proved, attacked, line)) in &wide {
+        let before = plain[key].0;
+        let marked = line.contains(",crown+branch,");
+        assert!(proved < attacked && if marked { *proved > before } else { *proved == before }, "{line}: {before}");
+        widened += usize::from(marked);
+    }
+    assert!(widened >= 3, "{widened} of 6 brackets got narrower");
+    // Nobody claims to have checked them.
+    if widened == wide.len() {
+        refused(dir.path(), "audit wide", &["delta_max.csv", "--branch"]);
+    } else {
+        let audited = done(dir.path(), "audit wide --json");
+        let audited: Value = serde_json::from_str(audited.lines().last().expect("a line")).expect("JSON");
+        assert_eq!(audited["unchecked"], widened);
+    }
+    refused(dir.path(), &format!("{certify} --branch 61 --out wide --resume"), &["manifest.json", "--out"]);
+    misused(dir.path(), "certify --model MODEL --data SHOES --method ibp --branch 9 --out no", &["--branch"]);
+}
+
+#[test]
 fn shards_join_without_gaps_or_duplicates() {
     let dir = folder();
     let at = dir.path();
