@@ -20,6 +20,8 @@ struct Params {
 
 const NONE: u32 = 0xffffffffu;
 const INACTIVE: u32 = 0x80000000u;
+// Largest multiplier.
+const MOST: f32 = 1024.0;
 
 @group(0) @binding(0) var<uniform> params: Params;
 
@@ -75,6 +77,6 @@ fn climb(@builtin(global_invocation_id) id: vec3<u32>) {
         m[i] = mean;
         v[i] = square;
         let move_by = params.rate * abs(a[at]) * mean / (sqrt(square * params.correct_v) + params.epsilon);
-        beta[i] = max(beta[i] + move_by, 0.0);
+        beta[i] = clamp(beta[i] + move_by, 0.0, MOST);
     }
 }

@@ -69,7 +69,10 @@ impl Track<'_> {
                 self.step = 0.5 * gained;
             }
         }
+        // Corners of boxes rounded outward may lie a hair outside the ball, and outside what images can be.
+        let within = |(x, y): (&f32, f32)| y.clamp(x - asked, x + asked).clamp(0.0, 1.0);
         if let Decision::Broken(image) = decision
+            && let image = self.subject.image.iter().zip(image).map(within).collect()
             && let Some(Hit { distance, class, .. }) =
                 attack::confirm(&bounder.net, &self.subject.image, self.subject.class, image)
             && self.bracket.attacked.is_none_or(|(d, _)| distance < d)

@@ -12,7 +12,7 @@ use crate::tensor::{self, Shape};
 
 /// Largest magnitude any intermediate may reach (WGSL leaves overflow indeterminate, and flushed subnormals are
 /// charged in proportion).
-const LARGEST: f64 = (1u128 << 80) as f64;
+pub(crate) const LARGEST: f64 = (1u128 << 80) as f64;
 
 /// A network on a device. Weights are shared by clones.
 #[derive(Clone)]

@@ -72,7 +72,8 @@ impl<'a> State<'a> {
             }
         }
         // Beside the bounds so far, never in their place: tighter inputs may flip a standard slope for the worse.
-        let mut inner: Vec<&NeuronSlopes> = choice.slopes.iter().flat_map(|s| &s.inner).collect();
+        let given = choice.slopes.iter().flat_map(|s| &s.inner).filter(|_| method == Method::Crown);
+        let mut inner: Vec<&NeuronSlopes> = given.collect();
         inner.sort_by_key(|n| n.node);
         for given in inner {
             state.refine_with(given.node + 1, given)?;

@@ -356,6 +356,8 @@ fn any_slopes_in_range_are_sound_and_others_are_rejected() {
             let error = check(&model, &x, class, 1e-4, Method::Crown, Some(&bad)).unwrap_err().to_string();
             assert!(error.contains(what), "{error}");
         };
+        // Interval bounds have no lines to exchange.
+        check(&model, &x, class, 1e-4, Method::Ibp, Some(&slopes)).unwrap();
         refused(&|s| s.relu[1].lower[7] = 1.0001, "neuron 7 of 'node3'");
         refused(&|s| s.relu[0].upper[2] = -1e-6, "neuron 2 of 'node1'");
         refused(&|s| s.relu[0].upper[2] = f32::NAN, "neuron 2 of 'node1'");

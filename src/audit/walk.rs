@@ -37,14 +37,24 @@ struct Walk<'a> {
 }
 
 /// Lower bounds of targets over `from`, at most [`LANES`] of them, on the box `input` (inside the box of `state`).
-/// A bound may be NaN or infinite if numbers overflow.
+/// A bound may be infinite if numbers overflow.
 pub fn bound(state: &State<'_>, from: ValueId, targets: &[Target], stop: Stop, input: &Interval) -> Lanes {
     let model = state.model;
     let mut walk = Walk { state, at: (0..=from).map(|_| None).collect(), constant: [0.0; LANES], error: [0.0; LANES] };
     walk.at[from] = Some(seed(model.shape(from), targets));
+    let mut best = [f64::NEG_INFINITY; LANES];
     for value in (1..=from).rev() {
         let Some(c) = walk.at[value].take() else { continue };
         let nonlinear = matches!(model.nodes[value - 1].layer, Layer::Relu | Layer::MaxPool(_));
+        // Where every path passes here, the bounds of this value give one more lower bound; a certifier may rely on it.
+        if nonlinear && stop == Stop::Input && value < from && walk.at.iter().all(Option::is_none) {
+            let before = (walk.constant, walk.error);
+            walk.concretize(&c, &state.values[value]);
+            let here = walk.lower();
+            // max passes over NaN.
+            best = lanes(|i| best[i].max(here[i]));
+            (walk.constant, walk.error) = before;
+        }
         if nonlinear && stop == Stop::Nonlinear {
             walk.concretize(&c, &state.values[value]);
         } else {
@@ -54,7 +64,8 @@ pub fn bound(state: &State<'_>, from: ValueId, targets: &[Target], stop: Stop, i
     if let Some(c) = walk.at[0].take() {
         walk.concretize(&c, input);
     }
-    lanes(|i| down(walk.constant[i] - walk.error[i]))
+    let end = walk.lower();
+    lanes(|i| best[i].max(end[i]))
 }
 
 fn seed(shape: Shape, targets: &[Target]) -> Coefficients {
@@ -79,6 +90,11 @@ fn seed(shape: Shape, targets: &[Target]) -> Coefficients {
 }
 
 impl Walk<'_> {
+    /// What the rows are proved to be once nothing is pending.
+    fn lower(&self) -> Lanes {
+        lanes(|i| down(self.constant[i] - self.error[i]))
+    }
+
     fn step(&mut self, i: usize, c: Coefficients) {
         let model = self.state.model;
         let node = &model.nodes[i];

@@ -2,9 +2,9 @@
 //! Verification", 2020), with multipliers for the assumed signs (Wang et al., "Beta-CROWN", 2021).
 //!
 //! A *domain* is a box with signs assumed for some neurons. Its row is bounded with the box's own bounds of neurons, made
-//! once by `crown`; slopes and multipliers climb from where those of the domain it came from ended. A domain that stays
-//! open is halved at the neuron whose relaxation costs most where the row is least. Every point of the box lies in one
-//! of the two halves, so that a row holds on a box if it holds on all domains that are left.
+//! once by `crown` or `alpha`; slopes and multipliers climb from where those of the domain it came from ended. A domain
+//! that stays open is halved at the neuron whose relaxation costs most where the row is least. Every point of the box
+//! lies in one of the two halves, so that a row holds on a box if it holds on all domains that are left.
 
 use rayon::prelude::*;
 
@@ -13,8 +13,9 @@ use super::forward::State;
 use super::slopes::{Effort, Run};
 use super::{Ball, Bounder, Boxes, Method, Row};
 use crate::error::{Error, Result};
-use crate::network::Placed;
+use crate::network::{LARGEST, Placed};
 use crate::ops::linear::RELAX;
+use crate::ops::signs;
 use crate::tensor;
 
 /// What is known about a box of which some rows are to be positive.
@@ -22,7 +23,8 @@ use crate::tensor;
 pub enum Decision {
     /// All of its rows are, everywhere in the box.
     Proved,
-    /// One of them hardly is at this point, as far as f32 can tell: to be checked.
+    /// One of them hardly is at this point, as far as f32 can tell: to be checked. The point may lie outside the box by
+    /// roundings.
     Broken(Vec<f32>),
     /// The budget is spent, or the time.
     Open,
@@ -31,8 +33,15 @@ pub enum Decision {
 /// What a domain's climb may cost.
 const CLIMB: Effort = Effort { rounds: 1, steps: 8, rate: 0.2 };
 
-/// Domains that one thread bounds at once, and a GPU.
+/// Domains that one thread bounds at once, and a GPU, where they fit.
 const BATCH: [usize; 2] = [32, 1024];
+
+/// Bytes that waiting domains may take.
+const WAITING: usize = 1 << 30;
+
+/// Multipliers are elementwise at most [`signs::MOST`] where rows start with at most one: coefficients may be larger than
+/// elsewhere by this factor.
+const GROWTH: f32 = 2.0 * signs::MOST;
 
 /// What came out of bounding one domain.
 struct Bounded {
@@ -47,6 +56,9 @@ struct Bounded {
 
 impl Bounder {
     /// Whether each class dominates on its ball, and the domains it took to tell: no more for each ball than its budget.
+    ///
+    /// # Errors
+    /// A fault of the device.
     pub fn branch_balls(&self, balls: &[Ball<'_>], budgets: &[usize]) -> Result<Vec<(Decision, usize)>> {
         self.branch(&self.balls(balls)?, &self.margins(balls).0, budgets)
     }
@@ -78,24 +90,48 @@ impl Bounder {
         if !undecided || !state.can_climb() {
             return Ok(progress.finish());
         }
+        let bounder =
+            Bounder { floor: bounder.floor * GROWTH, largest: bounder.largest * f64::from(GROWTH), ..bounder.clone() };
+        if bounder.largest >= LARGEST {
+            return Ok(progress.finish());
+        }
         let roots = Root::all(&state)?;
         let whole = rows.iter().enumerate().filter(|(r, _)| !(lower[*r] > 0.0));
         progress.queue.extend(whole.map(|(r, row)| Domain::whole(r, &roots[row.lane])));
         drop(state);
         let gpu = self.device().is_gpu();
-        let share = BATCH[usize::from(gpu)];
+        let share = self.domains_at_once();
         loop {
             let batch = progress.take(if gpu { share } else { share * rayon::current_num_threads() });
             if batch.is_empty() {
                 return Ok(progress.finish());
             }
             let parts = batch.par_chunks(share).map(|part| bounder.bound(&roots, rows, part));
-            match parts.collect::<Result<Vec<_>>>() {
-                // What was proved until then stays.
-                Err(Error::Timeout) => return Ok(progress.finish()),
-                other => other?.into_iter().flatten().for_each(|bounded| progress.settle(bounded)),
+            let parts: Vec<Result<Vec<Bounded>>> = parts.collect();
+            let mut late = false;
+            for part in parts {
+                match part {
+                    // What was proved until then stays.
+                    Err(Error::Timeout) => late = true,
+                    other => other?.into_iter().for_each(|bounded| progress.settle(bounded)),
+                }
+            }
+            if late {
+                return Ok(progress.finish());
             }
         }
+    }
+
+    /// As many as a thread's share of memory or the device's largest buffer holds.
+    fn domains_at_once(&self) -> usize {
+        let model = &self.net.model;
+        let sizes = || (0..=model.output()).map(|v| model.shape(v).len());
+        // Tables, coefficients and values of every layer; four shares, since there are no other rows beside them.
+        let words = 10 * sizes().sum::<usize>();
+        let fit = 4 * self.memory / (4 * words.max(1));
+        let buffer = self.device().max_buffer() / (RELAX * sizes().max().unwrap_or(1));
+        let most = BATCH[usize::from(self.device().is_gpu())];
+        (fit.min(buffer) / tensor::LANE_BLOCK * tensor::LANE_BLOCK).clamp(tensor::LANE_BLOCK, most)
     }
 
     /// Bounds each domain's row.
@@ -173,7 +209,7 @@ struct Progress {
     used: Vec<usize>,
     /// Box of each row.
     boxes: Vec<usize>,
-    /// Depth first: the list stays short.
+    /// Depth first: it grows by no more than a batch each time.
     queue: Vec<Domain>,
 }
 
@@ -220,6 +256,10 @@ impl Progress {
         } else if let Some(point) = bounded.point {
             self.decisions[at] = Some(Decision::Broken(point));
         } else if let Some((node, neuron)) = bounded.next {
+            if (self.queue.len() + 2) * bounded.domain.bytes() > WAITING {
+                self.decisions[at] = Some(Decision::Open);
+                return;
+            }
             self.open[at] += 1;
             self.queue.extend(bounded.domain.halves(node, neuron));
         } else {

@@ -1,5 +1,7 @@
 //! Boxes and domains kept on the host, and placed on the device again in any selection.
 
+use std::sync::Arc;
+
 use rayon::prelude::*;
 
 use super::forward::{Interval, Signs, State};
@@ -25,6 +27,8 @@ pub(super) struct Root {
     joins: Vec<Option<[Vec<f32>; 2]>>,
     /// Node and neuron of everything that has a lower slope to choose.
     unstable: Vec<(usize, usize)>,
+    /// Their slopes to begin with, in steps of 1/255.
+    slopes: Arc<[u8]>,
 }
 
 /// A box, one of its rows, and signs assumed for some neurons.
@@ -33,7 +37,7 @@ pub(super) struct Domain {
     pub row: usize,
     assumed: Vec<Assumed>,
     /// Lower slopes of the root's unstable neurons, in steps of 1/255.
-    slopes: Vec<u8>,
+    slopes: Arc<[u8]>,
 }
 
 /// A neuron whose sign is assumed.
@@ -93,6 +97,7 @@ impl Root {
                     .map(|j| j.as_mut().map(|j| j.each_mut().map(|j| std::mem::take(&mut j[lane]))))
                     .collect(),
                 unstable: vec![],
+                slopes: Arc::new([]),
             };
             for (node, table) in root.relaxations.iter().enumerate() {
                 let (Placed::Relu, Some(table)) = (net.layer(node), table) else { continue };
@@ -100,6 +105,8 @@ impl Root {
                 let unstable = table.chunks(RELAX).enumerate().filter(|(_, lines)| lines[1] > 0.0);
                 root.unstable.extend(unstable.map(|(k, _)| (node, k)));
             }
+            let slope = |&(node, k): &(usize, usize)| root.relaxations[node].as_ref().map_or(0.0, |t| t[k * RELAX + 2]);
+            root.slopes = root.unstable.iter().map(|at| quantised(slope(at))).collect();
             root
         });
         Ok(roots.collect())
@@ -126,8 +133,12 @@ impl Root {
 impl Domain {
     /// The whole box.
     pub fn whole(row: usize, root: &Root) -> Domain {
-        let slope = |&(node, k): &(usize, usize)| root.relaxations[node].as_ref().map_or(0.0, |t| t[k * RELAX + 2]);
-        Domain { row, assumed: vec![], slopes: root.unstable.iter().map(|at| quantised(slope(at))).collect() }
+        Domain { row, assumed: vec![], slopes: root.slopes.clone() }
+    }
+
+    /// What it takes on the host.
+    pub fn bytes(&self) -> usize {
+        size_of::<Domain>() + self.slopes.len() + self.assumed.capacity() * size_of::<Assumed>()
     }
 
     /// The two halves, by the sign of one neuron.
@@ -162,7 +173,7 @@ impl Domain {
                     change(&mut table[(lane * elements + k) * RELAX..][..3]);
                 }
             };
-            for (&(node, k), &slope) in root.unstable.iter().zip(&domain.slopes) {
+            for (&(node, k), &slope) in root.unstable.iter().zip(domain.slopes.iter()) {
                 entry(node, k, &|lines| lines[2] = f32::from(slope) / 255.0);
             }
             for a in &domain.assumed {

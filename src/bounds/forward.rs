@@ -107,10 +107,11 @@ impl<'a> State<'a> {
 
     /// Bounds of a value.
     pub fn interval(&self, value: ValueId) -> [&Buffer; 2] {
-        match &self.intervals[value] {
-            Some(i) => [&i.centre, &i.radius],
-            None => [&self.boxes.centre, &self.boxes.radius],
+        if value == 0 {
+            return [&self.boxes.centre, &self.boxes.radius];
         }
+        let known = self.intervals[value].as_ref().expect("bounded on the way forward");
+        [&known.centre, &known.radius]
     }
 
     /// Centre and radius of a value as tables `[lane][element]`.

@@ -36,19 +36,21 @@ impl State<'_> {
     /// Tightens the bounds of those neurons that the worst row of each box depends on.
     pub fn improve(&mut self, rows: &[Row], worst: &[usize]) -> Result<()> {
         let run = self.run(rows, worst, None)?;
-        for i in 0..self.relaxations.len() {
-            let node = &self.bounder.net.model.nodes[i];
-            let (Placed::Relu, Some(producer)) = (self.bounder.net.layer(i), node.inputs[0].checked_sub(1)) else {
-                continue;
-            };
-            // Through a single layer over the box, interval bounds are as tight as any.
-            if self.bounder.net.model.nodes[producer].inputs.iter().all(|&v| v == 0) {
+        let nodes = &self.bounder.net.model.nodes;
+        let relu = |&i: &usize| matches!(self.bounder.net.layer(i), Placed::Relu);
+        let relus: Vec<usize> = (0..nodes.len()).filter(relu).collect();
+        let reads = |i: &usize| nodes[*i].inputs[0];
+        for (at, i) in relus.iter().enumerate() {
+            // Through a single layer over the box, interval bounds are as tight as any; a value is climbed for once.
+            let Some(producer) = reads(i).checked_sub(1) else { continue };
+            let exact = nodes[producer].inputs.iter().all(|&v| v == 0);
+            if exact || relus[..at].iter().any(|other| reads(other) == reads(i)) {
                 continue;
             }
-            let (targets, weights) = self.stakes(i, &run)?;
+            let (targets, weights) = self.stakes(*i, &run)?;
             if !targets.is_empty() {
                 self.climb_neurons(producer, &targets, &weights)?;
-                self.relax_again(i)?;
+                relus.iter().filter(|other| reads(other) == reads(i)).try_for_each(|&other| self.relax_again(other))?;
             }
         }
         Ok(())
@@ -69,13 +71,13 @@ impl State<'_> {
                 if !(a < 0.0 && l < 0.0 && u > 0.0) {
                     return [0.0; 2];
                 }
-                let (z, span) = (z[at].clamp(l, u), (u - l) * (u - l));
-                [-a * u * (u - z) / span, a * l * (z - l) / span]
+                let (z, span) = (z[at].clamp(l, u), u - l);
+                [-a * (u / span) * ((u - z) / span), a * (l / span) * ((z - l) / span)]
             };
             let first = targets.len();
             for k in self.by_place(value) {
                 for (weight, negated) in stake(k).into_iter().zip([false, true]) {
-                    if weight > 0.0 {
+                    if weight > 0.0 && weight.is_finite() {
                         targets.push(Target { image: image as u32, neuron: k as u32, negated });
                         weights.push(weight);
                     }
@@ -107,7 +109,9 @@ impl State<'_> {
         };
         let (m, v) = (zeros()?, zeros()?);
         let spread = !self.is_chain(i);
-        let chunk = (self.bounder.rows_per_chunk(self.widest(i + 1)) / 2).next_multiple_of(crate::tensor::LANE_BLOCK);
+        // A row keeps its values and coefficients on the whole way.
+        let kept = (0..=i).map(|v| self.bounder.net.model.shape(v).len()).sum();
+        let chunk = self.bounder.rows_per_chunk(kept);
         for step in 0..STEPS {
             let gradients = zeros()?;
             for (targets, weights) in targets.chunks(chunk).zip(weights.chunks(chunk)) {

@@ -240,7 +240,9 @@ impl State<'_> {
         let mut a = vec![0.0; outputs * lanes];
         let mut place = vec![0u32; 2 * lanes];
         for (lane, &r) in worst.iter().enumerate() {
-            rows[r].coefficients.iter().enumerate().for_each(|(k, c)| a[k * lanes + lane] = *c);
+            // A network of one output has no margins, and no row.
+            let coefficients = rows.get(r).map_or(&[][..], |row| &row.coefficients);
+            coefficients.iter().enumerate().for_each(|(k, c)| a[k * lanes + lane] = *c);
             place[lane] = lane as u32;
         }
         let rows = Rows { count: worst.len(), lanes, buffer: d.upload(&place)? };

@@ -61,7 +61,12 @@ impl State<'_> {
             from = cut;
             let here = self.concretize(cut, &c, &rows, &sums)?;
             let undecided: Vec<usize> = (0..open.len()).filter(|&r| !(here[r] > 0.0)).collect();
-            open.iter().zip(&here).for_each(|(&t, &bound)| bounds[t] = bound);
+            for (&t, &bound) in open.iter().zip(&here) {
+                if !bound.is_finite() {
+                    return Err(not_finite());
+                }
+                bounds[t] = bounds[t].max(bound);
+            }
             if undecided.is_empty() {
                 return Ok(bounds);
             }
@@ -79,7 +84,7 @@ impl State<'_> {
     }
 
     /// Outputs of ReLUs, from the top down, that every path from `from` to the input passes with enough of the way left.
-    /// The first of them may be `from` itself, where a row is worth no more than the interval bounds it is to improve.
+    /// At `from` itself a row is worth no more than the interval bounds it is to improve.
     fn cuts(&self, from: ValueId) -> Vec<ValueId> {
         let net = &self.bounder.net;
         let products = |i: usize| if let Placed::Affine(a) = net.layer(i) { a.geometry.products() } else { 0 };

@@ -172,9 +172,10 @@ pub fn run(args: CertifyArgs) -> Result<()> {
     let (_, rows) = table::read_whole(&args.out)?;
     let summary = table::summarize(&rows);
     write_json(&args.out.join("summary.json"), &summary)?;
+    let probes = if args.branch > 0 { "probes and domains" } else { "probes" };
     for s in &summary {
         args.run.say(format!(
-            "variance {:<6} {} images, accuracy {:.2} %, proved > 0 for {:.2} %; median delta max {:.5} ({:.2}/255), {:.1} probes each",
+            "variance {:<6} {} images, accuracy {:.2} %, proved > 0 for {:.2} %; median delta max {:.5} ({:.2}/255), {:.1} {probes} each",
             short(s.variance),
             s.images,
             100.0 * s.accuracy,

@@ -51,6 +51,8 @@ pub static CLIMB: Kernel = kernel("signs_climb", "climb", 4, climb_twin);
 
 pub static KERNELS: &[&Kernel] = &[&ASSUME, &CLIMB];
 
+/// Largest multiplier, so that coefficients stay in the range that is known.
+pub const MOST: f32 = 1024.0;
 /// Target of an unused slot.
 pub const NONE: u32 = u32::MAX;
 /// Bit of a target whose neuron is assumed to be at most zero; without it, at least zero.
@@ -118,7 +120,7 @@ fn climb_twin(call: Call<'_>) {
         m[i] += (1.0 - p.beta1) * (gradient - m[i]);
         v[i] += (1.0 - p.beta2) * (gradient * gradient - v[i]);
         let move_by = p.rate * a[at].abs() * m[i] / ((v[i] * p.correct_v).sqrt() + p.epsilon);
-        beta[i] = (beta[i] + move_by).max(0.0);
+        beta[i] = (beta[i] + move_by).clamp(0.0, MOST);
     }
 }
 

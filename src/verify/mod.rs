@@ -1,6 +1,8 @@
 //! Does a property hold? Attack first, then bounds of rising cost, then splitting: of the input where it has few
-//! dimensions, else by the signs of neurons. An answer is `sat` only with a counterexample checked in exact terms, `unsat` only if every alternative
-//! of every box is refuted by sound bounds. Properties of one network go through attacks and bounds together.
+//! dimensions, else by the signs of neurons.
+//!
+//! An answer is `sat` only with a counterexample checked in exact terms, `unsat` only if every alternative of
+//! every box is refuted by sound bounds. Properties of one network go through attacks and bounds together.
 
 mod attack;
 pub mod batch;
@@ -26,7 +28,8 @@ pub use witness::Witness;
 /// How hard to try.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// The costliest bounds to try.
+    /// The costliest bounds to try on whole boxes. From `crown` on, boxes that stay open are split by signs, over bounds
+    /// by `alpha`.
     pub method: Method,
     /// Seed of the attacks.
     pub seed: u64,

@@ -1,6 +1,6 @@
 //! Branch and bound over the signs of neurons, where the input has too many dimensions to be halved.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::attack::{self, Start};
 use super::query::{Queries, members};
@@ -11,8 +11,8 @@ use crate::error::{Error, Result};
 /// Share of the time left that goes into it.
 const SHARE: f64 = 0.8;
 
-/// Domains that one box may take: more would not fit memory.
-const DOMAINS: usize = 1 << 20;
+/// Domains that one box may take.
+const DOMAINS: usize = 1 << 24;
 
 /// Splits the parts until they are refuted, a counterexample turns up, or most of the time is over; what is left of them.
 pub(super) fn branch(bounder: &Bounder, queries: &mut Queries<'_>, parts: Vec<Part>) -> Result<Vec<Part>> {
@@ -23,10 +23,9 @@ pub(super) fn branch(bounder: &Bounder, queries: &mut Queries<'_>, parts: Vec<Pa
         if who.is_empty() {
             continue;
         }
-        let mut bounder = bounder.clone();
-        bounder.deadline = Some(queries.deadline(&who));
-        let until = bounder.deadline.map_or(Duration::ZERO, |d| d.saturating_duration_since(Instant::now()));
-        bounder.deadline = Some(Instant::now() + until.mul_f64(SHARE));
+        let (mut bounder, now) = (bounder.clone(), Instant::now());
+        let left = queries.deadline(&who).saturating_duration_since(now);
+        bounder.deadline = Some(now + left.mul_f64(SHARE));
         let decisions = match decide(&bounder, queries, &parts) {
             Err(Error::Timeout) => vec![Decision::Open; parts.len()],
             other => other?,
