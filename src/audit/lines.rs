@@ -149,10 +149,8 @@ pub struct Peak {
 pub fn peaks(p: &Pool, x: &Interval, from: Shape, to: Shape) -> Vec<Peak> {
     let mut peaks = Vec::with_capacity(to.len());
     windows(p, from, to, |_, window| {
-        // Of several that are equal, as many are zero after a ReLU, the one that rounding at its size moves least: what a
-        // certifier in f32 takes.
-        let low = |k: usize| x.lower[k] - 1e-6 * x.size(k);
-        let best = window.iter().copied().reduce(|a, b| if low(b) > low(a) { b } else { a }).unwrap_or(0);
+        // The first of several, as after a ReLU many are zero.
+        let best = window.iter().copied().reduce(|a, b| if x.lower[b] > x.lower[a] { b } else { a }).unwrap_or(0);
         let ceiling = window.iter().map(|&k| x.upper[k]).fold(f64::NEG_INFINITY, f64::max);
         let decided = window.iter().all(|&k| k == best || x.upper[k] <= x.lower[best]);
         peaks.push(Peak { best, ceiling, decided });
