@@ -252,12 +252,7 @@ impl State<'_> {
             linear::affine(d, &c.window, &zero, folding, rows, &c.a, sums, FOLDING_UNIT)?;
         }
         let a = d.alloc(next.elements() * rows.lanes)?;
-        let geometry = if c.window.is_dense() {
-            affine.geometry
-        } else {
-            let shape = |w: &Window| Shape::new(w.layer.channels, w.size[0], w.size[1]);
-            Geometry { input: shape(&next), output: shape(&c.window), pad: [0, 0], ..affine.geometry }
-        };
+        let geometry = patch_geometry(&affine.geometry, &c.window, &next);
         self.bounder.count(geometry.products() * rows.count);
         conv::input_grad(d, &geometry, &c.a, &affine.weight, &a, rows.lanes)?;
         Ok(Coefficients { a, window: next })
@@ -328,6 +323,15 @@ impl State<'_> {
         linear::concretize(d, &c.window, &c.a, [centre, radius], rows, sums, &lower, g, self.bounder.floor)?;
         d.read(&lower)
     }
+}
+
+/// An affine layer as rows see it whose window is `above` at its outputs and `below` at its inputs.
+pub(super) fn patch_geometry(whole: &Geometry, above: &Window, below: &Window) -> Geometry {
+    if above.is_dense() {
+        return *whole;
+    }
+    let shape = |w: &Window| Shape::new(w.layer.channels, w.size[0], w.size[1]);
+    Geometry { input: shape(below), output: shape(above), pad: [0, 0], ..*whole }
 }
 
 /// Whether a convolution's geometry is that of a dense layer, whose input may have any shape.

@@ -7,7 +7,7 @@
 //! their stakes. Old bounds stay where new ones are looser.
 
 use super::Row;
-use super::backward::Keep;
+use super::backward::{Keep, patch_geometry};
 use super::forward::State;
 use super::slopes::Run;
 use super::targets::Target;
@@ -15,11 +15,10 @@ use crate::device::Buffer;
 use crate::error::Result;
 use crate::model::ValueId;
 use crate::network::Placed;
-use crate::ops::conv::{self, Geometry};
-use crate::ops::linear::{RELAX, Window};
+use crate::ops::conv;
+use crate::ops::linear::RELAX;
 use crate::ops::optimizer::Adam;
 use crate::ops::{relax, shared_slopes};
-use crate::tensor::Shape;
 
 /// Steps of the climb, and their size, falling to [`LAST`] of it.
 const STEPS: u32 = 4;
@@ -214,10 +213,8 @@ impl State<'_> {
                     shared_slopes::collect(d, window, &a.a, &rows, &span, gradient)?;
                 }
                 (Placed::Affine(affine), ..) if !window.is_dense() => {
-                    let shape = |w: &Window| Shape::new(w.layer.channels, w.size[0], w.size[1]);
                     let below = keep.windows[inputs[0]].as_ref().expect("walked through");
-                    let geometry =
-                        Geometry { input: shape(below), output: shape(window), pad: [0, 0], ..affine.geometry };
+                    let geometry = patch_geometry(&affine.geometry, window, below);
                     self.bounder.count(geometry.products() * rows.count);
                     conv::forward(d, &geometry, read(inputs[0]), &affine.weight, &affine.bias, &y, rows.lanes)?;
                 }
