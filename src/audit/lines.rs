@@ -136,24 +136,39 @@ pub fn relu(x: &Interval, given: Given<'_>) -> Vec<Line> {
     (0..x.len()).map(line).collect()
 }
 
-/// `x[best] <= max of the window <= ceiling`.
+/// `x[low] <= max of the window <= slope * x[top] + intercept`.
 #[derive(Clone, Copy, Debug)]
 pub struct Peak {
-    pub best: usize,
-    pub ceiling: f64,
-    /// The maximum *is* `x[best]`: no other value of the window can exceed it.
-    pub decided: bool,
+    pub low: usize,
+    pub top: usize,
+    pub slope: f64,
+    pub intercept: f64,
+}
+
+impl Peak {
+    /// Below, any input of the window will do: the one with the largest lower bound, where its spread counts by `lean`.
+    /// Above, with the highest input x in `[l, u]` and no other above s, the maximum is at most max(x, s), a convex
+    /// function: a line above it at both ends is above it between. Where `s <= l` the maximum is x itself.
+    fn new(window: &[usize], x: &Interval, lean: f64) -> Peak {
+        let rank = |k: usize| x.lower[k] + lean * (x.upper[k] - x.lower[k]);
+        let first = |above: &dyn Fn(usize) -> f64| {
+            window.iter().copied().reduce(|a, b| if above(b) > above(a) { b } else { a }).unwrap_or(0)
+        };
+        let (low, top) = (first(&rank), first(&|k| x.upper[k]));
+        let (l, u) = (x.lower[top], x.upper[top]);
+        let others = window.iter().filter(|&&k| k != top).map(|&k| x.upper[k]).fold(f64::NEG_INFINITY, f64::max);
+        if others <= l {
+            return Peak { low: top, top, slope: 1.0, intercept: 0.0 };
+        }
+        let slope = ((u - others) / (u - l)).clamp(0.0, 1.0);
+        let intercept = up(others - down(slope * l)).max(up(u - down(slope * u)));
+        Peak { low, top, slope, intercept }
+    }
 }
 
 /// Relaxes a max pooling node.
-pub fn peaks(p: &Pool, x: &Interval, from: Shape, to: Shape) -> Vec<Peak> {
+pub fn peaks(p: &Pool, x: &Interval, from: Shape, to: Shape, lean: f64) -> Vec<Peak> {
     let mut peaks = Vec::with_capacity(to.len());
-    windows(p, from, to, |_, window| {
-        // The first of several, as after a ReLU many are zero.
-        let best = window.iter().copied().reduce(|a, b| if x.lower[b] > x.lower[a] { b } else { a }).unwrap_or(0);
-        let ceiling = window.iter().map(|&k| x.upper[k]).fold(f64::NEG_INFINITY, f64::max);
-        let decided = window.iter().all(|&k| k == best || x.upper[k] <= x.lower[best]);
-        peaks.push(Peak { best, ceiling, decided });
-    });
+    windows(p, from, to, |_, window| peaks.push(Peak::new(window, x, lean)));
     peaks
 }

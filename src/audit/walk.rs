@@ -203,15 +203,13 @@ impl Walk<'_> {
         let (mut sum, mut size) = ([0.0; LANES], [0.0; LANES]);
         for (k, a) in c.live() {
             let peak = peaks[k];
-            let weight = x.size(peak.best);
+            let weight = x.size(peak.low).max(x.size(peak.top));
             for i in 0..LANES {
-                if peak.decided || a[i] >= 0.0 {
-                    below.a[peak.best][i] += a[i];
-                    size[i] += a[i].abs() * weight;
-                } else {
-                    sum[i] += a[i] * peak.ceiling;
-                    size[i] += (a[i] * peak.ceiling).abs();
-                }
+                let (to, share, constant) =
+                    if a[i] >= 0.0 { (peak.low, a[i], 0.0) } else { (peak.top, a[i] * peak.slope, a[i] * peak.intercept) };
+                below.a[to][i] += share;
+                sum[i] += constant;
+                size[i] += constant.abs() + share.abs() * weight;
             }
         }
         self.settle(&sum, &size);

@@ -19,7 +19,7 @@ pub(super) struct Coefficients {
 
 /// What a walk leaves behind.
 pub(super) struct Keep {
-    /// Coefficients above every ReLU, by node.
+    /// Coefficients above every ReLU and max pooling, by node.
     pub above: Vec<Option<Coefficients>>,
     /// By value, for those that were walked through.
     pub windows: Vec<Option<Window>>,
@@ -65,7 +65,7 @@ impl State<'_> {
         Ok(Bounds { lower, reach: Some(reach), slopes: vec![] })
     }
 
-    /// Walks rows over the logits down to the input; returns their coefficients above every ReLU, by node, and over the
+    /// Walks rows over the logits down to the input; returns their coefficients above every nonlinear layer, by node, and over the
     /// input, all for whole layers.
     pub fn walk_and_keep(&self, a: Buffer, rows: &Rows, sums: &Buffer) -> Result<(Vec<Option<Buffer>>, Buffer)> {
         let model = &self.bounder.net.model;
@@ -126,9 +126,7 @@ impl State<'_> {
             match net.layer(i) {
                 Placed::Relu => {
                     if let Some(keep) = &mut keep {
-                        let a = d.alloc(c.a.len())?;
-                        net.copy(&c.a, &a, rows.lanes)?;
-                        keep.above[i] = Some(Coefficients { a, window: c.window });
+                        keep.above[i] = Some(self.copy(&c, rows)?);
                     }
                     if let Some(s) = &self.signs[i] {
                         // Only rows over the logits are walked under assumptions, and those are whole layers.
@@ -143,8 +141,7 @@ impl State<'_> {
                     self.deposit(&mut at, inputs[0], c, rows, sums)?;
                 }
                 Placed::Add => {
-                    let copy = Coefficients { a: d.alloc(c.a.len())?, window: c.window };
-                    net.copy(&c.a, &copy.a, rows.lanes)?;
+                    let copy = self.copy(&c, rows)?;
                     self.deposit(&mut at, inputs[0], c, rows, sums)?;
                     self.deposit(&mut at, inputs[1], copy, rows, sums)?;
                 }
@@ -174,13 +171,17 @@ impl State<'_> {
                 }
                 Placed::MaxPool(g) => {
                     let c = self.densify(c, rows)?;
-                    let table = self.relaxations[i].as_ref().expect("relaxed on the way forward");
+                    if let Some(keep) = &mut keep {
+                        keep.above[i] = Some(self.copy(&c, rows)?);
+                    }
+                    let relaxed = self.relaxations[i].as_ref().zip(self.picks[i].as_ref());
+                    let (table, picks) = relaxed.expect("relaxed on the way forward");
                     let terms = self.bounder.sum_error(c.window.slice());
                     let zero = d.zeros(c.window.layer.len())?;
-                    linear::relu(d, &c.window, table, &zero, rows, &c.a, sums, terms, 0.0)?;
+                    let charge = self.bounder.chain_error(select::roundings(g)) * 1.01;
+                    linear::relu(d, &c.window, table, &zero, rows, &c.a, sums, terms, charge)?;
                     let next = below(0)?;
-                    select::route(d, g, &c.a, table, rows, &next.a)?;
-                    self.charge_value(inputs[0], &next, rows, sums, select::overlap(g))?;
+                    select::route(d, g, &c.a, picks, rows, &next.a)?;
                     self.deposit(&mut at, inputs[0], next, rows, sums)?;
                 }
             }
@@ -302,6 +303,12 @@ impl State<'_> {
             }
         });
         Ok(())
+    }
+
+    fn copy(&self, c: &Coefficients, rows: &Rows) -> Result<Coefficients> {
+        let a = self.bounder.device().alloc(c.a.len())?;
+        self.bounder.net.copy(&c.a, &a, rows.lanes)?;
+        Ok(Coefficients { a, window: c.window })
     }
 
     pub fn densify(&self, c: Coefficients, rows: &Rows) -> Result<Coefficients> {

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use bytemuck::Pod;
 use rayon::prelude::*;
 
 use super::forward::{Interval, Signs, State};
 use super::{Bounder, Boxes};
-use crate::device::Buffer;
+use crate::device::{Buffer, Device};
 use crate::error::Result;
 use crate::network::Placed;
 use crate::ops::linear::RELAX;
@@ -21,6 +22,7 @@ pub(super) struct Root {
     ball: Option<(Vec<f32>, f32)>,
     /// Tables by node, as in [`State`], without their lanes.
     relaxations: Vec<Option<Vec<f32>>>,
+    picks: Vec<Option<Vec<u32>>>,
     magnitudes: Vec<Option<Vec<f32>>>,
     foldings: Vec<Option<Vec<f32>>>,
     /// Bounds of values that several nodes read, where walks charge for joining.
@@ -59,15 +61,10 @@ impl Root {
             let values = tensor::deinterleave(&d.read::<f32>(buffer)?, elements, boxes.count);
             Ok(values.chunks(elements).map(<[f32]>::to_vec).collect())
         };
-        let by_lane = |buffer: &Buffer| -> Result<Vec<Vec<f32>>> {
-            let values: Vec<f32> = d.read(buffer)?;
-            Ok(values.chunks(values.len() / boxes.lanes).take(boxes.count).map(<[f32]>::to_vec).collect())
-        };
-        let tables = |tables: &[Option<Buffer>]| -> Result<Vec<Option<Vec<Vec<f32>>>>> {
-            tables.iter().map(|t| t.as_ref().map(by_lane).transpose()).collect()
-        };
-        let mut relaxations = tables(&state.relaxations)?;
-        let (mut magnitudes, mut foldings) = (tables(&state.magnitudes)?, tables(&state.foldings)?);
+        let mut relaxations = tables::<f32>(state, &state.relaxations)?;
+        let mut picks = tables::<u32>(state, &state.picks)?;
+        let mut magnitudes = tables::<f32>(state, &state.magnitudes)?;
+        let mut foldings = tables::<f32>(state, &state.foldings)?;
         let readers = |v: usize| net.model.nodes.iter().flat_map(|n| &n.inputs).filter(|&&i| i == v).count();
         let mut joins = Vec::new();
         for (value, interval) in state.intervals.iter().enumerate() {
@@ -78,11 +75,8 @@ impl Root {
         }
         let (mut centres, mut radii) = (by_element(&boxes.centre)?, by_element(&boxes.radius)?);
         let mut balls = match &boxes.ball {
-            Some((images, delta)) => Some((by_lane(images)?, d.read::<f32>(delta)?)),
+            Some((images, delta)) => Some((table::<f32>(state, images)?, d.read::<f32>(delta)?)),
             None => None,
-        };
-        let take = |tables: &mut [Option<Vec<Vec<f32>>>], lane: usize| -> Vec<Option<Vec<f32>>> {
-            tables.iter_mut().map(|t| t.as_mut().map(|t| std::mem::take(&mut t[lane]))).collect()
         };
         let roots = (0..boxes.count).map(|lane| {
             let mut root = Root {
@@ -90,6 +84,7 @@ impl Root {
                 radius: std::mem::take(&mut radii[lane]),
                 ball: balls.as_mut().map(|(images, delta)| (std::mem::take(&mut images[lane]), delta[lane])),
                 relaxations: take(&mut relaxations, lane),
+                picks: take(&mut picks, lane),
                 magnitudes: take(&mut magnitudes, lane),
                 foldings: take(&mut foldings, lane),
                 joins: joins
@@ -154,12 +149,6 @@ impl Domain {
     pub fn state<'a>(bounder: &'a Bounder, boxes: &'a Boxes, home: &[&Root], domains: &[Domain]) -> Result<State<'a>> {
         let (d, lanes, nodes) = (bounder.device(), boxes.lanes, &bounder.net.model.nodes);
         let mut state = State::blank(bounder, boxes);
-        let place = |of: fn(&Root) -> &[Option<Vec<f32>>], node: usize| -> Result<Option<Buffer>> {
-            if home.iter().all(|r| of(r)[node].is_none()) {
-                return Ok(None);
-            }
-            d.upload(&by_lane(lanes, home.iter().map(|r| of(r)[node].as_deref()))).map(Some)
-        };
         let mut tables: Vec<Option<Vec<f32>>> = (0..nodes.len())
             .map(|node| {
                 let known = home.iter().any(|r| r.relaxations[node].is_some());
@@ -182,8 +171,9 @@ impl Domain {
         }
         for (node, table) in tables.into_iter().enumerate() {
             state.relaxations[node] = table.map(|t| d.upload(&t)).transpose()?;
-            state.magnitudes[node] = place(|r| &r.magnitudes, node)?;
-            state.foldings[node] = place(|r| &r.foldings, node)?;
+            state.picks[node] = place(d, lanes, home.iter().map(|r| r.picks[node].as_deref()))?;
+            state.magnitudes[node] = place(d, lanes, home.iter().map(|r| r.magnitudes[node].as_deref()))?;
+            state.foldings[node] = place(d, lanes, home.iter().map(|r| r.foldings[node].as_deref()))?;
             state.signs[node] = signs(bounder, lanes, domains, node)?;
         }
         for (value, interval) in
@@ -248,15 +238,44 @@ fn signs(bounder: &Bounder, lanes: usize, domains: &[Domain], node: usize) -> Re
     Ok(Some(Signs { targets: d.upload(&targets)?, beta: d.upload(&beta)? }))
 }
 
+/// One table per lane of a buffer `[lane][element]`.
+fn table<T: Pod>(state: &State<'_>, buffer: &Buffer) -> Result<Vec<Vec<T>>> {
+    let boxes = state.boxes;
+    let values: Vec<T> = state.bounder.device().read(buffer)?;
+    Ok(values.chunks(values.len() / boxes.lanes).take(boxes.count).map(<[T]>::to_vec).collect())
+}
+
+/// The same of every node that has one.
+fn tables<T: Pod>(state: &State<'_>, buffers: &[Option<Buffer>]) -> Result<Vec<Option<Vec<Vec<T>>>>> {
+    buffers.iter().map(|t| t.as_ref().map(|t| table(state, t)).transpose()).collect()
+}
+
+/// The tables of one lane, by node.
+fn take<T>(tables: &mut [Option<Vec<Vec<T>>>], lane: usize) -> Vec<Option<Vec<T>>> {
+    tables.iter_mut().map(|t| t.as_mut().map(|t| std::mem::take(&mut t[lane]))).collect()
+}
+
 /// `[lane][element]` of one table per lane, zero for lanes beyond them.
-fn by_lane<'a>(lanes: usize, tables: impl ExactSizeIterator<Item = Option<&'a [f32]>> + Clone) -> Vec<f32> {
-    let elements = tables.clone().flatten().map(<[f32]>::len).next().unwrap_or(0);
+fn by_lane<'a, T: Pod>(lanes: usize, tables: impl ExactSizeIterator<Item = Option<&'a [T]>> + Clone) -> Vec<T> {
+    let elements = tables.clone().flatten().map(<[T]>::len).next().unwrap_or(0);
     let mut all = Vec::with_capacity(lanes * elements);
     for table in tables {
         all.extend_from_slice(table.unwrap_or_default());
     }
-    all.resize(lanes * elements, 0.0);
+    all.resize(lanes * elements, T::zeroed());
     all
+}
+
+/// [`by_lane`] on the device, if there are any.
+fn place<'a, T: Pod>(
+    device: &Device,
+    lanes: usize,
+    tables: impl ExactSizeIterator<Item = Option<&'a [T]>> + Clone,
+) -> Result<Option<Buffer>> {
+    if tables.clone().all(|t| t.is_none()) {
+        return Ok(None);
+    }
+    device.upload(&by_lane(lanes, tables)).map(Some)
 }
 
 fn quantised(slope: f32) -> u8 {

@@ -37,6 +37,8 @@ pub(super) struct State<'a> {
     pub intervals: Vec<Option<Interval>>,
     /// Relaxations of ReLUs and max pooling by node, `[lane][element][RELAX]`.
     pub relaxations: Vec<Option<Buffer>>,
+    /// Which inputs of max pooling its lines are over, by node, `[lane][element]`.
+    pub picks: Vec<Option<Buffer>>,
     /// `|W| |x| + |b|` by affine node, `[lane][element]`.
     pub magnitudes: Vec<Option<Buffer>>,
     /// How far folded layers may be from those of the file, in units of [`FOLDING_UNIT`], by node, `[lane][element]`.
@@ -59,6 +61,7 @@ impl<'a> State<'a> {
             boxes,
             intervals: (0..=nodes).map(|_| None).collect(),
             relaxations: none(),
+            picks: none(),
             magnitudes: none(),
             foldings: none(),
             inner: vec![vec![]; nodes],
@@ -222,8 +225,9 @@ impl<'a> State<'a> {
             }
             Placed::MaxPool(g) => {
                 let table = d.alloc(g.output.len() * self.boxes.lanes * linear::RELAX)?;
-                select::relax(d, g, [c, r], &table, self.boxes.lanes)?;
-                self.relaxations[i] = Some(table);
+                let picks = d.alloc(g.output.len() * self.boxes.lanes)?;
+                select::relax(d, g, [c, r], [&table, &picks], self.boxes.lanes)?;
+                (self.relaxations[i], self.picks[i]) = (Some(table), Some(picks));
             }
             Placed::Affine(_) | Placed::AvgPool(_) | Placed::Add | Placed::Scale { .. } | Placed::Gather(_) => {}
         }

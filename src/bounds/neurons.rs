@@ -18,7 +18,7 @@ use crate::network::Placed;
 use crate::ops::conv;
 use crate::ops::linear::RELAX;
 use crate::ops::optimizer::Adam;
-use crate::ops::{relax, shared_slopes};
+use crate::ops::{relax, select, shared_slopes};
 
 /// Steps of the climb, and their size, falling to [`LAST`] of it.
 const STEPS: u32 = 4;
@@ -100,7 +100,9 @@ impl State<'_> {
     fn climb_neurons(&mut self, i: usize, targets: &[Target], weights: &[f32]) -> Result<()> {
         let d = self.bounder.device();
         let tables = |state: &Self| -> Result<Vec<Option<Vec<f32>>>> {
-            state.relaxations[..i].iter().map(|t| t.as_ref().map(|t| d.read(t)).transpose()).collect()
+            let relaxed = state.relaxations[..i].iter().enumerate();
+            let relus = relaxed.map(|(j, t)| t.as_ref().filter(|_| matches!(state.bounder.net.layer(j), Placed::Relu)));
+            relus.map(|t| t.map(|t| d.read(t)).transpose()).collect()
         };
         let before = tables(self)?;
         let zeros = || -> Result<Vec<Option<Buffer>>> {
@@ -211,6 +213,10 @@ impl State<'_> {
                 (Placed::Relu, Some(a), Some(table), Some(gradient)) => {
                     shared_slopes::bend(d, window, read(inputs[0]), table, &rows, &weight, &y, &a.a)?;
                     shared_slopes::collect(d, window, &a.a, &rows, &span, gradient)?;
+                }
+                (Placed::MaxPool(g), Some(a), Some(table), _) => {
+                    let picks = self.picks[m].as_ref().expect("picked with the relaxation");
+                    select::forward(d, g, [read(inputs[0]), &a.a], [table, picks], &rows, &y)?;
                 }
                 (Placed::Affine(affine), ..) if !window.is_dense() => {
                     let below = keep.windows[inputs[0]].as_ref().expect("walked through");

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::network::Placed;
 use crate::ops::linear::{self, Rows};
 use crate::ops::optimizer::Adam;
-use crate::ops::{signs, slopes};
+use crate::ops::{select, signs, slopes};
 use crate::tensor;
 
 /// How hard to climb.
@@ -38,7 +38,7 @@ pub(super) struct Moments {
     signs: Vec<Option<[Buffer; 2]>>,
 }
 
-/// One row per box, linearised: its coefficients above every ReLU, by node, and every value where it is least, all
+/// One row per box, linearised: its coefficients above every nonlinear layer, by node, and every value where it is least, all
 /// `[element][lane]`.
 pub(super) struct Run {
     pub above: Vec<Option<Buffer>>,
@@ -117,7 +117,7 @@ impl Bounder {
         let (rows, _) = self.margins(balls);
         let state = State::new(self, &boxes)?;
         let bounds = self.evaluate(&state, &rows, false)?;
-        let (_, x) = state.corner(&rows, &state.worst_rows(&rows, &bounds.lower))?;
+        let (_, x) = state.corner(&rows, &state.worst_rows(&rows, &bounds.lower), &state.one_each()?)?;
         let elements = self.net.model.input.len();
         let x = tensor::deinterleave(&self.net.device.read::<f32>(&x)?, elements, balls.len());
         Ok(x.chunks(elements).map(<[f32]>::to_vec).collect())
@@ -145,11 +145,10 @@ impl State<'_> {
         self.climb(rows, best, want_slopes, AGAIN, &mut kept)
     }
 
-    /// Whether there are slopes to move. Networks with max pooling keep what they have.
+    /// Whether there are slopes to move.
     pub fn can_climb(&self) -> bool {
         let net = &self.bounder.net;
-        let any = |kind: fn(&Placed) -> bool| (0..net.model.nodes.len()).any(|i| kind(net.layer(i)));
-        any(|layer| matches!(layer, Placed::Relu)) && !any(|layer| matches!(layer, Placed::MaxPool(_)))
+        (0..net.model.nodes.len()).any(|i| matches!(net.layer(i), Placed::Relu))
     }
 
     /// Moves lower slopes, and multipliers of assumed signs, up the gradient of each box's worst row, and replaces the
@@ -232,21 +231,26 @@ impl State<'_> {
         worst.into_iter().map(|w| w.unwrap_or(0)).collect()
     }
 
-    /// Coefficients of every box's worst row above every ReLU, by node, and where in the box that row is least; all
-    /// `[element][lane]`.
-    fn corner(&self, rows: &[Row], worst: &[usize]) -> Result<(Vec<Option<Buffer>>, Buffer)> {
+    /// One row for each box, in their order.
+    fn one_each(&self) -> Result<Rows> {
+        let (count, lanes) = (self.boxes.count, self.boxes.lanes);
+        let mut place = vec![0u32; 2 * lanes];
+        (0..count).for_each(|lane| place[lane] = lane as u32);
+        Ok(Rows { count, lanes, buffer: self.bounder.device().upload(&place)? })
+    }
+
+    /// Coefficients of every box's worst row above every nonlinear layer, by node, and where in the box that row is least;
+    /// all `[element][lane]`.
+    fn corner(&self, rows: &[Row], worst: &[usize], each: &Rows) -> Result<(Vec<Option<Buffer>>, Buffer)> {
         let (d, lanes) = (self.bounder.device(), self.boxes.lanes);
         let outputs = self.bounder.net.model.outputs();
         let mut a = vec![0.0; outputs * lanes];
-        let mut place = vec![0u32; 2 * lanes];
         for (lane, &r) in worst.iter().enumerate() {
             // A network of one output has no margins, and no row.
             let coefficients = rows.get(r).map_or(&[][..], |row| &row.coefficients);
             coefficients.iter().enumerate().for_each(|(k, c)| a[k * lanes + lane] = *c);
-            place[lane] = lane as u32;
         }
-        let rows = Rows { count: worst.len(), lanes, buffer: d.upload(&place)? };
-        let (above, end) = self.walk_and_keep(d.upload(&a)?, &rows, &d.zeros(2 * linear::SLICES * lanes)?)?;
+        let (above, end) = self.walk_and_keep(d.upload(&a)?, each, &d.zeros(2 * linear::SLICES * lanes)?)?;
         let x = d.alloc(end.len())?;
         slopes::corner(d, &end, self.interval(0), &x, lanes)?;
         Ok((above, x))
@@ -256,7 +260,8 @@ impl State<'_> {
     /// multipliers, if asked to.
     pub fn run(&self, rows: &[Row], worst: &[usize], climb: Option<(&Moments, &Adam, u32)>) -> Result<Run> {
         let (net, d, lanes) = (&self.bounder.net, self.bounder.device(), self.boxes.lanes);
-        let (above, x) = self.corner(rows, worst)?;
+        let each = self.one_each()?;
+        let (above, x) = self.corner(rows, worst, &each)?;
         let mut values = vec![x];
         let (rest, still);
         let (moments, adam, step) = match climb {
@@ -269,15 +274,19 @@ impl State<'_> {
         for (i, node) in net.model.nodes.iter().enumerate() {
             let y = d.alloc(node.shape.len() * lanes)?;
             let inputs: Vec<&Buffer> = node.inputs.iter().map(|&v| &values[v]).collect();
-            match (&above[i], &moments.slopes[i], &self.relaxations[i]) {
-                (Some(a), Some([m, v]), Some(table)) => {
+            match (net.layer(i), &above[i], &self.relaxations[i], &moments.slopes[i]) {
+                (Placed::MaxPool(g), Some(a), Some(table), _) => {
+                    let picks = self.picks[i].as_ref().expect("picked with the relaxation");
+                    select::forward(d, g, [inputs[0], a], [table, picks], &each, &y)?;
+                }
+                (Placed::Relu, Some(a), Some(table), Some([m, v])) => {
                     slopes::climb(d, a, inputs[0], &y, table, [m, v], lanes, adam, step)?;
                     if let (Some(s), Some([m, v])) = (&self.signs[i], &moments.signs[i]) {
                         signs::climb(d, a, inputs[0], &y, [&s.targets, &s.beta], [m, v], lanes, adam, step)?;
                     }
                 }
-                _ => {
-                    if let Placed::Affine(affine) = net.layer(i) {
+                (layer, ..) => {
+                    if let Placed::Affine(affine) = layer {
                         self.bounder.count(affine.geometry.products() * self.boxes.count);
                     }
                     net.forward_layer(i, &inputs, &y, lanes)?;

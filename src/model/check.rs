@@ -71,7 +71,8 @@ impl Model {
                 check_weights(&d.bias, y.len(), "biases")
             }
             Layer::Relu => same_len(x, y),
-            Layer::MaxPool(p) | Layer::AvgPool(p) => check_pool(p, x, y),
+            Layer::MaxPool(p) => check_pool(p, x, y).and_then(|()| check_taps(p)),
+            Layer::AvgPool(p) => check_pool(p, x, y),
             Layer::Add => {
                 same_len(x, y)?;
                 same_len(self.shape(node.inputs[1]), y)
@@ -127,6 +128,14 @@ fn check_window(kernel: [usize; 2], stride: [usize; 2]) -> Result<(), String> {
         Ok(())
     } else {
         Err(format!("kernel {kernel:?} with stride {stride:?} makes no sense"))
+    }
+}
+
+/// Bounds keep two taps of a window in one word.
+fn check_taps(p: &Pool) -> Result<(), String> {
+    match p.kernel[0] * p.kernel[1] {
+        taps if taps <= 1 << 16 => Ok(()),
+        taps => Err(format!("a maximum over {taps} values; 65,536 at most")),
     }
 }
 

@@ -1,9 +1,10 @@
-//! Linear bounds through max pooling: from below by the input of each window with the largest lower bound, from above
-//! by the same input where it exceeds all others, else by the largest upper bound (Boopathy et al., "CNN-Cert", 2019,
-//! with constant upper lines).
+//! Linear bounds through max pooling. From below the maximum is at least any input of its window: the one with the largest
+//! lower bound, where spreads count a little too ([`LEAN`]; Singh et al., "An Abstract Domain for Certifying Neural
+//! Networks", 2019, take the lower bound alone). From above, with the highest input x in `[l, u]` and no other above s, it
+//! is at most max(x, s), and so below that function's chord.
 //!
-//! A window's entry in the table is a relaxation like a ReLU's of the input it picks, so that `linear::relu` applies
-//! the lines; [`route`] then hands each coefficient to the picked input.
+//! A window's entry in the table is a relaxation like a ReLU's, so that `linear::relu` applies the lines; [`route`] then
+//! hands each coefficient to the input that its line is over.
 
 use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
@@ -12,7 +13,7 @@ use super::linear::{RELAX, Rows};
 use super::pool::Geometry;
 use crate::device::{Buffer, Device};
 use crate::error::Result;
-use crate::kernel::{Call, Kernel, as_u32};
+use crate::kernel::{Call, Kernel, as_u32, as_u32_mut};
 use crate::ops::case::{Case, Check, blank, random};
 use crate::rng::Rng;
 use crate::rounding::{down, up};
@@ -33,7 +34,12 @@ struct Params {
     pad_y: u32,
     pad_x: u32,
     lanes: u32,
+    lean: f32,
 }
+
+/// How much an input's spread counts beside its lower bound where a lower line picks its input. After a ReLU many lower
+/// bounds are zero up to rounding, and of those the one that may be largest is the better choice, on every device the same.
+const LEAN: f32 = 1.0 / 64.0;
 
 impl Params {
     fn new(g: &Geometry, lanes: usize) -> Self {
@@ -50,7 +56,12 @@ impl Params {
             pad_y: g.pad[0] as u32,
             pad_x: g.pad[1] as u32,
             lanes: lanes as u32,
+            lean: LEAN,
         }
+    }
+
+    fn outputs(&self) -> usize {
+        (self.channels * self.out_height * self.out_width) as usize
     }
 
     /// Taps of output row or column `out` that lie inside the input: (tap, position).
@@ -75,82 +86,138 @@ const fn row(name: &'static str, entry: &'static str, twin: fn(Call<'_>)) -> Ker
     }
 }
 
-/// Reads centre, radius; writes the relaxation table.
-pub static RELAX_MAX: Kernel = row("select_relax", "relax", relax_twin);
-/// Reads coefficients, table, rows; writes coefficients.
+/// Reads centre, radius; writes the relaxation table and the picks.
+pub static RELAX_MAX: Kernel = Kernel { writes: 2, ..row("select_relax", "relax", relax_twin) };
+/// Reads coefficients, picks, rows; writes coefficients.
 pub static ROUTE: Kernel = Kernel { reads: 3, ..row("select_route", "route", route_twin) };
+/// Reads values, coefficients, table, picks, rows; writes values.
+pub static FORWARD: Kernel = Kernel { reads: 5, ..row("select_forward", "forward", forward_twin) };
 
-pub static KERNELS: &[&Kernel] = &[&RELAX_MAX, &ROUTE];
+pub static KERNELS: &[&Kernel] = &[&RELAX_MAX, &ROUTE, &FORWARD];
 
 /// The relaxation of each window's maximum over `centre ± radius` `[input][lane]`, written as `[lane][output][RELAX]`:
-/// upper slope, upper intercept, lower slope, and which tap of the window is picked.
+/// upper slope, upper intercept, lower slope, magnitude of the inputs that the lines are over; and the taps of these
+/// inputs `[lane][output]`, the upper line's in the high half of the word.
 pub fn relax(
     device: &Device,
     g: &Geometry,
     [centre, radius]: [&Buffer; 2],
-    table: &Buffer,
+    [table, picks]: [&Buffer; 2],
     lanes: usize,
 ) -> Result<()> {
     let threads = super::flat(g.output.len() * lanes);
-    device.run(&RELAX_MAX, &Params::new(g, lanes), &[centre, radius], &[table], threads)
+    device.run(&RELAX_MAX, &Params::new(g, lanes), &[centre, radius], &[table, picks], threads)
 }
 
-/// Sums into every input the coefficients `a` `[output][row]` of the windows that pick it, by the entries of each row's
+/// Sums into every input the coefficients `a` `[output][row]` of the windows that pick it, by the picks of each row's
 /// image: `to` `[input][row]`.
-pub fn route(device: &Device, g: &Geometry, a: &Buffer, table: &Buffer, rows: &Rows, to: &Buffer) -> Result<()> {
+pub fn route(device: &Device, g: &Geometry, a: &Buffer, picks: &Buffer, rows: &Rows, to: &Buffer) -> Result<()> {
     let threads = super::flat(g.input.len() * rows.lanes);
-    device.run(&ROUTE, &Params::new(g, rows.lanes), &[a, table, &rows.buffer], &[to], threads)
+    device.run(&ROUTE, &Params::new(g, rows.lanes), &[a, picks, &rows.buffer], &[to], threads)
 }
 
-/// Most coefficients that [`route`] adds up.
-pub fn overlap(g: &Geometry) -> usize {
-    g.kernel[0].div_ceil(g.stride[0]) * g.kernel[1].div_ceil(g.stride[1])
+/// The lines that rows with coefficients `a` `[output][row]` above the layer use on `x` `[input][row]`: `y` `[output][row]`.
+pub fn forward(
+    device: &Device,
+    g: &Geometry,
+    [x, a]: [&Buffer; 2],
+    [table, picks]: [&Buffer; 2],
+    rows: &Rows,
+    y: &Buffer,
+) -> Result<()> {
+    let threads = super::flat(g.output.len() * rows.lanes);
+    device.run(&FORWARD, &Params::new(g, rows.lanes), &[x, a, table, picks, &rows.buffer], &[y], threads)
+}
+
+/// Most roundings on the way of a coefficient through [`linear::relu`](super::linear::relu) and [`route`].
+pub fn roundings(g: &Geometry) -> usize {
+    g.kernel[0].div_ceil(g.stride[0]) * g.kernel[1].div_ceil(g.stride[1]) + 1
+}
+
+/// Ends of one input, and its tap.
+type Input = ([f32; 2], usize);
+
+/// The entry of a window, and the taps that its lower and upper line are over.
+fn lines(window: impl Iterator<Item = Input>, lean: f32) -> ([f32; RELAX], [usize; 2]) {
+    let (mut rank, mut picked) = (f32::MIN, ([0.0; 2], 0));
+    let (mut top, mut others) = (([f32::MIN; 2], 0), f32::MIN);
+    for (ends, k) in window {
+        let own = ends[0] + lean * (ends[1] - ends[0]);
+        if own > rank {
+            (rank, picked) = (own, (ends, k));
+        }
+        if ends[1] > top.0[1] {
+            (others, top) = (top.0[1], (ends, k));
+        } else {
+            others = others.max(ends[1]);
+        }
+    }
+    let [l, u] = top.0;
+    let mut entry = [1.0, 0.0, 1.0, 0.0];
+    if others > l {
+        let slope = ((u - others) / (u - l)).clamp(0.0, 1.0);
+        entry[0] = slope;
+        entry[1] = up(others - down(slope * l)).max(up(u - down(slope * u)));
+    } else {
+        picked = top;
+    }
+    entry[3] = picked.0.iter().chain(&top.0).fold(0.0, |m, v| v.abs().max(m));
+    (entry, [picked.1, top.1])
 }
 
 fn relax_twin(call: Call<'_>) {
     let p: Params = call.params();
-    let ([centre, radius], [table]) = call.buffers();
+    let ([centre, radius], [table, picks]) = call.buffers();
     let (lanes, ih, iw) = (p.lanes as usize, p.in_height as usize, p.in_width as usize);
-    let (oh, ow) = (p.out_height as usize, p.out_width as usize);
-    let elements = p.channels as usize * oh * ow;
-    table[..lanes * elements * RELAX].par_chunks_mut(elements * RELAX).enumerate().for_each(|(lane, table)| {
-        for (o, entry) in table.chunks_mut(RELAX).enumerate() {
+    let (oh, ow, elements) = (p.out_height as usize, p.out_width as usize, p.outputs());
+    let tables = table[..lanes * elements * RELAX].par_chunks_mut(elements * RELAX);
+    tables.zip(as_u32_mut(picks).par_chunks_mut(elements)).enumerate().for_each(|(lane, (table, picks))| {
+        for (o, (entry, picks)) in table.chunks_mut(RELAX).zip(picks).enumerate() {
             let (c, oy, ox) = (o / (oh * ow), o / ow % oh, o % ow);
-            let (mut best, mut tap) = (f32::MIN, 0);
-            // The largest upper bound, and the second largest or as large.
-            let (mut first, mut second, mut first_tap) = (f32::MIN, f32::MIN, 0);
-            for (ky, y) in Params::taps(oy, p.kernel_height, p.stride_y, p.pad_y, p.in_height) {
-                for (kx, x) in Params::taps(ox, p.kernel_width, p.stride_x, p.pad_x, p.in_width) {
-                    let i = ((c * ih + y) * iw + x) * lanes + lane;
-                    let (low, high) = (down(centre[i] - radius[i]), up(centre[i] + radius[i]));
-                    let k = ky * p.kernel_width as usize + kx;
-                    if low > best {
-                        (best, tap) = (low, k);
-                    }
-                    if high > first {
-                        (second, first, first_tap) = (first, high, k);
-                    } else {
-                        second = second.max(high);
-                    }
-                }
-            }
-            let others = if tap == first_tap { second } else { first };
-            let dominates = best >= others;
-            entry[0] = f32::from(dominates);
-            entry[1] = if dominates { 0.0 } else { first };
-            entry[2] = 1.0;
-            entry[3] = tap as f32;
+            let taps = Params::taps(oy, p.kernel_height, p.stride_y, p.pad_y, p.in_height).flat_map(|(ky, y)| {
+                let columns = Params::taps(ox, p.kernel_width, p.stride_x, p.pad_x, p.in_width);
+                columns.map(move |(kx, x)| (ky * p.kernel_width as usize + kx, (c * ih + y) * iw + x))
+            });
+            let ends = |i: usize| [down(centre[i] - radius[i]), up(centre[i] + radius[i])];
+            let (lines, [lower, upper]) = lines(taps.map(|(k, i)| (ends(i * lanes + lane), k)), p.lean);
+            entry.copy_from_slice(&lines);
+            *picks = (lower | upper << 16) as u32;
+        }
+    });
+}
+
+/// The tap that the line of a coefficient of this sign is over.
+fn pick(picks: u32, coefficient: f32) -> usize {
+    (if coefficient < 0.0 { picks >> 16 } else { picks & 0xffff }) as usize
+}
+
+fn forward_twin(call: Call<'_>) {
+    let p: Params = call.params();
+    let ([x, a, table, picks, rows], [y]) = call.buffers();
+    let (lanes, rows, picks) = (p.lanes as usize, as_u32(rows), as_u32(picks));
+    let (ih, iw, kw) = (p.in_height as usize, p.in_width as usize, p.kernel_width as usize);
+    let (oh, ow, elements) = (p.out_height as usize, p.out_width as usize, p.outputs());
+    y[..elements * lanes].par_chunks_mut(lanes).enumerate().for_each(|(o, y)| {
+        let (c, oy, ox) = (o / (oh * ow), o / ow % oh, o % ow);
+        for (lane, y) in y.iter_mut().enumerate() {
+            let (entry, a) = (rows[lane] as usize * elements + o, a[o * lanes + lane]);
+            let tap = pick(picks[entry], a);
+            let row = oy * p.stride_y as usize + tap / kw - p.pad_y as usize;
+            let column = ox * p.stride_x as usize + tap % kw - p.pad_x as usize;
+            let x = x[((c * ih + row) * iw + column) * lanes + lane];
+            let lines = &table[entry * RELAX..][..3];
+            *y = if a < 0.0 { lines[0] * x + lines[1] } else { lines[2] * x };
         }
     });
 }
 
 fn route_twin(call: Call<'_>) {
     let p: Params = call.params();
-    let ([a, table, rows], [to]) = call.buffers();
-    let (lanes, rows) = (p.lanes as usize, as_u32(rows));
+    let ([a, picks, rows], [to]) = call.buffers();
+    let (lanes, rows, picks) = (p.lanes as usize, as_u32(rows), as_u32(picks));
     let (ih, iw) = (p.in_height as usize, p.in_width as usize);
     let (oh, ow) = (p.out_height as usize, p.out_width as usize);
-    let elements = p.channels as usize * oh * ow;
+    let elements = p.outputs();
     // Windows over input row or column `i`: (window, tap).
     let covering = |i: usize, kernel: u32, stride: u32, pad: u32, count: usize| {
         let at = i + pad as usize;
@@ -163,15 +230,50 @@ fn route_twin(call: Call<'_>) {
         for (oy, ky) in covering(y, p.kernel_height, p.stride_y, p.pad_y, oh) {
             for (ox, kx) in covering(x, p.kernel_width, p.stride_x, p.pad_x, ow) {
                 let o = (c * oh + oy) * ow + ox;
-                let tap = (ky * p.kernel_width as usize + kx) as f32;
-                for (lane, to) in to.iter_mut().enumerate() {
-                    if table[(rows[lane] as usize * elements + o) * RELAX + 3] == tap {
-                        *to += a[o * lanes + lane];
+                let tap = ky * p.kernel_width as usize + kx;
+                for (lane, (to, a)) in to.iter_mut().zip(&a[o * lanes..][..lanes]).enumerate() {
+                    if pick(picks[rows[lane] as usize * elements + o], *a) == tap {
+                        *to += a;
                     }
                 }
             }
         }
     });
+}
+
+/// What is wrong with the entries of all windows over the ends `[input][lane]`.
+fn judge(g: &Geometry, ends: &[[f32; 2]], lanes: usize, table: &[f32], picks: &[u32]) -> Vec<String> {
+    let p = Params::new(g, lanes);
+    let (n, plane) = (g.output.len(), g.output.height * g.output.width);
+    let mut faults = vec![];
+    for (lane, o) in (0..lanes).flat_map(|lane| (0..n).map(move |o| (lane, o))) {
+        let (c, oy, ox) = (o / plane, o / g.output.width % g.output.height, o % g.output.width);
+        let mut window = std::collections::HashMap::new();
+        for (ky, y) in Params::taps(oy, p.kernel_height, p.stride_y, p.pad_y, p.in_height) {
+            for (kx, x) in Params::taps(ox, p.kernel_width, p.stride_x, p.pad_x, p.in_width) {
+                let at = ((c * g.input.height + y) * g.input.width + x) * lanes + lane;
+                window.insert(ky * g.kernel[1] + kx, ends[at].map(f64::from));
+            }
+        }
+        let [slope, intercept, lower, size] = [0, 1, 2, 3].map(|w| f64::from(table[(lane * n + o) * RELAX + w]));
+        let taps = [picks[lane * n + o] & 0xffff, picks[lane * n + o] >> 16].map(|tap| tap as usize);
+        let [Some(low), Some(top)] = taps.map(|tap| window.get(&tap)) else {
+            faults.push(format!("lane {lane}, window {o}: taps {taps:?} are not in it"));
+            continue;
+        };
+        let rank = |[l, u]: &[f64; 2]| l + f64::from(LEAN) * (u - l);
+        let most = window.values().map(rank).fold(f64::MIN, f64::max);
+        let others = window.iter().filter(|(tap, _)| **tap != taps[1]).map(|(_, x)| x[1]).fold(f64::MIN, f64::max);
+        // The chord at both ends of the highest input, and how far it may be above.
+        let gap = [0, 1].map(|end| slope * top[end] + intercept - top[end].max(others));
+        let bounds = gap.iter().all(|gap| *gap >= 0.0) && lower == 1.0 && (0.0..=1.0).contains(&slope);
+        let tight = gap.iter().all(|gap| *gap <= 1e-6) && rank(low) >= most - 1e-6;
+        let sized = size >= [low, top].iter().flat_map(|x| x.iter()).fold(0.0, |m: f64, v| m.max(v.abs()));
+        if !(bounds && tight && sized) {
+            faults.push(format!("lane {lane}, window {o}: {gap:?} above, {low:?} of {window:?}, size {size}"));
+        }
+    }
+    faults
 }
 
 /// Test cases of these kernels.
@@ -192,18 +294,43 @@ pub fn cases() -> Vec<Case> {
         let n = g.output.len();
         let centre = random(&mut rng, g.input.len() * lanes);
         let radius: Vec<f32> = random(&mut rng, g.input.len() * lanes).into_iter().map(|r| 0.5 * r.abs()).collect();
-        let reads = vec![centre, radius];
-        let close = || Check::Value { abs: 1e-6, rel: 1e-6 };
-        cases.push(Case::new(&RELAX_MAX, label, reads, vec![blank(n * lanes * RELAX)], close(), move |d, r, w| {
-            relax(d, &g, [&r[0], &r[1]], &w[0], lanes)
+        let ends = centre.iter().zip(&radius).map(|(c, r)| [c - r, c + r]).collect::<Vec<_>>();
+        let sound = Check::Holds(Box::new(move |outputs: &[Vec<f32>]| {
+            judge(&g, &ends, lanes, &outputs[0], bytemuck::cast_slice(&outputs[1]))
         }));
-        // Taps that hang over the border route nowhere.
-        let table: Vec<f32> = (0..lanes * n * RELAX).map(|_| rng.below(g.kernel[0] * g.kernel[1]) as f32).collect();
+        let blanks = vec![blank(n * lanes * RELAX), blank(n * lanes)];
+        cases.push(Case::new(&RELAX_MAX, label, vec![centre, radius], blanks, sound, move |d, r, w| {
+            relax(d, &g, [&r[0], &r[1]], [&w[0], &w[1]], lanes)
+        }));
+        let close = || Check::Value { abs: 1e-6, rel: 1e-6 };
+        let words = |words: &[u32]| -> Vec<f32> { bytemuck::cast_slice(words).to_vec() };
         let images: Vec<u32> = (0..2 * lanes).map(|i| (i % 3) as u32).collect();
-        let reads = vec![random(&mut rng, n * lanes), table, bytemuck::cast_slice(&images).to_vec()];
+        let images = words(&images);
+        let placed = move |d: &Device, words: &Buffer| -> Result<Rows> {
+            Ok(Rows { count: lanes, lanes, buffer: d.upload(&d.read::<u32>(words)?)? })
+        };
+        // Taps that hang over the border route nowhere.
+        let mut tap = || rng.below(g.kernel[0] * g.kernel[1]) as u32;
+        let anywhere: Vec<u32> = (0..3 * n).map(|_| tap() | tap() << 16).collect();
+        let a = random(&mut rng, n * lanes);
+        let reads = vec![a.clone(), words(&anywhere), images.clone()];
         cases.push(Case::new(&ROUTE, label, reads, vec![blank(g.input.len() * lanes)], close(), move |d, r, w| {
-            let rows = Rows { count: lanes, lanes, buffer: d.upload(&d.read::<u32>(&r[2])?)? };
-            route(d, &g, &r[0], &r[1], &rows, &w[0])
+            route(d, &g, &r[0], &d.upload(&d.read::<u32>(&r[1])?)?, &placed(d, &r[2])?, &w[0])
+        }));
+        // Values are read only from where there are some.
+        let p = Params::new(&g, lanes);
+        let mut tap = |o: usize| {
+            let (oy, ox) = (o / g.output.width % g.output.height, o % g.output.width);
+            let rows: Vec<_> = Params::taps(oy, p.kernel_height, p.stride_y, p.pad_y, p.in_height).collect();
+            let columns: Vec<_> = Params::taps(ox, p.kernel_width, p.stride_x, p.pad_x, p.in_width).collect();
+            (rows[rng.below(rows.len())].0 * g.kernel[1] + columns[rng.below(columns.len())].0) as u32
+        };
+        let inside: Vec<u32> = (0..3 * n).map(|o| tap(o % n) | tap(o % n) << 16).collect();
+        let reads =
+            vec![random(&mut rng, g.input.len() * lanes), a, random(&mut rng, 3 * n * RELAX), words(&inside), images];
+        cases.push(Case::new(&FORWARD, label, reads, vec![blank(n * lanes)], close(), move |d, r, w| {
+            let picks = d.upload(&d.read::<u32>(&r[3])?)?;
+            forward(d, &g, [&r[0], &r[1]], [&r[2], &picks], &placed(d, &r[4])?, &w[0])
         }));
     }
     cases
