@@ -16,8 +16,6 @@ struct Params {
     pad_y: u32,
     pad_x: u32,
     lanes: u32,
-    // Share of an input's spread that counts beside its lower bound.
-    lean: f32,
 }
 
 const LOWEST: f32 = -3.0e38;
@@ -81,9 +79,8 @@ fn relax(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) 
             let j = ((channel * p.in_height + y) * p.in_width + x) * p.lanes + lane;
             let ends = vec2<f32>(down(centre[j] - radius[j]), up(centre[j] + radius[j]));
             let k = ky * p.kernel_width + kx;
-            let rank = ends.x + p.lean * (ends.y - ends.x);
-            if (rank > best) {
-                best = rank;
+            if (centre[j] > best) {
+                best = centre[j];
                 picked = ends;
                 tap = k;
             }

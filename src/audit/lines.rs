@@ -146,11 +146,11 @@ pub struct Peak {
 }
 
 impl Peak {
-    /// Below, any input of the window will do: the one with the largest lower bound, where its spread counts by `lean`.
+    /// Below, any input of the window will do: the one with the largest centre, where its spread counts by `lean`.
     /// Above, with the highest input x in `[l, u]` and no other above s, the maximum is at most max(x, s), a convex
     /// function: a line above it at both ends is above it between. Where `s <= l` the maximum is x itself.
     fn new(window: &[usize], x: &Interval, lean: f64) -> Peak {
-        let rank = |k: usize| x.lower[k] + lean * (x.upper[k] - x.lower[k]);
+        let rank = |k: usize| x.lower[k] + (0.5 + lean) * (x.upper[k] - x.lower[k]);
         let first = |above: &dyn Fn(usize) -> f64| {
             window.iter().copied().reduce(|a, b| if above(b) > above(a) { b } else { a }).unwrap_or(0)
         };
@@ -166,7 +166,7 @@ impl Peak {
     }
 }
 
-/// Relaxes a max pooling node.
+/// Relaxes a max pooling node; `lean` as in [`Given::Standard`].
 pub fn peaks(p: &Pool, x: &Interval, from: Shape, to: Shape, lean: f64) -> Vec<Peak> {
     let mut peaks = Vec::with_capacity(to.len());
     windows(p, from, to, |_, window| peaks.push(Peak::new(window, x, lean)));

@@ -9,9 +9,6 @@ use super::walk::{self, Stop, Target};
 use crate::error::Result;
 use crate::model::{Layer, Model, ValueId};
 
-/// How much the spread of an input counts where the lower line of max pooling picks one.
-const SPREAD: f64 = 1.0 / 64.0;
-
 /// Bounds of every value and relaxations of every nonlinear layer.
 pub struct State<'a> {
     pub model: &'a Model,
@@ -31,8 +28,8 @@ pub struct State<'a> {
 pub struct Choice<'a> {
     /// Given ones.
     pub slopes: Option<&'a Slopes>,
-    /// Where the lower slope of a ReLU flips, see [`lines::relu`], and how much the spread of an input of max pooling
-    /// counts beside the usual.
+    /// Where the lower slope of a ReLU flips, and how much the spread of an input of max pooling counts beside its
+    /// centre; see [`lines`].
     pub lean: f64,
 }
 
@@ -57,7 +54,7 @@ impl<'a> State<'a> {
                     line = Some(lines::relu(x, Given::Standard(choice.lean)));
                 }
                 Layer::MaxPool(p) if method != Method::Ibp => {
-                    peak = Some(lines::peaks(p, x, model.shape(node.inputs[0]), node.shape, SPREAD + choice.lean));
+                    peak = Some(lines::peaks(p, x, model.shape(node.inputs[0]), node.shape, choice.lean));
                 }
                 Layer::Conv(_)
                 | Layer::Dense(_)

@@ -205,8 +205,11 @@ impl Walk<'_> {
             let peak = peaks[k];
             let weight = x.size(peak.low).max(x.size(peak.top));
             for i in 0..LANES {
-                let (to, share, constant) =
-                    if a[i] >= 0.0 { (peak.low, a[i], 0.0) } else { (peak.top, a[i] * peak.slope, a[i] * peak.intercept) };
+                let (to, share, constant) = if a[i] >= 0.0 {
+                    (peak.low, a[i], 0.0)
+                } else {
+                    (peak.top, a[i] * peak.slope, a[i] * peak.intercept)
+                };
                 below.a[to][i] += share;
                 sum[i] += constant;
                 size[i] += constant.abs() + share.abs() * weight;

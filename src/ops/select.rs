@@ -1,7 +1,7 @@
-//! Linear bounds through max pooling. From below the maximum is at least any input of its window: the one with the largest
-//! lower bound, where spreads count a little too ([`LEAN`]; Singh et al., "An Abstract Domain for Certifying Neural
-//! Networks", 2019, take the lower bound alone). From above, with the highest input x in `[l, u]` and no other above s, it
-//! is at most max(x, s), and so below that function's chord.
+//! Linear bounds through max pooling. From below the maximum is at least any input of its window, here the one with the
+//! largest centre: after a ReLU many lower bounds (Singh et al., "An Abstract Domain for Certifying Neural Networks", 2019,
+//! pick the largest) are zero up to rounding. From above, with the highest input x in `[l, u]` and no other above s, it is
+//! at most max(x, s), and so below that function's chord.
 //!
 //! A window's entry in the table is a relaxation like a ReLU's, so that `linear::relu` applies the lines; [`route`] then
 //! hands each coefficient to the input that its line is over.
@@ -34,12 +34,7 @@ struct Params {
     pad_y: u32,
     pad_x: u32,
     lanes: u32,
-    lean: f32,
 }
-
-/// How much an input's spread counts beside its lower bound where a lower line picks its input. After a ReLU many lower
-/// bounds are zero up to rounding, and of those the one that may be largest is the better choice, on every device the same.
-const LEAN: f32 = 1.0 / 64.0;
 
 impl Params {
     fn new(g: &Geometry, lanes: usize) -> Self {
@@ -56,7 +51,6 @@ impl Params {
             pad_y: g.pad[0] as u32,
             pad_x: g.pad[1] as u32,
             lanes: lanes as u32,
-            lean: LEAN,
         }
     }
 
@@ -134,17 +128,16 @@ pub fn roundings(g: &Geometry) -> usize {
     g.kernel[0].div_ceil(g.stride[0]) * g.kernel[1].div_ceil(g.stride[1]) + 1
 }
 
-/// Ends of one input, and its tap.
-type Input = ([f32; 2], usize);
+/// Centre and ends of one input, and its tap.
+type Input = (f32, [f32; 2], usize);
 
 /// The entry of a window, and the taps that its lower and upper line are over.
-fn lines(window: impl Iterator<Item = Input>, lean: f32) -> ([f32; RELAX], [usize; 2]) {
-    let (mut rank, mut picked) = (f32::MIN, ([0.0; 2], 0));
+fn lines(window: impl Iterator<Item = Input>) -> ([f32; RELAX], [usize; 2]) {
+    let (mut best, mut picked) = (f32::MIN, ([0.0; 2], 0));
     let (mut top, mut others) = (([f32::MIN; 2], 0), f32::MIN);
-    for (ends, k) in window {
-        let own = ends[0] + lean * (ends[1] - ends[0]);
-        if own > rank {
-            (rank, picked) = (own, (ends, k));
+    for (centre, ends, k) in window {
+        if centre > best {
+            (best, picked) = (centre, (ends, k));
         }
         if ends[1] > top.0[1] {
             (others, top) = (top.0[1], (ends, k));
@@ -178,8 +171,11 @@ fn relax_twin(call: Call<'_>) {
                 let columns = Params::taps(ox, p.kernel_width, p.stride_x, p.pad_x, p.in_width);
                 columns.map(move |(kx, x)| (ky * p.kernel_width as usize + kx, (c * ih + y) * iw + x))
             });
-            let ends = |i: usize| [down(centre[i] - radius[i]), up(centre[i] + radius[i])];
-            let (lines, [lower, upper]) = lines(taps.map(|(k, i)| (ends(i * lanes + lane), k)), p.lean);
+            let input = |(k, i)| {
+                let (c, r) = (centre[i * lanes + lane], radius[i * lanes + lane]);
+                (c, [down(c - r), up(c + r)], k)
+            };
+            let (lines, [lower, upper]) = lines(taps.map(input));
             entry.copy_from_slice(&lines);
             *picks = (lower | upper << 16) as u32;
         }
@@ -261,13 +257,13 @@ fn judge(g: &Geometry, ends: &[[f32; 2]], lanes: usize, table: &[f32], picks: &[
             faults.push(format!("lane {lane}, window {o}: taps {taps:?} are not in it"));
             continue;
         };
-        let rank = |[l, u]: &[f64; 2]| l + f64::from(LEAN) * (u - l);
-        let most = window.values().map(rank).fold(f64::MIN, f64::max);
+        let centre = |[l, u]: &[f64; 2]| 0.5 * (l + u);
+        let most = window.values().map(centre).fold(f64::MIN, f64::max);
         let others = window.iter().filter(|(tap, _)| **tap != taps[1]).map(|(_, x)| x[1]).fold(f64::MIN, f64::max);
         // The chord at both ends of the highest input, and how far it may be above.
         let gap = [0, 1].map(|end| slope * top[end] + intercept - top[end].max(others));
         let bounds = gap.iter().all(|gap| *gap >= 0.0) && lower == 1.0 && (0.0..=1.0).contains(&slope);
-        let tight = gap.iter().all(|gap| *gap <= 1e-6) && rank(low) >= most - 1e-6;
+        let tight = gap.iter().all(|gap| *gap <= 1e-6) && centre(low) >= most - 1e-6;
         let sized = size >= [low, top].iter().flat_map(|x| x.iter()).fold(0.0, |m: f64, v| m.max(v.abs()));
         if !(bounds && tight && sized) {
             faults.push(format!("lane {lane}, window {o}: {gap:?} above, {low:?} of {window:?}, size {size}"));
