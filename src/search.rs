@@ -71,6 +71,8 @@ impl Subject {
 pub struct Found {
     /// Dominance is proved on the clipped ball of this radius (0: nothing is proved).
     pub proved: f32,
+    /// Radius of the ball whose relaxations proved it: that one or larger.
+    pub ball: f32,
     /// The rival with the smallest margin where the search ended.
     pub rival: usize,
     pub probes: u32,
@@ -104,7 +106,7 @@ pub fn search(
         }
         active.retain(|t| {
             if t.done {
-                finished.insert(t.position, Found { proved: t.low, rival: t.rival, probes: t.probes });
+                finished.insert(t.position, Found { proved: t.low, ball: t.ball, rival: t.rival, probes: t.probes });
                 recent.push(t.low / t.estimate().max(f32::MIN_POSITIVE));
             }
             !t.done
@@ -131,6 +133,8 @@ struct Track {
     subject: Subject,
     /// Proved.
     low: f32,
+    /// On which ball.
+    ball: f32,
     /// Margins by radius, rising.
     points: Vec<(f32, f32)>,
     /// Where the margin would vanish if the network were linear around the image.
@@ -148,7 +152,8 @@ impl Track {
     fn new(position: usize, subject: Subject, feel: bool, usual: f32) -> Self {
         let next = if feel { FEELER } else { (usual * subject.margin).clamp(1e-7, 1.0) };
         let points = vec![(0.0, subject.margin)];
-        Track { position, subject, low: 0.0, points, linear: None, usual, next, rival: 0, probes: 0, done: false }
+        let (low, ball) = (0.0, 0.0);
+        Track { position, subject, low, ball, points, linear: None, usual, next, rival: 0, probes: 0, done: false }
     }
 
     /// Something that radii are in proportion to.
@@ -161,7 +166,9 @@ impl Track {
         let (margin, rival) = outcome.worst();
         self.rival = rival;
         self.probes += 1;
-        self.low = self.low.max(outcome.radius);
+        if outcome.radius > self.low {
+            (self.low, self.ball) = (outcome.radius, d);
+        }
         if self.probes == 1 && d == FEELER && margin > 0.0 && outcome.reach.is_finite() {
             self.linear = Some(outcome.reach);
             // Bounds pay for rounding even at the image itself.

@@ -283,7 +283,7 @@ fn branching_proves_more_and_nothing_false() {
     let device = Device::cpu();
     let (mut more, mut broken) = (0, 0);
     for seed in 0..4 {
-        for model in [conv_net(seed), dense_net(seed), residual_net(seed)] {
+        for model in [conv_net(seed), dense_net(seed), residual_net(seed), pooled_net(seed)] {
             let net = Network::new(&device, &model).unwrap();
             let bounder = Bounder::new(&net, Method::Crown).unwrap();
             let mut rng = Rng::new(seed, 8);

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::{Method, Slopes, Verdict, check};
+use super::{Certificate, Method, Verdict, check};
 use crate::error::Result;
 use crate::model::Model;
 use crate::rng::Rng;
@@ -17,8 +17,8 @@ pub struct Claim {
     /// As claimed; 0 claims nothing.
     pub radius: f64,
     pub method: Method,
-    /// Slopes to use in place of the standard ones.
-    pub slopes: Option<Slopes>,
+    /// What to prove it by in place of the standard slopes.
+    pub certificate: Option<Certificate>,
 }
 
 /// A claim that could not be proved again.
@@ -95,7 +95,7 @@ fn refusal(claim: &Claim, model: &Model, image: &[f32], slack: f64) -> Option<St
         return Some(format!("{radius} is no radius between 0 and 1"));
     }
     let enlarged = (radius + slack).next_up();
-    match check(model, image, claim.class, enlarged, claim.method, claim.slopes.as_ref()) {
+    match check(model, image, claim.class, enlarged, claim.method, claim.certificate.as_ref()) {
         Ok(Verdict::Proved { .. }) => None,
         Ok(Verdict::NotProved { worst_margin, rival }) => {
             Some(format!("radius {radius} is not proved: the margin over class {rival} is {worst_margin:.3e}"))

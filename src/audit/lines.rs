@@ -1,96 +1,20 @@
 //! Linear bounds of the nonlinear layers.
 
 use super::bounds::{Interval, windows};
+use super::certificate::{Assumed, LowerSlopes, NodeSlopes};
 use super::rounding::{down, up};
-use crate::error::{Error, Result};
-use crate::model::{Layer, Model, Pool};
+use crate::model::Pool;
 use crate::tensor::Shape;
 
-/// Slopes of one ReLU node, one pair per neuron.
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct NodeSlopes {
-    /// Index into [`Model::nodes`].
-    pub node: usize,
-    /// `lower * z <= relu(z)` for unstable neurons.
-    pub lower: Vec<f32>,
-    /// `relu(z) <= upper * z + intercept`, the intercept being the auditor's own.
-    pub upper: Vec<f32>,
-}
-
-/// Lower slopes of one ReLU node, one per neuron; the upper line is the chord.
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct LowerSlopes {
-    /// Index into [`Model::nodes`].
-    pub node: usize,
-    /// `lower * z <= relu(z)` for unstable neurons.
-    pub lower: Vec<f32>,
-}
-
-/// Slopes for the bounds of one node's neurons, which are tried beside the standard ones.
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct NeuronSlopes {
-    /// Index into [`Model::nodes`].
-    pub node: usize,
-    pub relu: Vec<LowerSlopes>,
-}
-
-/// A certificate: slopes for the margins, and for neurons behind them, found by whatever means. Any slopes in [0,1] give a
-/// valid bound, so that checking them needs no search. Nodes that are not listed get the standard slopes; stable neurons
-/// need none.
-#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Slopes {
-    pub relu: Vec<NodeSlopes>,
-    #[serde(default)]
-    pub inner: Vec<NeuronSlopes>,
-}
-
-impl Slopes {
-    /// # Errors
-    /// Names the node and neuron of a slope that is not a number in [0,1], a node that is no ReLU or is listed twice,
-    /// and a list of the wrong length.
-    pub fn check(&self, model: &Model) -> Result<()> {
-        let fail = |problem: String| Err(Error::usage(format!("certificate: {problem}")));
-        for (at, s) in self.relu.iter().enumerate() {
-            if self.relu[..at].iter().any(|other| other.node == s.node) {
-                return fail(format!("node {} is listed twice", s.node));
-            }
-            check_slopes(model, s.node, "lower", &s.lower)?;
-            check_slopes(model, s.node, "upper", &s.upper)?;
-        }
-        for (at, neurons) in self.inner.iter().enumerate() {
-            if neurons.node >= model.nodes.len() || self.inner[..at].iter().any(|other| other.node == neurons.node) {
-                return fail(format!("the network has no node {}, or it is listed twice", neurons.node));
-            }
-            for s in &neurons.relu {
-                check_slopes(model, s.node, "lower", &s.lower)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Slopes for every neuron of a ReLU node, all in [0,1].
-fn check_slopes(model: &Model, node: usize, side: &str, slopes: &[f32]) -> Result<()> {
-    let fail = |problem: String| Err(Error::usage(format!("certificate: {problem}")));
-    let Some(node) = model.nodes.get(node).filter(|n| matches!(n.layer, Layer::Relu)) else {
-        return fail(format!("the network has no node {node}, or it is no ReLU"));
-    };
-    if slopes.len() != node.shape.len() {
-        let (have, want) = (slopes.len(), node.shape.len());
-        return fail(format!("node '{}' has {have} {side} slopes, needs {want}", node.name));
-    }
-    match slopes.iter().position(|s| !(0.0..=1.0).contains(s)) {
-        Some(k) => fail(format!("neuron {k} of '{}' has {side} slope {}, not in [0,1]", node.name, slopes[k])),
-        None => Ok(()),
-    }
-}
-
-/// `lower * z <= relu(z) <= upper * z + intercept` wherever z may be.
+/// `lower * z <= relu(z) <= upper * z + intercept` wherever z may be, and whatever its coefficient, a row may have `shift`
+/// more of z.
 #[derive(Clone, Copy, Debug)]
 pub struct Line {
     pub lower: f64,
     pub upper: f64,
     pub intercept: f64,
+    /// Only under an assumed sign of z: `shift * z <= 0`.
+    pub shift: f64,
 }
 
 impl Line {
@@ -100,14 +24,26 @@ impl Line {
     /// `u - upper * u` in real arithmetic. Below, `a z <= relu(z)` for every a in [0,1].
     pub fn new(l: f64, u: f64, slopes: impl FnOnce() -> [f64; 2]) -> Line {
         if u <= 0.0 {
-            return Line { lower: 0.0, upper: 0.0, intercept: 0.0 };
+            return Line { lower: 0.0, upper: 0.0, intercept: 0.0, shift: 0.0 };
         }
         if l >= 0.0 {
-            return Line { lower: 1.0, upper: 1.0, intercept: 0.0 };
+            return Line { lower: 1.0, upper: 1.0, intercept: 0.0, shift: 0.0 };
         }
         let [lower, upper] = slopes();
         let intercept = up(-upper * l).max(up(u - down(upper * u)));
-        Line { lower, upper, intercept }
+        Line { lower, upper, intercept, shift: 0.0 }
+    }
+
+    /// Slope of the line through both ends of an unstable neuron.
+    pub fn chord(l: f64, u: f64) -> f64 {
+        (u / (u - l)).clamp(0.0, 1.0)
+    }
+
+    /// Under an assumed sign the ReLU is the identity or zero. Its multiplier gives what the assumption is worth: with
+    /// `beta >= 0`, `-beta * z <= 0` where `z >= 0`, and `beta * z <= 0` where `z <= 0`.
+    pub fn assumed(a: &Assumed) -> Line {
+        let (slope, sign) = if a.active { (1.0, -1.0) } else { (0.0, 1.0) };
+        Line { lower: slope, upper: slope, intercept: 0.0, shift: sign * f64::from(a.beta) }
     }
 }
 
@@ -126,10 +62,9 @@ pub enum Given<'a> {
 pub fn relu(x: &Interval, given: Given<'_>) -> Vec<Line> {
     let line = |k: usize| {
         let (l, u) = (x.lower[k], x.upper[k]);
-        let chord = (u / (u - l)).clamp(0.0, 1.0);
         Line::new(l, u, || match given {
-            Given::Standard(lean) => [f64::from(u8::from(u + l > lean * (u - l))), chord],
-            Given::Lower(s) => [f64::from(s.lower[k]), chord],
+            Given::Standard(lean) => [f64::from(u8::from(u + l > lean * (u - l))), Line::chord(l, u)],
+            Given::Lower(s) => [f64::from(s.lower[k]), Line::chord(l, u)],
             Given::Both(s) => [f64::from(s.lower[k]), f64::from(s.upper[k])],
         })
     };

@@ -6,6 +6,8 @@
 //! layers were folded), gives the class a strictly larger logit than every other class.
 
 mod bounds;
+mod branches;
+mod certificate;
 mod folder;
 mod lines;
 mod rounding;
@@ -17,8 +19,8 @@ mod window;
 #[cfg(test)]
 mod tests;
 
+pub use certificate::{Assumed, Branches, Certificate, Leaf, LowerSlopes, NeuronSlopes, NodeSlopes};
 pub use folder::{Claim, Failure, Report, Sample, folder};
-pub use lines::{LowerSlopes, NeuronSlopes, NodeSlopes, Slopes};
 
 use crate::error::{Error, Result};
 use crate::model::Model;
@@ -60,19 +62,19 @@ const ATTEMPTS: [(f64, f64); 9] = [
     (1.5, 0.0),
 ];
 
-/// Re-derives that `class` dominates on `{ x' : |x' - image| <= radius } ∩ [0,1]^n`, with the given slopes or the
-/// standard ones.
+/// Re-derives that `class` dominates on `{ x' : |x' - image| <= radius } ∩ [0,1]^n`, with what a certificate gives or the
+/// standard slopes.
 ///
 /// # Errors
 /// If the model is not whole, the request makes no sense (sizes, a radius that is negative or not finite, pixels
-/// outside [0,1], slopes out of range) or numbers of the network leave the range in which rounding is accounted for. An error proves nothing.
+/// outside [0,1], slopes out of range, domains that leave part of the ball out) or numbers of the network leave the range in which rounding is accounted for. An error proves nothing.
 pub fn check(
     model: &Model,
     image: &[f32],
     class: usize,
     radius: f64,
     method: Method,
-    slopes: Option<&Slopes>,
+    certificate: Option<&Certificate>,
 ) -> Result<Verdict> {
     model.validate().map_err(Error::usage)?;
     if image.len() != model.input.len() || class >= model.outputs() || model.outputs() < 2 {
@@ -87,17 +89,21 @@ pub fn check(
     if let Some(k) = image.iter().position(|x| !(0.0..=1.0).contains(x)) {
         return Err(Error::usage(format!("pixel {k} of the image is {}, not in [0,1]", image[k])));
     }
-    if let Some(slopes) = slopes {
-        slopes.check(model)?;
+    if let Some(certificate) = certificate {
+        certificate.check(model)?;
     }
+    let outer = certificate.and_then(|c| c.ball).map_or(radius, |ball| radius.max(f64::from(ball)));
+    let branches = certificate.and_then(|c| c.branches.as_ref()).filter(|_| method != Method::Ibp);
     let ball = Interval::ball(image, radius);
     let mut best = (f64::NEG_INFINITY, 0);
     // Without relaxations there is nothing to choose.
     let attempts = if method == Method::Ibp { &ATTEMPTS[..1] } else { &ATTEMPTS[..] };
     for &(grow, lean) in attempts {
-        let outer = if grow > 1.0 { Interval::ball(image, radius * grow) } else { ball.clone() };
-        let state = State::new(model, outer, method, Choice { slopes, lean })?;
-        let margins = state.margins(class, &ball, method);
+        let state = State::new(model, Interval::ball(image, outer * grow), method, Choice { certificate, lean })?;
+        let margins = match branches {
+            Some(branches) => branches::margins(&state, class, &ball, branches)?,
+            None => state.margins(class, &ball, method),
+        };
         let proved = margins.iter().all(|(_, m)| *m > 0.0 && m.is_finite());
         let (rival, margin) = margins
             .into_iter()

@@ -2,7 +2,8 @@
 
 use super::Method;
 use super::bounds::{self, Interval};
-use super::lines::{self, Given, Line, NeuronSlopes, Peak, Slopes};
+use super::certificate::{Certificate, NeuronSlopes};
+use super::lines::{self, Given, Line, Peak};
 use super::rounding::Charge;
 use super::rows::LANES;
 use super::walk::{self, Stop, Target};
@@ -27,7 +28,7 @@ pub struct State<'a> {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Choice<'a> {
     /// Given ones.
-    pub slopes: Option<&'a Slopes>,
+    pub certificate: Option<&'a Certificate>,
     /// Where the lower slope of a ReLU flips, and how much the spread of an input of max pooling counts beside its
     /// centre; see [`lines`].
     pub lean: f64,
@@ -73,14 +74,14 @@ impl<'a> State<'a> {
             }
         }
         // Beside the bounds so far, never in their place: tighter inputs may flip a standard slope for the worse.
-        let given = choice.slopes.iter().flat_map(|s| &s.inner).filter(|_| method == Method::Crown);
+        let given = choice.certificate.iter().flat_map(|s| &s.inner).filter(|_| method == Method::Crown);
         let mut inner: Vec<&NeuronSlopes> = given.collect();
         inner.sort_by_key(|n| n.node);
         for given in inner {
             state.refine_with(given.node + 1, given)?;
         }
         // Neurons are bounded by now; these are for the margins.
-        for given in choice.slopes.iter().flat_map(|s| &s.relu) {
+        for given in choice.certificate.iter().flat_map(|s| &s.relu) {
             if let Some(Some(line)) = state.lines.get_mut(given.node) {
                 *line = lines::relu(&state.values[model.nodes[given.node].inputs[0]], Given::Both(given));
             }

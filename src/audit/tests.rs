@@ -271,7 +271,7 @@ fn claims(model: &Model, images: &[Vec<f32>], method: Method) -> Vec<Claim> {
     let claim = |(index, x): (usize, &Vec<f32>)| {
         let class = predicted(model, &doubles(x));
         let radius = (reach(model, x, class, method) - 1e-6).max(0.0);
-        Claim { index, variance: 0.0, class, radius, method, slopes: None }
+        Claim { index, variance: 0.0, class, radius, method, certificate: None }
     };
     images.iter().enumerate().map(claim).collect()
 }
@@ -339,18 +339,18 @@ fn any_slopes_in_range_are_sound_and_others_are_rejected() {
             let below = relu.iter().filter(|&&node| node < reader - 1).map(lower);
             NeuronSlopes { node: reader - 1, relu: below.collect() }
         });
-        let slopes = Slopes { relu: relu_slopes, inner: inner.collect() };
+        let slopes = Certificate { relu: relu_slopes, inner: inner.collect(), ..Certificate::default() };
         slopes.check(&model).unwrap();
         let state =
-            State::new(&model, ball.clone(), Method::Crown, Choice { slopes: Some(&slopes), lean: 0.0 }).unwrap();
+            State::new(&model, ball.clone(), Method::Crown, Choice { certificate: Some(&slopes), lean: 0.0 }).unwrap();
         let margins = state.margins(class, &ball, Method::Crown);
         for _ in 0..100 {
             let y = forward_f64(&model, point(&x, 0.05, &mut rng)).pop().unwrap();
             margins.iter().for_each(|&(j, m)| assert!(m <= y[class] - y[j]));
         }
         let text = serde_json::to_string(&slopes).unwrap();
-        assert_eq!(serde_json::from_str::<Slopes>(&text).unwrap(), slopes);
-        let refused = |change: &dyn Fn(&mut Slopes), what: &str| {
+        assert_eq!(serde_json::from_str::<Certificate>(&text).unwrap(), slopes);
+        let refused = |change: &dyn Fn(&mut Certificate), what: &str| {
             let mut bad = slopes.clone();
             change(&mut bad);
             let error = check(&model, &x, class, 1e-4, Method::Crown, Some(&bad)).unwrap_err().to_string();
@@ -382,7 +382,7 @@ fn standard_slopes_as_a_certificate_change_little() {
         let side = |f: fn(&super::lines::Line) -> f64| lines.iter().map(|l| f(l) as f32).collect();
         Some(NodeSlopes { node, lower: side(|l| l.lower), upper: side(|l| l.upper) })
     });
-    let slopes = Slopes { relu: lists.collect(), inner: vec![] };
+    let slopes = Certificate { relu: lists.collect(), ..Certificate::default() };
     assert!(is_proved(check(&model, &x, class, radius, Method::Crown, Some(&slopes)).unwrap()));
 }
 

@@ -9,6 +9,7 @@
 //! output may be from that of the file.
 
 use super::bounds::{Fold, Interval, share};
+use super::lines::Line;
 use super::rounding::{down, up};
 use super::rows::{Coefficients, LANES, Lanes, is_live, lanes, split};
 use super::state::State;
@@ -28,8 +29,13 @@ pub enum Stop {
 /// A target: coefficients by element of the value where a walk starts.
 pub type Target = Vec<(usize, f64)>;
 
+/// Lines of the ReLUs that a row walks through, by node.
+pub type Lines = [Option<Vec<Line>>];
+
 struct Walk<'a> {
     state: &'a State<'a>,
+    /// By row.
+    lines: [&'a Lines; LANES],
     /// Pending coefficients by value.
     at: Vec<Option<Coefficients>>,
     constant: Lanes,
@@ -39,8 +45,21 @@ struct Walk<'a> {
 /// Lower bounds of targets over `from`, at most [`LANES`] of them, on the box `input` (inside the box of `state`).
 /// A bound may be infinite if numbers overflow.
 pub fn bound(state: &State<'_>, from: ValueId, targets: &[Target], stop: Stop, input: &Interval) -> Lanes {
+    bound_by(state, [&state.lines; LANES], from, targets, stop, input)
+}
+
+/// The same by lines of each row's own.
+pub fn bound_by<'a>(
+    state: &'a State<'_>,
+    lines: [&'a Lines; LANES],
+    from: ValueId,
+    targets: &[Target],
+    stop: Stop,
+    input: &Interval,
+) -> Lanes {
     let model = state.model;
-    let mut walk = Walk { state, at: (0..=from).map(|_| None).collect(), constant: [0.0; LANES], error: [0.0; LANES] };
+    let at = (0..=from).map(|_| None).collect();
+    let mut walk = Walk { state, lines, at, constant: [0.0; LANES], error: [0.0; LANES] };
     walk.at[from] = Some(seed(model.shape(from), targets));
     let mut best = [f64::NEG_INFINITY; LANES];
     for value in (1..=from).rev() {
@@ -175,19 +194,20 @@ impl Walk<'_> {
     }
 
     fn relu(&mut self, i: usize, mut c: Coefficients) -> Coefficients {
-        let lines = self.state.lines[i].as_deref().expect("relaxed before it is walked through");
+        let lines = self.lines.map(|lines| lines[i].as_deref().expect("relaxed before it is walked through"));
         let z = &self.state.values[self.state.model.nodes[i].inputs[0]];
         let (mut sum, mut size) = ([0.0; LANES], [0.0; LANES]);
         for at in 0..c.a.len() {
-            if !is_live(&c.a[at]) {
+            let k = c.index(at);
+            if !is_live(&c.a[at]) && lines.iter().all(|lines| lines[k].shift == 0.0) {
                 continue;
             }
-            let k = c.index(at);
-            let (line, weight) = (lines[k], z.size(k));
+            let weight = z.size(k);
             for (i, a) in c.a[at].iter_mut().enumerate() {
+                let line = lines[i][k];
                 // From below for positive coefficients, from above for the others.
                 let constant = if *a >= 0.0 { 0.0 } else { *a * line.intercept };
-                *a *= if *a >= 0.0 { line.lower } else { line.upper };
+                *a = *a * if *a >= 0.0 { line.lower } else { line.upper } + line.shift;
                 sum[i] += constant;
                 size[i] += constant.abs() + a.abs() * weight;
             }

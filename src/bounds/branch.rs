@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::domain::{Domain, Root};
 use super::forward::State;
-use super::slopes::{Effort, Run};
+use super::slopes::{Certificate, Effort, Run};
 use super::{Ball, Bounder, Boxes, Method, Row};
 use crate::error::{Error, Result};
 use crate::network::{LARGEST, Placed};
@@ -77,36 +77,85 @@ impl Bounder {
         self.branch(&self.boxes(boxes)?, rows, budgets)
     }
 
+    /// The domains by which [`branch_balls`](Self::branch_balls) proves a ball within a budget, if it does, with the
+    /// radius that they prove: the ball's, or a hair less.
+    ///
+    /// # Errors
+    /// A fault of the device.
+    pub fn branch_certificate(&self, ball: &Ball<'_>, budget: usize) -> Result<Option<Certificate>> {
+        let balls = std::slice::from_ref(ball);
+        let (boxes, (rows, _)) = (self.balls(balls)?, self.margins(balls));
+        let crown = Bounder { method: self.method.max(Method::Crown), ..self.clone() };
+        let (state, lower) = self.whole_boxes(&crown, &boxes, &rows)?;
+        let Some(roomy) = state.can_climb().then(|| crown.roomy()).flatten() else { return Ok(None) };
+        let roots = Root::all(&state)?;
+        let lines = state.lines(1)?.remove(0);
+        drop(state);
+        let mut progress = Progress { leaves: Some(vec![]), ..Progress::new(&rows, &lower, &[budget]) };
+        roomy.explore(&roots, &rows, &lower, &mut progress)?;
+        let leaves = progress.leaves.take().unwrap_or_default();
+        if progress.finish()[0].0 != Decision::Proved {
+            return Ok(None);
+        }
+        let proved = rows.iter().enumerate().filter(|(r, _)| lower[*r] > 0.0);
+        let leaves: Vec<Domain> = proved.map(|(r, _)| Domain::whole(r, &roots[0])).chain(leaves).collect();
+        let mut radius = ball.delta;
+        for part in leaves.chunks(roomy.domains_at_once()) {
+            let (home, own) = (vec![&roots[0]; part.len()], own_rows(&rows, part));
+            let boxes = Root::boxes(&roomy, &home)?;
+            let bounds = roomy.evaluate(&Domain::state(&roomy, &boxes, &home, part)?, &own, false)?;
+            radius = bounds.reach.iter().flatten().fold(radius, |m, r| m.min(*r));
+        }
+        let rival = |row: usize| rows[row].coefficients.iter().position(|c| *c < 0.0).unwrap_or(ball.class);
+        let branches = Some(roots[0].branches(&leaves, rival));
+        Ok(Some(Certificate { radius, ball: ball.delta, relu: vec![], branches, ..lines }))
+    }
+
     fn branch(&self, boxes: &Boxes, rows: &[Row], budgets: &[usize]) -> Result<Vec<(Decision, usize)>> {
-        let bounder = Bounder { method: self.method.max(Method::Crown), ..self.clone() };
-        let mut state = State::new(&bounder, boxes)?;
-        let mut bounds = bounder.evaluate(&state, rows, false)?;
+        let crown = Bounder { method: self.method.max(Method::Crown), ..self.clone() };
+        let (state, lower) = self.whole_boxes(&crown, boxes, rows)?;
+        let mut progress = Progress::new(rows, &lower, budgets);
+        let undecided = (0..boxes.count).any(|b| progress.decisions[b].is_none());
+        if undecided
+            && state.can_climb()
+            && let Some(roomy) = crown.roomy()
+        {
+            let roots = Root::all(&state)?;
+            drop(state);
+            roomy.explore(&roots, rows, &lower, &mut progress)?;
+        }
+        Ok(progress.finish())
+    }
+
+    /// What `crown` or `alpha` know about boxes, and lower bounds of the rows.
+    fn whole_boxes<'a>(&self, crown: &'a Bounder, boxes: &'a Boxes, rows: &[Row]) -> Result<(State<'a>, Vec<f32>)> {
+        let mut state = State::new(crown, boxes)?;
+        let mut bounds = crown.evaluate(&state, rows, false)?;
         if self.method == Method::Alpha {
             state.optimise(rows, &mut bounds, false, |_, _| Ok(()))?;
         }
-        let lower = bounds.lower;
-        let mut progress = Progress::new(rows, &lower, budgets);
-        let undecided = (0..boxes.count).any(|b| progress.decisions[b].is_none());
-        if !undecided || !state.can_climb() {
-            return Ok(progress.finish());
-        }
-        let bounder =
-            Bounder { floor: bounder.floor * GROWTH, largest: bounder.largest * f64::from(GROWTH), ..bounder.clone() };
-        if bounder.largest >= LARGEST {
-            return Ok(progress.finish());
-        }
-        let roots = Root::all(&state)?;
+        Ok((state, bounds.lower))
+    }
+
+    /// With room for multipliers, if the network leaves any.
+    fn roomy(&self) -> Option<Bounder> {
+        let (floor, largest) = (self.floor * GROWTH, self.largest * f64::from(GROWTH));
+        (largest < LARGEST).then(|| Bounder { floor, largest, ..self.clone() })
+    }
+
+    /// Bounds domains until all boxes are decided, or budgets or the time are spent. `lower` are the rows' bounds on
+    /// whole boxes.
+    fn explore(&self, roots: &[Root], rows: &[Row], lower: &[f32], progress: &mut Progress) -> Result<()> {
         let whole = rows.iter().enumerate().filter(|(r, _)| !(lower[*r] > 0.0));
         progress.queue.extend(whole.map(|(r, row)| Domain::whole(r, &roots[row.lane])));
-        drop(state);
         let gpu = self.device().is_gpu();
         let share = self.domains_at_once();
         loop {
             let batch = progress.take(if gpu { share } else { share * rayon::current_num_threads() });
             if batch.is_empty() {
-                return Ok(progress.finish());
+                return Ok(());
             }
-            let parts = batch.par_chunks(share).map(|part| bounder.bound(&roots, rows, part));
+            let parts = batch.par_chunks(share).map(|part| self.bound(roots, rows, part));
             let parts: Vec<Result<Vec<Bounded>>> = parts.collect();
             let mut late = false;
             for part in parts {
@@ -117,7 +166,7 @@ impl Bounder {
                 }
             }
             if late {
-                return Ok(progress.finish());
+                return Ok(());
             }
         }
     }
@@ -137,20 +186,22 @@ impl Bounder {
     /// Bounds each domain's row.
     fn bound(&self, roots: &[Root], rows: &[Row], domains: &[Domain]) -> Result<Vec<Bounded>> {
         let home: Vec<&Root> = domains.iter().map(|d| &roots[rows[d.row].lane]).collect();
-        let own = domains.iter().enumerate().map(|(lane, d)| Row { lane, ..rows[d.row].clone() });
-        let own: Vec<Row> = own.collect();
+        let own = own_rows(rows, domains);
         let boxes = Root::boxes(self, &home)?;
         let state = Domain::state(self, &boxes, &home, domains)?;
         let mut bounds = self.evaluate(&state, &own, false)?;
-        if bounds.lower.iter().any(|&b| b <= 0.0) {
+        let at_once: Vec<bool> = bounds.lower.iter().map(|b| *b > 0.0).collect();
+        if at_once.contains(&false) {
             state.climb(&own, &mut bounds, false, CLIMB, |_, _| Ok(()))?;
         }
         let each: Vec<usize> = (0..domains.len()).collect();
         let run = state.run(&own, &each, None)?;
         let next = self.weakest(&state, domains, &run)?;
         let points = self.broken(&own, run)?;
-        let domains = Domain::after(&state, &home, domains)?;
-        let bounded = bounds.lower.into_iter().zip(domains).zip(next).zip(points);
+        // What proved a domain is what it came with, or what it climbed to.
+        let after = Domain::after(&state, &home, domains)?.into_iter().zip(domains).zip(at_once);
+        let after = after.map(|((after, before), at_once)| if at_once { before.clone() } else { after });
+        let bounded = bounds.lower.into_iter().zip(after).zip(next).zip(points);
         Ok(bounded.map(|(((lower, domain), next), point)| Bounded { lower, domain, next, point }).collect())
     }
 
@@ -199,6 +250,11 @@ impl Bounder {
     }
 }
 
+/// The row of every domain, on the domain's lane.
+fn own_rows(rows: &[Row], domains: &[Domain]) -> Vec<Row> {
+    domains.iter().enumerate().map(|(lane, d)| Row { lane, ..rows[d.row].clone() }).collect()
+}
+
 /// Where all boxes stand.
 struct Progress {
     decisions: Vec<Option<Decision>>,
@@ -211,6 +267,8 @@ struct Progress {
     boxes: Vec<usize>,
     /// Depth first: it grows by no more than a batch each time.
     queue: Vec<Domain>,
+    /// Domains that were proved, if they are to be kept.
+    leaves: Option<Vec<Domain>>,
 }
 
 impl Progress {
@@ -220,7 +278,7 @@ impl Progress {
         let decisions = open.iter().map(|o| (*o == 0).then_some(Decision::Proved)).collect();
         let boxes = rows.iter().map(|r| r.lane).collect();
         let used = vec![0; budgets.len()];
-        Progress { decisions, open, budgets: budgets.to_vec(), used, boxes, queue: vec![] }
+        Progress { decisions, open, budgets: budgets.to_vec(), used, boxes, queue: vec![], leaves: None }
     }
 
     /// The next domains, at most `most`, of boxes that are undecided.
@@ -249,6 +307,7 @@ impl Progress {
             return;
         }
         if bounded.lower > 0.0 {
+            self.leaves.iter_mut().for_each(|leaves| leaves.push(bounded.domain.clone()));
             self.open[at] -= 1;
             if self.open[at] == 0 {
                 self.decisions[at] = Some(Decision::Proved);

@@ -6,6 +6,7 @@ use bytemuck::Pod;
 use rayon::prelude::*;
 
 use super::forward::{Interval, Signs, State};
+use super::slopes::{Assumed, Branches, Leaf};
 use super::{Bounder, Boxes};
 use crate::device::{Buffer, Device};
 use crate::error::Result;
@@ -40,16 +41,6 @@ pub(super) struct Domain {
     assumed: Vec<Assumed>,
     /// Lower slopes of the root's unstable neurons, in steps of 1/255.
     slopes: Arc<[u8]>,
-}
-
-/// A neuron whose sign is assumed.
-#[derive(Clone, Copy)]
-struct Assumed {
-    node: usize,
-    neuron: usize,
-    /// At least zero, rather than at most.
-    active: bool,
-    beta: f32,
 }
 
 impl Root {
@@ -105,6 +96,12 @@ impl Root {
             root
         });
         Ok(roots.collect())
+    }
+
+    /// Domains of this box for an auditor; `rival` tells the class by the row.
+    pub fn branches(&self, leaves: &[Domain], rival: impl Fn(usize) -> usize) -> Branches {
+        let leaf = |d: &Domain| Leaf { rival: rival(d.row), assumed: d.assumed.clone(), slopes: d.slopes.to_vec() };
+        Branches { unstable: self.unstable.clone(), leaves: leaves.iter().map(leaf).collect() }
     }
 
     /// One lane for each of these, repeated as they may be.

@@ -14,7 +14,7 @@ mod slopes;
 mod targets;
 
 pub use branch::Decision;
-pub use slopes::{Certificate, InnerSlopes, NeuronSlopes, ReluSlopes};
+pub use slopes::{Assumed, Branches, Certificate, InnerSlopes, Leaf, NeuronSlopes, ReluSlopes};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -81,8 +81,41 @@ pub struct Certificate {
     /// What these lines prove.
     #[serde(skip)]
     pub radius: f32,
+    /// Radius of the ball on which neurons are bounded, at least the one that is proved.
+    pub ball: f32,
     pub relu: Vec<ReluSlopes>,
     pub inner: Vec<NeuronSlopes>,
+    /// For radii found by branch and bound, in place of `relu`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub branches: Option<Branches>,
+}
+
+/// Domains that together cover a ball for each rival of the class.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Branches {
+    /// Node and neuron of those that leaves have slopes for.
+    pub unstable: Vec<(usize, usize)>,
+    pub leaves: Vec<Leaf>,
+}
+
+/// One domain, and how the margin over one rival is proved on it.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Leaf {
+    pub rival: usize,
+    pub assumed: Vec<Assumed>,
+    /// Lower slopes, in steps of 1/255.
+    pub slopes: Vec<u8>,
+}
+
+/// A neuron whose sign is assumed.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct Assumed {
+    pub node: usize,
+    pub neuron: usize,
+    /// At least zero, rather than at most.
+    pub active: bool,
+    /// Multiplier of the assumption.
+    pub beta: f32,
 }
 
 impl Bounder {
@@ -107,7 +140,9 @@ impl Bounder {
                 bounds.reach.as_ref().map_or(if bounds.lower[r] > 0.0 { f32::INFINITY } else { 0.0 }, |v| v[r]);
             radii[row.lane] = radii[row.lane].min(proved);
         }
-        Ok(lines.into_iter().zip(radii).map(|(lines, radius)| Certificate { radius, ..lines }).collect())
+        let balls = balls.iter().map(|b| b.delta);
+        let lines = lines.into_iter().zip(radii).zip(balls);
+        Ok(lines.map(|((lines, radius), ball)| Certificate { radius, ball, ..lines }).collect())
     }
 
     /// For every ball the point `[channel][row][column]` where the linear bound of its worst margin is least: a place to
@@ -195,9 +230,10 @@ impl State<'_> {
     }
 
     /// The lines of all ReLUs now, for the first `count` boxes.
-    fn lines(&self, count: usize) -> Result<Vec<Certificate>> {
+    pub fn lines(&self, count: usize) -> Result<Vec<Certificate>> {
         let net = &self.bounder.net;
-        let mut lines = vec![Certificate { radius: 0.0, relu: vec![], inner: vec![] }; count];
+        let none = Certificate { radius: 0.0, ball: 0.0, relu: vec![], inner: vec![], branches: None };
+        let mut lines = vec![none; count];
         for (node, table) in self.relaxations.iter().enumerate() {
             let (Placed::Relu, Some(table)) = (net.layer(node), table) else { continue };
             let table: Vec<f32> = self.bounder.device().read(table)?;

@@ -3,17 +3,17 @@
 pub mod table;
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::attack;
-use crate::bounds::{Ball, Bounder, Method};
+use crate::bounds::{Ball, Bounder, Certificate, Method};
 use crate::close::{self, Bracket};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::network::Network;
 use crate::progress::Progress;
-use crate::results::{CertifyRow, write_atomically};
-use crate::search::{self, Subject};
+use crate::results::CertifyRow;
+use crate::search::{self, Found, Subject};
 use crate::sweep;
 
 /// Images are stored as u8/255, which is not an f32: a ball around the nearest f32 holds the ball around the true
@@ -74,14 +74,18 @@ pub fn certify(
                 };
                 for ((at, found), (bracket, domains)) in waiting.drain(..).zip(closed) {
                     let (index, subject) = (block[at], &subjects[at]);
-                    let branched = bracket.proved > found.proved;
                     let mut radius = bracket.proved;
-                    if !branched
-                        && let Some((folder, _)) = settings.certificates.as_ref().filter(|c| c.1.contains(&index))
+                    if let Some((folder, _)) = settings.certificates.as_ref().filter(|c| c.1.contains(&index))
+                        && radius > 0.0
                     {
-                        // What its lines prove may be a hair less than what the search found.
-                        radius = radius.min(keep_certificate(bounder, folder, index, variance, subject, radius)?);
+                        let ball = |delta| Ball { image: &subject.image, class: subject.class, delta };
+                        let budget = settings.close.as_ref().map_or(0, |c| c.domains);
+                        let certificate = certificate(bounder, ball, &found, radius, budget)?;
+                        table::keep_certificate(folder, index, variance, &certificate)?;
+                        // What it proves may be a hair less than what the search found.
+                        radius = radius.min(certificate.radius);
                     }
+                    let branched = radius > found.proved;
                     let proved = (radius - PIXEL_ROUNDING).next_down().max(0.0);
                     let attacked = bracket.attacked.map(|(distance, _)| distance);
                     if let Some(attacked) = attacked.filter(|a| *a <= proved) {
@@ -111,24 +115,22 @@ pub fn certify(
     Ok(())
 }
 
-/// Writes the lines behind a radius, and says what they prove.
-fn keep_certificate(
+/// The lines, and where brackets were closed the domains, behind a radius.
+fn certificate<'a>(
     bounder: &Bounder,
-    folder: &Path,
-    index: usize,
-    variance: f64,
-    subject: &Subject,
+    ball: impl Fn(f32) -> Ball<'a>,
+    found: &Found,
     radius: f32,
-) -> Result<f32> {
-    if radius <= 0.0 {
-        return Ok(radius);
+    budget: usize,
+) -> Result<Certificate> {
+    if radius > found.proved
+        && let Some(certificate) = bounder.branch_certificate(&ball(radius), budget)?
+        && certificate.radius > found.proved
+    {
+        return Ok(certificate);
     }
-    let ball = Ball { image: &subject.image, class: subject.class, delta: radius };
-    let certificate = bounder.certificates(&[ball])?.remove(0);
-    let path = table::certificate_path(folder, index, variance);
-    let text = serde_json::to_vec(&certificate).map_err(|e| Error::input(&path, e.to_string()))?;
-    write_atomically(&path, &text)?;
-    Ok(certificate.radius)
+    let certificate = bounder.certificates(&[ball(found.ball)])?.remove(0);
+    Ok(Certificate { radius: certificate.radius.min(found.proved), ..certificate })
 }
 
 /// The (noisy) images with their predicted classes.

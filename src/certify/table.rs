@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::bounds::Certificate;
 use crate::error::{Error, Result};
 use crate::results::{CertifyRow, quantile, short, write_atomically, write_json};
 
@@ -305,6 +306,13 @@ pub fn read_manifest(dir: &Path) -> Result<Manifest> {
 /// Where a result folder keeps the certificate of a row.
 pub fn certificate_path(dir: &Path, index: usize, variance: f64) -> PathBuf {
     dir.join(CERTIFICATES).join(format!("{index}_{}.json", short(variance)))
+}
+
+/// Writes the certificate of a row.
+pub fn keep_certificate(dir: &Path, index: usize, variance: f64, certificate: &Certificate) -> Result<()> {
+    let path = certificate_path(dir, index, variance);
+    let text = serde_json::to_vec(certificate).map_err(|e| Error::input(&path, e.to_string()))?;
+    write_atomically(&path, &text)
 }
 
 /// What a run found, per variance.

@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
 use super::common::{self, DataArgs, SayArgs, Split, load_model};
-use crate::audit::{self, Claim, Method, Sample, Slopes};
+use crate::audit::{self, Certificate, Claim, Method, Sample};
 use crate::certify::table;
 use crate::dataset::Dataset;
 use crate::device::Device;
@@ -22,8 +22,9 @@ use crate::{sweep, terminal};
 #[command(after_help = "Example: deltamax audit proofs --sample 100
 
 Every radius is proved for the real image u8/255, of which a file of results speaks, not for the nearest f32. Noisy \
-images are made again on the CPU; a GPU's may differ from them in the last digits. Slopes are taken from \
-DIR/certificates/INDEX_VARIANCE.json where there is such a file (certify --certificates); rows of method alpha need it.")]
+images are made again on the CPU; a GPU's may differ from them in the last digits. Slopes and domains are taken from \
+DIR/certificates/INDEX_VARIANCE.json where there is such a file (certify --certificates); rows made by alpha or --branch \
+need it.")]
 pub struct AuditArgs {
     /// Folder written by certify or merge
     dir: PathBuf,
@@ -88,15 +89,15 @@ pub fn run(args: AuditArgs) -> Result<()> {
         bail!(Error::input(args.dir.join("manifest.json"), problem + "; it was altered, certify again"));
     }
     let mut claims: Vec<Claim> = rows.iter().map(|row| claim(&args.dir, &path, row, &data)).collect::<Result<_>>()?;
-    // Optimised slopes cannot be guessed, and domains are not kept.
+    // Optimised slopes and domains cannot be guessed.
     let guessed = |row: &CertifyRow| row.method != "alpha" && !row.method.ends_with(table::BRANCHED);
-    let missing = |(c, row): (&Claim, &CertifyRow)| c.slopes.is_none() && c.radius != 0.0 && !guessed(row);
+    let missing = |(c, row): (&Claim, &CertifyRow)| c.certificate.is_none() && c.radius != 0.0 && !guessed(row);
     let without: Vec<bool> = claims.iter().zip(&rows).map(missing).collect();
     let unchecked = without.iter().filter(|w| **w).count();
     if unchecked == claims.len() && unchecked > 0 {
         bail!(Error::input(
             &path,
-            "rows of method alpha can be checked with certificates only, and rows made by --branch not at all; certify with --certificates"
+            "rows made by alpha or --branch can be checked with certificates only; certify with --certificates"
         ));
     }
     let mut without = without.into_iter();
@@ -164,12 +165,12 @@ fn claim(dir: &Path, table: &Path, row: &CertifyRow, data: &Dataset) -> Result<C
     }
     let method: Method = row.method.trim_end_matches(table::BRANCHED).parse().map_err(bad)?;
     let path = table::certificate_path(dir, index, variance);
-    let slopes: Option<Slopes> = if path.exists() {
+    let certificate: Option<Certificate> = if path.exists() {
         let text = std::fs::read_to_string(&path).map_err(Error::io(&path, "reading"))?;
         let bad = |e| Error::input(&path, format!("is not a certificate ({e}); remove it to use standard slopes"));
         Some(serde_json::from_str(&text).map_err(bad)?)
     } else {
         None
     };
-    Ok(Claim { index, variance, class: row.predicted, radius: row.proved, method, slopes })
+    Ok(Claim { index, variance, class: row.predicted, radius: row.proved, method, certificate })
 }

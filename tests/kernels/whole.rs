@@ -4,8 +4,8 @@ use deltamax::bounds::{Ball, Bounder, Decision, Method};
 use deltamax::dataset::Dataset;
 use deltamax::device::Device;
 use deltamax::error::Result;
-use deltamax::model::Model;
 use deltamax::model::cnn::{self, Architecture};
+use deltamax::model::{Conv, Dense, Layer, Model, Node, Pool};
 use deltamax::network::Network;
 use deltamax::progress::{Progress, Verbosity};
 use deltamax::rng::Rng;
@@ -62,6 +62,35 @@ fn model() -> Result<Model> {
     cnn::cnn(data.shape, &data.classes, &settings().architecture, 3)
 }
 
+/// The same data through max pooling.
+fn pooled() -> Result<Model> {
+    let data = data(0);
+    let mut model = model()?;
+    let mut rng = Rng::new(7, 0);
+    let mut weights =
+        |n: usize, fan_in: usize| -> Vec<f32> { (0..n).map(|_| rng.normal() * (2.0 / fan_in as f32).sqrt()).collect() };
+    let Shape { channels, height, width } = data.shape;
+    let weight = weights(4 * channels * 9, channels * 9);
+    let conv = Conv { weight, bias: weights(4, 20), kernel: [3, 3], stride: [1, 1], pad: [1, 1] };
+    let whole = Shape::new(4, height, width);
+    let pool = Pool { kernel: [3, 3], stride: [2, 2], pad: [1, 1], count_include_pad: false };
+    let half = Shape::new(4, height.div_ceil(2), width.div_ceil(2));
+    let dense = |inputs, outputs, weights: &mut dyn FnMut(usize, usize) -> Vec<f32>| {
+        Layer::Dense(Dense { weight: weights(inputs * outputs, inputs), bias: weights(outputs, 20) })
+    };
+    let layers = [
+        (Layer::Conv(conv), whole),
+        (Layer::Relu, whole),
+        (Layer::MaxPool(pool), half),
+        (dense(half.len(), 12, &mut weights), Shape::flat(12)),
+        (Layer::Relu, Shape::flat(12)),
+        (dense(12, 3, &mut weights), Shape::flat(3)),
+    ];
+    let node = |(i, (layer, shape))| Node { name: format!("n{i}"), layer, inputs: vec![i], shape };
+    model.nodes = layers.into_iter().enumerate().map(node).collect();
+    Ok(model)
+}
+
 /// Logits and gradients of the input.
 pub fn passes(gpu: &Device) -> std::result::Result<(), String> {
     let data = data(37);
@@ -83,7 +112,7 @@ pub fn passes(gpu: &Device) -> std::result::Result<(), String> {
 /// Margins of every method: nearly those of the CPU, and never above what exact arithmetic allows.
 pub fn bounds(gpu: &Device) -> std::result::Result<(), String> {
     let data = data(21);
-    for method in Method::ALL {
+    for (model, method) in [model, pooled].into_iter().flat_map(|m| Method::ALL.map(|method| (m, method))) {
         let run = |device: &Device, sound: bool| -> Result<[Vec<f32>; 2]> {
             let bounder = Bounder::new(&Network::new(device, &model()?)?, method)?;
             let bounder = if sound { bounder } else { bounder.without_charges() };
@@ -112,18 +141,21 @@ pub fn bounds(gpu: &Device) -> std::result::Result<(), String> {
 /// Branch and bound decides balls as on the CPU, but for a few at the edge of the budget.
 pub fn branching(gpu: &Device) -> std::result::Result<(), String> {
     let data = data(21);
-    let run = |device: &Device| -> Result<Vec<(Decision, usize)>> {
-        let bounder = Bounder::new(&Network::new(device, &model()?)?, Method::Crown)?;
-        let ball = |i| Ball { image: data.image(i), class: data.labels[i], delta: 0.003 * (1 + i % 6) as f32 };
-        let balls: Vec<Ball<'_>> = (0..data.len()).map(ball).collect();
-        bounder.branch_balls(&balls, &vec![64; balls.len()])
-    };
-    let [gpu, cpu] = [run(gpu), run(&Device::cpu())].map(|r| r.map_err(|e| e.to_string()));
-    let (gpu, cpu) = (gpu?, cpu?);
-    let split = cpu.iter().filter(|(_, domains)| *domains > 1).count();
-    let differ = gpu.iter().zip(&cpu).filter(|((g, _), (c, _))| (*g == Decision::Proved) != (*c == Decision::Proved));
-    match differ.count() {
-        differ if split >= 3 && differ <= 2 => Ok(()),
-        differ => Err(format!("{split} balls were split, {differ} decided otherwise")),
+    for (name, model) in [("strided", model as fn() -> Result<Model>), ("pooled", pooled)] {
+        let run = |device: &Device| -> Result<Vec<(Decision, usize)>> {
+            let bounder = Bounder::new(&Network::new(device, &model()?)?, Method::Crown)?;
+            let ball = |i| Ball { image: data.image(i), class: data.labels[i], delta: 0.003 * (1 + i % 6) as f32 };
+            let balls: Vec<Ball<'_>> = (0..data.len()).map(ball).collect();
+            bounder.branch_balls(&balls, &vec![64; balls.len()])
+        };
+        let [gpu, cpu] = [run(gpu), run(&Device::cpu())].map(|r| r.map_err(|e| format!("{name}: {e}")));
+        let (gpu, cpu) = (gpu?, cpu?);
+        let split = cpu.iter().filter(|(_, domains)| *domains > 1).count();
+        let proved = |d: &Decision| *d == Decision::Proved;
+        let differ = gpu.iter().zip(&cpu).filter(|((g, _), (c, _))| proved(g) != proved(c)).count();
+        if split < 3 || differ > 2 {
+            return Err(format!("{name}: {split} balls were split, {differ} decided otherwise"));
+        }
     }
+    Ok(())
 }

@@ -1,0 +1,107 @@
+//! Margins on domains: balls cut up by the signs of neurons (Bunel et al., "Branch and Bound for Piecewise Linear Neural
+//! Network Verification", 2020; multipliers by Wang et al., "Beta-CROWN", 2021).
+
+use std::collections::HashSet;
+
+use super::bounds::Interval;
+use super::certificate::{Assumed, Branches, Leaf};
+use super::lines::Line;
+use super::rows::LANES;
+use super::state::State;
+use super::walk::{self, Stop, Target};
+use crate::error::{Error, Result};
+
+/// Lower bounds of `logit_class - logit_j`, for all j but the class itself, on a box inside that of the state: the least
+/// over the leaves of j.
+///
+/// # Errors
+/// If the leaves of a rival leave part of the ball out.
+pub fn margins(state: &State<'_>, class: usize, input: &Interval, branches: &Branches) -> Result<Vec<(usize, f64)>> {
+    let (mut margins, whole) = (Vec::new(), whole(state));
+    for rival in (0..state.model.outputs()).filter(|&j| j != class) {
+        let leaves: Vec<&Leaf> = branches.leaves.iter().filter(|l| l.rival == rival).collect();
+        if !cover(&leaves) {
+            return Err(Error::usage(format!("certificate: the leaves of class {rival} do not cover the ball")));
+        }
+        let mut least = f64::INFINITY;
+        for leaves in leaves.chunks(LANES) {
+            let bent = |leaf: &&Leaf| bent(whole.clone(), state, &branches.unstable, leaf);
+            let lines: Vec<Vec<Option<Vec<Line>>>> = leaves.iter().map(bent).collect();
+            // Unused lanes repeat the last leaf.
+            let own = std::array::from_fn(|lane| &lines[lane.min(lines.len() - 1)][..]);
+            let targets: Vec<Target> = leaves.iter().map(|_| vec![(class, 1.0), (rival, -1.0)]).collect();
+            let bounds = walk::bound_by(state, own, state.model.output(), &targets, Stop::Input, input);
+            // A bound that is no number proves nothing.
+            least = bounds[..leaves.len()]
+                .iter()
+                .fold(least, |m, b| if b.is_nan() { f64::NEG_INFINITY } else { m.min(*b) });
+        }
+        margins.push((rival, least));
+    }
+    Ok(margins)
+}
+
+/// The lines of every ReLU on the whole ball: standard lower slopes, over all that is known about its inputs.
+fn whole(state: &State<'_>) -> Vec<Option<Vec<Line>>> {
+    let relu = |(node, lines): (usize, &Option<Vec<Line>>)| {
+        let z = &state.values[state.model.nodes[node].inputs[0]];
+        let line = |(k, old): (usize, &Line)| {
+            let (l, u) = (z.lower[k], z.upper[k]);
+            Line::new(l, u, || [old.lower, Line::chord(l, u)])
+        };
+        lines.as_ref().map(|lines| lines.iter().enumerate().map(line).collect())
+    };
+    state.lines.iter().enumerate().map(relu).collect()
+}
+
+/// The same with a leaf's slopes and signs.
+fn bent(
+    mut lines: Vec<Option<Vec<Line>>>,
+    state: &State<'_>,
+    unstable: &[(usize, usize)],
+    leaf: &Leaf,
+) -> Vec<Option<Vec<Line>>> {
+    let mut set = |node: usize, k: usize, new: &dyn Fn(f64, f64) -> Line| {
+        let z = &state.values[state.model.nodes[node].inputs[0]];
+        if let Some(lines) = &mut lines[node] {
+            lines[k] = new(z.lower[k], z.upper[k]);
+        }
+    };
+    for (&(node, k), &slope) in unstable.iter().zip(&leaf.slopes) {
+        set(node, k, &|l, u| Line::new(l, u, || [f64::from(slope) / 255.0, Line::chord(l, u)]));
+    }
+    leaf.assumed.iter().for_each(|a| set(a.node, a.neuron, &|_, _| Line::assumed(a)));
+    lines
+}
+
+/// Whether every choice of signs agrees with all that some leaf assumes. Every point of the ball has a sign for every
+/// neuron (both for zero), so that it then lies in some leaf.
+///
+/// Leaves that came from halving are told in about twice as many steps as there are leaves; others may be refused.
+fn cover(leaves: &[&Leaf]) -> bool {
+    let mut signs: HashSet<(usize, usize, bool)> = HashSet::new();
+    let mut steps = 2 * leaves.len() + 1;
+    // Leaves that agree with the signs assumed so far, and how many of those signs there are.
+    let mut open: Vec<(Vec<&Leaf>, Vec<(usize, usize, bool)>)> = vec![(leaves.to_vec(), vec![])];
+    while let Some((agree, path)) = open.pop() {
+        steps -= usize::from(steps > 0);
+        let Some(first) = agree.first().filter(|_| steps > 0) else { return false };
+        signs.clear();
+        signs.extend(&path);
+        let known = |a: &Assumed| signs.contains(&(a.node, a.neuron, a.active));
+        if agree.iter().any(|leaf| leaf.assumed.iter().all(known)) {
+            continue;
+        }
+        // Some leaf assumes more than is known, so the first does, or it would have been enough.
+        let Some(next) = first.assumed.iter().find(|a| !known(a)) else { return false };
+        for active in [true, false] {
+            let against = |leaf: &Leaf| {
+                leaf.assumed.iter().any(|a| (a.node, a.neuron, a.active) == (next.node, next.neuron, !active))
+            };
+            let agree = agree.iter().copied().filter(|leaf| !against(leaf)).collect();
+            let path = path.iter().copied().chain([(next.node, next.neuron, active)]).collect();
+            open.push((agree, path));
+        }
+    }
+    true
+}
