@@ -17,28 +17,40 @@ use crate::error::{Error, Result};
 /// # Errors
 /// If the leaves of a rival leave part of the ball out.
 pub fn margins(state: &State<'_>, class: usize, input: &Interval, branches: &Branches) -> Result<Vec<(usize, f64)>> {
-    let (mut margins, whole) = (Vec::new(), whole(state));
+    let mut margins = Vec::new();
     for rival in (0..state.model.outputs()).filter(|&j| j != class) {
         let leaves: Vec<&Leaf> = branches.leaves.iter().filter(|l| l.rival == rival).collect();
         if !cover(&leaves) {
             return Err(Error::usage(format!("certificate: the leaves of class {rival} do not cover the ball")));
         }
-        let mut least = f64::INFINITY;
-        for leaves in leaves.chunks(LANES) {
-            let bent = |leaf: &&Leaf| bent(whole.clone(), state, &branches.unstable, leaf);
-            let lines: Vec<Vec<Option<Vec<Line>>>> = leaves.iter().map(bent).collect();
-            // Unused lanes repeat the last leaf.
-            let own = std::array::from_fn(|lane| &lines[lane.min(lines.len() - 1)][..]);
-            let targets: Vec<Target> = leaves.iter().map(|_| vec![(class, 1.0), (rival, -1.0)]).collect();
-            let bounds = walk::bound_by(state, own, state.model.output(), &targets, Stop::Input, input);
-            // A bound that is no number proves nothing.
-            least = bounds[..leaves.len()]
-                .iter()
-                .fold(least, |m, b| if b.is_nan() { f64::NEG_INFINITY } else { m.min(*b) });
-        }
-        margins.push((rival, least));
+        let bounds = bounds(state, class, input, &branches.unstable, &leaves);
+        // A bound that is no number proves nothing.
+        let least = |m: f64, b: f64| if b.is_nan() { f64::NEG_INFINITY } else { m.min(b) };
+        margins.push((rival, bounds.into_iter().fold(f64::INFINITY, least)));
     }
     Ok(margins)
+}
+
+/// Of each leaf by itself.
+pub fn bounds(
+    state: &State<'_>,
+    class: usize,
+    input: &Interval,
+    unstable: &[(usize, usize)],
+    leaves: &[&Leaf],
+) -> Vec<f64> {
+    let whole = whole(state);
+    let mut bounds = Vec::with_capacity(leaves.len());
+    for leaves in leaves.chunks(LANES) {
+        let bent = |leaf: &&Leaf| bent(whole.clone(), state, unstable, leaf);
+        let lines: Vec<Vec<Option<Vec<Line>>>> = leaves.iter().map(bent).collect();
+        // Unused lanes repeat the last leaf.
+        let own = std::array::from_fn(|lane| &lines[lane.min(lines.len() - 1)][..]);
+        let targets: Vec<Target> = leaves.iter().map(|leaf| vec![(class, 1.0), (leaf.rival, -1.0)]).collect();
+        let lower = walk::bound_by(state, own, state.model.output(), &targets, Stop::Input, input);
+        bounds.extend_from_slice(&lower[..leaves.len()]);
+    }
+    bounds
 }
 
 /// The lines of every ReLU on the whole ball: standard lower slopes, over all that is known about its inputs.
@@ -104,4 +116,31 @@ fn cover(leaves: &[&Leaf]) -> bool {
         }
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Leaves by their signs: 3 is neuron 3 at least zero, -3 at most.
+    fn covered(leaves: &[&[i32]]) -> bool {
+        let assumed = |&s: &i32| Assumed { node: 1, neuron: s.unsigned_abs() as usize, active: s > 0, beta: 0.0 };
+        let leaf = |signs: &&[i32]| Leaf { rival: 0, assumed: signs.iter().map(assumed).collect(), slopes: vec![] };
+        let leaves: Vec<Leaf> = leaves.iter().map(leaf).collect();
+        cover(&leaves.iter().collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn leaves_cover_a_ball_or_do_not() {
+        assert!(covered(&[&[]]) && covered(&[&[1], &[-1]]) && covered(&[&[-1, 2], &[1], &[-1, -2]]));
+        // Halved by different neurons on either side, in any order; one leaf too many.
+        let halved: [&[i32]; 6] = [&[1, 2], &[1, -2, 5], &[1, -2, -5], &[-1, 3], &[-1, -3], &[-1, -3, 7]];
+        assert!(covered(&halved));
+        assert!((0..5).all(|k| !covered(&[&halved[..k], &halved[k + 1..5]].concat())));
+        assert!(!covered(&[]) && !covered(&[&[1]]) && !covered(&[&[1, 2], &[-1, -2]]));
+        // What no point can be covers nothing.
+        assert!(!covered(&[&[1, -1]]) && !covered(&[&[1, -1], &[1], &[-1, 2]]));
+        // A contradiction among leaves that do.
+        assert!(covered(&[&[1], &[-1], &[2, -2]]));
+    }
 }

@@ -369,6 +369,72 @@ fn any_slopes_in_range_are_sound_and_others_are_rejected() {
     }
 }
 
+/// Whatever the slopes and multipliers, the bound of a domain holds at every point of the ball that lies in it.
+#[test]
+fn domains_with_any_multipliers_are_sound_and_others_are_rejected() {
+    let radius = 0.15;
+    let mut inside = 0;
+    for (seed, model) in (0..4).flat_map(|seed| [(seed, conv_net(90 + seed)), (seed, dense_net(90 + seed))]) {
+        let mut rng = Rng::new(90 + seed, 17);
+        let x = image(&model, &mut rng);
+        let class = predicted(&model, &doubles(&x));
+        let ball = Interval::ball(&x, radius);
+        let state = State::new(&model, ball.clone(), Method::Crown, Choice::default()).unwrap();
+        let reads = |node: usize| model.nodes[node].inputs[0];
+        let relus = (0..model.nodes.len()).filter(|&i| matches!(model.nodes[i].layer, Layer::Relu));
+        let neurons = relus.flat_map(|i| (0..model.nodes[i].shape.len()).map(move |k| (i, k)));
+        let crossed =
+            |&(i, k): &(usize, usize)| state.values[reads(i)].lower[k] < 0.0 && state.values[reads(i)].upper[k] > 0.0;
+        let unstable: Vec<(usize, usize)> = neurons.filter(crossed).collect();
+        let tries = if unstable.is_empty() { 0 } else { 20 };
+        for _ in 0..tries {
+            let assumed = (0..1 + rng.below(3)).map(|_| {
+                let (node, neuron) = unstable[rng.below(unstable.len())];
+                let beta = if rng.below(3) == 0 { 0.0 } else { 0.3 * rng.uniform() };
+                Assumed { node, neuron, active: rng.below(2) == 0, beta }
+            });
+            let assumed: Vec<Assumed> = assumed.collect();
+            let slopes = unstable.iter().map(|_| rng.below(256) as u8).collect();
+            let leaf = Leaf { rival: (class + 1) % model.outputs(), assumed, slopes };
+            let bound = branches::bounds(&state, class, &ball, &unstable, &[&leaf])[0];
+            assert!(bound.is_finite());
+            for _ in 0..60 {
+                let values = forward_f64(&model, point(&x, radius, &mut rng));
+                let agrees = |a: &Assumed| {
+                    let z = values[reads(a.node)][a.neuron];
+                    if a.active { z >= 0.0 } else { z <= 0.0 }
+                };
+                if leaf.assumed.iter().all(agrees) {
+                    inside += 1;
+                    let y = &values[model.output()];
+                    assert!(bound <= y[class] - y[leaf.rival]);
+                }
+            }
+            let whole = |rival| Leaf { rival, assumed: vec![], slopes: leaf.slopes.clone() };
+            let leaves = (0..model.outputs()).map(whole).collect();
+            let branches = Some(Branches { unstable: unstable.clone(), leaves });
+            let sound = Certificate { branches, ..Certificate::default() };
+            check(&model, &x, class, 1e-4, Method::Crown, Some(&sound)).unwrap();
+            let refused = |change: &dyn Fn(&mut Branches), what: &str| {
+                let mut bad = sound.clone();
+                change(bad.branches.as_mut().unwrap());
+                let error = check(&model, &x, class, 1e-4, Method::Crown, Some(&bad)).unwrap_err().to_string();
+                assert!(error.contains(what), "{error}");
+            };
+            let (last, first) = (model.outputs() - 1, usize::from(class == 0));
+            refused(
+                &|b| b.leaves[last].assumed = leaf.assumed.iter().map(|a| Assumed { beta: -0.1, ..*a }).collect(),
+                "multiplier -0.1",
+            );
+            refused(&|b| b.leaves[first].assumed.push(leaf.assumed[0]), &format!("class {first} do not cover"));
+            refused(&|b| _ = b.leaves.remove(first), &format!("class {first} do not cover"));
+            refused(&|b| _ = b.leaves[last].slopes.pop(), "slopes, needs");
+            refused(&|b| b.unstable[0].0 = 0, "no ReLU has the node 0");
+        }
+    }
+    assert!(inside > 500, "{inside} points lay in a domain");
+}
+
 /// The standard slopes, given as a certificate, prove what the auditor proves on its own.
 #[test]
 fn standard_slopes_as_a_certificate_change_little() {

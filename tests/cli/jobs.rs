@@ -165,7 +165,7 @@ fn branching_widens_what_bounds_prove() {
         widened += usize::from(marked);
     }
     assert!(widened >= 3, "{widened} of 6 brackets got narrower");
-    // Nobody claims to have checked them.
+    // Nobody claims to have checked them without certificates.
     if widened == wide.len() {
         refused(dir.path(), "audit wide", &["delta_max.csv", "--branch"]);
     } else {
@@ -173,6 +173,11 @@ fn branching_widens_what_bounds_prove() {
         let audited: Value = serde_json::from_str(audited.lines().last().expect("a line")).expect("JSON");
         assert_eq!(audited["unchecked"], widened);
     }
+    done(dir.path(), &format!("{certify} --branch 60 --out kept --certificates all"));
+    let kept = rows(&dir.path().join("kept"));
+    assert!(kept.iter().all(|(key, row)| row.0 > 0.99 * wide[key].0 && row.0 <= wide[key].0));
+    let audited = done(dir.path(), "audit kept");
+    assert!(audited.contains("checked 6 of 6 rows: all proofs hold"), "{audited}");
     refused(dir.path(), &format!("{certify} --branch 61 --out wide --resume"), &["manifest.json", "--out"]);
     misused(dir.path(), "certify --model MODEL --data SHOES --method ibp --branch 9 --out no", &["--branch"]);
 }
