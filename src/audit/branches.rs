@@ -86,15 +86,18 @@ fn bent(
     lines
 }
 
+/// Node, neuron, and whether it is at least zero rather than at most.
+type Sign = (usize, usize, bool);
+
 /// Whether every choice of signs agrees with all that some leaf assumes. Every point of the ball has a sign for every
 /// neuron (both for zero), so that it then lies in some leaf.
 ///
 /// Leaves that came from halving are told in about twice as many steps as there are leaves; others may be refused.
 fn cover(leaves: &[&Leaf]) -> bool {
-    let mut signs: HashSet<(usize, usize, bool)> = HashSet::new();
+    let mut signs: HashSet<Sign> = HashSet::new();
     let mut steps = 2 * leaves.len() + 1;
     // Leaves that agree with the signs assumed so far, and how many of those signs there are.
-    let mut open: Vec<(Vec<&Leaf>, Vec<(usize, usize, bool)>)> = vec![(leaves.to_vec(), vec![])];
+    let mut open: Vec<(Vec<&Leaf>, Vec<Sign>)> = vec![(leaves.to_vec(), vec![])];
     while let Some((agree, path)) = open.pop() {
         steps -= usize::from(steps > 0);
         let Some(first) = agree.first().filter(|_| steps > 0) else { return false };
