@@ -113,7 +113,7 @@ fn proved(model: &Model, images: &[Vec<f32>], method: Method) -> Vec<Claim> {
         for claim in claims.iter_mut().filter(|c| c.radius > 0.0) {
             let ball = Ball { image: &images[claim.index], class: claim.class, delta: balls[claim.index] };
             let certificate = bounder.certificates(&[ball]).unwrap().remove(0);
-            // Gradients are summed in an order that depends on the batch, and steps of Adam on the last digits of gradients.
+            // What alpha proves of a ball depends on the batch that the ball is in; a certificate is made by itself.
             let share = f64::from(certificate.radius) / claim.radius;
             assert!(share >= 0.9, "{share}");
             claim.radius = f64::from(certificate.radius);
