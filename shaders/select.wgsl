@@ -47,6 +47,14 @@ fn down(x: f32) -> f32 {
     return lower(vec4<f32>(x), 2u).x;
 }
 
+// Channel of an output, and the input row and column where its window starts; in the padding they wrap around to huge
+// numbers.
+fn window_of(output: u32) -> vec3<u32> {
+    let ox = output % p.out_width;
+    let oy = output / p.out_width % p.out_height;
+    return vec3<u32>(output / (p.out_width * p.out_height), oy * p.stride_y - p.pad_y, ox * p.stride_x - p.pad_x);
+}
+
 // Upper slope, upper intercept, lower slope, magnitude; and the taps of the inputs that the lines are over, the upper one
 // in the high half. With the highest input x in [l,u] and no other above s, the maximum is at most max(x, s), which lies
 // below its chord; where s <= l it is x.
@@ -59,9 +67,7 @@ fn relax(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) 
     }
     let lane = i % p.lanes;
     let output = i / p.lanes;
-    let ox = output % p.out_width;
-    let oy = output / p.out_width % p.out_height;
-    let channel = output / (p.out_width * p.out_height);
+    let window = window_of(output);
     var best = LOWEST;
     var picked = vec2<f32>();
     var tap = 0u;
@@ -69,14 +75,13 @@ fn relax(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) 
     var highest = vec2<f32>(LOWEST);
     var top = 0u;
     for (var ky = 0u; ky < p.kernel_height; ky++) {
-        // Places in the padding wrap around to huge numbers.
-        let y = oy * p.stride_y + ky - p.pad_y;
+        let y = window.y + ky;
         for (var kx = 0u; kx < p.kernel_width; kx++) {
-            let x = ox * p.stride_x + kx - p.pad_x;
+            let x = window.z + kx;
             if (y >= p.in_height || x >= p.in_width) {
                 continue;
             }
-            let j = ((channel * p.in_height + y) * p.in_width + x) * p.lanes + lane;
+            let j = ((window.x * p.in_height + y) * p.in_width + x) * p.lanes + lane;
             let ends = vec2<f32>(down(centre[j] - radius[j]), up(centre[j] + radius[j]));
             let k = ky * p.kernel_width + kx;
             if (centre[j] > best) {
@@ -154,14 +159,13 @@ fn forward(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups
     }
     let row = i % p.lanes;
     let output = i / p.lanes;
-    let oy = output / p.out_width % p.out_height;
-    let channel = output / (p.out_width * p.out_height);
+    let window = window_of(output);
     let entry = forward_rows[row] * elements + output;
     let above = forward_a[i];
     let tap = pick_of(forward_picks[entry], above);
-    let y = oy * p.stride_y + tap / p.kernel_width - p.pad_y;
-    let x = output % p.out_width * p.stride_x + tap % p.kernel_width - p.pad_x;
-    let picked = forward_x[((channel * p.in_height + y) * p.in_width + x) * p.lanes + row];
+    let y = window.y + tap / p.kernel_width;
+    let x = window.z + tap % p.kernel_width;
+    let picked = forward_x[((window.x * p.in_height + y) * p.in_width + x) * p.lanes + row];
     let lines = forward_table[entry];
     forward_y[i] = select(lines.z * picked, lines.x * picked + lines.y, above < 0.0);
 }

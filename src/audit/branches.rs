@@ -4,12 +4,12 @@
 use std::collections::HashSet;
 
 use super::bounds::Interval;
-use super::certificate::{Assumed, Branches, Leaf};
+use super::certificate::{Assumed, Branches, Leaf, fail};
 use super::lines::Line;
 use super::rows::LANES;
 use super::state::State;
 use super::walk::{self, Stop, Target};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// Lower bounds of `logit_class - logit_j`, for all j but the class itself, on a box inside that of the state: the least
 /// over the leaves of j.
@@ -17,18 +17,20 @@ use crate::error::{Error, Result};
 /// # Errors
 /// If the leaves of a rival leave part of the ball out.
 pub fn margins(state: &State<'_>, class: usize, input: &Interval, branches: &Branches) -> Result<Vec<(usize, f64)>> {
-    let mut margins = Vec::new();
-    for rival in (0..state.model.outputs()).filter(|&j| j != class) {
-        let leaves: Vec<&Leaf> = branches.leaves.iter().filter(|l| l.rival == rival).collect();
-        if !cover(&leaves) {
-            return Err(Error::usage(format!("certificate: the leaves of class {rival} do not cover the ball")));
+    let rivals: Vec<usize> = (0..state.model.outputs()).filter(|&j| j != class).collect();
+    for &rival in &rivals {
+        if !cover(&branches.leaves.iter().filter(|l| l.rival == rival).collect::<Vec<_>>()) {
+            return fail(format!("the leaves of class {rival} do not cover the ball"));
         }
-        let bounds = bounds(state, class, input, &branches.unstable, &leaves);
-        // A bound that is no number proves nothing.
-        let least = |m: f64, b: f64| if b.is_nan() { f64::NEG_INFINITY } else { m.min(b) };
-        margins.push((rival, bounds.into_iter().fold(f64::INFINITY, least)));
     }
-    Ok(margins)
+    let leaves: Vec<&Leaf> = branches.leaves.iter().filter(|l| rivals.contains(&l.rival)).collect();
+    let bounds = bounds(state, class, input, &branches.unstable, &leaves);
+    let least = |rival: usize| {
+        let own = leaves.iter().zip(&bounds).filter(|(l, _)| l.rival == rival).map(|(_, b)| *b);
+        // A bound that is no number proves nothing.
+        own.fold(f64::INFINITY, |m, b| if b.is_nan() { f64::NEG_INFINITY } else { m.min(b) })
+    };
+    Ok(rivals.iter().map(|&rival| (rival, least(rival))).collect())
 }
 
 /// Of each leaf by itself.
@@ -73,52 +75,49 @@ fn bent(
     unstable: &[(usize, usize)],
     leaf: &Leaf,
 ) -> Vec<Option<Vec<Line>>> {
-    let mut set = |node: usize, k: usize, new: &dyn Fn(f64, f64) -> Line| {
+    for (&(node, k), &slope) in unstable.iter().zip(&leaf.slopes) {
         let z = &state.values[state.model.nodes[node].inputs[0]];
         if let Some(lines) = &mut lines[node] {
-            lines[k] = new(z.lower[k], z.upper[k]);
+            let (l, u) = (z.lower[k], z.upper[k]);
+            lines[k] = Line::new(l, u, || [f64::from(slope) / 255.0, Line::chord(l, u)]);
         }
-    };
-    for (&(node, k), &slope) in unstable.iter().zip(&leaf.slopes) {
-        set(node, k, &|l, u| Line::new(l, u, || [f64::from(slope) / 255.0, Line::chord(l, u)]));
     }
-    leaf.assumed.iter().for_each(|a| set(a.node, a.neuron, &|_, _| Line::assumed(a)));
+    for a in &leaf.assumed {
+        if let Some(lines) = &mut lines[a.node] {
+            lines[a.neuron] = Line::assumed(a);
+        }
+    }
     lines
 }
 
 /// Node, neuron, and whether it is at least zero rather than at most.
 type Sign = (usize, usize, bool);
 
+fn sign(a: &Assumed) -> Sign {
+    (a.node, a.neuron, a.active)
+}
+
 /// Whether every choice of signs agrees with all that some leaf assumes. Every point of the ball has a sign for every
 /// neuron (both for zero), so that it then lies in some leaf.
 ///
 /// Leaves that came from halving are told in about twice as many steps as there are leaves; others may be refused.
 fn cover(leaves: &[&Leaf]) -> bool {
-    let mut signs: HashSet<Sign> = HashSet::new();
-    let mut steps = 2 * leaves.len() + 1;
-    // Leaves that agree with the signs assumed so far, and how many of those signs there are.
-    let mut open: Vec<(Vec<&Leaf>, Vec<Sign>)> = vec![(leaves.to_vec(), vec![])];
-    while let Some((agree, path)) = open.pop() {
-        steps -= usize::from(steps > 0);
-        let Some(first) = agree.first().filter(|_| steps > 0) else { return false };
-        signs.clear();
-        signs.extend(&path);
-        let known = |a: &Assumed| signs.contains(&(a.node, a.neuron, a.active));
-        if agree.iter().any(|leaf| leaf.assumed.iter().all(known)) {
+    // Signs chosen so far, and the leaves that agree with them.
+    let mut open: Vec<(HashSet<Sign>, Vec<&Leaf>)> = vec![(HashSet::new(), leaves.to_vec())];
+    for _ in 0..2 * leaves.len() {
+        let Some((signs, agree)) = open.pop() else { return true };
+        let unknown = |leaf: &Leaf| leaf.assumed.iter().map(sign).find(|s| !signs.contains(s));
+        if agree.iter().any(|leaf| unknown(leaf).is_none()) {
             continue;
         }
-        // Some leaf assumes more than is known, so the first does, or it would have been enough.
-        let Some(next) = first.assumed.iter().find(|a| !known(a)) else { return false };
+        let Some((node, neuron, _)) = agree.first().and_then(|leaf| unknown(leaf)) else { return false };
         for active in [true, false] {
-            let against = |leaf: &Leaf| {
-                leaf.assumed.iter().any(|a| (a.node, a.neuron, a.active) == (next.node, next.neuron, !active))
-            };
-            let agree = agree.iter().copied().filter(|leaf| !against(leaf)).collect();
-            let path = path.iter().copied().chain([(next.node, next.neuron, active)]).collect();
-            open.push((agree, path));
+            let against = (node, neuron, !active);
+            let agree = agree.iter().copied().filter(|l| l.assumed.iter().all(|a| sign(a) != against)).collect();
+            open.push((signs.iter().copied().chain([(node, neuron, active)]).collect(), agree));
         }
     }
-    true
+    open.is_empty()
 }
 
 #[cfg(test)]

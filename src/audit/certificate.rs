@@ -3,7 +3,7 @@
 //! search.
 
 use crate::error::{Error, Result};
-use crate::model::{Layer, Model};
+use crate::model::{Layer, Model, Node};
 
 /// Slopes of one ReLU node, one pair per neuron.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -82,7 +82,6 @@ impl Certificate {
     /// Names what makes no sense: a slope that is not a number in [0,1], a multiplier below zero, a node that is no ReLU
     /// or is listed twice, a list of the wrong length.
     pub fn check(&self, model: &Model) -> Result<()> {
-        let fail = |problem: String| Err(Error::usage(format!("certificate: {problem}")));
         if self.ball.is_some_and(|ball| !(0.0..=1.0).contains(&ball)) {
             return fail("the radius of its ball is not in [0,1]".into());
         }
@@ -107,10 +106,7 @@ impl Certificate {
 
 impl Branches {
     fn check(&self, model: &Model) -> Result<()> {
-        let fail = |problem: String| Err(Error::usage(format!("certificate: {problem}")));
-        let relu = |(node, neuron): (usize, usize)| {
-            model.nodes.get(node).is_some_and(|n| matches!(n.layer, Layer::Relu) && neuron < n.shape.len())
-        };
+        let relu = |(node, neuron): (usize, usize)| relu_node(model, node).is_some_and(|n| neuron < n.shape.len());
         if let Some((node, neuron)) = self.unstable.iter().find(|at| !relu(**at)) {
             return fail(format!("no ReLU has the node {node} and the neuron {neuron}"));
         }
@@ -132,10 +128,18 @@ impl Branches {
     }
 }
 
+/// What is wrong with a certificate.
+pub fn fail<T>(problem: String) -> Result<T> {
+    Err(Error::usage(format!("certificate: {problem}")))
+}
+
+fn relu_node(model: &Model, node: usize) -> Option<&Node> {
+    model.nodes.get(node).filter(|n| matches!(n.layer, Layer::Relu))
+}
+
 /// Slopes for every neuron of a ReLU node, all in [0,1].
 fn check_slopes(model: &Model, node: usize, side: &str, slopes: &[f32]) -> Result<()> {
-    let fail = |problem: String| Err(Error::usage(format!("certificate: {problem}")));
-    let Some(node) = model.nodes.get(node).filter(|n| matches!(n.layer, Layer::Relu)) else {
+    let Some(node) = relu_node(model, node) else {
         return fail(format!("the network has no node {node}, or it is no ReLU"));
     };
     if slopes.len() != node.shape.len() {

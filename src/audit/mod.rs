@@ -67,7 +67,8 @@ const ATTEMPTS: [(f64, f64); 9] = [
 ///
 /// # Errors
 /// If the model is not whole, the request makes no sense (sizes, a radius that is negative or not finite, pixels
-/// outside [0,1], slopes out of range, domains that leave part of the ball out) or numbers of the network leave the range in which rounding is accounted for. An error proves nothing.
+/// outside [0,1], slopes out of range, domains that leave part of the ball out) or numbers of the network leave the range
+/// in which rounding is accounted for. An error proves nothing.
 pub fn check(
     model: &Model,
     image: &[f32],

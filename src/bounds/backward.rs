@@ -65,8 +65,8 @@ impl State<'_> {
         Ok(Bounds { lower, reach: Some(reach), slopes: vec![] })
     }
 
-    /// Walks rows over the logits down to the input; returns their coefficients above every nonlinear layer, by node, and over the
-    /// input, all for whole layers.
+    /// Walks rows over the logits down to the input; returns their coefficients above every nonlinear layer, by node, and
+    /// over the input, all for whole layers.
     pub fn walk_and_keep(&self, a: Buffer, rows: &Rows, sums: &Buffer) -> Result<(Vec<Option<Buffer>>, Buffer)> {
         let model = &self.bounder.net.model;
         let start = Coefficients { a, window: Window::dense(model.shape(model.output())) };
@@ -174,8 +174,7 @@ impl State<'_> {
                     if let Some(keep) = &mut keep {
                         keep.above[i] = Some(self.copy(&c, rows)?);
                     }
-                    let relaxed = self.relaxations[i].as_ref().zip(self.picks[i].as_ref());
-                    let (table, picks) = relaxed.expect("relaxed on the way forward");
+                    let [table, picks] = self.peaks(i);
                     let terms = self.bounder.sum_error(c.window.slice());
                     let zero = d.zeros(c.window.layer.len())?;
                     let charge = self.bounder.chain_error(select::roundings(g)) * 1.01;

@@ -85,20 +85,16 @@ impl Bounder {
     pub fn branch_certificate(&self, ball: &Ball<'_>, budget: usize) -> Result<Option<Certificate>> {
         let balls = std::slice::from_ref(ball);
         let (boxes, (rows, _)) = (self.balls(balls)?, self.margins(balls));
-        let crown = Bounder { method: self.method.max(Method::Crown), ..self.clone() };
-        let (state, lower) = self.whole_boxes(&crown, &boxes, &rows)?;
-        let Some(roomy) = state.can_climb().then(|| crown.roomy()).flatten() else { return Ok(None) };
-        let roots = Root::all(&state)?;
+        let crown = self.at_least_crown();
+        let (state, lower) = crown.whole_boxes(&boxes, &rows)?;
         let lines = state.lines(1)?.remove(0);
-        drop(state);
+        let Some((roomy, roots)) = roots(state)? else { return Ok(None) };
         let mut progress = Progress { leaves: Some(vec![]), ..Progress::new(&rows, &lower, &[budget]) };
         roomy.explore(&roots, &rows, &lower, &mut progress)?;
         let leaves = progress.leaves.take().unwrap_or_default();
         if progress.finish()[0].0 != Decision::Proved {
             return Ok(None);
         }
-        let proved = rows.iter().enumerate().filter(|(r, _)| lower[*r] > 0.0);
-        let leaves: Vec<Domain> = proved.map(|(r, _)| Domain::whole(r, &roots[0])).chain(leaves).collect();
         let mut radius = ball.delta;
         for part in leaves.chunks(roomy.domains_at_once()) {
             let (home, own) = (vec![&roots[0]; part.len()], own_rows(&rows, part));
@@ -112,42 +108,37 @@ impl Bounder {
     }
 
     fn branch(&self, boxes: &Boxes, rows: &[Row], budgets: &[usize]) -> Result<Vec<(Decision, usize)>> {
-        let crown = Bounder { method: self.method.max(Method::Crown), ..self.clone() };
-        let (state, lower) = self.whole_boxes(&crown, boxes, rows)?;
+        let crown = self.at_least_crown();
+        let (state, lower) = crown.whole_boxes(boxes, rows)?;
         let mut progress = Progress::new(rows, &lower, budgets);
         let undecided = (0..boxes.count).any(|b| progress.decisions[b].is_none());
-        if undecided
-            && state.can_climb()
-            && let Some(roomy) = crown.roomy()
-        {
-            let roots = Root::all(&state)?;
-            drop(state);
+        if undecided && let Some((roomy, roots)) = roots(state)? {
             roomy.explore(&roots, rows, &lower, &mut progress)?;
         }
         Ok(progress.finish())
     }
 
-    /// What `crown` or `alpha` know about boxes, and lower bounds of the rows.
-    fn whole_boxes<'a>(&self, crown: &'a Bounder, boxes: &'a Boxes, rows: &[Row]) -> Result<(State<'a>, Vec<f32>)> {
-        let mut state = State::new(crown, boxes)?;
-        let mut bounds = crown.evaluate(&state, rows, false)?;
+    fn at_least_crown(&self) -> Bounder {
+        Bounder { method: self.method.max(Method::Crown), ..self.clone() }
+    }
+
+    /// What is known about boxes, and lower bounds of the rows.
+    fn whole_boxes<'a>(&'a self, boxes: &'a Boxes, rows: &[Row]) -> Result<(State<'a>, Vec<f32>)> {
+        let mut state = State::new(self, boxes)?;
+        let mut bounds = self.evaluate(&state, rows, false)?;
         if self.method == Method::Alpha {
             state.optimise(rows, &mut bounds, false, |_, _| Ok(()))?;
         }
         Ok((state, bounds.lower))
     }
 
-    /// With room for multipliers, if the network leaves any.
-    fn roomy(&self) -> Option<Bounder> {
-        let (floor, largest) = (self.floor * GROWTH, self.largest * f64::from(GROWTH));
-        (largest < LARGEST).then(|| Bounder { floor, largest, ..self.clone() })
-    }
-
     /// Bounds domains until all boxes are decided, or budgets or the time are spent. `lower` are the rows' bounds on
     /// whole boxes.
     fn explore(&self, roots: &[Root], rows: &[Row], lower: &[f32], progress: &mut Progress) -> Result<()> {
-        let whole = rows.iter().enumerate().filter(|(r, _)| !(lower[*r] > 0.0));
-        progress.queue.extend(whole.map(|(r, row)| Domain::whole(r, &roots[row.lane])));
+        for (r, row) in rows.iter().enumerate() {
+            let whole = Domain::whole(r, &roots[row.lane]);
+            if lower[r] > 0.0 { progress.keep(&whole) } else { progress.queue.push(whole) }
+        }
         let gpu = self.device().is_gpu();
         let share = self.domains_at_once();
         loop {
@@ -250,6 +241,17 @@ impl Bounder {
     }
 }
 
+/// Boxes to branch on, and a bounder with room for multipliers; none where no slopes can move or the network leaves no
+/// room.
+fn roots(state: State<'_>) -> Result<Option<(Bounder, Vec<Root>)>> {
+    let bounder = state.bounder;
+    let (floor, largest) = (bounder.floor * GROWTH, bounder.largest * f64::from(GROWTH));
+    if !state.can_climb() || largest >= LARGEST {
+        return Ok(None);
+    }
+    Ok(Some((Bounder { floor, largest, ..bounder.clone() }, Root::all(&state)?)))
+}
+
 /// The row of every domain, on the domain's lane.
 fn own_rows(rows: &[Row], domains: &[Domain]) -> Vec<Row> {
     domains.iter().enumerate().map(|(lane, d)| Row { lane, ..rows[d.row].clone() }).collect()
@@ -301,13 +303,20 @@ impl Progress {
         batch
     }
 
+    /// A domain was proved.
+    fn keep(&mut self, domain: &Domain) {
+        if let Some(leaves) = &mut self.leaves {
+            leaves.push(domain.clone());
+        }
+    }
+
     fn settle(&mut self, bounded: Bounded) {
         let at = self.boxes[bounded.domain.row];
         if self.decisions[at].is_some() {
             return;
         }
         if bounded.lower > 0.0 {
-            self.leaves.iter_mut().for_each(|leaves| leaves.push(bounded.domain.clone()));
+            self.keep(&bounded.domain);
             self.open[at] -= 1;
             if self.open[at] == 0 {
                 self.decisions[at] = Some(Decision::Proved);

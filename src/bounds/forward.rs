@@ -286,6 +286,12 @@ impl<'a> State<'a> {
         Ok(m)
     }
 
+    /// Table and picks of max pooling node `i`.
+    pub fn peaks(&self, i: usize) -> [&Buffer; 2] {
+        let relaxed = self.relaxations[i].as_ref().zip(self.picks[i].as_ref());
+        relaxed.expect("relaxed on the way forward").into()
+    }
+
     fn feeds_relaxation(&self, value: ValueId) -> bool {
         self.is_read(value, |layer| matches!(layer, Placed::Relu)) || self.feeds_max_pool(value)
     }

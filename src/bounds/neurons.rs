@@ -214,9 +214,8 @@ impl State<'_> {
                     shared_slopes::bend(d, window, read(inputs[0]), table, &rows, &weight, &y, &a.a)?;
                     shared_slopes::collect(d, window, &a.a, &rows, &span, gradient)?;
                 }
-                (Placed::MaxPool(g), Some(a), Some(table), _) => {
-                    let picks = self.picks[m].as_ref().expect("picked with the relaxation");
-                    select::forward(d, g, [read(inputs[0]), &a.a], [table, picks], &rows, &y)?;
+                (Placed::MaxPool(g), Some(a), ..) => {
+                    select::forward(d, g, [read(inputs[0]), &a.a], self.peaks(m), &rows, &y)?;
                 }
                 (Placed::Affine(affine), ..) if !window.is_dense() => {
                     let below = keep.windows[inputs[0]].as_ref().expect("walked through");

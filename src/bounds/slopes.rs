@@ -311,9 +311,8 @@ impl State<'_> {
             let y = d.alloc(node.shape.len() * lanes)?;
             let inputs: Vec<&Buffer> = node.inputs.iter().map(|&v| &values[v]).collect();
             match (net.layer(i), &above[i], &self.relaxations[i], &moments.slopes[i]) {
-                (Placed::MaxPool(g), Some(a), Some(table), _) => {
-                    let picks = self.picks[i].as_ref().expect("picked with the relaxation");
-                    select::forward(d, g, [inputs[0], a], [table, picks], &each, &y)?;
+                (Placed::MaxPool(g), Some(a), ..) => {
+                    select::forward(d, g, [inputs[0], a], self.peaks(i), &each, &y)?;
                 }
                 (Placed::Relu, Some(a), Some(table), Some([m, v])) => {
                     slopes::climb(d, a, inputs[0], &y, table, [m, v], lanes, adam, step)?;

@@ -4,6 +4,7 @@
 use crate::device::{Buffer, Device};
 use crate::error::Result;
 use crate::kernel::Kernel;
+use crate::ops::linear::Rows;
 use crate::rng::Rng;
 
 /// Dispatches through the op's public function: device, the buffers read, the buffers written.
@@ -129,6 +130,16 @@ pub fn awkward(rng: &mut Rng, len: usize) -> Vec<f32> {
         }
     };
     (0..len).map(|_| value()).collect()
+}
+
+/// Inputs of a case are f32; these are the bits of others.
+pub fn words(words: &[u32]) -> Vec<f32> {
+    bytemuck::cast_slice(words).to_vec()
+}
+
+/// Rows of linear bounds whose words are one of the case's inputs; a dispatch wants them wrapped.
+pub fn rows(device: &Device, words: &Buffer, lanes: usize) -> Result<Rows> {
+    Ok(Rows { count: lanes, lanes, buffer: device.upload(&device.read::<u32>(words)?)? })
 }
 
 /// Output buffers start as NaN, so that a word a kernel forgets is noticed.

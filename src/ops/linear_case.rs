@@ -1,10 +1,8 @@
 //! Test cases of the kernels for rows of linear bounds: patches that hang over the layer, and whole layers.
 
-use super::case::{Case, Check, blank, random};
-use super::linear::{AFFINE, CONCRETIZE, DENSIFY, NEGATED, PICK, RADIUS, RELAX, RELU, Rows, SEED, SLICES, Window};
+use super::case::{Case, Check, blank, random, rows, words};
+use super::linear::{AFFINE, CONCRETIZE, DENSIFY, NEGATED, PICK, RADIUS, RELAX, RELU, SEED, SLICES, Window};
 use super::linear::{affine, concretize, densify, pick, radius, relu, seed};
-use crate::device::{Buffer, Device};
-use crate::error::Result;
 use crate::rng::Rng;
 use crate::rounding::sum_error;
 use crate::tensor::Shape;
@@ -52,14 +50,8 @@ impl Setting {
     }
 
     fn rows_word(&self) -> Vec<f32> {
-        bytemuck::cast_slice(&self.rows).to_vec()
+        words(&self.rows)
     }
-}
-
-/// The rows' buffer is one of the case's inputs; a dispatch wants it wrapped.
-fn rows(device: &Device, words: &Buffer) -> Result<Rows> {
-    let buffer = device.upload(&device.read::<u32>(words)?)?;
-    Ok(Rows { count: LANES, lanes: LANES, buffer })
 }
 
 /// Test cases of the linear-bound kernels.
@@ -72,7 +64,7 @@ pub(super) fn cases() -> Vec<Case> {
         .map(|(label, window)| Setting::new(label, window, &mut rng));
     let mut cases: Vec<Case> = settings.iter().flat_map(|s| setting_cases(s, &mut rng)).collect();
     let source: Vec<u32> = (0..16).map(|_| rng.below(LANES) as u32).collect();
-    let reads = vec![random(&mut rng, 7 * LANES), bytemuck::cast_slice(&source).to_vec()];
+    let reads = vec![random(&mut rng, 7 * LANES), words(&source)];
     cases.push(Case::new(&PICK, "16 of 48 rows", reads, vec![blank(7 * 16)], Check::Exact, |d, r, w| {
         pick(d, &r[0], &d.upload(&d.read::<u32>(&r[1])?)?, &w[0], [LANES, 16])
     }));
@@ -99,7 +91,7 @@ fn setting_cases(s: &Setting, rng: &mut Rng) -> Vec<Case> {
             vec![a.clone(), sums.clone()],
             close(),
             move |d, r, w| {
-                relu(d, &window, &r[0], &r[1], &rows(d, &r[2])?, &w[0], &w[1], sum_error(n), 2.0 * sum_error(n))
+                relu(d, &window, &r[0], &r[1], &rows(d, &r[2], LANES)?, &w[0], &w[1], sum_error(n), 2.0 * sum_error(n))
             },
         ),
         Case::new(
@@ -108,7 +100,7 @@ fn setting_cases(s: &Setting, rng: &mut Rng) -> Vec<Case> {
             vec![random(rng, layer), magnitude, s.rows_word()],
             vec![a.clone(), sums.clone()],
             close(),
-            move |d, r, w| affine(d, &window, &r[0], &r[1], &rows(d, &r[2])?, &w[0], &w[1], sum_error(n)),
+            move |d, r, w| affine(d, &window, &r[0], &r[1], &rows(d, &r[2], LANES)?, &w[0], &w[1], sum_error(n)),
         ),
         Case::new(
             &DENSIFY,
@@ -116,7 +108,7 @@ fn setting_cases(s: &Setting, rng: &mut Rng) -> Vec<Case> {
             vec![a.clone(), s.rows_word()],
             vec![blank(layer * LANES)],
             Check::Exact,
-            move |d, r, w| densify(d, &window, &r[0], &rows(d, &r[1])?, &w[0]),
+            move |d, r, w| densify(d, &window, &r[0], &rows(d, &r[1], LANES)?, &w[0]),
         ),
         concretize_case(s, rng, a.clone(), sums.clone()),
     ];
@@ -138,7 +130,7 @@ fn seed_case(s: &Setting, rng: &mut Rng) -> Case {
     Case::new(
         &SEED,
         s.label,
-        vec![random(rng, n * OUTPUTS), random(rng, OUTPUTS), bytemuck::cast_slice(&target).to_vec()],
+        vec![random(rng, n * OUTPUTS), random(rng, OUTPUTS), words(&target)],
         vec![blank(n * LANES), blank(2 * SLICES * LANES)],
         Check::Value { abs: 0.0, rel: 0.0 },
         move |d, r, w| seed(d, &window, OUTPUTS, &r[0], &r[1], &r[2], &w[0], &w[1], LANES),
@@ -172,7 +164,7 @@ fn concretize_case(s: &Setting, rng: &mut Rng, a: Vec<f32>, sums: Vec<f32>) -> C
         vec![blank(LANES)],
         check,
         move |d, r, w| {
-            concretize(d, &window, &r[0], [&r[1], &r[2]], &rows(d, &r[3])?, &r[4], &w[0], sum_error(n), 1e-30)
+            concretize(d, &window, &r[0], [&r[1], &r[2]], &rows(d, &r[3], LANES)?, &r[4], &w[0], sum_error(n), 1e-30)
         },
     )
 }
@@ -224,6 +216,8 @@ fn radius_case(s: &Setting, rng: &mut Rng, a: Vec<f32>, mut sums: Vec<f32>) -> C
         vec![a, x, delta, s.rows_word(), sums],
         vec![blank(2 * LANES)],
         check,
-        move |d, r, w| radius(d, layer, &r[0], &r[1], &r[2], &rows(d, &r[3])?, &r[4], &w[0], sum_error(n), 1e-30),
+        move |d, r, w| {
+            radius(d, layer, &r[0], &r[1], &r[2], &rows(d, &r[3], LANES)?, &r[4], &w[0], sum_error(n), 1e-30)
+        },
     )
 }

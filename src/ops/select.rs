@@ -6,6 +6,8 @@
 //! A window's entry in the table is a relaxation like a ReLU's, so that `linear::relu` applies the lines; [`route`] then
 //! hands each coefficient to the input that its line is over.
 
+use std::collections::HashMap;
+
 use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
@@ -14,7 +16,7 @@ use super::pool::Geometry;
 use crate::device::{Buffer, Device};
 use crate::error::Result;
 use crate::kernel::{Call, Kernel, as_u32, as_u32_mut};
-use crate::ops::case::{Case, Check, blank, random};
+use crate::ops::case::{Case, Check, blank, random, rows, words};
 use crate::rng::Rng;
 use crate::rounding::{down, up};
 use crate::tensor::Shape;
@@ -58,12 +60,23 @@ impl Params {
         (self.channels * self.out_height * self.out_width) as usize
     }
 
-    /// Taps of output row or column `out` that lie inside the input: (tap, position).
-    fn taps(out: usize, kernel: u32, stride: u32, pad: u32, size: u32) -> impl Iterator<Item = (usize, usize)> {
-        (0..kernel as usize).filter_map(move |k| {
-            let at = (out * stride as usize + k).checked_sub(pad as usize)?;
-            (at < size as usize).then_some((k, at))
-        })
+    /// Input of output `o` under this tap, if it lies inside.
+    fn input(&self, o: usize, tap: usize) -> Option<usize> {
+        let (height, width) = (self.out_height as usize, self.out_width as usize);
+        let (channel, row, column) = (o / (height * width), o / width % height, o % width);
+        let place = |out: usize, k: usize, stride: u32, pad: u32, size: u32| {
+            (out * stride as usize + k).checked_sub(pad as usize).filter(|at| *at < size as usize)
+        };
+        let kernel_width = self.kernel_width as usize;
+        let y = place(row, tap / kernel_width, self.stride_y, self.pad_y, self.in_height)?;
+        let x = place(column, tap % kernel_width, self.stride_x, self.pad_x, self.in_width)?;
+        Some((channel * self.in_height as usize + y) * self.in_width as usize + x)
+    }
+
+    /// Taps and inputs of output `o`'s window.
+    fn window(&self, o: usize) -> impl Iterator<Item = (usize, usize)> {
+        let taps = (self.kernel_height * self.kernel_width) as usize;
+        (0..taps).filter_map(move |tap| Some((tap, self.input(o, tap)?)))
     }
 }
 
@@ -161,21 +174,15 @@ fn lines(window: impl Iterator<Item = Input>) -> ([f32; RELAX], [usize; 2]) {
 fn relax_twin(call: Call<'_>) {
     let p: Params = call.params();
     let ([centre, radius], [table, picks]) = call.buffers();
-    let (lanes, ih, iw) = (p.lanes as usize, p.in_height as usize, p.in_width as usize);
-    let (oh, ow, elements) = (p.out_height as usize, p.out_width as usize, p.outputs());
+    let (lanes, elements) = (p.lanes as usize, p.outputs());
     let tables = table[..lanes * elements * RELAX].par_chunks_mut(elements * RELAX);
     tables.zip(as_u32_mut(picks).par_chunks_mut(elements)).enumerate().for_each(|(lane, (table, picks))| {
         for (o, (entry, picks)) in table.chunks_mut(RELAX).zip(picks).enumerate() {
-            let (c, oy, ox) = (o / (oh * ow), o / ow % oh, o % ow);
-            let taps = Params::taps(oy, p.kernel_height, p.stride_y, p.pad_y, p.in_height).flat_map(|(ky, y)| {
-                let columns = Params::taps(ox, p.kernel_width, p.stride_x, p.pad_x, p.in_width);
-                columns.map(move |(kx, x)| (ky * p.kernel_width as usize + kx, (c * ih + y) * iw + x))
-            });
             let input = |(k, i)| {
                 let (c, r) = (centre[i * lanes + lane], radius[i * lanes + lane]);
                 (c, [down(c - r), up(c + r)], k)
             };
-            let (lines, [lower, upper]) = lines(taps.map(input));
+            let (lines, [lower, upper]) = lines(p.window(o).map(input));
             entry.copy_from_slice(&lines);
             *picks = (lower | upper << 16) as u32;
         }
@@ -191,16 +198,12 @@ fn forward_twin(call: Call<'_>) {
     let p: Params = call.params();
     let ([x, a, table, picks, rows], [y]) = call.buffers();
     let (lanes, rows, picks) = (p.lanes as usize, as_u32(rows), as_u32(picks));
-    let (ih, iw, kw) = (p.in_height as usize, p.in_width as usize, p.kernel_width as usize);
-    let (oh, ow, elements) = (p.out_height as usize, p.out_width as usize, p.outputs());
+    let elements = p.outputs();
     y[..elements * lanes].par_chunks_mut(lanes).enumerate().for_each(|(o, y)| {
-        let (c, oy, ox) = (o / (oh * ow), o / ow % oh, o % ow);
         for (lane, y) in y.iter_mut().enumerate() {
             let (entry, a) = (rows[lane] as usize * elements + o, a[o * lanes + lane]);
-            let tap = pick(picks[entry], a);
-            let row = oy * p.stride_y as usize + tap / kw - p.pad_y as usize;
-            let column = ox * p.stride_x as usize + tap % kw - p.pad_x as usize;
-            let x = x[((c * ih + row) * iw + column) * lanes + lane];
+            let input = p.input(o, pick(picks[entry], a)).expect("a picked input is inside");
+            let x = x[input * lanes + lane];
             let lines = &table[entry * RELAX..][..3];
             *y = if a < 0.0 { lines[0] * x + lines[1] } else { lines[2] * x };
         }
@@ -240,17 +243,11 @@ fn route_twin(call: Call<'_>) {
 /// What is wrong with the entries of all windows over the ends `[input][lane]`.
 fn judge(g: &Geometry, ends: &[[f32; 2]], lanes: usize, table: &[f32], picks: &[u32]) -> Vec<String> {
     let p = Params::new(g, lanes);
-    let (n, plane) = (g.output.len(), g.output.height * g.output.width);
+    let n = g.output.len();
     let mut faults = vec![];
     for (lane, o) in (0..lanes).flat_map(|lane| (0..n).map(move |o| (lane, o))) {
-        let (c, oy, ox) = (o / plane, o / g.output.width % g.output.height, o % g.output.width);
-        let mut window = std::collections::HashMap::new();
-        for (ky, y) in Params::taps(oy, p.kernel_height, p.stride_y, p.pad_y, p.in_height) {
-            for (kx, x) in Params::taps(ox, p.kernel_width, p.stride_x, p.pad_x, p.in_width) {
-                let at = ((c * g.input.height + y) * g.input.width + x) * lanes + lane;
-                window.insert(ky * g.kernel[1] + kx, ends[at].map(f64::from));
-            }
-        }
+        let window: HashMap<usize, [f64; 2]> =
+            p.window(o).map(|(tap, input)| (tap, ends[input * lanes + lane].map(f64::from))).collect();
         let [slope, intercept, lower, size] = [0, 1, 2, 3].map(|w| f64::from(table[(lane * n + o) * RELAX + w]));
         let taps = [picks[lane * n + o] & 0xffff, picks[lane * n + o] >> 16].map(|tap| tap as usize);
         let [Some(low), Some(top)] = taps.map(|tap| window.get(&tap)) else {
@@ -299,34 +296,28 @@ pub fn cases() -> Vec<Case> {
             relax(d, &g, [&r[0], &r[1]], [&w[0], &w[1]], lanes)
         }));
         let close = || Check::Value { abs: 1e-6, rel: 1e-6 };
-        let words = |words: &[u32]| -> Vec<f32> { bytemuck::cast_slice(words).to_vec() };
         let images: Vec<u32> = (0..2 * lanes).map(|i| (i % 3) as u32).collect();
         let images = words(&images);
-        let placed = move |d: &Device, words: &Buffer| -> Result<Rows> {
-            Ok(Rows { count: lanes, lanes, buffer: d.upload(&d.read::<u32>(words)?)? })
-        };
         // Taps that hang over the border route nowhere.
         let mut tap = || rng.below(g.kernel[0] * g.kernel[1]) as u32;
         let anywhere: Vec<u32> = (0..3 * n).map(|_| tap() | tap() << 16).collect();
         let a = random(&mut rng, n * lanes);
         let reads = vec![a.clone(), words(&anywhere), images.clone()];
         cases.push(Case::new(&ROUTE, label, reads, vec![blank(g.input.len() * lanes)], close(), move |d, r, w| {
-            route(d, &g, &r[0], &d.upload(&d.read::<u32>(&r[1])?)?, &placed(d, &r[2])?, &w[0])
+            route(d, &g, &r[0], &d.upload(&d.read::<u32>(&r[1])?)?, &rows(d, &r[2], lanes)?, &w[0])
         }));
         // Values are read only from where there are some.
         let p = Params::new(&g, lanes);
         let mut tap = |o: usize| {
-            let (oy, ox) = (o / g.output.width % g.output.height, o % g.output.width);
-            let rows: Vec<_> = Params::taps(oy, p.kernel_height, p.stride_y, p.pad_y, p.in_height).collect();
-            let columns: Vec<_> = Params::taps(ox, p.kernel_width, p.stride_x, p.pad_x, p.in_width).collect();
-            (rows[rng.below(rows.len())].0 * g.kernel[1] + columns[rng.below(columns.len())].0) as u32
+            let taps: Vec<usize> = p.window(o).map(|(tap, _)| tap).collect();
+            taps[rng.below(taps.len())] as u32
         };
         let inside: Vec<u32> = (0..3 * n).map(|o| tap(o % n) | tap(o % n) << 16).collect();
         let reads =
             vec![random(&mut rng, g.input.len() * lanes), a, random(&mut rng, 3 * n * RELAX), words(&inside), images];
         cases.push(Case::new(&FORWARD, label, reads, vec![blank(n * lanes)], close(), move |d, r, w| {
             let picks = d.upload(&d.read::<u32>(&r[3])?)?;
-            forward(d, &g, [&r[0], &r[1]], [&r[2], &picks], &placed(d, &r[4])?, &w[0])
+            forward(d, &g, [&r[0], &r[1]], [&r[2], &picks], &rows(d, &r[4], lanes)?, &w[0])
         }));
     }
     cases

@@ -13,7 +13,7 @@ use super::optimizer::Adam;
 use crate::device::{Buffer, Device};
 use crate::error::Result;
 use crate::kernel::{Call, Kernel, as_u32};
-use crate::ops::case::{Case, Check, blank, random};
+use crate::ops::case::{self, Case, Check, blank, random, words};
 use crate::rng::Rng;
 use crate::tensor::Shape;
 use crate::vectorise;
@@ -298,11 +298,7 @@ pub fn cases() -> Vec<Case> {
         let mut rows: Vec<u32> = (0..LANES).map(image).collect();
         rows.extend((0..LANES).map(|_| (rng.below(3) << 16 | rng.below(4)) as u32));
         let span: [u32; 2 * IMAGES] = [0, 11, 11, 11, 11, 30];
-        let word = |words: &[u32]| -> Vec<f32> { bytemuck::cast_slice(words).to_vec() };
-        let rows = word(&rows);
-        let placed = move |d: &Device, words: &Buffer| -> Result<Rows> {
-            Ok(Rows { count: LANES, lanes: LANES, buffer: d.upload(&d.read::<u32>(words)?)? })
-        };
+        let place = words(&rows);
         let mut entry = || {
             let intercept = if rng.below(3) == 0 { 0.0 } else { 0.3 };
             [rng.uniform(), intercept, rng.uniform(), 2.0]
@@ -317,23 +313,30 @@ pub fn cases() -> Vec<Case> {
             Case::new(
                 &CORNER,
                 label,
-                vec![a.clone(), centre, radius, rows.clone()],
+                vec![a.clone(), centre, radius, place.clone()],
                 vec![blank(n)],
                 close(),
-                move |d, r, w| corner(d, &window, &r[0], [&r[1], &r[2]], &placed(d, &r[3])?, &w[0]),
+                move |d, r, w| corner(d, &window, &r[0], [&r[1], &r[2]], &case::rows(d, &r[3], LANES)?, &w[0]),
             ),
             Case::new(
                 &BEND,
                 label,
-                vec![z, table.clone(), rows.clone(), weight],
+                vec![z, table.clone(), place.clone(), weight],
                 vec![blank(n), a.clone()],
                 close(),
-                move |d, r, w| bend(d, &window, &r[0], &r[1], &placed(d, &r[2])?, &r[3], &w[0], &w[1]),
+                move |d, r, w| bend(d, &window, &r[0], &r[1], &case::rows(d, &r[2], LANES)?, &r[3], &w[0], &w[1]),
             ),
-            Case::new(&COLLECT, label, vec![a, rows, word(&span)], vec![gradient.clone()], close(), move |d, r, w| {
-                let span = d.upload(&d.read::<u32>(&r[2])?)?;
-                collect(d, &window, &r[0], &placed(d, &r[1])?, &span, &w[0])
-            }),
+            Case::new(
+                &COLLECT,
+                label,
+                vec![a, place, words(&span)],
+                vec![gradient.clone()],
+                close(),
+                move |d, r, w| {
+                    let span = d.upload(&d.read::<u32>(&r[2])?)?;
+                    collect(d, &window, &r[0], &case::rows(d, &r[1], LANES)?, &span, &w[0])
+                },
+            ),
             Case::new(&STEP, label, vec![gradient], vec![table, m, v], close(), move |d, r, w| {
                 step(d, &r[0], &w[0], [&w[1], &w[2]], &adam, 3)
             }),

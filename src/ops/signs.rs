@@ -13,7 +13,7 @@ use super::optimizer::Adam;
 use crate::device::{Buffer, Device};
 use crate::error::Result;
 use crate::kernel::{Call, Kernel, as_u32};
-use crate::ops::case::{Case, Check, random};
+use crate::ops::case::{Case, Check, random, rows, words};
 use crate::rng::Rng;
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -136,11 +136,11 @@ pub fn cases() -> Vec<Case> {
         if rng.below(4) == 0 { NONE } else { (slot + SLOTS * rng.below(ELEMENTS / SLOTS)) as u32 | sign }
     };
     let targets: Vec<u32> = (0..SLOTS * BOXES).map(|i| slot(i / BOXES)).collect();
-    let targets: Vec<f32> = bytemuck::cast_slice(&targets).to_vec();
+    let targets = words(&targets);
     let mut rng = Rng::new(31, 1);
     let beta: Vec<f32> = (0..SLOTS * BOXES).map(|_| rng.uniform()).collect();
     let moments = [random(&mut rng, SLOTS * BOXES), (0..SLOTS * BOXES).map(|_| rng.uniform()).collect()];
-    let rows: Vec<u32> = (0..48).map(|_| rng.below(BOXES) as u32).collect();
+    let place: Vec<u32> = (0..48).map(|_| rng.below(BOXES) as u32).collect();
     let adam = Adam { rate: 0.3, ..Adam::default() };
     let n = ELEMENTS * BOXES;
     let close = || Check::Value { abs: 1e-5, rel: 1e-5 };
@@ -148,13 +148,10 @@ pub fn cases() -> Vec<Case> {
         Case::new(
             &ASSUME,
             "48 rows",
-            vec![bytemuck::cast_slice(&rows).to_vec(), targets.clone(), beta.clone()],
+            vec![words(&place), targets.clone(), beta.clone()],
             vec![random(&mut rng, ELEMENTS * 48)],
             close(),
-            move |d, r, w| {
-                let rows = Rows { count: 48, lanes: 48, buffer: d.upload(&d.read::<u32>(&r[0])?)? };
-                assume(d, &rows, [&r[1], &r[2]], BOXES, &w[0])
-            },
+            move |d, r, w| assume(d, &rows(d, &r[0], 48)?, [&r[1], &r[2]], BOXES, &w[0]),
         ),
         Case::new(
             &CLIMB,
