@@ -161,12 +161,13 @@ fn relu(@builtin(global_invocation_id) id: vec3<u32>) {
     }
     let place = place_of(relu_rows[lane], relu_rows[params.lanes + lane]);
     let slice = slice_of(id.y);
-    // Intercepts, biases, magnitudes.
-    var total = vec3<f32>(0.0);
+    // Intercepts, biases, magnitudes, and sizes of intercepts: those of max pooling have either sign, so that their sum
+    // says nothing of its own error.
+    var total = vec4<f32>(0.0);
     var k = slice.x;
     while (k < slice.y) {
         let end = min(k + params.block, slice.y);
-        var part = vec3<f32>(0.0);
+        var part = vec4<f32>(0.0);
         for (; k < end; k++) {
             let i = element(place, k);
             if (i == NONE) {
@@ -178,13 +179,14 @@ fn relu(@builtin(global_invocation_id) id: vec3<u32>) {
             let above = relu_a[k * params.lanes + lane];
             let coefficient = above * select(lines.z, lines.x, above < 0.0);
             relu_a[k * params.lanes + lane] = coefficient;
-            part += vec3<f32>(min(above, 0.0) * lines.y, coefficient * relu_bias[i], abs(coefficient) * lines.w);
+            let bend = min(above, 0.0) * lines.y;
+            part += vec4<f32>(bend, coefficient * relu_bias[i], abs(coefficient) * lines.w, abs(bend));
         }
-        total += vec3<f32>(opaque(part.x), opaque(part.y), opaque(part.z));
+        total += vec4<f32>(opaque(part.x), opaque(part.y), opaque(part.z), opaque(part.w));
     }
     let c = 2u * id.y * params.lanes + lane;
     let e = c + params.lanes;
-    let bent = added(relu_sums[c], relu_sums[e], total.x, up(params.g * abs(total.x)));
+    let bent = added(relu_sums[c], relu_sums[e], total.x, charged(total.w, params.g));
     let sum = added(bent.x, bent.y, total.y, charged(total.z, params.charge));
     relu_sums[c] = sum.x;
     relu_sums[e] = sum.y;

@@ -29,6 +29,8 @@ struct Params {
 
 const NONE: u32 = 0xffffffffu;
 
+const STEEPEST: f32 = 1152921504606846976.0; // 2^60
+
 @group(0) @binding(0) var<uniform> params: Params;
 
 @group(0) @binding(1) var<storage, read> corner_a: array<f32>;
@@ -151,7 +153,7 @@ fn step(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     if (i >= params.images * layer_size()) {
         return;
     }
-    let gradient = step_gradient[i];
+    let gradient = clamp(step_gradient[i], -STEEPEST, STEEPEST);
     let mean = step_m[i] + (1.0 - params.beta1) * (gradient - step_m[i]);
     let square = step_v[i] + (1.0 - params.beta2) * (gradient * gradient - step_v[i]);
     step_m[i] = mean;

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::network::Placed;
 use crate::ops::linear::{self, Rows};
 use crate::ops::optimizer::Adam;
-use crate::ops::{select, signs, slopes};
+use crate::ops::{range, select, signs, slopes};
 use crate::tensor;
 
 /// How hard to climb.
@@ -307,6 +307,9 @@ impl State<'_> {
                 (&rest, &still, 1)
             }
         };
+        // Values of the linearised network may lie outside the bounds of the network's own; slopes may be any, but numbers.
+        let watched = self.bounder.range.watches_any();
+        let scratch = watched.then(|| d.zeros(linear::SLICES * lanes)).transpose()?;
         for (i, node) in net.model.nodes.iter().enumerate() {
             let y = d.alloc(node.shape.len() * lanes)?;
             let inputs: Vec<&Buffer> = node.inputs.iter().map(|&v| &values[v]).collect();
@@ -326,6 +329,9 @@ impl State<'_> {
                     }
                     net.forward_layer(i, &inputs, &y, lanes)?;
                 }
+            }
+            if let Some(scratch) = &scratch {
+                range::values(d, &y, scratch, lanes, range::MOST)?;
             }
             values.push(y);
         }

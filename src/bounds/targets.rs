@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::model::ValueId;
 use crate::network::{Affine, Placed};
 use crate::ops::linear::{self, Rows, SLICES, Window};
+use crate::rounding::{down, up};
 use crate::tensor;
 
 /// A row that bounds one neuron from below, or its negation.
@@ -54,12 +55,21 @@ impl State<'_> {
     fn neuron_bounds(&self, i: usize, targets: &[Target], signs: bool) -> Result<Vec<f32>> {
         let (mut rows, channels) = self.place_targets(i, targets)?;
         let (mut from, mut c, mut sums) = self.start(i, &rows, &channels)?;
+        // A row that starts below its layer has passed by the error that runtimes make in it.
+        let deployed = if from <= i { self.deployed(i)? } else { None };
+        let less = |bound: f32, t: usize| match &deployed {
+            Some(error) => {
+                down(bound - error[targets[t].neuron as usize * self.boxes.lanes + targets[t].image as usize])
+            }
+            None => bound,
+        };
         let mut bounds = vec![f32::NEG_INFINITY; targets.len()];
         let mut open: Vec<usize> = (0..targets.len()).collect();
         for cut in self.cuts(from).into_iter().filter(|_| signs) {
             c = self.walk(from, c, &rows, &sums, cut, None)?;
             from = cut;
-            let here = self.concretize(cut, &c, &rows, &sums)?;
+            let mut here = self.concretize(cut, &c, &rows, &sums)?;
+            open.iter().zip(&mut here).for_each(|(&t, bound)| *bound = less(*bound, t));
             let undecided: Vec<usize> = (0..open.len()).filter(|&r| !(here[r] > 0.0)).collect();
             for (&t, &bound) in open.iter().zip(&here) {
                 if !bound.is_finite() {
@@ -77,10 +87,23 @@ impl State<'_> {
         }
         let end = self.walk(from, c, &rows, &sums, 0, None)?;
         for (&t, bound) in open.iter().zip(self.concretize(0, &end, &rows, &sums)?) {
+            let bound = less(bound, t);
             // NaN must not hide behind an earlier bound.
             bounds[t] = if bound.is_nan() { bound } else { bound.max(bounds[t]) };
         }
         Ok(bounds)
+    }
+
+    /// What runtimes may be off by in the outputs of affine node `i`, `[element][lane]`, if proofs are to hold for them.
+    fn deployed(&self, i: usize) -> Result<Option<Vec<f32>>> {
+        let relative = self.bounder.deployed(i);
+        if relative == 0.0 {
+            return Ok(None);
+        }
+        let Some(magnitude) = self.magnitude_values(i)? else { return Ok(None) };
+        let size: Vec<f32> = self.bounder.device().read(&magnitude)?;
+        // The magnitudes come rounded to nearest; one percent covers it.
+        Ok(Some(size.into_iter().map(|v| up(1.01 * relative * v)).collect()))
     }
 
     /// Outputs of ReLUs, from the top down, that every path from `from` to the input passes with enough of the way left.

@@ -206,6 +206,14 @@ impl Charge {
         Charge { g, floor: rounding::to_f32_up(flushed) }
     }
 
+    /// With `error` more of the same kind: that of a runtime, which may flush as well.
+    pub fn and(self, error: f32) -> Self {
+        if error == 0.0 {
+            return self;
+        }
+        Charge { g: rounding::to_f32_up(f64::from(self.g) + f64::from(error)), floor: 2.0 * self.floor }
+    }
+
     /// No charge at all: unsound, to measure the price of soundness.
     pub fn none() -> Self {
         Charge { g: 0.0, floor: 0.0 }

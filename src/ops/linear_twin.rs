@@ -164,8 +164,7 @@ dispatch! {
 unsafe fn relu_lanes<L: Lanes>(task: &Task<'_>, table: &[f32], bias: &[f32]) {
     let (p, lanes, places) = (task.p, task.p.lanes as usize, task.places);
     unsafe {
-        let (mut intercepts, mut constants, mut sizes) =
-            (Blocked::<L>::new(p), Blocked::<L>::new(p), Blocked::<L>::new(p));
+        let [mut intercepts, mut bends, mut constants, mut sizes] = [Blocked::<L>::new(p); 4];
         let zero = L::splat(0.0);
         for at in places.elements(task.elements.clone()) {
             let pointer = task.a.get().add(at.element * lanes + task.lane);
@@ -176,11 +175,13 @@ unsafe fn relu_lanes<L: Lanes>(task: &Task<'_>, table: &[f32], bias: &[f32]) {
             let c = rise.mul(lower).mul_acc(fall, upper);
             c.store(pointer);
             intercepts.add(fall, intercept);
+            // Intercepts of max pooling have either sign, so that their sum says nothing of its own error.
+            bends.add(fall.abs(), intercept.abs());
             constants.add(c, places.look_up_shared(bias.as_ptr(), at));
             sizes.add(c.abs(), magnitude);
         }
-        let bent = intercepts.value();
-        settle(p, task.sums, task.slice, task.lane, bent, bent.map(|c| up(p.g * c.abs())));
+        let error = bends.value().map(|s| charged(s, p.g));
+        settle(p, task.sums, task.slice, task.lane, intercepts.value(), error);
         let error = sizes.value().map(|s| charged(s, p.charge));
         settle(p, task.sums, task.slice, task.lane, constants.value(), error);
     }

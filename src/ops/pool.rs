@@ -76,9 +76,9 @@ impl Params {
     }
 
     /// With unit roundoff `u`. A mean is a plain sum, one reciprocal (2.5 units in the last place by the WGSL
-    /// specification) and one product: eight roundings beyond the window's cover them.
-    pub fn interval(self, g: &Geometry, inflate: f32, u: f64) -> Self {
-        Params { error: to_f32_up(gamma(g.kernel[0] * g.kernel[1] + 8, u)), inflate, ..self }
+    /// specification) and one product: eight roundings beyond the window's cover them; `more` those of a runtime.
+    pub fn interval(self, g: &Geometry, inflate: f32, u: f64, more: f32) -> Self {
+        Params { error: to_f32_up(gamma(g.kernel[0] * g.kernel[1] + 8, u) + f64::from(more)), inflate, ..self }
     }
 }
 
@@ -128,7 +128,7 @@ pub fn max_interval(
     lanes: usize,
     inflate: f32,
 ) -> Result<()> {
-    let params = Params::new(g, lanes).interval(g, inflate, UNIT);
+    let params = Params::new(g, lanes).interval(g, inflate, UNIT, 0.0);
     device.run(&MAX_INTERVAL, &params, &[xc, xr], &[yc, yr], super::flat(yc.len() / 4))
 }
 
@@ -143,7 +143,7 @@ pub fn average_backward(device: &Device, g: &Geometry, gy: &Buffer, gx: &Buffer,
 }
 
 /// Sound bounds: for all reals in `xc ± xr`, the mean of each window lies in `yc ± yr`, and `yr` holds a further
-/// `inflate * |yc|`.
+/// `inflate * |yc|`. So does what a runtime computes with a relative `error` against the mean of magnitudes.
 #[allow(clippy::too_many_arguments)]
 pub fn average_interval(
     device: &Device,
@@ -154,7 +154,8 @@ pub fn average_interval(
     yr: &Buffer,
     lanes: usize,
     inflate: f32,
+    error: f32,
 ) -> Result<()> {
-    let params = Params::new(g, lanes).interval(g, inflate, UNIT);
+    let params = Params::new(g, lanes).interval(g, inflate, UNIT, error);
     device.run(&AVERAGE_INTERVAL, &params, &[xc, xr], &[yc, yr], super::flat(yc.len() / 4))
 }

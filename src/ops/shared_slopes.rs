@@ -9,7 +9,7 @@ use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
 use super::linear::{RELAX, Rows, Window};
-use super::optimizer::Adam;
+use super::optimizer::{Adam, STEEPEST};
 use crate::device::{Buffer, Device};
 use crate::error::Result;
 use crate::kernel::{Call, Kernel, as_u32};
@@ -273,6 +273,7 @@ fn step_twin(call: Call<'_>) {
     let ([gradient], [table, m, v]) = call.buffers();
     let entries = table.par_chunks_mut(RELAX).zip(m.par_iter_mut().zip(v)).zip(gradient);
     entries.with_min_len(4096).for_each(|((lines, (m, v)), gradient)| {
+        let gradient = gradient.clamp(-STEEPEST, STEEPEST);
         *m += (1.0 - p.beta1) * (gradient - *m);
         *v += (1.0 - p.beta2) * (gradient * gradient - *v);
         if lines[1] > 0.0 {
