@@ -264,8 +264,8 @@ impl State<'_> {
             return Ok(c);
         };
         let next = self.next_window(affine, &c.window, self.bounder.net.model.nodes[value - 1].inputs[0]);
-        let wide = next.elements() as f64 >= DENSE_SHARE * next.layer.len() as f64;
-        if wide { self.densify(c, rows) } else { Ok(c) }
+        let wide = || next.elements() as f64 >= DENSE_SHARE * next.layer.len() as f64;
+        if !next.fits(rows.plane) || wide() { self.densify(c, rows) } else { Ok(c) }
     }
 
     /// Constants and rounding charges of node `i`, whose coefficients are `c`.
