@@ -1,10 +1,16 @@
-//! Networks of unusual shape: layers too wide for sixteen bits, steps too long for thirty-two.
+//! Networks of unusual shape: layers too wide for sixteen bits, steps too long for thirty-two, every kind of layer
+//! as the last.
+
+use std::time::Duration;
 
 use deltamax::bounds::{Ball, Bounder, Decision, Method};
 use deltamax::device::Device;
-use deltamax::model::{Conv, Dense, Layer, Model, Node, reference};
+use deltamax::model::{Conv, Dense, Layer, Model, Node, Pool, Source, reference};
 use deltamax::network::Network;
+use deltamax::rng::Rng;
+use deltamax::spec::vnnlib;
 use deltamax::tensor::Shape;
+use deltamax::verify::{Property, Settings, Verdict, verify};
 
 /// A model in the making; every layer reads the values it is given and names its own shape.
 struct Builder(Model);
@@ -96,4 +102,122 @@ fn steps_of_windows_do_not_wrap_around() {
     let v = b.relu(v);
     b.dense(v, vec![0.0, 1000.0], vec![1.0, 0.0]);
     one_value_decides(&b.finish(), 0);
+}
+
+/// Weights of a convolution from one shape to another, or a dense layer, at random.
+fn normal(rng: &mut Rng, n: usize) -> Vec<f32> {
+    (0..n).map(|_| 0.5 * rng.normal()).collect()
+}
+
+fn random_conv(
+    b: &mut Builder,
+    from: usize,
+    kernel: usize,
+    stride: usize,
+    pad: usize,
+    y: Shape,
+    rng: &mut Rng,
+) -> usize {
+    let weight = normal(rng, y.channels * b.0.shape(from).channels * kernel * kernel);
+    let bias = normal(rng, y.channels);
+    let conv = Conv { weight, bias, kernel: [kernel; 2], stride: [stride; 2], pad: [pad; 2] };
+    b.push(Layer::Conv(conv), &[from], y)
+}
+
+/// No sampled point of a ball has a margin below its bound, or another class within the radius, by any method; branching
+/// and the bounds of gradients answer.
+fn bounds_hold(model: &Model, what: &str) {
+    let net = Network::new(&Device::cpu(), model).unwrap();
+    let mut rng = Rng::new(3, 17);
+    let image: Vec<f32> = (0..model.input.len()).map(|_| rng.uniform()).collect();
+    let logits = |x: &[f32]| reference::forward(model, x).pop().unwrap();
+    let y = logits(&image);
+    let class = (0..y.len()).max_by(|&i, &j| y[i].total_cmp(&y[j])).unwrap();
+    for (method, delta) in Method::ALL.into_iter().flat_map(|m| [(m, 0.02), (m, 0.3)]) {
+        let bounder = Bounder::new(&net, method).unwrap();
+        let ball = Ball { image: &image, class, delta };
+        let outcome = bounder.probe(&[ball]).unwrap().remove(0);
+        let (decision, _) = bounder.branch_balls(&[ball], &[20]).unwrap().remove(0);
+        assert_eq!(bounder.gradient_bounds(&[ball]).unwrap()[0].len(), image.len());
+        for i in 0..300 {
+            let d = if i % 2 == 0 { delta } else { outcome.radius };
+            let mut inside = |x: &f32| {
+                let t = if rng.below(2) == 0 { rng.range(-1.0, 1.0) } else { rng.below(2) as f32 * 2.0 - 1.0 };
+                (x + 0.999_999 * t * d).clamp((x - d).max(0.0), (x + d).min(1.0))
+            };
+            let point: Vec<f32> = image.iter().map(&mut inside).collect();
+            let y = logits(&point);
+            for rival in (0..y.len()).filter(|&j| j != class) {
+                let margin = y[class] - y[rival];
+                assert!(
+                    f64::from(outcome.margins[rival]) <= margin,
+                    "{what}, {method} at {delta}: {margin} {outcome:?}"
+                );
+                let proved = i % 2 == 0 && decision == Decision::Proved || i % 2 == 1 && outcome.radius > 0.0;
+                assert!(margin > 0.0 || !proved, "{what}, {method} at {delta}: {margin} within {d}");
+            }
+        }
+    }
+}
+
+/// A network of two branches whose last layer is `last` of them, an image of two channels each.
+fn with_last(layer: Layer, both: bool, shape: Shape) -> Model {
+    let mut rng = Rng::new(5, 16);
+    let mut b = Builder::new(Shape::new(1, 3, 3));
+    let image = Shape::new(2, 2, 2);
+    let first = random_conv(&mut b, 0, 2, 1, 0, image, &mut rng);
+    let first = b.relu(first);
+    let first = random_conv(&mut b, first, 1, 1, 0, image, &mut rng);
+    let second = random_conv(&mut b, 0, 2, 1, 0, image, &mut rng);
+    let second = b.relu(second);
+    if both {
+        b.push(layer, &[first, second], shape);
+    } else {
+        let sum = b.push(Layer::Add, &[first, second], image);
+        b.push(layer, &[sum], shape);
+    }
+    b.finish()
+}
+
+#[test]
+fn any_kind_of_layer_may_be_the_last() {
+    let image = Shape::new(2, 2, 2);
+    let mut rng = Rng::new(6, 16);
+    let pool = Pool { kernel: [2, 1], stride: [1, 1], pad: [0, 0], count_include_pad: false };
+    let pooled = Shape::new(2, 1, 2);
+    let moved =
+        |inputs: u32| (0..8 * inputs).map(|k| Some(Source { input: k % inputs, index: 7 - k / inputs })).collect();
+    let conv =
+        Conv { weight: normal(&mut rng, 24), bias: normal(&mut rng, 3), kernel: [2, 2], stride: [1, 1], pad: [0, 0] };
+    let dense = Dense { weight: normal(&mut rng, 24), bias: normal(&mut rng, 3) };
+    let scale = Layer::Scale { scale: normal(&mut rng, 8), shift: normal(&mut rng, 8) };
+    let mut few: Vec<Option<Source>> = moved(2);
+    few[3] = None;
+    let lasts = [
+        ("dense", Layer::Dense(dense), false, Shape::flat(3)),
+        ("convolution", Layer::Conv(conv), false, Shape::flat(3)),
+        ("relu", Layer::Relu, false, image),
+        ("max pool", Layer::MaxPool(pool), false, pooled),
+        ("average pool", Layer::AvgPool(pool), false, pooled),
+        ("scale", scale, false, image),
+        ("move", Layer::Gather(moved(1)), false, Shape::flat(8)),
+        ("concatenation", Layer::Gather(few), true, Shape::flat(16)),
+        ("sum", Layer::Add, true, image),
+    ];
+    for (what, layer, both, shape) in lasts {
+        let model = with_last(layer, both, shape);
+        bounds_hold(&model, what);
+        let net = Network::new(&Device::cpu(), &model).unwrap();
+        for (condition, expected) in [("(<= Y_0 -1000)", "unsat"), ("(>= Y_0 -1000)", "sat")] {
+            let mut text: String = (0..shape.len()).map(|k| format!("(declare-const Y_{k} Real)\n")).collect();
+            for k in 0..9 {
+                text += &format!("(declare-const X_{k} Real)\n(assert (>= X_{k} 0))\n(assert (<= X_{k} 1))\n");
+            }
+            let spec = vnnlib::parse(&(text + &format!("(assert {condition})\n"))).unwrap();
+            let property = Property { spec: &spec, limit: Duration::from_secs(20) };
+            let settings = Settings { method: Method::Alpha, seed: 1 };
+            let verdict: Verdict = verify(&net, property, &settings).unwrap();
+            assert_eq!(verdict.word(), expected, "{what}: {condition}");
+        }
+    }
 }
