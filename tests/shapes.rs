@@ -1,5 +1,5 @@
 //! Networks of unusual shape: layers too wide for sixteen bits, steps too long for thirty-two, every kind of layer
-//! as the last.
+//! as the last, values read in another shape than they have.
 
 use std::time::Duration;
 
@@ -218,6 +218,64 @@ fn any_kind_of_layer_may_be_the_last() {
             let settings = Settings { method: Method::Alpha, seed: 1 };
             let verdict: Verdict = verify(&net, property, &settings).unwrap();
             assert_eq!(verdict.word(), expected, "{what}: {condition}");
+        }
+    }
+}
+
+/// Two convolutions joined, rectified and convolved again, with `flat` in one dimension from the first to the last of
+/// these.
+fn joined(flat: bool) -> Model {
+    let mut rng = Rng::new(8, 16);
+    let mut b = Builder::new(Shape::new(1, 7, 7));
+    let image = Shape::new(3, 7, 7);
+    let between = if flat { Shape::flat(image.len()) } else { image };
+    let stem = random_conv(&mut b, 0, 3, 1, 1, image, &mut rng);
+    let stem = b.relu(stem);
+    let [left, right] = [0, 1].map(|_| random_conv(&mut b, stem, 3, 1, 1, image, &mut rng));
+    let sum = b.push(Layer::Add, &[left, right], between);
+    let bent = b.push(Layer::Relu, &[sum], between);
+    let same = (0..image.len() as u32).map(|index| Some(Source { input: 0, index })).collect();
+    let v = b.push(Layer::Gather(same), &[bent], image);
+    let v = random_conv(&mut b, v, 3, 2, 1, Shape::new(2, 4, 4), &mut rng);
+    let v = b.push(Layer::Relu, &[v], if flat { Shape::flat(32) } else { Shape::new(2, 4, 4) });
+    let (weight, bias) = (normal(&mut rng, 96), normal(&mut rng, 3));
+    b.dense(v, weight, bias);
+    b.finish()
+}
+
+/// A dense layer, rectified into an image or in one dimension, convolved and rectified again.
+fn unflattened(flat: bool) -> Model {
+    let mut rng = Rng::new(9, 16);
+    let mut b = Builder::new(Shape::flat(6));
+    let image = Shape::new(2, 8, 8);
+    let (weight, bias) = (normal(&mut rng, 6 * image.len()), normal(&mut rng, image.len()));
+    let v = b.dense(0, weight, bias);
+    let v = b.push(Layer::Relu, &[v], image);
+    let v = random_conv(&mut b, v, 3, 1, 1, image, &mut rng);
+    let v = b.push(Layer::Relu, &[v], if flat { Shape::flat(image.len()) } else { image });
+    let (weight, bias) = (normal(&mut rng, 3 * image.len()), normal(&mut rng, 3));
+    b.dense(v, weight, bias);
+    b.finish()
+}
+
+/// An elementwise layer may read its values in another shape than they have; bounds are those of equal shapes.
+#[test]
+fn shapes_of_elementwise_layers_may_differ() {
+    let image: Vec<f32> = (0..49).map(|k| (k % 7) as f32 / 7.0).collect();
+    for (what, make) in [("joined", joined as fn(bool) -> Model), ("unflattened", unflattened)] {
+        let [flat, plain] = [true, false].map(make);
+        bounds_hold(&flat, what);
+        let image = &image[..flat.input.len()];
+        for method in Method::ALL {
+            let outcomes = [&flat, &plain].map(|model| {
+                let net = Network::new(&Device::cpu(), model).unwrap();
+                let ball = Ball { image, class: 1, delta: 0.03 };
+                Bounder::new(&net, method).unwrap().probe(&[ball]).unwrap().remove(0)
+            });
+            let [a, b] = outcomes.map(|o| o.margins);
+            for (a, b) in a.iter().zip(&b).filter(|(a, _)| a.is_finite()) {
+                assert!((a - b).abs() <= 1e-2 * b.abs() + 1e-2, "{what}, {method}: {a} in one dimension, {b} in three");
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::forward::{FOLDING_UNIT, State};
 use super::{Bounds, Method};
 use crate::device::Buffer;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{Model, ValueId};
 use crate::network::{Affine, Placed};
 use crate::ops::conv::{self, Geometry};
@@ -108,6 +108,9 @@ impl State<'_> {
         at[from] = Some(start);
         for value in (stop + 1..=from).rev() {
             let Some(c) = at[value].take() else { continue };
+            if c.window.layer != net.model.shape(value) {
+                return Err(Error::device("coefficients have another shape than the value they are over"));
+            }
             let i = value - 1;
             let inputs = &net.model.nodes[i].inputs;
             let c = match &mut keep {
@@ -283,7 +286,8 @@ impl State<'_> {
         linear::affine(d, &c.window, &zero, &table, rows, &c.a, sums, self.bounder.chain_error(terms))
     }
 
-    /// Adds coefficients to what is already known about `value`.
+    /// Adds coefficients to what is already known about `value`. A layer that goes by elements may read a value in another
+    /// shape than it has, such as a flattened image: patches of the one mean nothing to the other.
     fn deposit(
         &self,
         at: &mut [Option<Coefficients>],
@@ -292,6 +296,12 @@ impl State<'_> {
         rows: &Rows,
         sums: &Buffer,
     ) -> Result<()> {
+        let shape = self.bounder.net.model.shape(value);
+        let c = if c.window.layer == shape {
+            c
+        } else {
+            Coefficients { window: Window::dense(shape), ..self.densify(c, rows)? }
+        };
         at[value] = Some(match at[value].take() {
             None => c,
             Some(other) => {
