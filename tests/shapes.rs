@@ -1,5 +1,6 @@
 //! Networks of unusual shape: layers too wide for sixteen bits, steps too long for thirty-two, every kind of layer
-//! as the last, values read in another shape than they have.
+//! as the last, values read in another shape than they have,
+//! windows in the padding.
 
 use std::time::Duration;
 
@@ -277,5 +278,47 @@ fn shapes_of_elementwise_layers_may_differ() {
                 assert!((a - b).abs() <= 1e-2 * b.abs() + 1e-2, "{what}, {method}: {a} in one dimension, {b} in three");
             }
         }
+    }
+}
+
+/// The second convolution looks at nothing but padding: class 1 is ahead by a half everywhere.
+#[test]
+fn one_tap_in_the_padding_sees_nothing() {
+    let one = Shape::flat(1);
+    let mut b = Builder::new(one);
+    let v = b.conv(0, &[1.0], 0.5, [1, 0], one);
+    let v = b.relu(v);
+    let weight = vec![1.0];
+    let v =
+        b.push(Layer::Conv(Conv { weight, bias: vec![0.0], kernel: [1; 2], stride: [2; 2], pad: [1; 2] }), &[v], one);
+    let v = b.relu(v);
+    b.dense(v, vec![1.0, 0.0], vec![0.0, 0.5]);
+    let model = b.finish();
+    bounds_hold(&model, "one tap");
+    let net = Network::new(&Device::cpu(), &model).unwrap();
+    for method in Method::ALL {
+        let ball = Ball { image: &[0.5], class: 1, delta: 1.0 };
+        let outcome = Bounder::new(&net, method).unwrap().probe(&[ball]).unwrap().remove(0);
+        assert_eq!(outcome.radius, 1.0, "{method}: {outcome:?}");
+    }
+}
+
+/// Taps, strides and padding larger than each other and than the layer they look at.
+#[test]
+fn windows_may_miss_their_layer() {
+    for (kernel, stride, pad) in [(1, 1, 1), (1, 2, 1), (1, 3, 2), (2, 3, 4), (5, 1, 3), (7, 2, 3), (3, 5, 6)] {
+        let mut rng = Rng::new((kernel * 100 + stride * 10 + pad) as u64, 16);
+        let mut b = Builder::new(Shape::new(1, 3, 3));
+        let side = |n: usize| (n + 2 * pad - kernel) / stride + 1;
+        let mut v = 0;
+        for _ in 0..3 {
+            let n = side(b.0.shape(v).height);
+            v = random_conv(&mut b, v, kernel, stride, pad, Shape::new(2, n, n), &mut rng);
+            v = b.relu(v);
+        }
+        let n = b.0.shape(v).len();
+        let (weight, bias) = (normal(&mut rng, 3 * n), normal(&mut rng, 3));
+        b.dense(v, weight, bias);
+        bounds_hold(&b.finish(), &format!("kernel {kernel}, stride {stride}, padding {pad}"));
     }
 }

@@ -350,7 +350,8 @@ pub(super) fn patch_geometry(whole: &Geometry, above: &Window, below: &Window) -
     Geometry { input: shape(below), output: shape(above), pad: [0, 0], ..*whole }
 }
 
-/// Whether a convolution's geometry is that of a dense layer, whose input may have any shape.
+/// Whether a convolution's geometry is that of a dense layer, whose input may have any shape. One tap over one place may
+/// still look at padding beside it.
 pub(super) fn is_dense_layer(g: &Geometry) -> bool {
-    g.kernel == [1, 1] && g.input.height * g.input.width * g.output.height * g.output.width == 1
+    g.kernel == [1, 1] && g.pad == [0, 0] && g.input.height * g.input.width * g.output.height * g.output.width == 1
 }
