@@ -1,6 +1,6 @@
 //! Networks of unusual shape: layers too wide for sixteen bits, steps too long for thirty-two, every kind of layer
 //! as the last, values read in another shape than they have,
-//! windows in the padding.
+//! windows in the padding, means over millions of places.
 
 use std::time::Duration;
 
@@ -320,5 +320,24 @@ fn windows_may_miss_their_layer() {
         let (weight, bias) = (normal(&mut rng, 3 * n), normal(&mut rng, 3));
         b.dense(v, weight, bias);
         bounds_hold(&b.finish(), &format!("kernel {kernel}, stride {stride}, padding {pad}"));
+    }
+}
+
+/// A mean over more places than one sum in f32 can be bounded for.
+#[test]
+fn means_over_millions_of_places_are_bounded() {
+    for (kernel, pad, output) in
+        [([2048; 2], [2046; 2], Shape::flat(1)), ([4096, 2048], [4090, 2045], Shape::new(1, 3, 2))]
+    {
+        for count_include_pad in [false, true] {
+            let mut b = Builder::new(Shape::new(1, 2, 2));
+            let v = b.conv(0, &[1.0], 0.1, [1, 0], Shape::new(1, 2, 2));
+            let v = b.relu(v);
+            let pool = Pool { kernel, stride: [1, 1], pad, count_include_pad };
+            let v = b.push(Layer::AvgPool(pool), &[v], output);
+            let (weight, bias) = ((0..2 * output.len()).map(|k| k as f32 - 3.0).collect(), vec![0.0, 0.5]);
+            b.dense(v, weight, bias);
+            bounds_hold(&b.finish(), &format!("{kernel:?}"));
+        }
     }
 }

@@ -9,6 +9,7 @@ use crate::network::{Affine, Placed};
 use crate::ops::conv::{self, Geometry};
 use crate::ops::linear::{self, Rows, Window};
 use crate::ops::{add, gather, pool, scale, select, signs};
+use crate::rounding::to_f32_up;
 use crate::tensor::{self, Shape};
 
 /// Coefficients over one value.
@@ -158,7 +159,7 @@ impl State<'_> {
                 Placed::AvgPool(g) => {
                     let c = self.densify(c, rows)?;
                     let zero = d.zeros(c.window.elements())?;
-                    let shares = self.bounder.chain_error(g.kernel[0] * g.kernel[1]);
+                    let shares = if self.bounder.sound { to_f32_up(g.share_error()) } else { 0.0 };
                     self.charge(i, &c, &zero, rows, sums, (shares + self.bounder.sum_error(c.window.slice())) * 1.01)?;
                     let next = below(0)?;
                     pool::average_backward(d, g, &c.a, &next.a, rows.lanes)?;
