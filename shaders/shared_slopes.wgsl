@@ -64,16 +64,14 @@ fn is_dense() -> bool {
     return params.step_y == 0u && params.step_x == 0u;
 }
 
-// Top left corner of a row's window.
-fn corner_of(neuron: u32) -> vec2<i32> {
-    return vec2<i32>(
-        i32(neuron >> 16u) * i32(params.step_y) - params.offset_y,
-        i32(neuron & 0xffffu) * i32(params.step_x) - params.offset_x,
-    );
+// Top left corner of the window of the neuron at this row and column.
+fn corner_of(neuron: vec2<u32>) -> vec2<i32> {
+    return vec2<i32>(neuron) * vec2<i32>(i32(params.step_y), i32(params.step_x))
+        - vec2<i32>(params.offset_y, params.offset_x);
 }
 
 // Index in the layer of element k of a window; NONE outside the layer.
-fn element(neuron: u32, k: u32) -> u32 {
+fn element(neuron: vec2<u32>, k: u32) -> u32 {
     if (is_dense()) {
         return k;
     }
@@ -91,7 +89,8 @@ fn corner(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups)
         return;
     }
     let lane = i % params.lanes;
-    let at = element(corner_rows[params.lanes + lane], i / params.lanes);
+    let neuron = vec2<u32>(corner_rows[params.lanes + lane], corner_rows[2u * params.lanes + lane]);
+    let at = element(neuron, i / params.lanes);
     if (at == NONE) {
         corner_x[i] = 0.0;
         return;
@@ -107,7 +106,8 @@ fn bend(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
         return;
     }
     let lane = i % params.lanes;
-    let at = element(bend_rows[params.lanes + lane], i / params.lanes);
+    let neuron = vec2<u32>(bend_rows[params.lanes + lane], bend_rows[2u * params.lanes + lane]);
+    let at = element(neuron, i / params.lanes);
     if (at == NONE) {
         bend_y[i] = 0.0;
         bend_a[i] = 0.0;
@@ -136,7 +136,8 @@ fn collect(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups
     for (var lane = collect_span[image]; lane < collect_span[params.images + image]; lane++) {
         var at = k;
         if (!is_dense()) {
-            let inside = vec2<u32>(place - corner_of(collect_rows[params.lanes + lane]));
+            let neuron = vec2<u32>(collect_rows[params.lanes + lane], collect_rows[2u * params.lanes + lane]);
+            let inside = vec2<u32>(place - corner_of(neuron));
             if (inside.x >= params.size_y || inside.y >= params.size_x) {
                 continue;
             }

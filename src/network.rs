@@ -60,7 +60,11 @@ pub type Gradients = Vec<Option<[Buffer; 2]>>;
 
 impl Network {
     /// Copies the model's weights to the device.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if the model is not whole, on which every kernel relies; a fault of the device.
     pub fn new(device: &Device, model: &Model) -> Result<Network> {
+        model.validate().map_err(Error::usage)?;
         let layers = model.nodes.iter().map(|n| place(device, model, n)).collect::<Result<_>>()?;
         let gains = model.nodes.iter().map(range::gain).collect();
         Ok(Network {

@@ -3,12 +3,13 @@
 use super::forward::{FOLDING_UNIT, State};
 use super::{Bounds, Method};
 use crate::device::Buffer;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{Model, ValueId};
 use crate::network::{Affine, Placed};
 use crate::ops::conv::{self, Geometry};
 use crate::ops::linear::{self, Rows, Window};
 use crate::ops::{add, gather, pool, range, scale, select, signs};
+use crate::rounding::to_f32_up;
 use crate::tensor::{self, Shape};
 
 /// Coefficients over one value.
@@ -108,6 +109,9 @@ impl State<'_> {
         at[from] = Some(start);
         for value in (stop + 1..=from).rev() {
             let Some(c) = at[value].take() else { continue };
+            if c.window.layer != net.model.shape(value) {
+                return Err(Error::device("coefficients have another shape than the value they are over"));
+            }
             let i = value - 1;
             let inputs = &net.model.nodes[i].inputs;
             self.charge_folding(i, &c, rows, sums)?;
@@ -160,7 +164,8 @@ impl State<'_> {
                 Placed::AvgPool(g) => {
                     let c = self.densify(c, rows)?;
                     let zero = d.zeros(c.window.elements())?;
-                    let shares = self.bounder.chain_error(g.kernel[0] * g.kernel[1]) + self.bounder.deployed(i);
+                    let shares = if self.bounder.sound { to_f32_up(g.share_error()) } else { 0.0 };
+                    let shares = shares + self.bounder.deployed(i);
                     self.charge(i, &c, &zero, rows, sums, (shares + self.bounder.sum_error(c.window.slice())) * 1.01)?;
                     let next = below(0)?;
                     pool::average_backward(d, g, &c.a, &next.a, rows.lanes)?;
@@ -265,8 +270,8 @@ impl State<'_> {
             return Ok(c);
         };
         let next = self.next_window(affine, &c.window, self.bounder.net.model.nodes[value - 1].inputs[0]);
-        let wide = next.elements() as f64 >= DENSE_SHARE * next.layer.len() as f64;
-        if wide { self.densify(c, rows) } else { Ok(c) }
+        let wide = || next.elements() as f64 >= DENSE_SHARE * next.layer.len() as f64;
+        if !next.fits(rows.plane) || wide() { self.densify(c, rows) } else { Ok(c) }
     }
 
     /// Constants and rounding charges of node `i`, whose coefficients are `c`.
@@ -293,7 +298,8 @@ impl State<'_> {
         linear::affine(d, &c.window, &zero, &table, rows, &c.a, sums, error)
     }
 
-    /// Adds coefficients to what is already known about `value`.
+    /// Adds coefficients to what is already known about `value`. A layer that goes by elements may read a value in another
+    /// shape than it has, such as a flattened image: patches of the one mean nothing to the other.
     fn deposit(
         &self,
         at: &mut [Option<Coefficients>],
@@ -302,6 +308,12 @@ impl State<'_> {
         rows: &Rows,
         sums: &Buffer,
     ) -> Result<()> {
+        let shape = self.bounder.net.model.shape(value);
+        let c = if c.window.layer == shape {
+            c
+        } else {
+            Coefficients { window: Window::dense(shape), ..self.densify(c, rows)? }
+        };
         self.watch_rows(value, &c, rows, sums)?;
         at[value] = Some(match at[value].take() {
             None => c,
@@ -360,7 +372,8 @@ pub(super) fn patch_geometry(whole: &Geometry, above: &Window, below: &Window) -
     Geometry { input: shape(below), output: shape(above), pad: [0, 0], ..*whole }
 }
 
-/// Whether a convolution's geometry is that of a dense layer, whose input may have any shape.
+/// Whether a convolution's geometry is that of a dense layer, whose input may have any shape. One tap over one place may
+/// still look at padding beside it.
 pub(super) fn is_dense_layer(g: &Geometry) -> bool {
-    g.kernel == [1, 1] && g.input.height * g.input.width * g.output.height * g.output.width == 1
+    g.kernel == [1, 1] && g.pad == [0, 0] && g.input.height * g.input.width * g.output.height * g.output.width == 1
 }

@@ -85,8 +85,8 @@ impl<'a> State<'a> {
         for i in 0..nodes {
             bounder.check_deadline()?;
             let folding = state.folding(i)?;
-            let bounded = i + 1 < nodes || matches!(bounder.net.layer(i), Placed::Relu | Placed::MaxPool(_));
-            if bounded {
+            // The logits themselves are bounded only where no walk goes below them.
+            if i + 1 < nodes || frontier == nodes {
                 state.interval_step(i, folding.as_ref())?;
             }
             // Walks of a folded layer's own neurons start above it.

@@ -346,15 +346,15 @@ impl Bounder {
             let lanes = tensor::lanes(chunk.len());
             let mut a = vec![0.0; outputs * lanes];
             let mut sums = vec![0.0; 2 * linear::SLICES * lanes];
-            let mut place = vec![0u32; 2 * lanes];
+            let mut images = vec![0u32; lanes];
             for (i, row) in chunk.iter().enumerate() {
                 row.coefficients.iter().enumerate().for_each(|(k, c)| a[k * lanes + i] = *c);
                 // Less is sound, and so large a negative one proves nothing either way.
                 sums[i] = row.constant.clamp(-range::LOST, range::LOST);
-                place[i] = row.lane as u32;
+                images[i] = row.lane as u32;
             }
             let d = self.device();
-            let rows = linear::Rows { count: chunk.len(), lanes, buffer: d.upload(&place)? };
+            let rows = linear::Rows::whole(d, chunk.len(), images)?;
             let part = state.finish(d.upload(&a)?, &rows, &d.upload(&sums)?, slopes)?;
             all.lower.extend_from_slice(&part.lower[..chunk.len()]);
             all.slopes.extend_from_slice(&part.slopes);

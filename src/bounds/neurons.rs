@@ -167,11 +167,12 @@ impl State<'_> {
         Ok(())
     }
 
-    /// Whether all nodes up to `i` stand in one row, affine layers and ReLUs in turn: then rows may keep to their windows.
+    /// Whether all nodes up to `i` stand in one row, affine layers and ReLUs in turn, no ReLU in another shape than what it
+    /// reads: then rows may keep to their windows.
     fn is_chain(&self, i: usize) -> bool {
         let net = &self.bounder.net;
         (0..=i).all(|m| {
-            let relu = matches!(net.layer(m), Placed::Relu);
+            let relu = matches!(net.layer(m), Placed::Relu) && net.model.shape(m) == net.model.shape(m + 1);
             let affine = matches!(net.layer(m), Placed::Affine(_));
             let after_relu = m == 0 || matches!(net.layer(m - 1), Placed::Relu);
             net.model.nodes[m].inputs == [m] && (relu && !after_relu || affine && after_relu)

@@ -270,9 +270,8 @@ impl State<'_> {
     /// One row for each box, in their order.
     fn one_each(&self) -> Result<Rows> {
         let (count, lanes) = (self.boxes.count, self.boxes.lanes);
-        let mut place = vec![0u32; 2 * lanes];
-        (0..count).for_each(|lane| place[lane] = lane as u32);
-        Ok(Rows { count, lanes, buffer: self.bounder.device().upload(&place)? })
+        let images = (0..lanes).map(|lane| if lane < count { lane as u32 } else { 0 });
+        Rows::whole(self.bounder.device(), count, images.collect())
     }
 
     /// Coefficients of every box's worst row above every nonlinear layer, by node, and where in the box that row is least;

@@ -50,6 +50,10 @@ pub struct Adapter {
     pub max_binding: u64,
 }
 
+/// Most 4-byte words of any buffer, whatever the adapter allows: an index into it, in words or bytes, and the number of a
+/// thread of a grid over it fit 32 bits, which is what shaders count in.
+const LARGEST_BUFFER: usize = 1 << 30;
+
 /// A place to run kernels. Cheap to clone; clones share buffers and queues.
 #[derive(Clone)]
 pub struct Device {
@@ -143,8 +147,8 @@ impl Device {
     /// Most 4-byte words one buffer may hold; larger work must be chunked by the caller.
     pub fn max_buffer(&self) -> usize {
         match &*self.backend {
-            Backend::Cpu(_) => 1 << 30,
-            Backend::Gpu(g) => g.max_buffer(),
+            Backend::Cpu(_) => LARGEST_BUFFER,
+            Backend::Gpu(g) => g.max_buffer().min(LARGEST_BUFFER),
         }
     }
 
@@ -243,7 +247,7 @@ impl Device {
                     let n = threads[d].div_ceil(kernel.workgroup[d] as usize);
                     if n > 65_535 {
                         return Err(Error::device(format!(
-                            "{}: {n} workgroups in dimension {d}; use a smaller --batch",
+                            "{}: {n} workgroups in dimension {d}; use a smaller --batch or --device cpu",
                             kernel.name
                         )));
                     }

@@ -300,9 +300,8 @@ pub(super) fn densify(call: Call<'_>) {
     dense[..p.channels as usize * h * w * lanes].par_chunks_mut(lanes).enumerate().for_each(|(k, dense)| {
         let (c, y, x) = (k / (h * w), (k / w % h) as isize, (k % w) as isize);
         for (lane, value) in dense.iter_mut().enumerate() {
-            let place = rows[lanes + lane];
-            let wy = y - ((place >> 16) as isize * p.step_y as isize - p.offset_y as isize);
-            let wx = x - ((place & 0xffff) as isize * p.step_x as isize - p.offset_x as isize);
+            let wy = y - (rows[lanes + lane] as isize * p.step_y as isize - p.offset_y as isize);
+            let wx = x - (rows[2 * lanes + lane] as isize * p.step_x as isize - p.offset_x as isize);
             let inside = (wy as usize) < sy && (wx as usize) < sx;
             *value = if inside { a[((c * sy + wy as usize) * sx + wx as usize) * lanes + lane] } else { 0.0 };
         }
