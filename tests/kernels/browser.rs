@@ -46,6 +46,25 @@ pub fn outputs(folder: &Path, index: usize, case: &Case) -> Result<Vec<Vec<f32>>
     if whole { Ok(outputs) } else { Err(format!("{name}.out has the wrong length")) }
 }
 
+/// A browser that gives what the twin gives is understood, one that gives nothing or too little is not.
+pub fn is_understood() -> Result<(), String> {
+    let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
+    export(folder.path())?;
+    was_given_this_table(folder.path())?;
+    let case = &ops::relu::cases()[0];
+    let (_, twin) = record(case)?;
+    let bytes: Vec<u8> = twin.iter().flatten().flat_map(|w| w.to_le_bytes()).collect();
+    let given = |bytes: &[u8]| {
+        fs::write(folder.path().join(format!("{}.out", name(case, 0))), bytes).map_err(|e| e.to_string())?;
+        outputs(folder.path(), 0, case)
+    };
+    let whole = given(&bytes)? == twin;
+    match whole && given(&bytes[4..]).is_err() && outputs(folder.path(), 1, case).is_err() {
+        true => Ok(()),
+        false => Err("outputs were read back wrongly".into()),
+    }
+}
+
 fn name(case: &Case, index: usize) -> String {
     format!("{}-{index}", case.kernel.name)
 }

@@ -52,6 +52,7 @@ fn main() {
         true => Ok(()),
         false => Err(format!("not in ops::kernels(): {strays:?}").into()),
     }));
+    trials.push(Trial::test("table::is_written_for_browsers", || Ok(browser::is_understood()?)));
     trials.push(on_gpu(&missing, "fault::a_broken_shader_is_an_error".into(), broken_shader));
     trials.push(on_gpu(&missing, "fault::too_large_a_buffer_is_an_error".into(), too_large_a_buffer));
     trials.push(on_gpu(&missing, "order::uploads_clears_and_dispatches".into(), order));
