@@ -23,8 +23,11 @@ fn main() {
         return browser::export(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
     }
     let returned = folder("DELTAMAX_IMPORT");
-    let missing = Device::open(&Choice::Gpu).map(|gpu| eprintln!("adapter: {}", gpu.describe())).err();
-    let missing = missing.map(|e| e.to_string());
+    let adapter = Device::open(&Choice::Gpu).map(|gpu| gpu.describe());
+    if let (Ok(adapter), None) = (&adapter, &returned) {
+        eprintln!("adapter: {adapter}");
+    }
+    let missing = adapter.err().map(|e| e.to_string());
     let mut cases = ops::cases();
     let mut trials = vec![Trial::test("table::names_are_unique", names_are_unique)];
     for kernel in ops::kernels() {

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAGE = pathlib.Path(__file__).with_suffix(".html")
@@ -68,8 +69,10 @@ def browse(folder, flags):
         command = [browser, *FLAGS, f"--user-data-dir={profile}", *flags, url]
         process = subprocess.Popen(command, stdout=log, stderr=log)
         try:
-            if not server.ended.wait(60 * MINUTES):
-                sys.exit(f"the page did not end within {MINUTES} minutes; see {log.name}")
+            deadline = time.monotonic() + 60 * MINUTES
+            while not server.ended.wait(1):
+                if process.poll() is not None or time.monotonic() > deadline:
+                    sys.exit(f"the browser gave no results within {MINUTES} minutes, or ended early; see {log.name}")
         finally:
             process.terminate()
             process.wait()
@@ -90,7 +93,8 @@ def main(folder=ROOT / "target/webgpu", *flags):
         return 1
     end = browse(folder, flags)
     failed = kernels("DELTAMAX_IMPORT", folder, "browser::")
-    print(*end["told"], sep="\n")
+    for message in end["told"]:
+        print(message)
     print(f"{end['cases']} cases of {end['kernels']} kernels on {end['adapter']} in {end['browser']}")
     return failed
 
