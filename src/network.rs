@@ -7,7 +7,7 @@ pub use range::{MOST_IN_LAYER, Range};
 use std::sync::Arc;
 
 use crate::device::{Buffer, Device};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{Layer, Model, Node, ValueId};
 use crate::ops::conv;
 use crate::ops::{add, gather, pool, relu, scale};

@@ -218,3 +218,46 @@ fn no_shader_text_is_made_at_run_time() {
     }
     report(faults);
 }
+
+/// WGSL's grammar orders neither `|`, `&` and `^` nor shifts among other operators: it wants parentheses. naga takes
+/// such expressions, browsers refuse them.
+#[test]
+fn shaders_have_the_parentheses_that_wgsl_asks_for() {
+    let mut faults = Vec::new();
+    for shader in files("shaders", "wgsl") {
+        let mut open = vec![Vec::new()];
+        for (i, line) in shader.text.lines().enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            let marks = "()[]{},;".chars().fold(code.to_string(), |code, c| code.replace(c, &format!(" {c} ")));
+            for token in marks.split_whitespace() {
+                let assigns = token.ends_with('=') && !["==", "!=", "<=", ">="].contains(&token);
+                if assigns || ")]{},;".contains(token) {
+                    let operators = open.pop().unwrap_or_default();
+                    if !is_ordered(&operators) {
+                        faults.push(format!("{}:{}: {}", shader.path.display(), i + 1, line.trim()));
+                    }
+                }
+                match token {
+                    "(" | "[" => open.push(Vec::new()),
+                    "{" => open.extend([Vec::new(), Vec::new()]),
+                    ")" | "]" | "}" => {}
+                    _ if assigns || ",;".contains(token) => open.push(Vec::new()),
+                    _ if token.chars().all(|c| "+-*/%&|^<>=!".contains(c)) => {
+                        open.last_mut().expect("a level").push(token.to_string());
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+    report(faults);
+}
+
+/// Whether WGSL gives these operators, which stand beside each other, an order.
+fn is_ordered(operators: &[String]) -> bool {
+    let has = |op: &str| operators.iter().any(|o| o == op);
+    let alone = |op: &&str| !has(op) || operators.iter().all(|o| o == op);
+    let mut sides = operators.split(|o| ["&&", "||", "==", "!=", "<", ">", "<=", ">="].contains(&o.as_str()));
+    let lone_shift = |side: &[String]| side.len() == 1 || side.iter().all(|o| o != "<<" && o != ">>");
+    ["|", "&", "^"].iter().all(alone) && !(has("&&") && has("||")) && sides.all(lone_shift)
+}

@@ -3,6 +3,7 @@
 mod cpu;
 mod gpu;
 mod pool;
+mod tape;
 
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use bytemuck::Pod;
 
 use crate::error::{Error, Result};
 use crate::kernel::Kernel;
+pub use tape::{Step, Taped};
 
 /// What the user asks for with `--device`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +60,7 @@ const LARGEST_BUFFER: usize = 1 << 30;
 #[derive(Clone)]
 pub struct Device {
     backend: Arc<Backend>,
+    tape: Option<Arc<tape::Tape>>,
 }
 
 enum Backend {
@@ -69,6 +72,8 @@ enum Backend {
 pub struct Buffer {
     len: usize,
     storage: Storage,
+    /// On the device's tape, zero without one.
+    number: usize,
 }
 
 enum Storage {
@@ -106,7 +111,17 @@ pub fn adapters() -> Vec<Adapter> {
 impl Device {
     /// The built-in CPU backend.
     pub fn cpu() -> Device {
-        Device { backend: Arc::new(Backend::Cpu(cpu::Cpu::new())) }
+        Device { backend: Arc::new(Backend::Cpu(cpu::Cpu::new())), tape: None }
+    }
+
+    /// The built-in CPU backend, which also notes what it is told.
+    pub fn taped() -> Device {
+        Device { tape: Some(Arc::default()), ..Device::cpu() }
+    }
+
+    /// What a [`Device::taped`] was told so far, in order; nothing of other devices.
+    pub fn steps(&self) -> Vec<Step> {
+        self.tape.as_ref().map_or_else(Vec::new, |t| t.steps())
     }
 
     /// Opens what `choice` names.
@@ -129,7 +144,7 @@ impl Device {
             }
             Choice::Index(i) => gpu::Gpu::open(*i)?,
         };
-        Ok(Device { backend: Arc::new(Backend::Gpu(Box::new(gpu))) })
+        Ok(Device { backend: Arc::new(Backend::Gpu(Box::new(gpu))), tape: None })
     }
 
     /// One line for reports: adapter, backend and driver.
@@ -156,7 +171,7 @@ impl Device {
     pub fn alloc(&self, len: usize) -> Result<Buffer> {
         if len > self.max_buffer() {
             return Err(Error::device(format!(
-                "a buffer of {} MiB is over this adapter's limit of {} MiB; use a smaller --batch",
+                "a buffer of {} MiB is over this adapter's limit of {} MiB; use a smaller --batch or --device cpu",
                 len >> 18,
                 self.max_buffer() >> 18
             )));
@@ -165,7 +180,8 @@ impl Device {
             Backend::Cpu(c) => Storage::Cpu(c.alloc(len)?),
             Backend::Gpu(g) => Storage::Gpu(g.alloc(len)?),
         };
-        Ok(Buffer { len, storage })
+        let number = self.tape.as_ref().map_or(0, |t| t.number());
+        Ok(Buffer { len, storage, number })
     }
 
     /// A buffer with this content (f32 or u32).
@@ -184,6 +200,9 @@ impl Device {
             (Backend::Gpu(g), Storage::Gpu(s)) => g.clear(s)?,
             _ => return Err(Error::device("a buffer of another device was passed")),
         }
+        if let Some(tape) = &self.tape {
+            tape.write(&buffer, &vec![0; len]);
+        }
         Ok(buffer)
     }
 
@@ -198,21 +217,25 @@ impl Device {
             (Backend::Gpu(g), Storage::Gpu(s)) => g.write(s, bytemuck::cast_slice(data))?,
             _ => return Err(Error::device("a buffer of another device was passed")),
         }
+        if let Some(tape) = &self.tape {
+            tape.write(buffer, bytemuck::cast_slice(data));
+        }
         Ok(())
     }
 
     /// Waits for everything dispatched so far and copies the buffer back.
     pub fn read<T: Pod>(&self, buffer: &Buffer) -> Result<Vec<T>> {
         const { assert!(size_of::<T>() == 4) };
+        let mut out = vec![T::zeroed(); buffer.len];
         match (&*self.backend, &buffer.storage) {
-            (Backend::Cpu(_), Storage::Cpu(s)) => Ok(bytemuck::cast_slice(&s.read()[..buffer.len]).to_vec()),
-            (Backend::Gpu(g), Storage::Gpu(s)) => {
-                let mut out = vec![T::zeroed(); buffer.len];
-                g.read(s, bytemuck::cast_slice_mut(&mut out))?;
-                Ok(out)
-            }
-            _ => Err(Error::device("a buffer of another device was passed")),
+            (Backend::Cpu(_), Storage::Cpu(s)) => out.copy_from_slice(bytemuck::cast_slice(&s.read()[..buffer.len])),
+            (Backend::Gpu(g), Storage::Gpu(s)) => g.read(s, bytemuck::cast_slice_mut(&mut out))?,
+            _ => return Err(Error::device("a buffer of another device was passed")),
         }
+        if let Some(tape) = &self.tape {
+            tape.read(buffer);
+        }
+        Ok(out)
     }
 
     /// Waits until everything dispatched so far is done.
@@ -240,21 +263,28 @@ impl Device {
             return Err(Error::device(format!("{}: one buffer is bound twice", kernel.name)));
         }
         match &*self.backend {
-            Backend::Cpu(c) => c.run(kernel, params, reads, writes),
-            Backend::Gpu(g) => {
-                let mut groups = [0u32; 3];
-                for d in 0..3 {
-                    let n = threads[d].div_ceil(kernel.workgroup[d] as usize);
-                    if n > 65_535 {
-                        return Err(Error::device(format!(
-                            "{}: {n} workgroups in dimension {d}; use a smaller --batch or --device cpu",
-                            kernel.name
-                        )));
-                    }
-                    groups[d] = n.max(1) as u32;
-                }
-                g.run(kernel, params, reads, writes, groups)
-            }
+            Backend::Cpu(c) => c.run(kernel, params, reads, writes)?,
+            Backend::Gpu(g) => g.run(kernel, params, reads, writes, groups(kernel, threads)?)?,
         }
+        if let Some(tape) = &self.tape {
+            tape.dispatch(kernel, params, &[reads, writes].concat(), groups(kernel, threads)?);
+        }
+        Ok(())
     }
+}
+
+/// Workgroups that cover this many invocations.
+fn groups(kernel: &Kernel, threads: [usize; 3]) -> Result<[u32; 3]> {
+    let mut groups = [0; 3];
+    for d in 0..3 {
+        let n = threads[d].div_ceil(kernel.workgroup[d] as usize);
+        if n > 65_535 {
+            return Err(Error::device(format!(
+                "{}: {n} workgroups in dimension {d}; use a smaller --batch or --device cpu",
+                kernel.name
+            )));
+        }
+        groups[d] = n.max(1) as u32;
+    }
+    Ok(groups)
 }
