@@ -376,6 +376,11 @@ pub fn summarize(rows: &[CertifyRow]) -> Vec<Summary> {
 /// # Errors
 /// If a shard is missing, given twice or unfinished, or comes from another run.
 pub fn merge(dirs: &[PathBuf], out: &Path) -> Result<usize> {
+    if table_path(out).symlink_metadata().is_ok() {
+        return Err(Error::input(table_path(out), "exists already; give another --out"));
+    }
+    let folder = Folder::open(out, "merge", &FILES, false)?;
+    let out = folder.path();
     let mut parts = Vec::new();
     for dir in dirs {
         parts.push((read_manifest(dir)?, dir));
@@ -384,11 +389,6 @@ pub fn merge(dirs: &[PathBuf], out: &Path) -> Result<usize> {
     let Some((first, _)) = parts.first() else { return Err(Error::usage("nothing to merge")) };
     let mut whole = first.clone();
     (whole.shard, whole.start, whole.end) = ([0, 1], 0, first.images);
-    if table_path(out).symlink_metadata().is_ok() {
-        return Err(Error::input(table_path(out), "exists already; give another --out"));
-    }
-    let folder = Folder::open(out, "merge", &FILES, false)?;
-    let out = folder.path();
     let (mut rows, mut certificates) = (Vec::new(), Vec::new());
     for (i, (manifest, dir)) in parts.iter().enumerate() {
         let problem = |p: String| Err(Error::input(dir, p));

@@ -89,6 +89,24 @@ fn an_end_on_request_says_what_is_kept() {
     assert!(wait(child, "-INT").contains("nothing was written") && files(at) == before);
 }
 
+/// As for a job in the background of a script, or under nohup.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_signal_that_is_to_be_ignored_stays_ignored() {
+    let dir = folder();
+    let table = dir.path().join("out/delta_max.csv");
+    let command = plain(dir.path(), &format!("{CERTIFY} --quiet"));
+    let words = command.get_args().map(|word| format!("'{}'", word.to_string_lossy()));
+    let words = words.collect::<Vec<_>>().join(" ");
+    let line = format!("trap '' INT; exec '{}' {words}", command.get_program().to_string_lossy());
+    let mut child = Command::new("sh").current_dir(dir.path()).args(["-c", &line]).spawn().expect("a shell");
+    while rows(&table).is_empty() && child.try_wait().expect("a state").is_none() {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let _ = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(child.wait().is_ok_and(|status| status.success()) && rows(&table).len() == 60);
+}
+
 /// Nothing that was finished is lost, and nothing half is taken for whole.
 #[test]
 fn killed_runs_go_on() {

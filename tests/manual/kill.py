@@ -29,7 +29,7 @@ class World:
 
     def __init__(self, binary, root, points, seed):
         self.binary, self.root, self.points = binary, root, points
-        self.random = random.Random(seed)
+        self.random, self.spans = random.Random(seed), {}
 
     def command(self, line):
         return [str(self.binary), *line.split()]
@@ -52,10 +52,14 @@ class World:
     def kill(self, line, longest, seen=None):
         """Starts, waits for a random time, or until the path `seen` is there, and kills. Whether that came in time."""
         child = self.start(line)
-        end = time.monotonic() + (10 * longest if seen else self.random.uniform(0, longest))
+        # Machines are not always equally fast: the span of the kills follows what came too late.
+        span = self.spans.setdefault(line, longest)
+        end = time.monotonic() + (10 * longest if seen else self.random.uniform(0, span))
         while time.monotonic() < end and child.poll() is None and not (seen and seen.exists()):
             time.sleep(0.0005)
         in_time = child.poll() is None
+        if not seen:
+            self.spans[line] *= 1.02 if in_time else 0.85
         child.kill()
         child.wait()
         return in_time
