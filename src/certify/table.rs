@@ -2,7 +2,7 @@
 //! certificates.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::bounds::Certificate;
 use crate::error::{Error, Result};
+use crate::interrupt;
+use crate::output::{Folder, append, clear_locked, lock};
 use crate::results::{CertifyRow, quantile, short, write_atomically, write_json};
 
 /// Folder of the certificates inside a result folder.
@@ -17,6 +19,9 @@ pub const CERTIFICATES: &str = "certificates";
 
 /// What follows the method of a row whose radius was proved by branch and bound.
 pub const BRANCHED: &str = "+branch";
+
+/// Files and folders of a result folder; where the last one is, the others are.
+pub const FILES: [&str; 4] = [CERTIFICATES, "summary.json", "manifest.json", "delta_max.csv"];
 
 /// Columns of `delta_max.csv`.
 pub const HEADER: &str =
@@ -113,6 +118,7 @@ impl Table {
     /// If there are results already, or another run is writing here.
     pub fn create(dir: &Path, manifest: &Manifest) -> Result<Table> {
         fs::create_dir_all(dir).map_err(Error::io(dir, "creating the folder"))?;
+        check_place(dir)?;
         let path = table_path(dir);
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path);
         let file = file.map_err(|e| match e.kind() {
@@ -120,8 +126,9 @@ impl Table {
             _ => Error::io(&path, "creating")(e),
         })?;
         lock(dir, &file)?;
-        let table = Table { path, file, attack: manifest.attack, rows: HashMap::new() };
-        table.start(dir, manifest)
+        let table = Table { path: path.clone(), file, attack: manifest.attack, rows: HashMap::new() };
+        // Nobody shall have to resume what has not begun.
+        table.start(dir, manifest).inspect_err(|_| drop(fs::remove_file(path)))
     }
 
     /// Continues a result folder whose manifest describes the same run, and keeps that manifest; starts one where there
@@ -134,8 +141,11 @@ impl Table {
         if !path.exists() {
             return Table::create(dir, manifest);
         }
+        check_place(dir)?;
         let mut file = OpenOptions::new().read(true).write(true).open(&path).map_err(Error::io(&path, "opening"))?;
         lock(dir, &file)?;
+        clear_locked(dir);
+        clear_locked(&dir.join(CERTIFICATES));
         let mut text = Vec::new();
         file.read_to_end(&mut text).map_err(Error::io(&path, "reading"))?;
         let mut table = Table { path, file, attack: manifest.attack, rows: HashMap::new() };
@@ -170,6 +180,11 @@ impl Table {
         cut.map(drop).map_err(Error::io(&self.path, "writing"))
     }
 
+    /// How many rows were there before.
+    pub fn known(&self) -> usize {
+        self.rows.len()
+    }
+
     /// Whether the row was there before.
     pub fn knows(&self, index: usize, variance: f64) -> bool {
         self.rows.contains_key(&(index, variance.to_bits()))
@@ -181,30 +196,34 @@ impl Table {
         rows.filter(|((i, variance), _)| !certificate_path(dir, *i, f64::from_bits(*variance)).exists()).count()
     }
 
-    /// Appends one row; it is in the file when this returns.
+    /// Appends one row; it is in the file when this returns, or nothing of it is.
     pub fn push(&mut self, row: &CertifyRow) -> Result<()> {
-        self.file.write_all(line(row, self.attack).as_bytes()).map_err(Error::io(&self.path, "writing"))
+        let _shield = interrupt::shield();
+        append(&mut self.file, line(row, self.attack).as_bytes()).map_err(Error::io(&self.path, "writing"))
+    }
+}
+
+/// Refuses a folder in which a run would write over what is not certify's. Links are not followed: they may lead out of it.
+fn check_place(dir: &Path) -> Result<()> {
+    let foreign = |name: &&&str| {
+        let kind = dir.join(name).symlink_metadata();
+        kind.is_ok_and(|m| m.is_dir() != (**name == CERTIFICATES) || !(m.is_dir() || m.is_file()))
+    };
+    if let Some(name) = FILES.iter().find(foreign) {
+        return Err(Error::input(dir.join(name), "was not made by certify; give another --out"));
+    }
+    let there: Vec<&&str> = FILES.iter().filter(|name| dir.join(name).exists()).collect();
+    match there.first() {
+        Some(name) if !table_path(dir).exists() && read_manifest(dir).is_err() => {
+            Err(Error::input(dir.join(name), "is there already and was not made by certify; give another --out"))
+        }
+        Some(_) | None => Ok(()),
     }
 }
 
 /// The table of a result folder.
 pub fn table_path(dir: &Path) -> PathBuf {
     dir.join("delta_max.csv")
-}
-
-/// The operating system lets go of the lock when the process ends, however it ends.
-fn lock(dir: &Path, table: &File) -> Result<()> {
-    match table.try_lock() {
-        Ok(()) => Ok(()),
-        Err(TryLockError::WouldBlock) => {
-            Err(Error::input(dir, "another run is writing here; wait for it, or give another --out"))
-        }
-        // Not every file system knows locks. What a second run would destroy is missed when the first one ends.
-        Err(TryLockError::Error(cause)) => {
-            tracing::warn!(%cause, "cannot lock {}", dir.display());
-            Ok(())
-        }
-    }
 }
 
 /// A row of the table; `attack`: whether the image was attacked.
@@ -357,6 +376,11 @@ pub fn summarize(rows: &[CertifyRow]) -> Vec<Summary> {
 /// # Errors
 /// If a shard is missing, given twice or unfinished, or comes from another run.
 pub fn merge(dirs: &[PathBuf], out: &Path) -> Result<usize> {
+    if table_path(out).symlink_metadata().is_ok() {
+        return Err(Error::input(table_path(out), "exists already; give another --out"));
+    }
+    let folder = Folder::open(out, "merge", &FILES, false)?;
+    let out = folder.path();
     let mut parts = Vec::new();
     for dir in dirs {
         parts.push((read_manifest(dir)?, dir));
@@ -365,9 +389,6 @@ pub fn merge(dirs: &[PathBuf], out: &Path) -> Result<usize> {
     let Some((first, _)) = parts.first() else { return Err(Error::usage("nothing to merge")) };
     let mut whole = first.clone();
     (whole.shard, whole.start, whole.end) = ([0, 1], 0, first.images);
-    if table_path(out).exists() {
-        return Err(Error::input(table_path(out), "exists already; give another --out"));
-    }
     let (mut rows, mut certificates) = (Vec::new(), Vec::new());
     for (i, (manifest, dir)) in parts.iter().enumerate() {
         let problem = |p: String| Err(Error::input(dir, p));
@@ -402,5 +423,6 @@ pub fn merge(dirs: &[PathBuf], out: &Path) -> Result<usize> {
         write_atomically(&certificate_path(out, *index, *variance), &content)?;
     }
     write_json(&out.join("summary.json"), &summarize(&rows))?;
+    folder.finish_unlisted()?;
     Ok(rows.len())
 }

@@ -286,16 +286,6 @@ fn a_whole_study_and_its_page_again() {
     fs::remove_file(at.join("s/report.html")).expect("removed");
     assert!(done(at, "report s --quiet").is_empty());
     assert!(page == fs::read(at.join("s/report.html")).expect("a page"), "the page differs");
-
-    // A second study that stops half way leaves nothing that looks like a whole one.
-    fs::remove_file(at.join("s/no-DA.onnx")).expect("removed");
-    fs::create_dir_all(at.join("s/no-DA.onnx/in-the-way")).expect("made");
-    let second =
-        "study --count 120 --size 16 --epochs 1 --variance 0 --method ibp --limit 2 --device cpu --out s --quiet";
-    let output = super::binary(at, second).output().expect("the binary starts");
-    assert_eq!(output.status.code(), Some(1));
-    assert!(!at.join("s/results.json").exists() && !at.join("s/report.html").exists());
-    refused(at, "report s", &["s/results.json"]);
 }
 
 #[test]

@@ -19,7 +19,7 @@ mod write;
 
 pub use error::{OnnxError, OnnxResult};
 pub use read::{Loaded, decode, load, read};
-pub use write::{CLASSES, INPUT, OUTPUT, encode, write};
+pub use write::{CLASSES, INPUT, OUTPUT, encode, is_own, write};
 
 #[cfg(test)]
 mod tests;
