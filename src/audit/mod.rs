@@ -99,8 +99,11 @@ pub fn check(
     let mut best = (f64::NEG_INFINITY, 0);
     // Without relaxations there is nothing to choose.
     let attempts = if method == Method::Ibp { &ATTEMPTS[..1] } else { &ATTEMPTS[..] };
-    for &(grow, lean) in attempts {
-        let state = State::new(model, Interval::ball(image, outer * grow), method, Choice { certificate, lean })?;
+    // Slopes are given by a certificate.
+    let keeps = if certificate.is_some() && method != Method::Ibp { &[false, true][..] } else { &[false] };
+    for (&(grow, lean), &keep) in attempts.iter().flat_map(|attempt| keeps.iter().map(move |keep| (attempt, keep))) {
+        let choice = Choice { certificate, lean, keep };
+        let state = State::new(model, Interval::ball(image, outer * grow), method, choice)?;
         let margins = match branches {
             Some(branches) => branches::margins(&state, class, &ball, branches)?,
             None => state.margins(class, &ball, method),

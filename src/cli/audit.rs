@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
-use super::common::{self, DataArgs, SayArgs, Split, load_model};
+use super::common::{DataArgs, ModelFile, SayArgs, Split, load_model};
 use crate::audit::{self, Certificate, Claim, Method, Sample};
 use crate::certify::table;
 use crate::dataset::Dataset;
@@ -21,8 +21,7 @@ use crate::{sweep, terminal};
 #[derive(Args)]
 #[command(after_help = "Example: deltamax audit proofs --sample 100
 
-Every radius is proved for the real image u8/255, of which a file of results speaks, not for the nearest f32. Noisy \
-images are made again on the CPU; a GPU's may differ from them in the last digits. Slopes and domains are taken from \
+Every radius is proved for the real image u8/255, of which a file of results speaks, not for the nearest f32. Slopes and domains are taken from \
 DIR/certificates/INDEX_VARIANCE.json where there is such a file (certify --certificates); rows made by alpha or --branch \
 need it.")]
 pub struct AuditArgs {
@@ -72,8 +71,16 @@ pub fn run(args: AuditArgs) -> Result<()> {
     let (manifest, rows) = table::read_whole(&args.dir)?;
     let path = table::table_path(&args.dir);
     let model_path = args.model.unwrap_or_else(|| PathBuf::from(&manifest.model));
-    same("model", &model_path, &common::file_hash(&model_path)?, &manifest.model_hash)?;
-    let model = load_model(&model_path)?;
+    let ModelFile { model, hash, .. } = load_model(&model_path, &args.output)?;
+    same("model", &model_path, &hash, &manifest.model_hash)?;
+    if manifest.deltamax != env!("CARGO_PKG_VERSION") && !args.output.quiet {
+        terminal::note(format_args!(
+            "{}: made by deltamax {}; what holds is said by {}",
+            args.dir.join("manifest.json").display(),
+            manifest.deltamax,
+            env!("CARGO_PKG_VERSION")
+        ));
+    }
     let source = DataArgs {
         data: args.data.unwrap_or_else(|| PathBuf::from(&manifest.data)),
         classes: manifest.chosen.clone(),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use super::common::{self, RunArgs, command_line, load_model, make_folder};
+use super::common::{self, ModelFile, RunArgs, command_line, load_model, make_folder};
 use crate::bounds::{Bounder, Method};
 use crate::dataset;
 use crate::explain;
@@ -38,7 +38,7 @@ pub struct ExplainArgs {
 
 pub fn run(args: ExplainArgs) -> Result<()> {
     common::check_folder(&args.out)?;
-    let model = load_model(&args.model)?;
+    let ModelFile { model, notes, .. } = load_model(&args.model, &args.run)?;
     let image = dataset::load_image(&args.image, model.input).map_err(|e| e.about(&args.model))?;
     let device = args.run.open()?;
     let net = Network::new(&device, &model)?;
@@ -50,6 +50,7 @@ pub fn run(args: ExplainArgs) -> Result<()> {
         shape: model.input,
         variance: 0.0,
         delta: args.delta,
+        class: Some(found.class),
         proved: Some(found.proved),
         attacked: found.hit.as_ref().map(|h| f64::from(h.distance)),
     };
@@ -78,6 +79,7 @@ pub fn run(args: ExplainArgs) -> Result<()> {
     let subject = explanation::Subject {
         image: name(&args.image),
         model: name(&args.model),
+        notes,
         classes,
         shape: model.input,
         level,

@@ -1,6 +1,7 @@
 //! Where kernels run: a GPU through wgpu, or the built-in CPU backend. Buffers, dispatch, read-back.
 
 mod cpu;
+mod fit;
 mod gpu;
 mod pool;
 
@@ -10,6 +11,7 @@ use bytemuck::Pod;
 
 use crate::error::{Error, Result};
 use crate::kernel::Kernel;
+pub use fit::Fit;
 
 /// What the user asks for with `--device`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,7 +104,12 @@ pub fn adapters() -> Vec<Adapter> {
 impl Device {
     /// The built-in CPU backend.
     pub fn cpu() -> Device {
-        Device { backend: Arc::new(Backend::Cpu(cpu::Cpu::new())) }
+        Device { backend: Arc::new(Backend::Cpu(cpu::Cpu::new(usize::MAX))) }
+    }
+
+    /// The same with memory for so many 4-byte words only: shows what a full device does.
+    pub fn cpu_with_memory(words: usize) -> Device {
+        Device { backend: Arc::new(Backend::Cpu(cpu::Cpu::new(words))) }
     }
 
     /// Opens what `choice` names.
@@ -151,8 +158,8 @@ impl Device {
     /// A buffer of `len` words with undefined content.
     pub fn alloc(&self, len: usize) -> Result<Buffer> {
         if len > self.max_buffer() {
-            return Err(Error::device(format!(
-                "a buffer of {} MiB is over this adapter's limit of {} MiB; use a smaller --batch",
+            return Err(Error::Memory(format!(
+                "a buffer of {} MiB is over this adapter's limit of {} MiB",
                 len >> 18,
                 self.max_buffer() >> 18
             )));
@@ -242,10 +249,7 @@ impl Device {
                 for d in 0..3 {
                     let n = threads[d].div_ceil(kernel.workgroup[d] as usize);
                     if n > 65_535 {
-                        return Err(Error::device(format!(
-                            "{}: {n} workgroups in dimension {d}; use a smaller --batch",
-                            kernel.name
-                        )));
+                        return Err(Error::Memory(format!("{}: {n} workgroups in dimension {d}", kernel.name)));
                     }
                     groups[d] = n.max(1) as u32;
                 }

@@ -202,3 +202,18 @@ impl Model {
         sha.finalize().iter().map(|b| format!("{b:02x}")).collect()
     }
 }
+
+/// Of two classes the first, whose logit is 1, beats `max(x, 0) - 0.3` at every x of [0,1]: but the 1 is summed between two
+/// numbers as large as `size * x`, where rounding loses it.
+#[cfg(test)]
+pub(crate) fn cancelling(size: f32) -> Model {
+    let dense = |weight: &[f32], bias: &[f32]| Layer::Dense(Dense { weight: weight.to_vec(), bias: bias.to_vec() });
+    let layers = [
+        (dense(&[size, 0.0, size, 1.0], &[0.0, 1.0, 0.0, 0.0]), 4),
+        (Layer::Relu, 4),
+        (dense(&[1.0, 1.0, -1.0, 0.0, 0.0, 0.0, 0.0, 1.0], &[0.0, -0.3]), 2),
+    ];
+    let node = |(i, (layer, n))| Node { name: format!("n{i}"), layer, inputs: vec![i], shape: Shape::flat(n) };
+    let nodes = layers.into_iter().enumerate().map(node).collect();
+    Model { input: Shape::flat(1), nodes, classes: vec!["0".into(), "1".into()], folded: vec![] }
+}
