@@ -143,13 +143,11 @@ fn lock(dir: &Path, table: &File) -> Result<()> {
 /// Refuses a folder without rows that holds certificates all the same: an audit would take them for those of new rows.
 fn check_certificates(dir: &Path) -> Result<()> {
     let folder = dir.join(CERTIFICATES);
-    match fs::read_dir(&folder) {
-        Ok(mut entries) if entries.next().is_some() => Err(Error::input(
-            folder,
-            "holds certificates of a run whose rows are gone; remove it, or give another --out",
-        )),
-        _ => Ok(()),
+    if fs::read_dir(&folder).is_ok_and(|mut entries| entries.next().is_some()) {
+        let problem = "holds certificates of a run whose rows are gone; remove it, or give another --out";
+        return Err(Error::input(folder, problem));
     }
+    Ok(())
 }
 
 /// Removes certificates that a run which was cut off wrote just before their rows.

@@ -162,9 +162,9 @@ pub struct ModelFile {
 
 /// Reads a model file; tells its user what the reader has to say of it.
 pub fn load_model(path: &Path, say: &SayArgs) -> Result<ModelFile> {
-    let hash = file_hash(path)?;
+    let hash = onnx::fingerprint(path)?;
     let loaded = onnx::load(path).with_context(|| String::from("cannot use the model"))?;
-    if file_hash(path)? != hash {
+    if onnx::fingerprint(path)? != hash {
         bail!(Error::input(path, "was changed while it was read; run again"));
     }
     if !say.quiet {
@@ -172,13 +172,6 @@ pub fn load_model(path: &Path, say: &SayArgs) -> Result<ModelFile> {
     }
     let model = if loaded.channels_last { loaded.model.channels_first() } else { loaded.model };
     Ok(ModelFile { model, notes: loaded.warnings, hash })
-}
-
-/// SHA-256 of a file, in hex.
-fn file_hash(path: &Path) -> Result<String> {
-    use sha2::{Digest, Sha256};
-    let bytes = std::fs::read(path).map_err(Error::io(path, "reading"))?;
-    Ok(Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect())
 }
 
 /// The command line of this process.
