@@ -50,7 +50,7 @@ struct Target {
     hit_now: bool,
     /// Whether the last of `hits` is of this round.
     fresh: bool,
-    /// As far as f32 can tell, each nearer than the one before; the last of each round, the latest [`KEPT`] of them.
+    /// As far as f32 can tell, each nearer than the one before; the last of each round: of [`KEPT`] the first and the latest.
     hits: Vec<Hit>,
 }
 
@@ -63,7 +63,7 @@ impl Target {
         if self.fresh {
             self.hits.pop();
         } else if self.hits.len() == KEPT {
-            self.hits.remove(0);
+            self.hits.remove(1);
         }
         self.hits.push(hit);
         self.fresh = true;

@@ -94,9 +94,9 @@ impl Manifest {
             end: _,
         } = other;
         if *deltamax != self.deltamax {
-            return Some(format!("was made by deltamax {deltamax}, not {}", self.deltamax));
+            return Some(format!("its run was made by deltamax {deltamax}, not {}", self.deltamax));
         }
-        let settings = [
+        let parts = [
             (*model_hash == self.model_hash, "model"),
             (*data_hash == self.data_hash, "data"),
             (*images == self.images, "--limit"),
@@ -108,8 +108,8 @@ impl Manifest {
             (*branch == self.branch, "--branch"),
             (*shards == self.shard[1], "--shard"),
         ];
-        let others: Vec<&str> = settings.iter().filter(|(same, _)| !same).map(|(_, name)| *name).collect();
-        (!others.is_empty()).then(|| format!("belongs to a run with another {}", others.join(", another ")))
+        let others: Vec<&str> = parts.iter().filter(|(same, _)| !same).map(|(_, name)| *name).collect();
+        (!others.is_empty()).then(|| format!("its run had another {}", others.join(", another ")))
     }
 
     /// Whether the numbers of images fit each other.

@@ -75,7 +75,7 @@ impl Table {
             return table.start(dir, manifest);
         }
         let before = read_manifest(dir)?;
-        let other_shard = (before.shard != manifest.shard).then(|| "belongs to a run with another --shard".into());
+        let other_shard = (before.shard != manifest.shard).then(|| "its run had another --shard".into());
         if let Some(problem) = manifest.difference(&before).or(other_shard) {
             return Err(Error::input(dir.join("manifest.json"), problem + "; give another --out"));
         }

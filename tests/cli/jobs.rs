@@ -212,7 +212,7 @@ fn shards_join_without_gaps_or_duplicates() {
     refused(at, "merge part0 part1 part2 --out joined", &["joined", "another --out"]);
     refused(at, "merge part0 nowhere --out x", &["nowhere", "check the path"]);
     done(at, "certify --model MODEL --data SHOES --method ibp --limit 9 --device cpu --shard 1/3 --out other --quiet");
-    refused(at, "merge part0 other part2 --out x", &["other", "another model, data or settings"]);
+    refused(at, "merge part0 other part2 --out x", &["other", "another data, another --limit, another --no-attack", "certify this shard again as part0 was"]);
     let table = at.join("part1/delta_max.csv");
     let text = fs::read_to_string(&table).expect("a table");
     let short: String = text.lines().take(2).map(|l| format!("{l}\n")).collect();

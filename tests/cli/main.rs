@@ -2,6 +2,7 @@
 //! to, and everything that must be refused.
 
 mod folders;
+mod identity;
 mod jobs;
 mod refusals;
 mod streams;
