@@ -8,6 +8,7 @@ mod affine;
 mod build;
 mod elementwise;
 mod error;
+mod external;
 mod fold;
 mod movement;
 mod op;
@@ -18,6 +19,7 @@ mod window;
 mod write;
 
 pub use error::{OnnxError, OnnxResult};
+pub use external::fingerprint;
 pub use read::{Loaded, decode, load, read};
 pub use write::{CLASSES, INPUT, OUTPUT, encode, write};
 

@@ -52,17 +52,30 @@ pub fn read(path: impl AsRef<Path>) -> Result<Model> {
 /// [`Error::Io`] if the file cannot be read, [`Error::Input`] naming the node and operator if it cannot be understood.
 pub fn load(path: impl AsRef<Path>) -> Result<Loaded> {
     let path = path.as_ref();
-    let bytes = crate::spec::read_maybe_gz(path, MAX_BYTES)?;
-    let folder = path.parent().map(|p| if p.as_os_str().is_empty() { Path::new(".") } else { p });
-    decode(&bytes, folder).map_err(|e| Error::input(path, e.to_string()))
+    decode(&bytes(path)?, folder(path)).map_err(|e| Error::input(path, e.to_string()))
+}
+
+/// The bytes of an ONNX file, unpacked.
+pub(super) fn bytes(path: &Path) -> Result<Vec<u8>> {
+    crate::spec::read_maybe_gz(path, MAX_BYTES)
+}
+
+/// Where the other files of a model lie.
+pub(super) fn folder(path: &Path) -> Option<&Path> {
+    path.parent().map(|p| if p.as_os_str().is_empty() { Path::new(".") } else { p })
+}
+
+/// The messages of an ONNX file.
+pub(super) fn parse(bytes: &[u8]) -> OnnxResult<proto::Model> {
+    if bytes.is_empty() {
+        return Err(OnnxError::Format("the file is empty".into()));
+    }
+    proto::Model::decode(bytes).map_err(|e| OnnxError::Format(quote(&e.to_string())))
 }
 
 /// Reads the bytes of an ONNX file; external data is looked for in `folder`.
 pub fn decode(bytes: &[u8], folder: Option<&Path>) -> OnnxResult<Loaded> {
-    if bytes.is_empty() {
-        return Err(OnnxError::Format("the file is empty".into()));
-    }
-    let file = proto::Model::decode(bytes).map_err(|e| OnnxError::Format(quote(&e.to_string())))?;
+    let file = parse(bytes)?;
     let Some(graph) = file.graph else { return Err(OnnxError::Format("it holds no graph".into())) };
     let standard = |o: &&proto::OperatorSet| o.domain.is_empty() || o.domain == "ai.onnx";
     let opset = match file.opset_import.iter().find(standard) {

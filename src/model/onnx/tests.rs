@@ -1,6 +1,7 @@
 //! Small graphs written by hand as protobuf messages: what each operator must become, and what no file may do.
 
 mod channels_last;
+mod external;
 
 use proptest::prelude::*;
 use prost::Message;
