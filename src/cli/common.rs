@@ -163,15 +163,19 @@ pub struct ModelFile {
 /// Reads a model file; tells its user what the reader has to say of it.
 pub fn load_model(path: &Path, say: &SayArgs) -> Result<ModelFile> {
     let hash = onnx::fingerprint(path)?;
-    let loaded = onnx::load(path).with_context(|| String::from("cannot use the model"))?;
+    let (model, notes) = onnx::read_noted(path).with_context(|| String::from("cannot use the model"))?;
     if onnx::fingerprint(path)? != hash {
         bail!(Error::input(path, "was changed while it was read; run again"));
     }
+    say_notes(path, &notes, say);
+    Ok(ModelFile { model, notes, hash })
+}
+
+/// Says on standard error what is to be known about a model, unless quiet.
+pub fn say_notes(path: &Path, notes: &[String], say: &SayArgs) {
     if !say.quiet {
-        loaded.warnings.iter().for_each(|note| terminal::note(format_args!("{}: {note}", path.display())));
+        notes.iter().for_each(|note| terminal::note(format_args!("{}: {note}", path.display())));
     }
-    let model = if loaded.channels_last { loaded.model.channels_first() } else { loaded.model };
-    Ok(ModelFile { model, notes: loaded.warnings, hash })
 }
 
 /// The command line of this process.
