@@ -2,7 +2,7 @@
 //! [`manifest`](super::manifest).
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,8 @@ use serde::Serialize;
 pub use super::manifest::{Manifest, read_manifest};
 use crate::bounds::Certificate;
 use crate::error::{Error, Result};
+use crate::interrupt;
+use crate::output::{Folder, append, clear_locked, lock};
 use crate::results::{CertifyRow, quantile, short, write_atomically, write_json};
 
 /// Folder of the certificates inside a result folder.
@@ -18,6 +20,9 @@ pub const CERTIFICATES: &str = "certificates";
 
 /// What follows the method of a row whose radius was proved by branch and bound.
 pub const BRANCHED: &str = "+branch";
+
+/// Files and folders of a result folder; where the last one is, the others are.
+pub const FILES: [&str; 4] = [CERTIFICATES, "summary.json", "manifest.json", "delta_max.csv"];
 
 /// Columns of `delta_max.csv`.
 pub const HEADER: &str =
@@ -38,8 +43,9 @@ impl Table {
     /// # Errors
     /// If there are results already, certificates of others, or another run is writing here.
     pub fn create(dir: &Path, manifest: &Manifest) -> Result<Table> {
-        check_certificates(dir)?;
         fs::create_dir_all(dir).map_err(Error::io(dir, "creating the folder"))?;
+        check_place(dir)?;
+        check_certificates(dir)?;
         let path = table_path(dir);
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path);
         let file = file.map_err(|e| match e.kind() {
@@ -47,8 +53,9 @@ impl Table {
             _ => Error::io(&path, "creating")(e),
         })?;
         lock(dir, &file)?;
-        let table = Table { path, file, attack: manifest.attack, rows: HashMap::new() };
-        table.start(dir, manifest)
+        let table = Table { path: path.clone(), file, attack: manifest.attack, rows: HashMap::new() };
+        // Nobody shall have to resume what has not begun.
+        table.start(dir, manifest).inspect_err(|_| drop(fs::remove_file(path)))
     }
 
     /// Continues a result folder whose manifest describes the same run, and keeps that manifest; starts one where there
@@ -61,15 +68,18 @@ impl Table {
         if !path.exists() {
             return Table::create(dir, manifest);
         }
+        check_place(dir)?;
         let mut file = OpenOptions::new().read(true).write(true).open(&path).map_err(Error::io(&path, "opening"))?;
         lock(dir, &file)?;
+        clear_locked(dir);
+        clear_locked(&dir.join(CERTIFICATES));
         let mut text = Vec::new();
         file.read_to_end(&mut text).map_err(Error::io(&path, "reading"))?;
         let mut table = Table { path, file, attack: manifest.attack, rows: HashMap::new() };
         let whole = text.iter().rposition(|b| *b == b'\n').map_or(0, |end| end + 1);
         if whole == 0 && HEADER.as_bytes().starts_with(&text) {
             if read_manifest(dir).is_ok_and(|before| manifest.difference(&before).is_none()) {
-                drop_certificates(dir, &[])?;
+                drop_certificates(dir, manifest, &[])?;
             }
             check_certificates(dir)?;
             return table.start(dir, manifest);
@@ -81,7 +91,7 @@ impl Table {
         }
         let rows = parse(&table.path, &text[..whole])?;
         check_rows(&table.path, &before, &rows)?;
-        drop_certificates(dir, &rows)?;
+        drop_certificates(dir, &before, &rows)?;
         let certifiable = |r: &CertifyRow| r.proved > 0.0 && !r.method.ends_with(BRANCHED);
         table.rows = rows.iter().map(|r| ((r.index, r.variance.to_bits()), certifiable(r))).collect();
         table.cut(whole as u64)?;
@@ -103,6 +113,11 @@ impl Table {
         cut.map(drop).map_err(Error::io(&self.path, "writing"))
     }
 
+    /// How many rows were there before.
+    pub fn known(&self) -> usize {
+        self.rows.len()
+    }
+
     /// Whether the row was there before.
     pub fn knows(&self, index: usize, variance: f64) -> bool {
         self.rows.contains_key(&(index, variance.to_bits()))
@@ -114,30 +129,34 @@ impl Table {
         rows.filter(|((i, variance), _)| !certificate_path(dir, *i, f64::from_bits(*variance)).exists()).count()
     }
 
-    /// Appends one row; it is in the file when this returns.
+    /// Appends one row; it is in the file when this returns, or nothing of it is.
     pub fn push(&mut self, row: &CertifyRow) -> Result<()> {
-        self.file.write_all(line(row, self.attack).as_bytes()).map_err(Error::io(&self.path, "writing"))
+        let _shield = interrupt::shield();
+        append(&mut self.file, line(row, self.attack).as_bytes()).map_err(Error::io(&self.path, "writing"))
+    }
+}
+
+/// Refuses a folder in which a run would write over what is not certify's. Links are not followed: they may lead out of it.
+fn check_place(dir: &Path) -> Result<()> {
+    let foreign = |name: &&&str| {
+        let kind = dir.join(name).symlink_metadata();
+        kind.is_ok_and(|m| m.is_dir() != (**name == CERTIFICATES) || !(m.is_dir() || m.is_file()))
+    };
+    if let Some(name) = FILES.iter().find(foreign) {
+        return Err(Error::input(dir.join(name), "was not made by certify; give another --out"));
+    }
+    let there: Vec<&&str> = FILES.iter().filter(|name| dir.join(name).exists()).collect();
+    match there.first() {
+        Some(name) if !table_path(dir).exists() && read_manifest(dir).is_err() => {
+            Err(Error::input(dir.join(name), "is there already and was not made by certify; give another --out"))
+        }
+        Some(_) | None => Ok(()),
     }
 }
 
 /// The table of a result folder.
 pub fn table_path(dir: &Path) -> PathBuf {
     dir.join("delta_max.csv")
-}
-
-/// The operating system lets go of the lock when the process ends, however it ends.
-fn lock(dir: &Path, table: &File) -> Result<()> {
-    match table.try_lock() {
-        Ok(()) => Ok(()),
-        Err(TryLockError::WouldBlock) => {
-            Err(Error::input(dir, "another run is writing here; wait for it, or give another --out"))
-        }
-        // Not every file system knows locks. What a second run would destroy is missed when the first one ends.
-        Err(TryLockError::Error(cause)) => {
-            tracing::warn!(%cause, "cannot lock {}", dir.display());
-            Ok(())
-        }
-    }
 }
 
 /// Refuses a folder without rows that holds certificates all the same: an audit would take them for those of new rows.
@@ -151,11 +170,13 @@ fn check_certificates(dir: &Path) -> Result<()> {
 }
 
 /// Removes certificates that a run which was cut off wrote just before their rows.
-fn drop_certificates(dir: &Path, rows: &[CertifyRow]) -> Result<()> {
-    let kept: HashSet<PathBuf> = rows.iter().map(|r| certificate_path(dir, r.index, r.variance)).collect();
+fn drop_certificates(dir: &Path, run: &Manifest, rows: &[CertifyRow]) -> Result<()> {
+    let path = |index, variance| certificate_path(dir, index, variance);
+    let all = (run.start..run.end).flat_map(|i| run.variances.iter().map(move |&v| (i, v)));
+    let mut open: HashSet<PathBuf> = all.map(|(i, v)| path(i, v)).collect();
+    rows.iter().for_each(|r| drop(open.remove(&path(r.index, r.variance))));
     let Ok(entries) = fs::read_dir(dir.join(CERTIFICATES)) else { return Ok(()) };
-    let files = entries.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "json"));
-    for path in files.filter(|p| !kept.contains(p)) {
+    for path in entries.flatten().map(|e| e.path()).filter(|p| open.contains(p)) {
         fs::remove_file(&path).map_err(Error::io(&path, "removing"))?;
     }
     Ok(())
@@ -318,9 +339,11 @@ pub fn merge(dirs: &[PathBuf], out: &Path) -> Result<usize> {
     let Some((first, _)) = parts.first() else { return Err(Error::usage("nothing to merge")) };
     let mut whole = first.clone();
     (whole.shard, whole.start, whole.end) = ([0, 1], 0, first.images);
-    if table_path(out).exists() {
+    if table_path(out).symlink_metadata().is_ok() {
         return Err(Error::input(table_path(out), "exists already; give another --out"));
     }
+    let folder = Folder::open(out, "merge", &FILES, false)?;
+    let out = folder.path();
     let (mut rows, mut certificates) = (Vec::new(), Vec::new());
     for (i, (manifest, dir)) in parts.iter().enumerate() {
         let problem = |p: String| Err(Error::input(dir, p));
@@ -355,5 +378,6 @@ pub fn merge(dirs: &[PathBuf], out: &Path) -> Result<usize> {
         write_atomically(&certificate_path(out, *index, *variance), &content)?;
     }
     write_json(&out.join("summary.json"), &summarize(&rows))?;
+    folder.finish_unlisted()?;
     Ok(rows.len())
 }

@@ -1,9 +1,11 @@
 //! `deltamax certify` and `deltamax merge`.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use super::common::{self, DataArgs, ModelFile, RunArgs, SayArgs, Split, load_model};
@@ -13,6 +15,7 @@ use crate::certify::table::{self, Manifest, Table};
 use crate::certify::{Settings, certify};
 use crate::close;
 use crate::error::Error;
+use crate::interrupt;
 use crate::network::Network;
 use crate::progress::Progress;
 use crate::results::{short, write_json};
@@ -152,6 +155,15 @@ pub fn run(args: CertifyArgs) -> Result<()> {
         }
         None => None,
     };
+    let rows = Arc::new(AtomicUsize::new(table.known()));
+    let kept = {
+        let (rows, of, path) = (rows.clone(), manifest.expected(), table::table_path(&args.out));
+        move || {
+            let rows = rows.load(Ordering::Relaxed);
+            format!("{rows} of {of} rows are kept in {}; add --resume to continue", path.display())
+        }
+    };
+    let _words = interrupt::say(kept.clone());
     let table = std::cell::RefCell::new(table);
     let attack = (!args.no_attack).then(attack::Settings::default);
     let close = (args.branch > 0).then_some(close::Settings { domains: args.branch, tolerance: 0.01 });
@@ -162,7 +174,12 @@ pub fn run(args: CertifyArgs) -> Result<()> {
     let mut progress = Progress::start(args.run.verbosity(), &title, range.len() * settings.variances.len());
     let started = Instant::now();
     let known = |index, variance| table.borrow().knows(index, variance);
-    certify(&bounder, &data, &settings, known, &mut progress, |row| table.borrow_mut().push(&row))?;
+    let push = |row| {
+        table.borrow_mut().push(&row)?;
+        rows.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    };
+    certify(&bounder, &data, &settings, known, &mut progress, push).with_context(kept)?;
     progress.finish(&format!(
         "{} images in {:.1} s on {}",
         range.len(),
@@ -204,7 +221,6 @@ pub struct MergeArgs {
 }
 
 pub fn merge(args: MergeArgs) -> Result<()> {
-    common::check_folder(&args.out)?;
     let rows = table::merge(&args.dirs, &args.out)?;
     let table = table::table_path(&args.out);
     args.output.say(format!("{rows} rows in {}", table.display()));

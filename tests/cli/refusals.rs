@@ -173,7 +173,11 @@ fn results_that_cannot_be_continued() {
     put(&table, text.replacen("\n0,", "\nzero,", 1).as_bytes());
     refused(at, &format!("{certify} --resume"), &["delta_max.csv", "row 1"]);
     put(&table, b"hello\n");
-    refused(at, &format!("{certify} --resume"), &["delta_max.csv", "columns are not those of certify", "another --out"]);
+    refused(
+        at,
+        &format!("{certify} --resume"),
+        &["delta_max.csv", "columns are not those of certify", "another --out"],
+    );
     put(&table, text.as_bytes());
     put(at.join("out/manifest.json"), b"{}");
     refused(at, &format!("{certify} --resume"), &["manifest.json", "not a manifest"]);

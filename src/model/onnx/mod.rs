@@ -23,7 +23,7 @@ mod write;
 pub use error::{OnnxError, OnnxResult};
 pub use external::fingerprint;
 pub use read::{Loaded, decode, decode_unfolded, load, read, read_noted, read_unfolded};
-pub use write::{CLASSES, INPUT, OUTPUT, encode, write};
+pub use write::{CLASSES, INPUT, OUTPUT, encode, is_own, write};
 
 #[cfg(test)]
 mod tests;
