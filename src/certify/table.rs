@@ -174,7 +174,9 @@ fn drop_certificates(dir: &Path, run: &Manifest, rows: &[CertifyRow]) -> Result<
     let path = |index, variance| certificate_path(dir, index, variance);
     let all = (run.start..run.end).flat_map(|i| run.variances.iter().map(move |&v| (i, v)));
     let mut open: HashSet<PathBuf> = all.map(|(i, v)| path(i, v)).collect();
-    rows.iter().for_each(|r| drop(open.remove(&path(r.index, r.variance))));
+    for r in rows {
+        open.remove(&path(r.index, r.variance));
+    }
     let Ok(entries) = fs::read_dir(dir.join(CERTIFICATES)) else { return Ok(()) };
     for path in entries.flatten().map(|e| e.path()).filter(|p| open.contains(p)) {
         fs::remove_file(&path).map_err(Error::io(&path, "removing"))?;
