@@ -268,7 +268,7 @@ fn example_of(
 ) -> Result<Example> {
     let mut levels = Vec::new();
     for &variance in &settings.sweep.variances {
-        let image = sweep::noisy(&net.device, test, index, 1, variance, settings.sweep.seed, 0)?;
+        let image = sweep::noisy(&Device::cpu(), test, index, 1, variance, settings.sweep.seed, 0)?;
         let row = rows.iter().find(|r| r.index == index && r.variance == variance);
         let request = explain::Request {
             image: &image,
@@ -276,6 +276,7 @@ fn example_of(
             shape: test.shape,
             variance,
             delta: settings.delta,
+            class: row.map(|r| r.predicted),
             proved: row.map(|r| r.proved),
             attacked: row.and_then(|r| r.attacked),
         };

@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use super::common::{self, DataArgs, RunArgs, SayArgs, Split, load_model};
+use super::common::{self, DataArgs, ModelFile, RunArgs, SayArgs, Split, load_model};
 use crate::attack;
 use crate::bounds::{Bounder, Method};
 use crate::certify::table::{self, Manifest, Table};
@@ -100,7 +100,7 @@ pub fn run(args: CertifyArgs) -> Result<()> {
         let problem = "exists already; add --resume to continue it, or give another --out";
         bail!(Error::input(table::table_path(&args.out), problem));
     }
-    let model = load_model(&args.model)?;
+    let ModelFile { model, notes, hash } = load_model(&args.model, &args.run)?;
     let data = args.data.load_for(&model, args.split, args.limit)?;
     let device = args.run.open()?;
     let net = Network::new(&device, &model)?;
@@ -116,7 +116,8 @@ pub fn run(args: CertifyArgs) -> Result<()> {
         command: common::command_line(),
         device: device.describe(),
         model: args.model.display().to_string(),
-        model_hash: common::file_hash(&args.model)?,
+        model_hash: hash,
+        notes,
         data: args.data.data.display().to_string(),
         chosen: args.data.classes.clone(),
         size: args.data.size,

@@ -152,16 +152,31 @@ pub fn check_train(data: &Path, splits: &dataset::Splits) -> Result<()> {
     Ok(())
 }
 
-/// Reads a model file.
-pub fn load_model(path: &Path) -> Result<Model> {
-    onnx::read(path).with_context(|| String::from("cannot use the model"))
+/// A model as its file has it.
+pub struct ModelFile {
+    pub model: Model,
+    /// What its user should know about it, a line each.
+    pub notes: Vec<String>,
+    /// SHA-256, in hex, of the file and of what it keeps in other files.
+    pub hash: String,
 }
 
-/// SHA-256 of a file, in hex.
-pub fn file_hash(path: &Path) -> Result<String> {
-    use sha2::{Digest, Sha256};
-    let bytes = std::fs::read(path).map_err(Error::io(path, "reading"))?;
-    Ok(Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect())
+/// Reads a model file; tells its user what the reader has to say of it.
+pub fn load_model(path: &Path, say: &SayArgs) -> Result<ModelFile> {
+    let hash = onnx::fingerprint(path)?;
+    let (model, notes) = onnx::read_noted(path).with_context(|| String::from("cannot use the model"))?;
+    if onnx::fingerprint(path)? != hash {
+        bail!(Error::input(path, "was changed while it was read; run again"));
+    }
+    say_notes(path, &notes, say);
+    Ok(ModelFile { model, notes, hash })
+}
+
+/// Says on standard error what is to be known about a model, unless quiet.
+pub fn say_notes(path: &Path, notes: &[String], say: &SayArgs) {
+    if !say.quiet {
+        notes.iter().for_each(|note| terminal::note(format_args!("{}: {note}", path.display())));
+    }
 }
 
 /// The command line of this process.

@@ -39,6 +39,10 @@ pub fn run(args: CompareArgs) -> Result<()> {
     compare::write(&runs, &comparison, folder.path())?;
     folder.finish()?;
     table(&comparison).iter().for_each(|line| args.output.say(line));
+    comparison.versions().into_iter().for_each(|line| args.output.say(line));
+    for entry in &comparison.runs {
+        entry.notes.iter().for_each(|note| args.output.say(format!("{}: {note}", entry.name)));
+    }
     args.output.say(args.out.join("compare.html").display());
     args.output.answer(&comparison)
 }

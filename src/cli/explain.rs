@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use super::common::{self, RunArgs, command_line, load_model};
+use super::common::{self, ModelFile, RunArgs, command_line, load_model};
 use crate::bounds::{Bounder, Method};
 use crate::dataset;
 use crate::explain;
@@ -43,7 +43,7 @@ pub struct ExplainArgs {
 pub fn run(args: ExplainArgs) -> Result<()> {
     let main = ["figures", "explanation.json", "explanation.html"];
     let folder = Folder::open(&args.out, "explain", &main, args.force)?;
-    let model = load_model(&args.model)?;
+    let ModelFile { model, notes, .. } = load_model(&args.model, &args.run)?;
     let image = dataset::load_image(&args.image, model.input).map_err(|e| e.about(&args.model))?;
     let device = args.run.open()?;
     let net = Network::new(&device, &model)?;
@@ -55,6 +55,7 @@ pub fn run(args: ExplainArgs) -> Result<()> {
         shape: model.input,
         variance: 0.0,
         delta: args.delta,
+        class: Some(found.class),
         proved: Some(found.proved),
         attacked: found.hit.as_ref().map(|h| f64::from(h.distance)),
     };
@@ -82,6 +83,7 @@ pub fn run(args: ExplainArgs) -> Result<()> {
     let subject = explanation::Subject {
         image: name(&args.image),
         model: name(&args.model),
+        notes,
         classes,
         shape: model.input,
         level,

@@ -50,7 +50,7 @@ struct Summary {
 pub fn run(args: PredictArgs) -> Result<()> {
     let target = common::target(&args.out, (&args.data.data, Some(&args.model)), is_own, args.force, &args.run)?;
     let words = interrupt::say_nothing_written();
-    let model = load_model(&args.model)?;
+    let model = load_model(&args.model, &args.run)?.model;
     let data = args.data.load_for(&model, args.split, args.limit)?;
     let net = Network::new(&args.run.open()?, &model)?;
     let mut progress = Progress::start(args.run.verbosity(), "predicting", data.len());

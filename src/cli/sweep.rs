@@ -48,7 +48,7 @@ pub struct SweepArgs {
 pub fn run(args: SweepArgs) -> Result<()> {
     common::check_variances(&args.variance)?;
     let folder = Folder::open(&args.out, "sweep", &["confusion.csv", "sweep.json"], args.force)?;
-    let model = load_model(&args.model)?;
+    let model = load_model(&args.model, &args.run)?.model;
     let data = args.data.load_for(&model, args.split, args.limit)?;
     let net = Network::new(&args.run.open()?, &model)?;
     let settings = Settings { variances: args.variance, draws: args.draws, seed: args.run.seed };

@@ -1,6 +1,7 @@
 //! Where kernels run: a GPU through wgpu, or the built-in CPU backend. Buffers, dispatch, read-back.
 
 mod cpu;
+mod fit;
 mod gpu;
 mod pool;
 mod tape;
@@ -11,6 +12,7 @@ use bytemuck::Pod;
 
 use crate::error::{Error, Result};
 use crate::kernel::Kernel;
+pub use fit::Fit;
 pub use tape::{Step, Taped};
 
 /// What the user asks for with `--device`.
@@ -111,7 +113,12 @@ pub fn adapters() -> Vec<Adapter> {
 impl Device {
     /// The built-in CPU backend.
     pub fn cpu() -> Device {
-        Device { backend: Arc::new(Backend::Cpu(cpu::Cpu::new())), tape: None }
+        Device::cpu_with_memory(usize::MAX)
+    }
+
+    /// The same with memory for so many 4-byte words only: shows what a full device does.
+    pub fn cpu_with_memory(words: usize) -> Device {
+        Device { backend: Arc::new(Backend::Cpu(cpu::Cpu::new(words))), tape: None }
     }
 
     /// The built-in CPU backend, which also notes what it is told.
@@ -170,8 +177,8 @@ impl Device {
     /// A buffer of `len` words with undefined content.
     pub fn alloc(&self, len: usize) -> Result<Buffer> {
         if len > self.max_buffer() {
-            return Err(Error::device(format!(
-                "a buffer of {} MiB is over this adapter's limit of {} MiB; use a smaller --batch or --device cpu",
+            return Err(Error::Memory(format!(
+                "a buffer of {} MiB is over this adapter's limit of {} MiB",
                 len >> 18,
                 self.max_buffer() >> 18
             )));
@@ -279,10 +286,7 @@ fn groups(kernel: &Kernel, threads: [usize; 3]) -> Result<[u32; 3]> {
     for d in 0..3 {
         let n = threads[d].div_ceil(kernel.workgroup[d] as usize);
         if n > 65_535 {
-            return Err(Error::device(format!(
-                "{}: {n} workgroups in dimension {d}; use a smaller --batch or --device cpu",
-                kernel.name
-            )));
+            return Err(Error::Memory(format!("{}: {n} workgroups in dimension {d}", kernel.name)));
         }
         groups[d] = n.max(1) as u32;
     }

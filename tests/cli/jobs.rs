@@ -212,7 +212,11 @@ fn shards_join_without_gaps_or_duplicates() {
     refused(at, "merge part0 part1 part2 --out joined", &["joined", "another --out"]);
     refused(at, "merge part0 nowhere --out x", &["nowhere", "check the path"]);
     done(at, "certify --model MODEL --data SHOES --method ibp --limit 9 --device cpu --shard 1/3 --out other --quiet");
-    refused(at, "merge part0 other part2 --out x", &["other", "another model, data or settings"]);
+    refused(
+        at,
+        "merge part0 other part2 --out x",
+        &["other", "another data, another --limit, another --no-attack", "certify this shard again as part0 was"],
+    );
     let table = at.join("part1/delta_max.csv");
     let text = fs::read_to_string(&table).expect("a table");
     let short: String = text.lines().take(2).map(|l| format!("{l}\n")).collect();
@@ -344,7 +348,7 @@ fn networks_of_channels_last_see_the_same_images() {
         folded: vec![],
     };
     onnx::write(&model, at.join("last.onnx")).expect("written");
-    onnx::write(&model.channels_first(), at.join("first.onnx")).expect("written");
+    onnx::write(&model.channels_first().expect("turned"), at.join("first.onnx")).expect("written");
     assert_eq!(onnx::load(at.join("last.onnx")).expect("a model").model.input, last);
     for name in ["last", "first"] {
         done(at, &format!("predict --model {name}.onnx --data SHOES --device cpu --out {name}.csv"));
