@@ -8,11 +8,12 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
 use super::common::{self, DataArgs, SayArgs, Split, load_model};
-use crate::audit::{self, Certificate, Claim, Method, Sample};
+use crate::audit::{self, Certificate, Claim, Forms, Method, Sample};
 use crate::certify::table;
 use crate::dataset::Dataset;
 use crate::device::Device;
 use crate::error::Error;
+use crate::model::onnx;
 use crate::progress::Progress;
 use crate::results::{CertifyRow, short};
 use crate::{sweep, terminal};
@@ -73,7 +74,10 @@ pub fn run(args: AuditArgs) -> Result<()> {
     let path = table::table_path(&args.dir);
     let model_path = args.model.unwrap_or_else(|| PathBuf::from(&manifest.model));
     same("model", &model_path, &common::file_hash(&model_path)?, &manifest.model_hash)?;
-    let model = load_model(&model_path)?;
+    let model = load_model(&model_path, &args.output)?;
+    // What was certified may have constants folded into its weights; what is proved here is the file's own.
+    let file = onnx::read_unfolded(&model_path)?;
+    let forms = Forms::new(&model, &file).map_err(|e| e.about(&model_path))?;
     let source = DataArgs {
         data: args.data.unwrap_or_else(|| PathBuf::from(&manifest.data)),
         classes: manifest.chosen.clone(),
@@ -88,7 +92,8 @@ pub fn run(args: AuditArgs) -> Result<()> {
         let problem = format!("names the classes {}, not {}", manifest.classes.join(", "), data.classes.join(", "));
         bail!(Error::input(args.dir.join("manifest.json"), problem + "; it was altered, certify again"));
     }
-    let mut claims: Vec<Claim> = rows.iter().map(|row| claim(&args.dir, &path, row, &data)).collect::<Result<_>>()?;
+    let mut claims: Vec<Claim> =
+        rows.iter().map(|row| claim(&args.dir, &path, row, &data, &forms)).collect::<Result<_>>()?;
     // Optimised slopes and domains cannot be guessed.
     let guessed = |row: &CertifyRow| row.method != "alpha" && !row.method.ends_with(table::BRANCHED);
     let missing = |(c, row): (&Claim, &CertifyRow)| c.certificate.is_none() && c.radius != 0.0 && !guessed(row);
@@ -117,7 +122,7 @@ pub fn run(args: AuditArgs) -> Result<()> {
             progress.advance(1);
         }
     };
-    let report = audit::folder(claims, &model, image, PIXEL_ROUNDING, sample, advance)?;
+    let report = audit::folder(claims, &file, image, PIXEL_ROUNDING, sample, advance)?;
     if let Ok(progress) = progress.into_inner() {
         progress.finish(&format!("{} rows in {:.1} s", report.checked, started.elapsed().as_secs_f64()));
     }
@@ -153,7 +158,7 @@ fn same(what: &str, path: &Path, found: &str, expected: &str) -> Result<()> {
 }
 
 /// What a row claims, with its certificate if there is one.
-fn claim(dir: &Path, table: &Path, row: &CertifyRow, data: &Dataset) -> Result<Claim> {
+fn claim(dir: &Path, table: &Path, row: &CertifyRow, data: &Dataset, forms: &Forms) -> Result<Claim> {
     let (index, variance) = (row.index, row.variance);
     let bad = |problem: String| Error::input(table, format!("image {index}: {problem}"));
     // The table holds a name on one line.
@@ -168,7 +173,7 @@ fn claim(dir: &Path, table: &Path, row: &CertifyRow, data: &Dataset) -> Result<C
     let certificate: Option<Certificate> = if path.exists() {
         let text = std::fs::read_to_string(&path).map_err(Error::io(&path, "reading"))?;
         let bad = |e| Error::input(&path, format!("is not a certificate ({e}); remove it to use standard slopes"));
-        Some(serde_json::from_str(&text).map_err(bad)?)
+        Some(forms.carry(serde_json::from_str(&text).map_err(bad)?))
     } else {
         None
     };

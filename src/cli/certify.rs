@@ -97,7 +97,7 @@ pub fn run(args: CertifyArgs) -> Result<()> {
         let problem = "exists already; add --resume to continue it, or give another --out";
         bail!(Error::input(table::table_path(&args.out), problem));
     }
-    let model = load_model(&args.model)?;
+    let model = load_model(&args.model, &args.run)?;
     let data = args.data.load_for(&model, args.split, args.limit)?;
     let device = args.run.open()?;
     let net = Network::new(&device, &model)?;

@@ -151,9 +151,23 @@ pub fn check_train(data: &Path, splits: &dataset::Splits) -> Result<()> {
     Ok(())
 }
 
-/// Reads a model file.
-pub fn load_model(path: &Path) -> Result<Model> {
-    onnx::read(path).with_context(|| String::from("cannot use the model"))
+/// Reads a model file and says what its user should know about it.
+pub fn load_model(path: &Path, say: &SayArgs) -> Result<Model> {
+    Ok(load_noted(path, say)?.0)
+}
+
+/// [`load_model`], with what it said.
+pub fn load_noted(path: &Path, say: &SayArgs) -> Result<(Model, Vec<String>)> {
+    let (model, notes) = onnx::read_noted(path).with_context(|| String::from("cannot use the model"))?;
+    say_notes(path, &notes, say);
+    Ok((model, notes))
+}
+
+/// Says on standard error what is to be known about a model, unless quiet.
+pub fn say_notes(path: &Path, notes: &[String], say: &SayArgs) {
+    if !say.quiet {
+        notes.iter().for_each(|note| terminal::note(format_args!("{}: {note}", path.display())));
+    }
 }
 
 /// SHA-256 of a file, in hex.

@@ -38,7 +38,7 @@ pub struct ExplainArgs {
 
 pub fn run(args: ExplainArgs) -> Result<()> {
     common::check_folder(&args.out)?;
-    let model = load_model(&args.model)?;
+    let model = load_model(&args.model, &args.run)?;
     let image = dataset::load_image(&args.image, model.input).map_err(|e| e.about(&args.model))?;
     let device = args.run.open()?;
     let net = Network::new(&device, &model)?;

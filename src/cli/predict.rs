@@ -46,7 +46,7 @@ struct Summary {
 
 pub fn run(args: PredictArgs) -> Result<()> {
     common::check_writable(&args.out, &args.data.data, Some(&args.model))?;
-    let model = load_model(&args.model)?;
+    let model = load_model(&args.model, &args.run)?;
     let data = args.data.load_for(&model, args.split, args.limit)?;
     let net = Network::new(&args.run.open()?, &model)?;
     let mut progress = Progress::start(args.run.verbosity(), "predicting", data.len());

@@ -44,7 +44,7 @@ pub struct SweepArgs {
 pub fn run(args: SweepArgs) -> Result<()> {
     common::check_variances(&args.variance)?;
     common::check_folder(&args.out)?;
-    let model = load_model(&args.model)?;
+    let model = load_model(&args.model, &args.run)?;
     let data = args.data.load_for(&model, args.split, args.limit)?;
     let net = Network::new(&args.run.open()?, &model)?;
     common::make_folder(&args.out)?;

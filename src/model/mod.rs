@@ -6,6 +6,7 @@ pub mod enclosure;
 mod layout;
 pub mod onnx;
 pub mod reference;
+mod transform;
 
 use sha2::{Digest, Sha256};
 
@@ -25,9 +26,10 @@ pub struct Model {
     pub folded: Vec<Folding>,
 }
 
-/// The price of folding (batch normalisation into a convolution, a division into a product): output value `k` of the
-/// layer as the file defines it lies within `relative * sum |w x| + absolute` of what the stored f32 weights give,
-/// `w` and `x` being the stored weights and the layer's inputs.
+/// The price of constants that are not f32 (a batch normalisation folded into a convolution, a quotient, weights in 64
+/// bits): output value `k` of the layer as the file defines it lies within `relative * sum |w x| + absolute` of what the
+/// stored f32 weights give, `w` and `x` being the stored weights and the layer's inputs. Both parts are computed from the
+/// numbers themselves, so that they hold where f32 underflows.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Folding {
     /// Index into [`Model::nodes`] of a Conv, Dense or Scale.

@@ -354,7 +354,7 @@ fn networks_of_channels_last_see_the_same_images() {
         folded: vec![],
     };
     onnx::write(&model, at.join("last.onnx")).expect("written");
-    onnx::write(&model.channels_first(), at.join("first.onnx")).expect("written");
+    onnx::write(&model.channels_first().expect("turned"), at.join("first.onnx")).expect("written");
     assert_eq!(onnx::load(at.join("last.onnx")).expect("a model").model.input, last);
     for name in ["last", "first"] {
         done(at, &format!("predict --model {name}.onnx --data SHOES --device cpu --out {name}.csv"));

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use super::{Loaded, VerifyArgs, blame};
+use super::{Loaded, VerifyArgs, blame, say_notes};
 use crate::device::Device;
 use crate::error::Error;
 use crate::progress::Progress;
@@ -98,7 +98,10 @@ impl<'a> Batch<'a> {
         let start = Instant::now();
         if loaded.is_none() {
             match Loaded::read(&self.device, path) {
-                Ok(read) => *loaded = Some(read),
+                Ok(read) => {
+                    say_notes(path, &read.warnings, &self.args.run);
+                    *loaded = Some(read);
+                }
                 Err(error) => return Ok(group.iter().try_for_each(|a| self.fail(a.instance, &error, a.used))?),
             }
         }

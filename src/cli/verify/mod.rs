@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use clap::Args;
 
-use super::common::RunArgs;
+use super::common::{RunArgs, say_notes};
 use crate::bounds::Method;
 use crate::device::Device;
 use crate::error::Error;
@@ -104,9 +104,7 @@ pub fn run(args: VerifyArgs) -> Result<()> {
         bail!(Error::input(spec, format!("its network is called '{own}', not '{given}'; give --network {own}=FILE")));
     }
     let network = Loaded::read(&args.run.open()?, net)?;
-    if !args.run.quiet {
-        network.warnings.iter().for_each(|w| terminal::note(format_args!("{}: {w}", net.display())));
-    }
+    say_notes(net, &network.warnings, &args.run);
     network.check(&property, net, spec)?;
     let asked = Property { spec: &property, limit: timeout.saturating_sub(start.elapsed()) };
     let verdict = verify(&network.net, asked, &args.settings()).map_err(|e| blame(net, e))?;

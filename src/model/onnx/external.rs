@@ -18,12 +18,32 @@ pub fn is_external(tensor: &proto::Tensor) -> bool {
     tensor.data_location == Some(EXTERNAL)
 }
 
-/// The bytes of a tensor kept in another file, of which its shape needs `expected`.
-pub fn bytes(tensor: &proto::Tensor, expected: usize, folder: Option<&Path>) -> std::result::Result<Vec<u8>, String> {
-    let (mut file, shown) = open(tensor, expected, folder)?;
-    let mut bytes = vec![0; expected];
-    file.read_exact(&mut bytes).map_err(|e| unreadable(&shown, &e))?;
-    Ok(bytes)
+/// Most bytes that one model takes from other files: a few tensors may name one large file many times.
+const MOST: usize = 1 << 32;
+
+/// The other files of a model.
+pub struct External<'a> {
+    folder: Option<&'a Path>,
+    left: usize,
+}
+
+impl<'a> External<'a> {
+    /// Of a model in this folder.
+    pub fn new(folder: Option<&'a Path>) -> External<'a> {
+        External { folder, left: MOST }
+    }
+
+    /// The bytes of a tensor, of which its shape needs `expected`.
+    pub fn bytes(&mut self, tensor: &proto::Tensor, expected: usize) -> std::result::Result<Vec<u8>, String> {
+        let (mut file, shown) = open(tensor, expected, self.folder)?;
+        self.left = self
+            .left
+            .checked_sub(expected)
+            .ok_or_else(|| format!("the network has over {MOST} bytes of external data; export a smaller one"))?;
+        let mut bytes = vec![0; expected];
+        file.read_exact(&mut bytes).map_err(|e| unreadable(&shown, &e))?;
+        Ok(bytes)
+    }
 }
 
 /// Identity of a model: SHA-256 (hex) of the file's bytes as they are on disk, followed by every region of other files

@@ -1,9 +1,9 @@
 //! Constant tensors: initialisers of every float width, integers for shape arithmetic, data in other files.
 
-use std::path::Path;
-
-use super::error::{OnnxError, OnnxResult, quote};
-use super::external;
+use super::error::{OnnxError, OnnxResult};
+use super::external::{self, External};
+use super::near::Near;
+use super::op::Op;
 use super::proto::{self, data_type};
 
 /// A constant of the graph, row major.
@@ -13,11 +13,27 @@ pub struct Tensor {
     pub data: Data,
 }
 
-/// Floats are weights; integers (and booleans) describe shapes.
+/// Numbers are weights; integers (and booleans) describe shapes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Data {
     Float(Vec<f32>),
+    /// Numbers that are not all f32.
+    Near(Vec<Near>),
     Int(Vec<i64>),
+}
+
+impl FromIterator<Near> for Data {
+    fn from_iter<T: IntoIterator<Item = Near>>(values: T) -> Data {
+        let (mut values, mut short) = (values.into_iter(), vec![]);
+        while let Some(v) = values.next() {
+            let Some(narrow) = v.as_f32() else {
+                let before = short.into_iter().map(Near::from);
+                return Data::Near(before.chain([v]).chain(values).collect());
+            };
+            short.push(narrow);
+        }
+        Data::Float(short)
+    }
 }
 
 impl Tensor {
@@ -28,7 +44,25 @@ impl Tensor {
     pub fn len(&self) -> usize {
         match &self.data {
             Data::Float(v) => v.len(),
+            Data::Near(v) => v.len(),
             Data::Int(v) => v.len(),
+        }
+    }
+
+    /// The values at these places.
+    pub fn select(&self, op: &Op, places: impl Iterator<Item = usize>) -> OnnxResult<Vec<Near>> {
+        match &self.data {
+            Data::Float(v) => Ok(places.map(|k| Near::from(v[k])).collect()),
+            Data::Near(v) => Ok(places.map(|k| v[k]).collect()),
+            Data::Int(_) => op.fail("combines integers with the network's values; export the network again"),
+        }
+    }
+
+    /// The only value.
+    pub fn single(&self, op: &Op) -> OnnxResult<Near> {
+        match self.len() {
+            1 => Ok(self.select(op, 0..1)?[0]),
+            n => op.fail(format!("a constant of {n} values, where one is needed")),
         }
     }
 }
@@ -82,14 +116,14 @@ impl Layout {
     }
 }
 
-/// Reads one tensor. `folder` is where external data may lie; notes on lost precision go to `warnings`.
-pub fn read(tensor: proto::Tensor, folder: Option<&Path>, warnings: &mut Vec<String>) -> OnnxResult<Tensor> {
+/// Reads one tensor, as it is: nothing is rounded.
+pub fn read(tensor: proto::Tensor, external: &mut External) -> OnnxResult<Tensor> {
     let name = tensor.name.clone();
     let fail = |problem: String| OnnxError::tensor(&name, problem);
     let layout = Layout::of(&tensor)?;
     let Layout { len, kind, .. } = layout;
     let raw = if external::is_external(&tensor) {
-        Some(external::bytes(&tensor, layout.bytes(), folder).map_err(&fail)?)
+        Some(external.bytes(&tensor, layout.bytes()).map_err(&fail)?)
     } else {
         tensor.raw_data
     };
@@ -112,16 +146,7 @@ pub fn read(tensor: proto::Tensor, folder: Option<&Path>, warnings: &mut Vec<Str
     let data = match data {
         Values::F32(v) => Data::Float(v),
         Values::Int(v) => Data::Int(v),
-        Values::F64(v) => {
-            let narrow: Vec<f32> = v.iter().map(|&x| x as f32).collect();
-            if narrow.iter().zip(&v).any(|(&a, &b)| f64::from(a) != b) {
-                warnings.push(format!(
-                    "tensor '{}' is narrowed from 64 to 32 bits; the narrowed network is certified",
-                    quote(&name)
-                ));
-            }
-            Data::Float(narrow)
-        }
+        Values::F64(v) => v.into_iter().map(Near::from).collect(),
     };
     let tensor = Tensor { dims: layout.dims, data };
     if tensor.len() != len {
@@ -161,10 +186,13 @@ mod tests {
         proto::Tensor { name: "w".into(), dims, data_type: Some(kind), raw_data: Some(bytes), ..Default::default() }
     }
 
+    fn read(tensor: proto::Tensor) -> OnnxResult<Tensor> {
+        super::read(tensor, &mut External::new(None))
+    }
+
     #[test]
-    fn every_float_width_reads_as_f32() {
+    fn every_float_width_reads_as_it_is() {
         let expected = Tensor { dims: vec![2], data: Data::Float(vec![1.5, -2.0]) };
-        let mut warnings = vec![];
         let bytes = |f: &dyn Fn(f32) -> Vec<u8>| [1.5f32, -2.0].into_iter().flat_map(f).collect::<Vec<u8>>();
         let cases = [
             (data_type::FLOAT, bytes(&|v| v.to_le_bytes().to_vec())),
@@ -173,18 +201,23 @@ mod tests {
             (data_type::BFLOAT16, bytes(&|v| half::bf16::from_f32(v).to_le_bytes().to_vec())),
         ];
         for (kind, bytes) in cases {
-            assert_eq!(read(raw(kind, &[2], bytes), None, &mut warnings).unwrap(), expected);
+            assert_eq!(read(raw(kind, &[2], bytes)).unwrap(), expected);
         }
-        assert!(warnings.is_empty());
-        read(raw(data_type::DOUBLE, &[1], 0.1f64.to_le_bytes().to_vec()), None, &mut warnings).unwrap();
-        assert_eq!(warnings.len(), 1);
+        let wide = [1.5f64, 0.1, 1e-50].into_iter().flat_map(f64::to_le_bytes).collect();
+        let wide = read(raw(data_type::DOUBLE, &[3], wide)).unwrap();
+        assert_eq!(wide.data, Data::Near([1.5, 0.1, 1e-50].map(Near::from).to_vec()));
+        // The smallest half is a subnormal f32 nowhere, the smallest bfloat is one.
+        let least = [(data_type::FLOAT16, 2f32.powi(-24)), (data_type::BFLOAT16, f32::from_bits(1 << 16))];
+        for (kind, value) in least {
+            assert_eq!(read(raw(kind, &[1], vec![1, 0])).unwrap().data, Data::Float(vec![value]));
+        }
         let int32 = proto::Tensor {
             dims: vec![1],
             data_type: Some(data_type::FLOAT16),
             int32_data: vec![0x3e00],
             ..Default::default()
         };
-        assert_eq!(read(int32, None, &mut warnings).unwrap().data, Data::Float(vec![1.5]));
+        assert_eq!(read(int32).unwrap().data, Data::Float(vec![1.5]));
     }
 
     #[test]
@@ -196,7 +229,7 @@ mod tests {
             (8, vec![1], 4),
             (0, vec![1], 4),
         ] {
-            assert!(read(raw(kind, &dims, vec![0; bytes]), None, &mut vec![]).is_err());
+            assert!(read(raw(kind, &dims, vec![0; bytes])).is_err());
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod channels_last;
 mod external;
+mod folding;
 
 use proptest::prelude::*;
 use prost::Message;
@@ -218,6 +219,26 @@ fn automatic_padding() {
         let attributes = [("auto_pad", A::Text(mode)), ("strides", A::Ints(vec![1, 2]))];
         let model = g.node("Conv", &["x", "w"], "y", &attributes).read();
         assert_eq!(out(&model, &counting(3)), expected, "{mode}");
+    }
+}
+
+#[test]
+fn pooling_that_would_pad_by_less_than_nothing_is_refused() {
+    let padded = |op: &str, mode, columns, stride| {
+        let attributes =
+            [("auto_pad", A::Text(mode)), ("strides", A::Ints(vec![1, stride])), ("kernel_shape", A::Ints(vec![1, 2]))];
+        let g = Graph::new(&[1, 1, 1, columns]).floats("w", &[1, 1, 1, 2], &[1.0, 1.0]);
+        let inputs = if op == "Conv" { &["x", "w"][..] } else { &["x"] };
+        g.node(op, inputs, "y", &attributes)
+    };
+    for mode in ["SAME_UPPER", "SAME_LOWER"] {
+        for op in ["AveragePool", "MaxPool"] {
+            let error = padded(op, mode, 4, 5).error();
+            assert!(error.contains(op) && error.contains(mode) && error.contains("less than nothing"), "{error}");
+            // The last window ends with the values.
+            assert_eq!(out(&padded(op, mode, 7, 5).read(), &counting(7)).len(), 2);
+        }
+        assert_eq!(out(&padded("Conv", mode, 4, 5).read(), &counting(4)), [3.0]);
     }
 }
 
