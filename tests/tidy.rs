@@ -169,6 +169,26 @@ fn every_kernel_of_an_op_is_in_the_table() {
     report(faults);
 }
 
+/// A model is made by training, by reading and by turning its channels round. Whatever else makes one out of another has to
+/// go through `Model::becomes`, and is named here once it does.
+#[test]
+fn models_are_made_where_they_are_tried() {
+    let makers = ["model/cnn.rs", "model/layout.rs", "model/onnx/read.rs"];
+    let mut faults = Vec::new();
+    let sources = files("src", "rs");
+    let tests = |s: &Source| s.path.to_string_lossy().contains("tests");
+    for source in sources.iter().filter(|s| !tests(s) && !makers.iter().any(|m| s.path.ends_with(m))) {
+        let made = |l: &str| {
+            let before = l.split(" Model {").next().filter(|b| b.len() < l.len()).map(str::trim_end);
+            let other = |b: &str| ["impl", "struct", "->", "let", "for"].iter().any(|w| b.ends_with(w));
+            l.trim_start().starts_with("Model {") || before.is_some_and(|b| !other(b))
+        };
+        let hits = code(source).filter(|(_, l)| made(l));
+        faults.extend(hits.map(|(i, _)| format!("{}:{i} makes a model", source.path.display())));
+    }
+    report(faults);
+}
+
 /// A wildcard beside arms that name layers would let a new kind of layer slip through a walk.
 #[test]
 fn walks_over_layers_have_no_wildcard() {

@@ -356,3 +356,31 @@ fn networks_of_channels_last_see_the_same_images() {
     let table = |name: &str| fs::read_to_string(at.join(name)).expect("a table");
     assert_eq!(table("last.csv"), table("first.csv"));
 }
+
+#[test]
+fn what_the_reader_has_to_say_is_said_by_every_command() {
+    let dir = folder();
+    let at = dir.path();
+    let mut model = onnx::read(super::World::path("model.onnx")).expect("a model");
+    let Some(Layer::Dense(dense)) = model.nodes.last_mut().map(|n| &mut n.layer) else { panic!("a dense layer last") };
+    dense.weight[0] = 1e-40;
+    onnx::write(&model, at.join("m.onnx")).expect("written");
+    for line in [
+        "predict --model m.onnx --data SHOES --device cpu --limit 2 --out p.csv",
+        "sweep --model m.onnx --data SHOES --device cpu --limit 2 --variance 0 --out s",
+        "certify --model m.onnx --data SHOES --device cpu --limit 2 --method ibp --out c",
+        "audit c",
+    ] {
+        for (quiet, said) in [("", 1), (" --quiet", 0)] {
+            let _ = fs::remove_dir_all(at.join("s"));
+            if line.starts_with("certify") {
+                let _ = fs::remove_dir_all(at.join("c"));
+            }
+            let output = super::binary(at, &format!("{line}{quiet}")).output().expect("the binary starts");
+            let (out, err) = super::text(&output);
+            assert_eq!(output.status.code(), Some(0), "{line}\n{out}{err}");
+            let note = "m.onnx: 1 weights are below 2^-126";
+            assert_eq!((err.matches(note).count(), out.matches(note).count()), (said, 0), "{line}\n{err}");
+        }
+    }
+}

@@ -39,7 +39,7 @@ fn products_that_underflow_are_not_folded() {
     assert!(matches!(model.nodes[1].layer, Layer::Scale { .. }));
     let [small, big] = [1e-20f32, 1e20].map(f64::from);
     let (held, width) = holds(&bytes, &[0.875], &[0.875 * small * small * big * big, 0.5 * big]);
-    assert!(held && width < 1e5, "{width}");
+    assert!(held && width < 1e7, "{width}");
 }
 
 #[test]
