@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bounds::Certificate;
 use crate::error::{Error, Result};
+use crate::input;
 use crate::results::{CertifyRow, quantile, short, write_atomically, write_json};
 
 /// Folder of the certificates inside a result folder.
@@ -134,6 +135,7 @@ impl Table {
         if !path.exists() {
             return Table::create(dir, manifest);
         }
+        input::regular(&path)?;
         let mut file = OpenOptions::new().read(true).write(true).open(&path).map_err(Error::io(&path, "opening"))?;
         lock(dir, &file)?;
         let mut text = Vec::new();
@@ -237,7 +239,7 @@ fn line(r: &CertifyRow, attack: bool) -> String {
 pub fn read_whole(dir: &Path) -> Result<(Manifest, Vec<CertifyRow>)> {
     let manifest = read_manifest(dir)?;
     let path = table_path(dir);
-    let text = fs::read(&path).map_err(Error::io(&path, "reading"))?;
+    let text = input::read(&path, 1 << 32)?;
     // A row that was cut off may still read as one.
     let whole = text.iter().rposition(|b| *b == b'\n').map_or(0, |end| end + 1);
     let rows = if whole == 0 { vec![] } else { parse(&path, &text[..whole])? };
@@ -296,7 +298,7 @@ fn parse(path: &Path, text: &[u8]) -> Result<Vec<CertifyRow>> {
 /// The manifest of a result folder.
 pub fn read_manifest(dir: &Path) -> Result<Manifest> {
     let path = dir.join("manifest.json");
-    let text = fs::read_to_string(&path).map_err(Error::io(&path, "reading"))?;
+    let text = input::read_text(&path, 1 << 26)?;
     let bad = |why: String| Error::input(&path, format!("is not a manifest of certify ({why}); certify again"));
     let manifest: Manifest = serde_json::from_str(&text).map_err(|e| bad(e.to_string()))?;
     manifest.check().map_err(bad)?;
