@@ -13,6 +13,7 @@ pub mod dataset;
 pub mod device;
 pub mod error;
 pub mod explain;
+pub mod input;
 pub mod interrupt;
 pub mod kernel;
 pub mod model;

@@ -9,7 +9,7 @@ const MOST_LINES: usize = 500;
 
 /// Modules from the ground up; a module may use its own floor and those below.
 const FLOORS: &[&[&str]] = &[
-    &["error", "tensor", "rounding", "rng", "simd", "progress", "terminal", "interrupt", "output"],
+    &["error", "input", "tensor", "rounding", "rng", "simd", "progress", "terminal", "interrupt", "output"],
     &["model", "dataset", "spec", "results"],
     &["kernel"],
     &["device"],

@@ -99,15 +99,23 @@ fn sign(a: &Assumed) -> Sign {
     (a.node, a.neuron, a.active)
 }
 
+/// Leaves looked at before a list is given up: far more than halving leads to, and bounds time and memory.
+const MOST_LOOKS: usize = 1 << 26;
+
 /// Whether every choice of signs agrees with all that some leaf assumes. Every point of the ball has a sign for every
 /// neuron (both for zero), so that it then lies in some leaf.
 ///
 /// Leaves that came from halving are told in about twice as many steps as there are leaves; others may be refused.
 fn cover(leaves: &[&Leaf]) -> bool {
+    let mut looked_at = 0;
     // Signs chosen so far, and the leaves that agree with them.
     let mut open: Vec<(HashSet<Sign>, Vec<&Leaf>)> = vec![(HashSet::new(), leaves.to_vec())];
     for _ in 0..2 * leaves.len() {
         let Some((signs, agree)) = open.pop() else { return true };
+        looked_at += agree.len();
+        if looked_at > MOST_LOOKS {
+            return false;
+        }
         let unknown = |leaf: &Leaf| leaf.assumed.iter().map(sign).find(|s| !signs.contains(s));
         if agree.iter().any(|leaf| unknown(leaf).is_none()) {
             continue;

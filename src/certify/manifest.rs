@@ -1,11 +1,11 @@
 //! `manifest.json`: what the rows of a result folder were made from, by what, and how.
 
-use std::fs;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::input;
 
 /// Everything needed to repeat or join a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -133,10 +133,10 @@ pub fn read_manifest(dir: &Path) -> Result<Manifest> {
     let bad = |why: String| {
         Error::input(&path, format!("is not a manifest of certify ({why}); certify again with another --out"))
     };
-    let text = match fs::read(&path) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound && dir.is_dir() => return Err(bad("it is missing".into())),
-        read => read.map_err(Error::io(&path, "reading"))?,
-    };
+    if dir.is_dir() && !path.exists() {
+        return Err(bad("it is missing".into()));
+    }
+    let text = input::read(&path, 1 << 26)?;
     let manifest: Manifest = serde_json::from_slice(&text).map_err(|e| bad(e.to_string()))?;
     manifest.check().map_err(bad)?;
     Ok(manifest)

@@ -11,9 +11,9 @@ use serde::Serialize;
 pub use super::manifest::{Manifest, read_manifest};
 use crate::bounds::Certificate;
 use crate::error::{Error, Result};
-use crate::interrupt;
 use crate::output::{Folder, append, clear_locked, lock};
 use crate::results::{CertifyRow, quantile, short, write_atomically, write_json};
+use crate::{input, interrupt};
 
 /// Folder of the certificates inside a result folder.
 pub const CERTIFICATES: &str = "certificates";
@@ -69,6 +69,7 @@ impl Table {
             return Table::create(dir, manifest);
         }
         check_place(dir)?;
+        input::regular(&path)?;
         let mut file = OpenOptions::new().read(true).write(true).open(&path).map_err(Error::io(&path, "opening"))?;
         lock(dir, &file)?;
         clear_locked(dir);
@@ -214,7 +215,7 @@ fn line(r: &CertifyRow, attack: bool) -> String {
 pub fn read_whole(dir: &Path) -> Result<(Manifest, Vec<CertifyRow>)> {
     let manifest = read_manifest(dir)?;
     let path = table_path(dir);
-    let text = fs::read(&path).map_err(Error::io(&path, "reading"))?;
+    let text = input::read(&path, 1 << 32)?;
     // A row that was cut off may still read as one.
     let whole = text.iter().rposition(|b| *b == b'\n').map_or(0, |end| end + 1);
     let rows = if whole == 0 { vec![] } else { parse(&path, &text[..whole])? };

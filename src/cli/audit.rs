@@ -13,6 +13,7 @@ use crate::certify::table;
 use crate::dataset::Dataset;
 use crate::device::Device;
 use crate::error::Error;
+use crate::input;
 use crate::model::onnx;
 use crate::progress::Progress;
 use crate::results::{CertifyRow, short};
@@ -179,7 +180,7 @@ fn claim(dir: &Path, table: &Path, row: &CertifyRow, data: &Dataset, forms: &For
     let method: Method = row.method.trim_end_matches(table::BRANCHED).parse().map_err(bad)?;
     let path = table::certificate_path(dir, index, variance);
     let certificate: Option<Certificate> = if path.exists() {
-        let text = std::fs::read_to_string(&path).map_err(Error::io(&path, "reading"))?;
+        let text = input::read_text(&path, 1 << 30)?;
         let bad = |e| Error::input(&path, format!("is not a certificate ({e}); remove it to use standard slopes"));
         Some(forms.carry(serde_json::from_str(&text).map_err(bad)?))
     } else {

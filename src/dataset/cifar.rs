@@ -7,6 +7,7 @@ use super::folder::Entry;
 use super::source::Found;
 use super::{Dataset, Source, Splits};
 use crate::error::{Error, Result};
+use crate::input;
 use crate::tensor::Shape;
 
 const SHAPE: Shape = Shape::new(3, 32, 32);
@@ -33,7 +34,7 @@ pub(super) fn read(folder: &Path, entries: &[Entry], source: &Source) -> Result<
         (Dataset::empty(SHAPE, choice.names.clone()), Dataset::empty(SHAPE, choice.names.clone()));
     for entry in entries.iter().filter(|e| !e.is_dir && is_batch(&e.name)) {
         let path = folder.join(&entry.name);
-        let bytes = std::fs::read(&path).map_err(Error::io(&path, "reading"))?;
+        let bytes = input::read(&path, 1 << 32)?;
         let record = label_bytes + SHAPE.len();
         if bytes.is_empty() || bytes.len() % record != 0 {
             let problem = format!("{} bytes are not whole records of {record}; fetch the file again", bytes.len());
@@ -60,11 +61,10 @@ pub(super) fn read(folder: &Path, entries: &[Entry], source: &Source) -> Result<
 
 /// One name a line; numbers where the file is missing.
 fn class_names(path: &Path, count: usize) -> Result<Vec<String>> {
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(numbered(count - 1)),
-        Err(e) => return Err(Error::io(path, "reading")(e)),
-    };
+    if !path.exists() {
+        return Ok(numbered(count - 1));
+    }
+    let text = input::read_text(path, 1 << 20)?;
     let names: Vec<String> = text.lines().map(str::trim).filter(|l| !l.is_empty()).map(String::from).collect();
     if names.len() == count {
         Ok(names)

@@ -11,6 +11,7 @@ use super::classes::{Choice, numbered};
 use super::source::Found;
 use super::{Dataset, Source, Splits, picture, source};
 use crate::error::{Error, Result};
+use crate::input;
 use crate::tensor::Shape;
 
 /// Name of the list of labels: rows `file,label`, paths relative to the folder, a header if you like.
@@ -109,12 +110,9 @@ fn walk(root: &Path, part: Option<&str>, available: &[String], choice: &Choice) 
 pub(super) fn read_labelled(root: &Path, source: &Source) -> Result<Found> {
     let path = root.join(LABELS);
     let broken = |problem: String| Error::input(&path, problem);
-    let mut reader = csv::ReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .trim(csv::Trim::All)
-        .from_path(&path)
-        .map_err(|e| broken(format!("cannot be read: {e}")))?;
+    let text = input::read(&path, 1 << 28)?;
+    let mut reader =
+        csv::ReaderBuilder::new().has_headers(false).flexible(true).trim(csv::Trim::All).from_reader(&text[..]);
     let mut rows: Vec<(String, String)> = Vec::new();
     let mut lines = HashMap::new();
     for record in reader.records() {

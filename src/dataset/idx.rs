@@ -1,6 +1,5 @@
 //! IDX files (MNIST, Fashion-MNIST, EMNIST, …), plain or gzipped: `…images-idx3-ubyte` with `…labels-idx1-ubyte`.
 
-use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
 
@@ -11,10 +10,11 @@ use super::folder::Entry;
 use super::source::Found;
 use super::{Dataset, Source, Splits};
 use crate::error::{Error, Result};
+use crate::input;
 use crate::tensor::Shape;
 
-/// Deflate cannot shrink data by more than this factor.
-pub(super) const MAX_DEFLATE: u64 = 1032;
+/// What a name and a label take beside the pixels of an image.
+pub(super) const PER_IMAGE: u64 = 64;
 
 /// Whether a file name is that of an IDX file of images.
 pub(super) fn is_images(name: &str) -> bool {
@@ -110,7 +110,7 @@ fn read_part(folder: &Path, images: &str, entries: &[Entry]) -> Result<Part> {
 
 /// Dimensions and bytes of an IDX file of `N` dimensions.
 fn read_idx<const N: usize>(path: &Path) -> Result<([usize; N], Vec<u8>)> {
-    let file = File::open(path).map_err(Error::io(path, "reading"))?;
+    let file = input::open(path)?;
     let stored = file.metadata().map_err(Error::io(path, "reading"))?.len();
     let mut file = BufReader::new(file);
     let zipped = std::io::BufRead::fill_buf(&mut file).map_err(Error::io(path, "reading"))?.starts_with(&[0x1F, 0x8B]);
@@ -132,8 +132,8 @@ fn read_idx<const N: usize>(path: &Path) -> Result<([usize; N], Vec<u8>)> {
     }
     // The header decides how much is allocated, so it must be believable first.
     let total = dims.iter().try_fold(1u64, |t, &d| t.checked_mul(d as u64)).unwrap_or(u64::MAX);
-    let room = if zipped { stored.saturating_mul(MAX_DEFLATE) } else { stored };
-    if total > room {
+    let kept = total.saturating_add(PER_IMAGE.saturating_mul(dims[0] as u64));
+    if if zipped { kept > input::room(stored) } else { total > stored } {
         let problem = format!("declares {dims:?} bytes, more than the file can hold; fetch it again");
         return Err(Error::input(path, problem));
     }

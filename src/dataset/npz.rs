@@ -4,13 +4,14 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
 
-use zip::ZipArchive;
+use zip::{CompressionMethod, ZipArchive};
 
 use super::classes::{Choice, numbered};
-use super::idx::MAX_DEFLATE;
+use super::idx::PER_IMAGE;
 use super::source::Found;
 use super::{Dataset, Source, Splits};
 use crate::error::{Error, Result};
+use crate::input;
 use crate::tensor::Shape;
 use crate::terminal;
 
@@ -37,7 +38,7 @@ const WHOLE: [(&str, &str); 7] = [
 /// integers `[N]` or `[N,1]`. Keys as in Keras (`x_train`, `y_train`, …), MedMNIST (`train_images`, …) or `images`/`labels`.
 pub(super) fn read(path: &Path, source: &Source) -> Result<Found> {
     let broken = |e: zip::result::ZipError| Error::input(path, format!("not a readable .npz archive ({e})"));
-    let file = File::open(path).map_err(Error::io(path, "reading"))?;
+    let file = input::open(path)?;
     let mut archive = ZipArchive::new(BufReader::new(file)).map_err(broken)?;
     let keys: Vec<String> = archive.file_names().flatten().map(|n| n.trim_end_matches(".npy").to_string()).collect();
     let pair = |names: &[(&str, &str)]| {
@@ -123,22 +124,22 @@ fn read_part(path: &Path, archive: &mut Archive, images_key: String, labels_key:
     if count == 0 || shape.is_empty() {
         return Err(Error::input(path, format!("{images_key} is empty")));
     }
-    let mut pixels: Vec<f32> = images.values.iter().map(|&v| v as f32).collect();
+    let mut pixels: Vec<f32> = images.values().map(|v| v as f32).collect();
     if last && shape.channels > 1 {
         let plane = shape.height * shape.width;
-        for (to, from) in pixels.chunks_mut(shape.len()).zip(images.values.chunks(shape.len())) {
-            for (k, &v) in from.iter().enumerate() {
-                to[k % shape.channels * plane + k / shape.channels] = v as f32;
+        for image in pixels.chunks_mut(shape.len()) {
+            for (k, v) in image.to_vec().into_iter().enumerate() {
+                image[k % shape.channels * plane + k / shape.channels] = v;
             }
         }
     }
-    let label = |&v: &f64| {
+    let label = |v: f64| {
         let whole = v.fract() == 0.0 && (0.0..100_000.0).contains(&v);
         whole.then_some(v as usize).ok_or_else(|| {
             Error::input(path, format!("{labels_key} has the label {v}; labels are whole numbers from 0"))
         })
     };
-    let labels = labels.values.iter().map(label).collect::<Result<Vec<_>>>()?;
+    let labels = labels.values().map(label).collect::<Result<Vec<_>>>()?;
     Ok(Part { key: images_key, kind: images.kind, shape, pixels, labels })
 }
 
@@ -196,7 +197,8 @@ fn into_unit_range<'a>(path: &Path, parts: impl Iterator<Item = &'a mut Part>) -
 /// One `.npy` array in C order.
 struct Array {
     dims: Vec<usize>,
-    values: Vec<f64>,
+    /// As in the file: a byte may become eight as a number.
+    bytes: Vec<u8>,
     kind: Kind,
 }
 
@@ -206,7 +208,7 @@ impl Array {
         let name = [format!("{key}.npy"), key.to_string()].into_iter().find(|n| archive.index_for_name(n).is_some());
         let name = name.ok_or_else(|| broken("not found"))?;
         let mut entry = archive.by_name(&name).map_err(|e| broken(&format!("unreadable ({e})")))?;
-        let room = entry.compressed_size().saturating_mul(MAX_DEFLATE);
+        let (stored, plain) = (entry.compressed_size(), entry.compression() == CompressionMethod::Stored);
         let cut = |_| broken("cut short or damaged; write the file again");
 
         let mut start = [0; 8];
@@ -222,7 +224,9 @@ impl Array {
         let Header { kind, dims } = Header::parse(&header).map_err(|why| broken(&why))?;
         let count = dims.iter().try_fold(1u64, |n, &d| n.checked_mul(d as u64)).unwrap_or(u64::MAX);
         let total = count.saturating_mul(kind.bytes as u64);
-        if total > room {
+        let images = dims.first().map_or(0, |&n| n as u64);
+        let kept = total.saturating_add(PER_IMAGE.saturating_mul(images));
+        if if plain { total > stored } else { kept > input::room(stored) } {
             return Err(broken(&format!("declares {dims:?} values, more than the file can hold")));
         }
         let mut bytes = Vec::new();
@@ -230,8 +234,11 @@ impl Array {
         if bytes.len() as u64 != total {
             return Err(cut(std::io::ErrorKind::UnexpectedEof.into()));
         }
-        let values = bytes.chunks_exact(kind.bytes).map(|b| kind.value(b)).collect();
-        Ok(Array { dims, values, kind })
+        Ok(Array { dims, bytes, kind })
+    }
+
+    fn values(&self) -> impl Iterator<Item = f64> {
+        self.bytes.chunks_exact(self.kind.bytes).map(|b| self.kind.value(b))
     }
 }
 

@@ -8,6 +8,7 @@ use image::metadata::Orientation;
 use image::{DynamicImage, ImageBuffer, ImageDecoder, ImageReader, Limits, Luma, Pixel, Rgb, RgbImage};
 
 use crate::error::{Error, Result};
+use crate::input;
 use crate::tensor::Shape;
 
 /// Largest side that is decoded.
@@ -34,7 +35,7 @@ pub(super) fn is_picture(name: &str) -> bool {
 
 /// Decodes a picture: upright, RGB, transparency on white. A file that ends early is an error.
 pub(super) fn decode(path: &Path) -> Result<RgbImage> {
-    let bytes = std::fs::read(path).map_err(Error::io(path, "reading"))?;
+    let bytes = input::read(path, MAX_BYTES)?;
     let broken = |why: String| {
         let why = why.replace('\n', " ");
         Error::input(path, format!("not a readable picture ({why}); replace or remove the file"))

@@ -2,6 +2,7 @@
 
 use super::{ExampleLevel, FORMAT, Study};
 use crate::error::{Error, Result};
+use crate::input;
 use crate::output::write_atomically;
 use serde::Serialize;
 use std::path::Path;
@@ -15,7 +16,7 @@ impl Study {
 
     /// Reads what [`Study::save`] wrote.
     pub fn load(path: &Path) -> Result<Study> {
-        let text = std::fs::read(path).map_err(Error::io(path, "reading"))?;
+        let text = input::read(path, 1 << 32)?;
         let study: Study = serde_json::from_slice(&text)
             .map_err(|e| Error::input(path, format!("not results of a study ({e}); run `deltamax study` again")))?;
         if study.format > FORMAT {

@@ -34,7 +34,8 @@ struct Clause {
 
 impl Clause {
     fn len(&self) -> usize {
-        1 + self.bounds.len() + self.outputs.len()
+        let terms: usize = self.outputs.iter().map(|l| 1 + l.terms.len()).sum();
+        1 + self.bounds.len() + terms
     }
 
     fn and(&self, other: &Clause) -> Clause {
@@ -61,18 +62,23 @@ fn normal(formulas: Vec<Formula>, base: &mut Clause) -> Result<Vec<Clause>, Stri
     let mut choices = vec![];
     formulas.into_iter().for_each(|f| separate(f, base, &mut choices));
     let mut clauses = vec![Clause::default()];
+    let refuse = || Err("the property has too many combinations of alternatives; ask it in parts".to_string());
     for choice in choices {
-        let mut alternatives = vec![];
+        let (mut alternatives, mut literals) = (vec![], 0usize);
         for formula in choice {
             let mut own = Clause::default();
             let inner = normal(vec![formula], &mut own)?;
+            literals += inner.iter().map(|c| own.len() + c.len()).sum::<usize>();
+            if literals > MAX_LITERALS {
+                return refuse();
+            }
             alternatives.extend(inner.into_iter().map(|c| own.and(&c)));
         }
         let size = |c: &[Clause]| c.iter().map(Clause::len).sum::<usize>();
         let literals =
             size(&clauses).saturating_mul(alternatives.len()) + clauses.len().saturating_mul(size(&alternatives));
         if literals > MAX_LITERALS {
-            return Err("the property has too many combinations of alternatives".into());
+            return refuse();
         }
         clauses = clauses.iter().flat_map(|c| alternatives.iter().map(|a| c.and(a))).collect();
     }

@@ -10,6 +10,7 @@ use std::io::Read;
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::input;
 use decimal::Decimal;
 
 /// A property: it is violated (`sat`) iff some input of some case's box makes all constraints of one of the case's
@@ -151,8 +152,12 @@ pub fn read_maybe_gz(path: &Path, limit: u64) -> Result<Vec<u8>> {
     file.take(limit + 1).read_to_end(&mut bytes).map_err(Error::io(path, "reading"))?;
     if bytes.starts_with(&[0x1f, 0x8b]) {
         let mut plain = vec![];
-        let unpacked = flate2::read::MultiGzDecoder::new(&bytes[..]).take(limit + 1).read_to_end(&mut plain);
+        let room = input::room(bytes.len() as u64).min(limit);
+        let unpacked = flate2::read::MultiGzDecoder::new(&bytes[..]).take(room + 1).read_to_end(&mut plain);
         unpacked.map_err(|e| Error::input(path, format!("damaged gzip file ({e}); copy it again")))?;
+        if room < limit && plain.len() as u64 > room {
+            return Err(Error::input(path, "unpacks to 200 times its size and more; unpack it, if that is right"));
+        }
         bytes = plain;
     }
     if bytes.len() as u64 > limit {

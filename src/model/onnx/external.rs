@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use super::error::{OnnxError, OnnxResult, quote};
 use super::{proto, read, tensors};
 use crate::error::{Error, Result};
+use crate::input;
 
 /// The value of `data_location` that means another file.
 const EXTERNAL: i32 = 1;
@@ -55,7 +56,7 @@ impl<'a> External<'a> {
 /// says, as for [`super::load`].
 pub fn fingerprint(path: impl AsRef<Path>) -> Result<String> {
     let path = path.as_ref();
-    let bytes = std::fs::read(path).map_err(Error::io(path, "reading"))?;
+    let bytes = input::read(path, u64::MAX)?;
     let mut sha = Sha256::new();
     sha.update(&bytes);
     drop(bytes);

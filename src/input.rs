@@ -1,0 +1,78 @@
+//! Files from anywhere: only regular ones are opened, and only so much of them is read. A pipe keeps a reader waiting for
+//! ever, a device has no end.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use crate::error::{Error, Result};
+
+/// Opens a file for reading.
+///
+/// # Errors
+/// [`Error::Io`], and [`Error::Input`] for what is a folder, a pipe or a device.
+pub fn open(path: &Path) -> Result<File> {
+    regular(path)?;
+    File::open(path).map_err(Error::io(path, "reading"))
+}
+
+/// Whether a file of content is there, by itself or behind a link.
+///
+/// # Errors
+/// As [`open`].
+pub fn regular(path: &Path) -> Result<()> {
+    let kind = std::fs::metadata(path).map_err(Error::io(path, "reading"))?;
+    if kind.is_file() {
+        return Ok(());
+    }
+    Err(Error::input(path, "is a folder, a pipe or a device; put a plain file in its place"))
+}
+
+/// The content of a file of at most `limit` bytes.
+///
+/// # Errors
+/// As [`open`], and [`Error::Input`] for a longer one.
+pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    let mut bytes = vec![];
+    open(path)?.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(Error::io(path, "reading"))?;
+    if bytes.len() as u64 > limit {
+        return Err(Error::input(
+            path,
+            format!("is longer than {limit} bytes, too long for what it should be; replace it"),
+        ));
+    }
+    Ok(bytes)
+}
+
+/// [`read`] for text.
+///
+/// # Errors
+/// As [`read`], and [`Error::Input`] for what is not UTF-8.
+pub fn read_text(path: &Path, limit: u64) -> Result<String> {
+    let damaged = |_| Error::input(path, "is not a text file; write it again, or remove it");
+    String::from_utf8(read(path, limit)?).map_err(damaged)
+}
+
+/// Bytes that a compressed file of `stored` bytes is taken to hold at most. Only repetition shrinks by more than this
+/// factor; a small file that unpacks to very much is a trap.
+pub fn room(stored: u64) -> u64 {
+    stored.saturating_mul(200).max(64 << 20)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_files_of_bounded_length_are_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        std::fs::write(&path, "text").unwrap();
+        assert_eq!(read_text(&path, 4).unwrap(), "text");
+        assert!(read(&path, 3).unwrap_err().to_string().contains("longer than 3 bytes"));
+        std::fs::write(&path, [0xFF]).unwrap();
+        assert!(read_text(&path, 4).unwrap_err().to_string().contains("not a text file"));
+        assert!(read(dir.path(), 9).unwrap_err().to_string().contains("a folder"));
+        assert!(read(&dir.path().join("b"), 9).unwrap_err().to_string().contains("check the path"));
+    }
+}
