@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use crate::bounds::{Bounder, Method};
+use crate::bounds::{Bounder, Method, Runtime};
 use crate::close::{self, Bracket};
 use crate::dataset::Dataset;
 use crate::device::{Buffer, Device};
@@ -52,6 +52,8 @@ pub struct MethodRate {
     pub median_radius: f64,
     /// Median over images of (radius with rounding charges / radius without): the price of soundness.
     pub price_of_soundness: f64,
+    /// Median over images of (radius that holds for any f32 runtime / radius in real arithmetic).
+    pub price_of_any_f32: f64,
     /// Operations of affine layers per image, in 10^6 (two per multiply-add).
     pub megaflop_per_image: f64,
     /// Measured time over the time these operations would take at the peak measured in the same run.
@@ -236,9 +238,14 @@ pub fn method(net: &Network, data: &Dataset, method: Method, count: usize, peak:
     };
     let (seconds, radii, probes) = run(&bounder)?;
     let operations = 2.0 * bounder.products() as f64;
+    let ratio = |of: &[f32], to: &[f32]| {
+        let pairs = of.iter().zip(to).filter(|(_, to)| **to > 0.0);
+        median(pairs.map(|(of, to)| f64::from(*of) / f64::from(*to)).collect())
+    };
+    let mut deployed = bounder.clone();
+    deployed.runtime = Runtime::AnyF32;
+    let (_, any, _) = run(&deployed)?;
     let (_, free, _) = run(&bounder.without_charges())?;
-    let price =
-        radii.iter().zip(&free).filter(|(_, f)| **f > 0.0).map(|(r, f)| f64::from(*r) / f64::from(*f)).collect();
     Ok(MethodRate {
         method: method.to_string(),
         work: format!("{} images of {}", radii.len(), data.shape),
@@ -246,7 +253,8 @@ pub fn method(net: &Network, data: &Dataset, method: Method, count: usize, peak:
         probes_per_second: probes as f64 / seconds,
         probes_per_image: probes as f64 / radii.len() as f64,
         median_radius: median(radii.iter().map(|r| f64::from(*r)).collect()),
-        price_of_soundness: median(price),
+        price_of_soundness: ratio(&radii, &free),
+        price_of_any_f32: ratio(&any, &radii),
         megaflop_per_image: operations / 1e6 / radii.len() as f64,
         over_floor: seconds / (operations / peak),
     })

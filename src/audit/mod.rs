@@ -10,6 +10,7 @@
 mod bounds;
 mod branches;
 mod certificate;
+mod deployed;
 mod folder;
 mod forms;
 mod lines;
@@ -23,6 +24,7 @@ mod window;
 mod tests;
 
 pub use certificate::{Assumed, Branches, Certificate, Leaf, LowerSlopes, NeuronSlopes, NodeSlopes};
+pub use deployed::any_f32;
 pub use folder::{Claim, Failure, Report, Sample, folder};
 pub use forms::Forms;
 

@@ -8,7 +8,7 @@ use super::targets::Target;
 use super::{Bounder, Bounds, Boxes, Method, Row};
 use crate::device::Buffer;
 use crate::error::{Error, Result};
-use crate::model::ValueId;
+use crate::model::{Folding, ValueId};
 use crate::network::{MOST_IN_LAYER, Placed};
 use crate::ops::conv::{self, Charge};
 use crate::ops::{add, gather, linear, pool, range, relax, relu, scale, select};
@@ -238,8 +238,9 @@ impl<'a> State<'a> {
     fn folding(&mut self, i: usize) -> Result<Option<Buffer>> {
         let net = &self.bounder.net;
         let records = net.model.folded.iter().filter(|f| f.node == i && self.bounder.sound);
-        let (relative, absolute) =
-            records.fold((0.0, 0.0), |(r, a), f| (r + f64::from(f.relative), a + f64::from(f.absolute)));
+        let deployed = f64::from(self.bounder.deployed(i));
+        let absolute = |f: &Folding| f64::from(f.absolute) + deployed * f64::from(f.terms);
+        let (relative, absolute) = records.fold((0.0, 0.0), |(r, a), f| (r + f64::from(f.relative), a + absolute(f)));
         if relative + absolute == 0.0 {
             return Ok(None);
         }

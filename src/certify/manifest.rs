@@ -43,6 +43,9 @@ pub struct Manifest {
     /// Domains that branch and bound may take per image.
     #[serde(default)]
     pub branch: usize,
+    /// Which evaluations of the network the radii hold for.
+    #[serde(default = "exact")]
+    pub runtime: String,
     /// Images of the split that the whole run covers.
     pub images: usize,
     /// This part of them: shard `i` of `n`, images `start..end`.
@@ -53,6 +56,10 @@ pub struct Manifest {
 
 fn yes() -> bool {
     true
+}
+
+fn exact() -> String {
+    "exact".into()
 }
 
 impl Manifest {
@@ -88,6 +95,7 @@ impl Manifest {
             tolerance,
             attack,
             branch,
+            runtime,
             images,
             shard: [_, shards],
             start: _,
@@ -106,6 +114,7 @@ impl Manifest {
             (*tolerance == self.tolerance, "--tolerance"),
             (*attack == self.attack, "--no-attack"),
             (*branch == self.branch, "--branch"),
+            (*runtime == self.runtime, "--runtime"),
             (*shards == self.shard[1], "--shard"),
         ];
         let others: Vec<&str> = parts.iter().filter(|(same, _)| !same).map(|(_, name)| *name).collect();

@@ -78,6 +78,14 @@ pub fn run(args: AuditArgs) -> Result<()> {
     // What was certified may have constants folded into its weights; what is proved here is the file's own.
     let file = onnx::read_unfolded(&model_path)?;
     same("model", &model_path, &onnx::fingerprint(&model_path)?, &manifest.model_hash)?;
+    let file = match manifest.runtime.as_str() {
+        "exact" => file,
+        "any-f32" => audit::any_f32(&file).map_err(|e| e.about(&model_path))?,
+        other => {
+            let problem = format!("knows no runtime '{other}'; it was altered, certify again");
+            bail!(Error::input(args.dir.join("manifest.json"), problem));
+        }
+    };
     let forms = Forms::new(&model, &file).map_err(|e| e.about(&model_path))?;
     if manifest.deltamax != env!("CARGO_PKG_VERSION") && !args.output.quiet {
         terminal::note(format_args!(

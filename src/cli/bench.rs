@@ -51,17 +51,19 @@ pub fn run(args: BenchArgs) -> Result<()> {
         model.outputs(),
         data.shape
     ));
-    args.run.say("method     images/s  probes/image  median radius  sound/unsound  Mflop/image  time/floor");
+    args.run
+        .say("method     images/s  probes/image  median radius  sound/unsound  any-f32/exact  Mflop/image  time/floor");
     let mut methods = Vec::new();
     for (method, count) in [(Method::Ibp, 1000), (Method::CrownIbp, 250), (Method::Crown, 100), (Method::Alpha, 50)] {
         let m = bench::method(&net, &data, method, args.images.unwrap_or(count), peak)?;
         args.run.say(format!(
-            "{:9}  {:8.1}  {:12.1}  {:13.5}  {:13.4}  {:11.1}  {:10.1}",
+            "{:9}  {:8.1}  {:12.1}  {:13.5}  {:13.4}  {:13.4}  {:11.1}  {:10.1}",
             m.method,
             m.images_per_second,
             m.probes_per_image,
             m.median_radius,
             m.price_of_soundness,
+            m.price_of_any_f32,
             m.megaflop_per_image,
             m.over_floor
         ));
@@ -69,22 +71,24 @@ pub fn run(args: BenchArgs) -> Result<()> {
     }
     let branch = bench::branch(&net, &data, args.images.unwrap_or(50).min(200), DOMAINS, peak)?;
     args.run.say(format!(
-        "{:9}  {:8.1}  {:12.1}  {:13.5}  {:>13}  {:11.1}  {:10.1}",
+        "{:9}  {:8.1}  {:12.1}  {:13.5}  {:>13}  {:>13}  {:11.1}  {:10.1}",
         "+branch",
         branch.images_per_second,
         branch.domains_per_image,
         branch.median_radius,
+        "",
         "",
         branch.megaflop_per_image,
         branch.over_floor
     ));
     let attack = bench::attack(&net, &data, args.images.unwrap_or(250), peak)?;
     args.run.say(format!(
-        "{:9}  {:8.1}  {:>12}  {:13.5}  {:>13}  {:11.1}  {:10.1}",
+        "{:9}  {:8.1}  {:>12}  {:13.5}  {:>13}  {:>13}  {:11.1}  {:10.1}",
         "attack",
         attack.images_per_second,
         "",
         attack.median_distance,
+        "",
         "",
         attack.megaflop_per_image,
         attack.over_floor

@@ -10,7 +10,7 @@ use clap::Args;
 
 use super::common::{self, DataArgs, ModelFile, RunArgs, SayArgs, Split, load_model};
 use crate::attack;
-use crate::bounds::{Bounder, Method};
+use crate::bounds::{Bounder, Method, Runtime};
 use crate::certify::table::{self, Manifest, Table};
 use crate::certify::{Settings, certify};
 use crate::close;
@@ -61,6 +61,10 @@ pub struct CertifyArgs {
     /// Close the bracket further by splitting it into up to N domains per image, by the signs of neurons
     #[arg(long, value_name = "N", default_value_t = 0)]
     branch: usize,
+    /// What the radii hold for: the network in real arithmetic, or also every runtime that evaluates it in f32 with sums
+    /// in any order
+    #[arg(long, value_enum, default_value_t)]
+    runtime: Runtime,
     /// MiB that the rows of one step of bounds may take (default: 4 per thread, 256 on a GPU)
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     memory: Option<u32>,
@@ -105,6 +109,7 @@ pub fn run(args: CertifyArgs) -> Result<()> {
     let device = args.run.open()?;
     let net = Network::new(&device, &model)?;
     let mut bounder = Bounder::new(&net, args.method).map_err(|e| e.about(&args.model))?;
+    bounder.runtime = args.runtime;
     bounder.memory = args.memory.map_or(bounder.memory, |mib| (mib as usize) << 20);
     let [i, n] = args.shard.unwrap_or([0, 1]);
     let range = data.len() * i / n..data.len() * (i + 1) / n;
@@ -131,6 +136,7 @@ pub fn run(args: CertifyArgs) -> Result<()> {
         tolerance: search.tolerance,
         attack: !args.no_attack,
         branch: args.branch,
+        runtime: args.runtime.to_string(),
         images: data.len(),
         shard: [i, n],
         start: range.start,

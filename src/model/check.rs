@@ -40,11 +40,12 @@ impl Model {
             return Err(format!("{} class names for {} outputs", self.classes.len(), self.outputs()));
         }
         for f in &self.folded {
-            let affine = self
-                .nodes
-                .get(f.node)
-                .is_some_and(|n| matches!(n.layer, Layer::Conv(_) | Layer::Dense(_) | Layer::Scale { .. }));
-            let charges = (0.0..1.0).contains(&f.relative) && (0.0..f32::INFINITY).contains(&f.absolute);
+            let affine = self.nodes.get(f.node).is_some_and(|n| match &n.layer {
+                Layer::Conv(_) | Layer::Dense(_) | Layer::Scale { .. } | Layer::AvgPool(_) => true,
+                Layer::Relu | Layer::MaxPool(_) | Layer::Add | Layer::Gather(_) => false,
+            });
+            let sane = |v: f32| (0.0..f32::INFINITY).contains(&v);
+            let charges = (0.0..1.0).contains(&f.relative) && sane(f.absolute) && sane(f.terms);
             if !(affine && charges) {
                 return Err(format!("the folding record of node {} makes no sense", f.node));
             }

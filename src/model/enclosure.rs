@@ -104,7 +104,7 @@ mod tests {
         let (y, e) = forward(&model, &[3.0, 1.0]);
         assert_eq!(y, [1.0 + f64::from(0.1f32), 1.75]);
         assert!(e.iter().all(|e| *e > 0.0 && *e < 1e-13), "{e:?}");
-        model.folded = vec![Folding { node: 0, relative: 0.01, absolute: 0.5 }];
+        model.folded = vec![Folding { node: 0, relative: 0.01, absolute: 0.5, terms: 0.0 }];
         let (_, e) = forward(&model, &[3.0, 1.0]);
         assert!(e[0] >= 0.5 + 0.01 * 5.0 && e[0] < 0.56, "{e:?}");
     }

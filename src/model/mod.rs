@@ -32,10 +32,13 @@ pub struct Model {
 /// numbers themselves, so that they hold where f32 underflows.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Folding {
-    /// Index into [`Model::nodes`] of a Conv, Dense or Scale.
+    /// Index into [`Model::nodes`] of a Conv, Dense, Scale or AvgPool.
     pub node: usize,
     pub relative: f32,
     pub absolute: f32,
+    /// Largest sum of magnitudes of what was added up to one constant of the layer: a runtime that adds it up itself
+    /// rounds in proportion to this, not to the constant.
+    pub terms: f32,
 }
 
 /// One layer applied to earlier values.
@@ -200,6 +203,7 @@ impl Model {
             sha.update((f.node as u64).to_le_bytes());
             sha.update(f.relative.to_le_bytes());
             sha.update(f.absolute.to_le_bytes());
+            sha.update(f.terms.to_le_bytes());
         }
         sha.finalize().iter().map(|b| format!("{b:02x}")).collect()
     }

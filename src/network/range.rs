@@ -151,7 +151,9 @@ impl Network {
         let (model, node) = (&self.model, &self.model.nodes[i]);
         let x = node.inputs.iter().map(|&v| range.value(v)).fold(0.0, f64::max);
         let (y, v, a) = (range.value(i + 1), range.layers[i].most, range.coefficients[i + 1].most);
-        let above = node.shape.len() as f64 * (4.0 + x + y + v + a * (x + 2.0));
+        // What a runtime may flush in an output meets `A` as well.
+        let deployed = 3.0 * self.roundings(i) as f64 + self.gains[i].forward;
+        let above = node.shape.len() as f64 * (4.0 + x + y + v + a * (x + 2.0 + deployed));
         let below = node.inputs.iter().map(|&v| {
             let a = range.coefficients[v].most;
             model.shape(v).len() as f64 * ((1.0 + x) * (4.0 + self.gains[i].fan_out as f64) + a)

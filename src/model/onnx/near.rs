@@ -11,6 +11,9 @@ use crate::rounding::to_f32_up;
 pub struct Near {
     pub value: f64,
     pub error: f64,
+    /// At least the sum of the magnitudes of the terms that were added up to it: who adds them in few bits errs in
+    /// proportion to this.
+    pub size: f64,
 }
 
 /// Half the distance of an f64 from the next, relative to it.
@@ -33,13 +36,13 @@ fn short(v: f64) -> bool {
 
 impl From<f32> for Near {
     fn from(value: f32) -> Near {
-        Near { value: f64::from(value), error: 0.0 }
+        Near::from(f64::from(value))
     }
 }
 
 impl From<f64> for Near {
     fn from(value: f64) -> Near {
-        Near { value, error: 0.0 }
+        Near { value, error: 0.0, size: value.abs() }
     }
 }
 
@@ -58,7 +61,7 @@ impl std::ops::Add for Near {
         // What the sum of two f64 loses is itself an f64 (Knuth's two-sum).
         let rest = value - a;
         let lost = (a - (value - rest)) + (b - rest);
-        Near { value, error: ample(lost.abs() + self.error + other.error) }
+        Near { value, error: ample(lost.abs() + self.error + other.error), size: ample(self.size + other.size) }
     }
 }
 
@@ -78,7 +81,7 @@ impl std::ops::Mul for Near {
         // A product of f64 numbers may be lost below the smallest.
         let lost = if lost == 0.0 && value == 0.0 && a != 0.0 && b != 0.0 { f64::MIN_POSITIVE } else { lost };
         let carried = times(a.abs(), other.error) + times(b.abs(), self.error) + times(self.error, other.error);
-        Near { value, error: ample(lost + carried) }
+        Near { value, error: ample(lost + carried), size: ample(times(self.size, other.size)) }
     }
 }
 
@@ -89,32 +92,35 @@ impl std::ops::Div for Near {
         let (a, b) = (self.value, other.value);
         let value = a / b;
         if self.is(0.0) && b.abs() > other.error {
-            return Near { value, error: 0.0 };
+            return Near { value, error: 0.0, size: 0.0 };
         }
         let least = (b.abs() - other.error) * (1.0 - 1e-9);
         if !(least > 0.0 && value.is_finite()) {
-            return Near { value, error: f64::INFINITY };
+            return Near { value, error: f64::INFINITY, size: f64::INFINITY };
         }
         let exact = short(value) && short(b) && value * b == a;
         let lost = if exact { 0.0 } else { times(value.abs(), HALF).max(f64::MIN_POSITIVE) };
         let carried = self.error + times(value.abs(), other.error);
-        Near { value, error: ample(lost + if carried == 0.0 { 0.0 } else { (carried / least).max(f64::MIN_POSITIVE) }) }
+        let carried = if carried == 0.0 { 0.0 } else { (carried / least).max(f64::MIN_POSITIVE) };
+        // A divisor that was itself added up errs by a share of its size, and the quotient with it.
+        let size = ample(self.size / least * (other.size / least).max(1.0));
+        Near { value, error: ample(lost + carried), size }
     }
 }
 
 impl Near {
-    pub const ONE: Near = Near { value: 1.0, error: 0.0 };
-    pub const ZERO: Near = Near { value: 0.0, error: 0.0 };
+    pub const ONE: Near = Near { value: 1.0, error: 0.0, size: 1.0 };
+    pub const ZERO: Near = Near { value: 0.0, error: 0.0, size: 0.0 };
 
     /// The square root; of what may be zero or less, one of infinite error.
     pub fn sqrt(self) -> Near {
         let (value, least) = (self.value.sqrt(), (self.value - self.error) * (1.0 - 1e-9));
         if !(least > 0.0 && value.is_finite()) {
-            return Near { value, error: f64::INFINITY };
+            return Near { value, error: f64::INFINITY, size: f64::INFINITY };
         }
         let lost = if short(value) && value * value == self.value { 0.0 } else { times(value, HALF) };
         let carried = if self.error == 0.0 { 0.0 } else { (self.error / least.sqrt()).max(f64::MIN_POSITIVE) };
-        Near { value, error: ample(lost + carried) }
+        Near { value, error: ample(lost + carried), size: ample(value * (self.size / least).max(1.0)) }
     }
 
     /// This very number, and no other.
@@ -147,11 +153,13 @@ const MOST: f64 = 1.0 / (1u32 << 20) as f64;
 pub struct Charge {
     pub relative: f64,
     pub absolute: f64,
+    pub terms: f64,
 }
 
 impl Charge {
+    /// Whether what is stored is the very network of the file.
     pub fn is_free(&self) -> bool {
-        *self == Charge::default()
+        self.relative == 0.0 && self.absolute == 0.0
     }
 
     /// The f32 for a factor of the layer's inputs. None if there is none whose distance is a small share of it: out of
@@ -172,6 +180,10 @@ impl Charge {
     /// The f32 for a number that is added. None if it is too large for one.
     pub fn shift(&mut self, exact: Near) -> Option<f32> {
         let stored = exact.value as f32;
+        // Terms of one sign are as large as their sum, which is in the layer.
+        if exact.size.is_finite() && exact.size > exact.value.abs() * (1.0 + 1e-6) {
+            self.terms = self.terms.max(exact.size);
+        }
         // Numbers that are none stay what they are, to be refused as such.
         if exact.as_f32().is_some() || exact.value.is_nan() {
             return Some(stored);
@@ -185,11 +197,11 @@ impl Charge {
     }
 
     pub fn record(self, b: &mut Builder, live: &Live) {
-        if !self.is_free() {
+        if !self.is_free() || self.terms > 0.0 {
             // Devices flush what is smaller.
             let rounded = |v: f64| if v == 0.0 { 0.0 } else { to_f32_up(v).max(f32::MIN_POSITIVE) };
-            let (relative, absolute) = (rounded(self.relative), rounded(self.absolute));
-            b.folded.push(Folding { node: live.id - 1, relative, absolute });
+            let (relative, absolute, terms) = (rounded(self.relative), rounded(self.absolute), rounded(self.terms));
+            b.folded.push(Folding { node: live.id - 1, relative, absolute, terms });
         }
     }
 }

@@ -295,8 +295,8 @@ fn finish(mut b: Builder, dims: &[usize], last: usize, classes: Option<String>) 
         warnings
             .push(format!("{tiny} weights are below 2^-126, which devices may take for zero; bounds allow for either"));
     }
-    if !model.folded.is_empty() {
-        let n = model.folded.len();
+    let n = model.folded.iter().filter(|f| f.relative > 0.0 || f.absolute > 0.0).count();
+    if n > 0 {
         warnings.push(format!(
             "{n} layers hold constants that are no 32 bit floats; the bounds of certify and verify are charged for the \
              difference"
