@@ -2,7 +2,7 @@
 // [channel][window row][window column][lane], see src/ops/linear.rs. One thread per row, and per slice of the elements
 // where there are slices.
 //   seed:       w[element][output], b[output], target[lane] -> a, sums[2 * slice]
-//   relu:       table[image][element], bias[element], rows[2] -> a, sums    through a relaxed rectifier, with
+//   relu:       table[image][element], bias[element], rows[3] -> a, sums    through a relaxed rectifier, with
 //               constant and charge of the layer below
 //   affine:     bias[element], magnitude[image][element], rows -> a, sums    constant and charge of an affine layer
 //   concretize: a, centre[image][element], radius, rows, sums -> bound[lane]
@@ -85,9 +85,9 @@ fn window_size() -> u32 {
     return params.channels * params.size_y * params.size_x;
 }
 
-fn place_of(image: u32, neuron: u32) -> Place {
-    let y = i32(neuron >> 16u) * i32(params.step_y) - params.offset_y;
-    let x = i32(neuron & 0xffffu) * i32(params.step_x) - params.offset_x;
+fn place_of(image: u32, row: u32, column: u32) -> Place {
+    let y = i32(row) * i32(params.step_y) - params.offset_y;
+    let x = i32(column) * i32(params.step_x) - params.offset_x;
     return Place(image * layer_size(), y, x);
 }
 
@@ -159,14 +159,15 @@ fn relu(@builtin(global_invocation_id) id: vec3<u32>) {
     if (lane >= params.lanes) {
         return;
     }
-    let place = place_of(relu_rows[lane], relu_rows[params.lanes + lane]);
+    let place = place_of(relu_rows[lane], relu_rows[params.lanes + lane], relu_rows[2u * params.lanes + lane]);
     let slice = slice_of(id.y);
-    // Intercepts, biases, magnitudes.
-    var total = vec3<f32>(0.0);
+    // Intercepts, biases, magnitudes, and sizes of intercepts: those of max pooling have either sign, so that their sum
+    // says nothing of its own error.
+    var total = vec4<f32>(0.0);
     var k = slice.x;
     while (k < slice.y) {
         let end = min(k + params.block, slice.y);
-        var part = vec3<f32>(0.0);
+        var part = vec4<f32>(0.0);
         for (; k < end; k++) {
             let i = element(place, k);
             if (i == NONE) {
@@ -178,13 +179,14 @@ fn relu(@builtin(global_invocation_id) id: vec3<u32>) {
             let above = relu_a[k * params.lanes + lane];
             let coefficient = above * select(lines.z, lines.x, above < 0.0);
             relu_a[k * params.lanes + lane] = coefficient;
-            part += vec3<f32>(min(above, 0.0) * lines.y, coefficient * relu_bias[i], abs(coefficient) * lines.w);
+            let bend = min(above, 0.0) * lines.y;
+            part += vec4<f32>(bend, coefficient * relu_bias[i], abs(coefficient) * lines.w, abs(bend));
         }
-        total += vec3<f32>(opaque(part.x), opaque(part.y), opaque(part.z));
+        total += vec4<f32>(opaque(part.x), opaque(part.y), opaque(part.z), opaque(part.w));
     }
     let c = 2u * id.y * params.lanes + lane;
     let e = c + params.lanes;
-    let bent = added(relu_sums[c], relu_sums[e], total.x, up(params.g * abs(total.x)));
+    let bent = added(relu_sums[c], relu_sums[e], total.x, charged(total.w, params.g));
     let sum = added(bent.x, bent.y, total.y, charged(total.z, params.charge));
     relu_sums[c] = sum.x;
     relu_sums[e] = sum.y;
@@ -196,7 +198,7 @@ fn affine(@builtin(global_invocation_id) id: vec3<u32>) {
     if (lane >= params.lanes) {
         return;
     }
-    let place = place_of(affine_rows[lane], affine_rows[params.lanes + lane]);
+    let place = place_of(affine_rows[lane], affine_rows[params.lanes + lane], affine_rows[2u * params.lanes + lane]);
     let slice = slice_of(id.y);
     var constant = 0.0;
     var size = 0.0;
@@ -245,7 +247,7 @@ fn concretize(@builtin(global_invocation_id) id: vec3<u32>) {
     if (lane >= params.lanes) {
         return;
     }
-    let place = place_of(rows[lane], rows[params.lanes + lane]);
+    let place = place_of(rows[lane], rows[params.lanes + lane], rows[2u * params.lanes + lane]);
     let n = window_size();
     var dot = 0.0;
     var span = 0.0;
@@ -360,7 +362,7 @@ fn densify(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups
     if (k >= layer_size()) {
         return;
     }
-    let place = place_of(0u, densify_rows[params.lanes + lane]);
+    let place = place_of(0u, densify_rows[params.lanes + lane], densify_rows[2u * params.lanes + lane]);
     let y = u32(i32(k / params.width % params.height) - place.y);
     let x = u32(i32(k % params.width) - place.x);
     let channel = k / (params.width * params.height);

@@ -21,6 +21,7 @@ struct Params {
     lanes: u32,
     // 1: the mean divides by the full window even where it hangs over the border.
     include_pad: u32,
+    zero: u32,
     // Relative error of a mean against the mean of magnitudes.
     error: f32,
     inflate: f32,
@@ -84,6 +85,11 @@ fn columns_of(output: u32) -> vec2<u32> {
 fn share(rows: vec2<u32>, columns: vec2<u32>) -> f32 {
     let inside = (rows.y - rows.x) * (columns.y - columns.x);
     return 1.0 / f32(select(inside, p.kernel_height * p.kernel_width, p.include_pad == 1u));
+}
+
+// No floating-point rewriting crosses an integer operation whose operand is known at run time only.
+fn opaque(v: vec4<f32>) -> vec4<f32> {
+    return bitcast<vec4<f32>>(bitcast<vec4<u32>>(v) ^ vec4<u32>(p.zero));
 }
 
 fn outputs() -> u32 {
@@ -179,9 +185,11 @@ fn average_forward(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_wo
     let columns = columns_of(o.column);
     var sum = vec4<f32>(0.0);
     for (var row = rows.x; row < rows.y; row++) {
+        var part = vec4<f32>(0.0);
         for (var column = columns.x; column < columns.y; column++) {
-            sum += x[input_at(o.channel, row, column, o.quad)];
+            part += x[input_at(o.channel, row, column, o.quad)];
         }
+        sum += opaque(part);
     }
     y[i] = sum * share(rows, columns);
 }
@@ -197,9 +205,11 @@ fn average_backward(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_w
     let over_columns = windows(here.column, p.stride_x, p.pad_x, p.kernel_width, p.out_width);
     var sum = vec4<f32>(0.0);
     for (var oy = over_rows.x; oy < over_rows.y; oy++) {
+        var part = vec4<f32>(0.0);
         for (var ox = over_columns.x; ox < over_columns.y; ox++) {
-            sum += x[output_at(here.channel, oy, ox, here.quad)] * share(rows_of(oy), columns_of(ox));
+            part += x[output_at(here.channel, oy, ox, here.quad)] * share(rows_of(oy), columns_of(ox));
         }
+        sum += opaque(part);
     }
     y[i] = sum;
 }
@@ -217,13 +227,19 @@ fn average_interval(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_w
     var size = vec4<f32>(0.0);
     var spread = vec4<f32>(0.0);
     for (var row = rows.x; row < rows.y; row++) {
+        var row_sum = vec4<f32>(0.0);
+        var row_size = vec4<f32>(0.0);
+        var row_spread = vec4<f32>(0.0);
         for (var column = columns.x; column < columns.y; column++) {
             let j = input_at(o.channel, row, column, o.quad);
             let c = settle(x[j]);
-            sum += c;
-            size += abs(c);
-            spread += settle_radius(x[j], xr[j]);
+            row_sum += c;
+            row_size += abs(c);
+            row_spread += settle_radius(x[j], xr[j]);
         }
+        sum += opaque(row_sum);
+        size += opaque(row_size);
+        spread += opaque(row_spread);
     }
     let part = share(rows, columns);
     let centre = settle(sum * part);

@@ -62,7 +62,7 @@ fn interval(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroup
     // What a flushed factor may miss is below 2^-126 |c|: the error share of 2^-100 |c| covers it.
     let size = select(max(abs(factor), bitcast<vec4<f32>>(vec4<u32>(TINY_BITS))), vec4<f32>(0.0), is_zero(raw_factor));
     let centre = settle(factor * c + offset);
-    let radius = size * r + params.error * (size * abs(c) + abs(offset)) + params.inflate * abs(centre);
+    let radius = size * r + params.error * (size * (abs(c) + r) + abs(offset)) + params.inflate * abs(centre);
     let exact = (is_zero(raw_factor) | (is_zero(c) & is_zero(r))) & !is_subnormal(raw_offset);
     yc[i] = centre;
     // Seven roundings of at most one unit in the last place, and flushed subnormals.

@@ -109,7 +109,7 @@ fn relax(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) 
     }
     lines.w = max(max(abs(picked.x), abs(picked.y)), max(abs(highest.x), abs(highest.y)));
     table[lane * elements + output] = lines;
-    picks[lane * elements + output] = tap | top << 16u;
+    picks[lane * elements + output] = tap | (top << 16u);
 }
 
 fn pick_of(picks: u32, coefficient: f32) -> u32 {

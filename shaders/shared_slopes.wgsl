@@ -29,6 +29,8 @@ struct Params {
 
 const NONE: u32 = 0xffffffffu;
 
+const STEEPEST: f32 = 1152921504606846976.0; // 2^60
+
 @group(0) @binding(0) var<uniform> params: Params;
 
 @group(0) @binding(1) var<storage, read> corner_a: array<f32>;
@@ -62,16 +64,14 @@ fn is_dense() -> bool {
     return params.step_y == 0u && params.step_x == 0u;
 }
 
-// Top left corner of a row's window.
-fn corner_of(neuron: u32) -> vec2<i32> {
-    return vec2<i32>(
-        i32(neuron >> 16u) * i32(params.step_y) - params.offset_y,
-        i32(neuron & 0xffffu) * i32(params.step_x) - params.offset_x,
-    );
+// Top left corner of the window of the neuron at this row and column.
+fn corner_of(neuron: vec2<u32>) -> vec2<i32> {
+    return vec2<i32>(neuron) * vec2<i32>(i32(params.step_y), i32(params.step_x))
+        - vec2<i32>(params.offset_y, params.offset_x);
 }
 
 // Index in the layer of element k of a window; NONE outside the layer.
-fn element(neuron: u32, k: u32) -> u32 {
+fn element(neuron: vec2<u32>, k: u32) -> u32 {
     if (is_dense()) {
         return k;
     }
@@ -89,7 +89,8 @@ fn corner(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups)
         return;
     }
     let lane = i % params.lanes;
-    let at = element(corner_rows[params.lanes + lane], i / params.lanes);
+    let neuron = vec2<u32>(corner_rows[params.lanes + lane], corner_rows[2u * params.lanes + lane]);
+    let at = element(neuron, i / params.lanes);
     if (at == NONE) {
         corner_x[i] = 0.0;
         return;
@@ -105,7 +106,8 @@ fn bend(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
         return;
     }
     let lane = i % params.lanes;
-    let at = element(bend_rows[params.lanes + lane], i / params.lanes);
+    let neuron = vec2<u32>(bend_rows[params.lanes + lane], bend_rows[2u * params.lanes + lane]);
+    let at = element(neuron, i / params.lanes);
     if (at == NONE) {
         bend_y[i] = 0.0;
         bend_a[i] = 0.0;
@@ -134,7 +136,8 @@ fn collect(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups
     for (var lane = collect_span[image]; lane < collect_span[params.images + image]; lane++) {
         var at = k;
         if (!is_dense()) {
-            let inside = vec2<u32>(place - corner_of(collect_rows[params.lanes + lane]));
+            let neuron = vec2<u32>(collect_rows[params.lanes + lane], collect_rows[2u * params.lanes + lane]);
+            let inside = vec2<u32>(place - corner_of(neuron));
             if (inside.x >= params.size_y || inside.y >= params.size_x) {
                 continue;
             }
@@ -151,7 +154,7 @@ fn step(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     if (i >= params.images * layer_size()) {
         return;
     }
-    let gradient = step_gradient[i];
+    let gradient = clamp(step_gradient[i], -STEEPEST, STEEPEST);
     let mean = step_m[i] + (1.0 - params.beta1) * (gradient - step_m[i]);
     let square = step_v[i] + (1.0 - params.beta2) * (gradient * gradient - step_v[i]);
     step_m[i] = mean;

@@ -15,6 +15,8 @@ struct Params {
     epsilon: f32,
 }
 
+const STEEPEST: f32 = 1152921504606846976.0; // 2^60
+
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> a: array<f32>;
 
@@ -46,7 +48,7 @@ fn climb(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) 
     // Upper slope, upper intercept, lower slope, magnitude.
     var lines = table[at];
     y[i] = select(lines.z * z[i], lines.x * z[i] + lines.y, a[i] < 0.0);
-    let gradient = max(a[i], 0.0) * z[i];
+    let gradient = clamp(max(a[i], 0.0) * z[i], -STEEPEST, STEEPEST);
     let mean = m[i] + (1.0 - params.beta1) * (gradient - m[i]);
     let square = v[i] + (1.0 - params.beta2) * (gradient * gradient - v[i]);
     m[i] = mean;

@@ -1,10 +1,10 @@
 //! Projected gradient attacks (Madry et al. 2018) with a search for the smallest radius that breaks an image: the upper
-//! end of delta max. Every hit is evaluated again in f64 on the CPU before it counts.
+//! end of delta max. A hit counts once an enclosure in f64 leaves no doubt that the file's network gives it another class.
 
 use rayon::prelude::*;
 
 use crate::error::Result;
-use crate::model::reference;
+use crate::model::enclosure::{self, lead};
 use crate::network::{Network, largest};
 use crate::tensor;
 
@@ -48,7 +48,26 @@ struct Target {
     radius: f32,
     failed: f32,
     hit_now: bool,
-    best: Option<Hit>,
+    /// Whether the last of `hits` is of this round.
+    fresh: bool,
+    /// As far as f32 can tell, each nearer than the one before; the last of each round: of [`KEPT`] the first and the latest.
+    hits: Vec<Hit>,
+}
+
+/// The nearest hits lie so close to where two logits tie that only one further out may stand up to [`confirm`].
+const KEPT: usize = 4;
+
+impl Target {
+    /// Keeps a hit nearer than all before, in place of one of the same round.
+    fn keep(&mut self, hit: Hit) {
+        if self.fresh {
+            self.hits.pop();
+        } else if self.hits.len() == KEPT {
+            self.hits.remove(1);
+        }
+        self.hits.push(hit);
+        self.fresh = true;
+    }
 }
 
 /// Attacks images whose network classes are `classes`. `corners`, one per image or none at all, are points to start from
@@ -69,16 +88,17 @@ pub fn attack(
         radius: settings.guess,
         failed: 0.0,
         hit_now: false,
-        best: None,
+        fresh: false,
+        hits: vec![],
     };
     let mut targets: Vec<Target> = images.iter().zip(classes).enumerate().map(target).collect();
     for round in 0..settings.rounds {
         for target in &mut targets {
-            target.hit_now = false;
+            (target.hit_now, target.fresh) = (false, false);
             target.momentum.fill(0.0);
             // Start where the last hit was, pulled into the new ball: the way out is usually the same.
             let corner = target.corner.as_ref().filter(|_| round % 2 == 0);
-            let start = target.best.as_ref().map(|b| &b.image).or(corner).unwrap_or(&target.image);
+            let start = target.hits.last().map(|b| &b.image).or(corner).unwrap_or(&target.image);
             for (p, (x, start)) in target.point.iter_mut().zip(target.image.iter().zip(start)) {
                 *p = start.clamp(x - target.radius, x + target.radius).clamp(0.0, 1.0);
             }
@@ -90,13 +110,14 @@ pub fn attack(
             if !target.hit_now {
                 target.failed = target.failed.max(target.radius);
             }
-            target.radius = match &target.best {
+            target.radius = match target.hits.last() {
                 Some(b) => 0.5 * (target.failed.min(b.distance) + b.distance),
                 None => (2.0 * target.radius).min(1.0),
             };
         }
     }
-    Ok(targets.into_par_iter().map(|t| t.best.and_then(|hit| confirm(net, &t.image, t.class, hit.image))).collect())
+    let confirmed = |t: Target| t.hits.into_iter().rev().find_map(|hit| confirm(net, &t.image, t.class, hit.image));
+    Ok(targets.into_par_iter().map(confirmed).collect())
 }
 
 /// Classifies all points, records hits, and moves every point along the sign of the gradient.
@@ -111,11 +132,12 @@ fn advance(net: &Network, targets: &mut [Target], step: usize, steps: usize) -> 
     for (lane, target) in targets.iter_mut().enumerate() {
         let scores: Vec<f32> = (0..outputs).map(|k| logits[k * lanes + lane]).collect();
         let class = largest(&scores);
-        if class != target.class {
+        let distance = distance(&target.image, &target.point);
+        // The image itself has its class, whatever f32 says.
+        if class != target.class && distance > 0.0 {
             target.hit_now = true;
-            let distance = distance(&target.image, &target.point);
-            if target.best.as_ref().is_none_or(|b| distance < b.distance) {
-                target.best = Some(Hit { distance, class, image: target.point.clone() });
+            if target.hits.last().is_none_or(|b| distance < b.distance) {
+                target.keep(Hit { distance, class, image: target.point.clone() });
             }
         }
         let mut rivals = scores;
@@ -148,16 +170,36 @@ fn distance(a: &[f32], b: &[f32]) -> f32 {
     crate::rounding::to_f32_up(exact)
 }
 
-/// A hit, if the network over real numbers gives `broken` another class than `class` by a clearly larger logit.
+/// A hit, if over real numbers the file's network gives some class at least as large a logit as `class` at `broken`:
+/// of those the one that leads by most.
 pub fn confirm(net: &Network, image: &[f32], class: usize, broken: Vec<f32>) -> Option<Hit> {
-    let values = reference::forward(&net.model, &broken);
-    let scores = values.last()?;
-    let size = scores.iter().fold(1.0f64, |m, s| m.max(s.abs()));
-    let (mut best, mut margin) = (class, 1e-9 * size);
-    for (j, s) in scores.iter().enumerate().filter(|(j, _)| *j != class) {
-        if s - scores[class] > margin {
-            (best, margin) = (j, s - scores[class]);
-        }
+    let distance = distance(image, &broken);
+    let known = enclosure::forward(&net.model, &broken);
+    let leads = (0..net.model.outputs()).filter(|j| *j != class).map(|j| (j, lead(&known, j, class)));
+    let (rival, _) = leads.filter(|(_, by)| *by >= 0.0).max_by(|a, b| a.1.total_cmp(&b.1))?;
+    Some(Hit { distance, class: rival, image: broken })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::Device;
+    use crate::model::cancelling;
+
+    fn attacked(size: f32) -> Option<Hit> {
+        let net = Network::new(&Device::cpu(), &cancelling(size)).unwrap();
+        attack(&net, &[&[0.2]], &[0], &[], &Settings::default()).unwrap().remove(0)
     }
-    (best != class).then(|| Hit { distance: distance(image, &broken), class: best, image: broken })
+
+    /// No image of the other class exists; f32 sees one beyond 0.3, where it loses a one beside a number of this size.
+    #[test]
+    fn what_rounding_breaks_is_no_hit() {
+        let f32_is_wrong = |size| {
+            let net = Network::new(&Device::cpu(), &cancelling(size)).unwrap();
+            largest(&net.scores(&[&[0.6]]).unwrap()[0]) == 1
+        };
+        // f64 is wrong as well.
+        assert!(f32_is_wrong((1u64 << 60) as f32) && attacked((1u64 << 60) as f32).is_none());
+        assert!(f32_is_wrong((1u64 << 30) as f32) && attacked((1u64 << 30) as f32).is_none());
+    }
 }

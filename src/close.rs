@@ -3,6 +3,7 @@
 
 use crate::attack::{self, Hit};
 use crate::bounds::{Ball, Bounder, Decision};
+use crate::device::Fit;
 use crate::error::Result;
 use crate::search::Subject;
 
@@ -100,6 +101,7 @@ pub fn close(
         left: settings.domains,
     };
     let mut tracks: Vec<Track<'_>> = subjects.iter().zip(brackets).map(track).collect();
+    let mut fit = Fit::new(tracks.len());
     loop {
         let asked: Vec<(usize, f32, usize)> = tracks
             .iter()
@@ -113,9 +115,11 @@ pub fn close(
             let subject = tracks[i].subject;
             Ball { image: &subject.image, class: subject.class, delta }
         };
-        let balls: Vec<Ball<'_>> = asked.iter().map(ball).collect();
-        let budgets: Vec<usize> = asked.iter().map(|a| a.2).collect();
-        for (&(i, delta, _), (decision, used)) in asked.iter().zip(bounder.branch_balls(&balls, &budgets)?) {
+        let decided = fit.run(&asked, |asked| {
+            let balls: Vec<Ball<'_>> = asked.iter().map(ball).collect();
+            bounder.branch_balls(&balls, &asked.iter().map(|a| a.2).collect::<Vec<_>>())
+        })?;
+        for (&(i, delta, _), (decision, used)) in asked.iter().zip(decided) {
             // An answer without any domain cost a pass all the same.
             tracks[i].left = tracks[i].left.saturating_sub(used.max(1));
             tracks[i].answer(bounder, delta, decision);

@@ -18,6 +18,9 @@ pub enum Error {
     /// The device failed or cannot do what was asked. Never a verdict.
     #[error("device: {0}")]
     Device(String),
+    /// The device's memory does not hold what was asked: fewer images at once may fit.
+    #[error("device: {0}; use a smaller --batch")]
+    Memory(String),
     /// The work itself came to nothing.
     #[error("{0}")]
     Failed(String),
@@ -55,7 +58,9 @@ impl Error {
     pub fn about(self, path: impl AsRef<Path>) -> Self {
         match self {
             Error::Usage(problem) | Error::Failed(problem) => Error::input(path, problem),
-            named @ (Error::Input { .. } | Error::Io { .. } | Error::Device(_) | Error::Timeout) => named,
+            named @ (Error::Input { .. } | Error::Io { .. } | Error::Device(_) | Error::Memory(_) | Error::Timeout) => {
+                named
+            }
         }
     }
 

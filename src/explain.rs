@@ -2,12 +2,12 @@
 
 use crate::attack;
 use crate::bounds::{Ball, Bounder, Method, Row};
-use crate::certify::PIXEL_ROUNDING;
+use crate::certify::{self, PIXEL_ROUNDING};
 use crate::error::{Error, Result};
 use crate::network::{Network, largest};
 use crate::relevance;
 use crate::results::{ExampleLevel, Margin, Picture, ScorePoint};
-use crate::search::{self, Subject};
+use crate::search;
 use crate::tensor::Shape;
 
 /// Bounds over one ball that dominance pictures need.
@@ -74,7 +74,7 @@ pub struct Bracket {
 /// # Errors
 /// If the attack breaks what was proved: the device miscomputes.
 pub fn bracket(bounder: &Bounder, image: &[f32]) -> Result<Bracket> {
-    let subjects = Subject::classify(&bounder.net, &[image])?;
+    let subjects = certify::classify(bounder, &[image])?;
     let class = subjects[0].class;
     let mut found = None;
     search::search(bounder, &search::Settings::new(bounder), subjects, |_, f| {
@@ -83,6 +83,7 @@ pub fn bracket(bounder: &Bounder, image: &[f32]) -> Result<Bracket> {
     })?;
     let found = found.expect("one image gives one result");
     let hit = attack::attack(&bounder.net, &[image], &[class], &[], &attack::Settings::default())?.remove(0);
+    let hit = hit.map(|h| attack::Hit { distance: (h.distance + PIXEL_ROUNDING).next_up(), ..h });
     let proved = (found.proved - PIXEL_ROUNDING).next_down().max(0.0);
     if let Some(hit) = hit.as_ref().filter(|h| h.distance <= proved) {
         let problem = format!("proved {proved} but broken at {}; the device miscomputes", hit.distance);
@@ -108,7 +109,8 @@ pub struct Request<'a> {
     pub variance: f64,
     /// Half-width of the ball of the dominance picture.
     pub delta: f32,
-    /// Delta max, where known.
+    /// The predicted class, where known, and delta max.
+    pub class: Option<usize>,
     pub proved: Option<f64>,
     pub attacked: Option<f64>,
 }
@@ -116,7 +118,7 @@ pub struct Request<'a> {
 /// Dominance, score intervals as delta grows, and relevance of one image.
 pub fn level(net: &Network, method: Method, request: &Request<'_>) -> Result<ExampleLevel> {
     let scores = net.scores(&[request.image])?.remove(0);
-    let class = largest(&scores);
+    let class = request.class.unwrap_or_else(|| largest(&scores));
     let bounder = Bounder::new(net, method)?;
     let ball = Ball { image: request.image, class, delta: request.delta };
     let found = dominance(&bounder, &[ball])?.remove(0);

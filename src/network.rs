@@ -1,5 +1,9 @@
 //! A model placed on a device: forward, backward and one interval step per layer.
 
+mod range;
+
+pub use range::{MOST_IN_LAYER, Range};
+
 use std::sync::Arc;
 
 use crate::device::{Buffer, Device};
@@ -10,17 +14,13 @@ use crate::ops::{add, gather, pool, relu, scale};
 use crate::rounding;
 use crate::tensor::{self, Shape};
 
-/// Largest magnitude any intermediate may reach (WGSL leaves overflow indeterminate, and flushed subnormals are
-/// charged in proportion).
-pub(crate) const LARGEST: f64 = (1u128 << 80) as f64;
-
 /// A network on a device. Weights are shared by clones.
 #[derive(Clone)]
 pub struct Network {
     pub device: Device,
     pub model: Arc<Model>,
     layers: Arc<Vec<Placed>>,
-    gains: Arc<Vec<Gain>>,
+    gains: Arc<Vec<range::Gain>>,
 }
 
 /// One layer's constants on the device; same order as the model's nodes.
@@ -40,7 +40,7 @@ pub struct Affine {
     /// `[in][kernel row][kernel column][out]`.
     pub weight: Buffer,
     pub bias: Buffer,
-    /// |weight| and |bias|, for bounds on rounding errors.
+    /// |weight| and |bias| as [`magnitude`] counts them, for bounds on rounding errors.
     pub magnitude: [Buffer; 2],
     /// The bias of every output value, for dot products with rows of coefficients.
     pub bias_values: Buffer,
@@ -52,16 +52,6 @@ pub struct Moves {
     pub backward: Buffer,
 }
 
-/// How much a layer can enlarge magnitudes.
-#[derive(Clone, Copy, Debug, Default)]
-struct Gain {
-    /// Largest sum of |w| into one output, largest |constant|.
-    forward: f64,
-    constant: f64,
-    /// Largest sum of |w| out of one input.
-    backward: f64,
-}
-
 /// Values of a forward pass; index = [`ValueId`]. Those no longer needed are `None`.
 pub type Values = Vec<Option<Buffer>>;
 
@@ -70,9 +60,13 @@ pub type Gradients = Vec<Option<[Buffer; 2]>>;
 
 impl Network {
     /// Copies the model's weights to the device.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if the model is not whole, on which every kernel relies; a fault of the device.
     pub fn new(device: &Device, model: &Model) -> Result<Network> {
+        model.validate().map_err(Error::usage)?;
         let layers = model.nodes.iter().map(|n| place(device, model, n)).collect::<Result<_>>()?;
-        let gains = model.nodes.iter().map(gain).collect();
+        let gains = model.nodes.iter().map(range::gain).collect();
         Ok(Network {
             device: device.clone(),
             model: Arc::new(model.clone()),
@@ -84,33 +78,6 @@ impl Network {
     /// The placed form of node `i`.
     pub fn layer(&self, i: usize) -> &Placed {
         &self.layers[i]
-    }
-
-    /// Bounds every intermediate of a bound for inputs of magnitude up to `peak`; refuses what could overflow.
-    pub fn check_range(&self, peak: f64) -> Result<f64> {
-        let mut peaks = vec![peak.max(1.0)];
-        for (node, gain) in self.model.nodes.iter().zip(self.gains.iter()) {
-            let input: f64 = node.inputs.iter().map(|&v| peaks[v]).sum();
-            peaks.push(match &node.layer {
-                Layer::Conv(_) | Layer::Dense(_) | Layer::Scale { .. } => input * gain.forward + gain.constant,
-                Layer::Add | Layer::Relu | Layer::MaxPool(_) | Layer::AvgPool(_) | Layer::Gather(_) => input,
-            });
-        }
-        // Largest coefficients over each value of rows that start with ones at any later value.
-        let mut coefficients = vec![1.0f64; peaks.len()];
-        for (i, (node, gain)) in self.model.nodes.iter().zip(self.gains.iter()).enumerate().rev() {
-            for &v in &node.inputs {
-                coefficients[v] += coefficients[i + 1] * gain.backward;
-            }
-        }
-        let worst = peaks.iter().zip(&coefficients).map(|(p, c)| p * c).fold(0.0, f64::max);
-        if worst.is_finite() && worst < LARGEST {
-            Ok(worst)
-        } else {
-            Err(Error::usage(format!(
-                "the weights are so large that intermediate values may reach {worst:.1e}; nothing can be proved about this network in f32"
-            )))
-        }
     }
 
     /// Values of every node for `x` `[element][lane]`; keeps what `keep` says, else frees values after their last use.
@@ -267,20 +234,18 @@ impl Network {
         last
     }
 
-    /// Rounding charge the consumers of `value` want in its radius, as a share of |centre|.
-    pub fn inflation(&self, value: ValueId) -> f32 {
-        let consumers = self.model.nodes.iter().enumerate().filter(|(_, n)| n.inputs.contains(&value));
-        consumers
-            .map(|(i, _)| match &self.layers[i] {
-                Placed::Affine(a) => {
-                    let g = rounding::sum_error(a.geometry.fan_in());
-                    rounding::to_f32_up(1.001 * f64::from(g))
-                }
-                // Data movement hands the value on unchanged.
-                Placed::Gather(_) => self.inflation(i + 1),
-                Placed::Relu | Placed::MaxPool(_) | Placed::AvgPool(_) | Placed::Add | Placed::Scale { .. } => 0.0,
-            })
-            .fold(0.0, f32::max)
+    /// Roundings between the terms of node `i` and an output value, where a runtime computes it in f32 with sums in any
+    /// order. Folded layers are several operations in their file.
+    pub fn roundings(&self, i: usize) -> usize {
+        let folded = self.model.folded.iter().filter(|f| f.node == i).count();
+        8 * folded
+            + match &self.layers[i] {
+                Placed::Affine(a) => a.geometry.fan_in() + 1,
+                Placed::AvgPool(g) => g.kernel[0] * g.kernel[1] + 2,
+                Placed::Scale { .. } => 2,
+                Placed::Add => 1,
+                Placed::Relu | Placed::MaxPool(_) | Placed::Gather(_) => 0,
+            }
     }
 }
 
@@ -293,11 +258,17 @@ pub fn free<T>(values: &mut [Option<T>], last: &[usize], i: usize) {
     }
 }
 
+/// What a constant counts in bounds on rounding errors: a device may read a subnormal one as zero, which no error
+/// relative to its size covers, but one relative to this does.
+fn magnitude(constant: f32) -> f32 {
+    if constant.is_subnormal() { rounding::ETA / rounding::UNIT as f32 } else { constant.abs() }
+}
+
 fn place(device: &Device, model: &Model, node: &Node) -> Result<Placed> {
     let input = model.shape(node.inputs[0]);
     let affine = |geometry: conv::Geometry, packed: Vec<f32>, bias: &[f32]| -> Result<Placed> {
         let plane = geometry.output.height * geometry.output.width;
-        let abs = |v: &[f32]| device.upload(&v.iter().map(|x| x.abs()).collect::<Vec<_>>());
+        let abs = |v: &[f32]| device.upload(&v.iter().map(|x| magnitude(*x)).collect::<Vec<_>>());
         Ok(Placed::Affine(Affine {
             geometry,
             weight: device.upload(&packed)?,
@@ -320,7 +291,7 @@ fn place(device: &Device, model: &Model, node: &Node) -> Result<Placed> {
         Layer::AvgPool(p) => Ok(Placed::AvgPool(pool::Geometry::new(p, input, node.shape))),
         Layer::Add => Ok(Placed::Add),
         Layer::Scale { scale, shift } => {
-            let abs = |v: &[f32]| device.upload(&v.iter().map(|x| x.abs()).collect::<Vec<_>>());
+            let abs = |v: &[f32]| device.upload(&v.iter().map(|x| magnitude(*x)).collect::<Vec<_>>());
             Ok(Placed::Scale {
                 scale: device.upload(scale)?,
                 shift: device.upload(shift)?,
@@ -342,39 +313,6 @@ fn place(device: &Device, model: &Model, node: &Node) -> Result<Placed> {
             Ok(Placed::Gather(moves.collect::<Result<_>>()?))
         }
     }
-}
-
-fn gain(node: &Node) -> Gain {
-    let sums = |weight: &[f32], outputs: usize, group: usize| {
-        let inputs = weight.len() / outputs.max(1);
-        let mut into = vec![0f64; outputs];
-        let mut out_of = vec![0f64; inputs / group];
-        for o in 0..outputs {
-            for i in 0..inputs {
-                let w = f64::from(weight[o * inputs + i].abs());
-                into[o] += w;
-                out_of[i / group] += w;
-            }
-        }
-        let largest = |v: &[f64]| v.iter().copied().fold(0.0, f64::max);
-        (largest(&into), largest(&out_of))
-    };
-    let peak = |v: &[f32]| v.iter().map(|x| f64::from(x.abs())).fold(0.0, f64::max);
-    let (forward, backward, constant) = match &node.layer {
-        Layer::Conv(c) => {
-            let (f, b) = sums(&c.weight, c.bias.len(), c.kernel[0] * c.kernel[1]);
-            (f, b, peak(&c.bias))
-        }
-        Layer::Dense(d) => {
-            let (f, b) = sums(&d.weight, d.bias.len(), 1);
-            (f, b, peak(&d.bias))
-        }
-        Layer::Scale { scale, shift } => (peak(scale), peak(scale), peak(shift)),
-        Layer::Add => (1.0, 1.0, 0.0),
-        Layer::MaxPool(p) | Layer::AvgPool(p) => (1.0, (p.kernel[0] * p.kernel[1]) as f64, 0.0),
-        Layer::Relu | Layer::Gather(_) => (1.0, 1.0, 0.0),
-    };
-    Gain { forward, backward, constant }
 }
 
 /// Shapes of one image and its class scores, for messages.

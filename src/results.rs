@@ -9,11 +9,12 @@ mod picture;
 mod relevance;
 mod spread;
 
-pub use file::{write_atomically, write_json};
+pub use file::write_json;
 pub use picture::{Picture, base64};
 pub use relevance::{Decided, RelevanceKind, RelevanceMap, RelevanceSummary, Shares};
 pub use spread::{Spread, quantile, short};
 
+pub use crate::output::write_atomically;
 use crate::tensor::Shape;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};

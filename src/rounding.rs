@@ -119,9 +119,14 @@ pub fn gamma(n: usize, u: f64) -> f64 {
 /// [`sum_block`], any order and fusion inside a block, with room for the elementwise tail. Rounded up to f32.
 pub fn sum_error(n: usize) -> f32 {
     let block = sum_block(n);
-    let inner = gamma(n.min(block) + 8, UNIT);
-    let outer = if n > block { gamma(n.div_ceil(block), UNIT) } else { 0.0 };
-    to_f32_up(inner + outer + inner * outer)
+    to_f32_up(blocked_error(n.min(block), n.div_ceil(block)))
+}
+
+/// As [`sum_error`], for `blocks` partial sums of at most `block` products each.
+pub fn blocked_error(block: usize, blocks: usize) -> f64 {
+    let inner = gamma(block + 8, UNIT);
+    let outer = if blocks > 1 { gamma(blocks, UNIT) } else { 0.0 };
+    inner + outer + inner * outer
 }
 
 /// Smallest f32 that is at least `x`.

@@ -8,6 +8,7 @@
 //! tells how fast the margin falls at the image.
 
 use crate::bounds::{Ball, Bounder, Method, Outcome};
+use crate::device::Fit;
 use crate::error::Result;
 use crate::network::{Network, largest};
 
@@ -89,6 +90,7 @@ pub fn search(
     let mut active: Vec<Track> = Vec::new();
     let mut finished = std::collections::BTreeMap::new();
     let (mut next_out, mut recent) = (0, Vec::new());
+    let mut fit = Fit::new(settings.batch);
     loop {
         while active.len() < settings.batch {
             let Some((position, subject)) = waiting.next() else { break };
@@ -100,7 +102,7 @@ pub fn search(
         }
         let balls: Vec<Ball<'_>> =
             active.iter().map(|t| Ball { image: &t.subject.image, class: t.subject.class, delta: t.next }).collect();
-        let outcomes = bounder.probe(&balls)?;
+        let outcomes = fit.run(&balls, |balls| bounder.probe(balls))?;
         for (track, outcome) in active.iter_mut().zip(&outcomes) {
             track.update(outcome, settings);
         }

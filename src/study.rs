@@ -130,7 +130,7 @@ fn study_model(
     let (model, training) = train::train(device, &images, &splits.test, &settings.train, &mut progress)?;
     let accuracy = training.last().and_then(|e| e.test_accuracy).unwrap_or(0.0);
     progress.finish(&format!("{name}: trained, {:.1} % of test images right", 100.0 * accuracy));
-    let file = format!("{}.onnx", name.replace([' ', '/'], "_"));
+    let file = format!("{}.onnx", file_name(name));
     onnx::write(&model, dir.join(&file))?;
     let net = Network::new(device, &model)?;
 
@@ -164,6 +164,12 @@ fn study_model(
         relevance: relevance_summary(&net, &splits.test, settings, name)?,
         certify: rows,
     })
+}
+
+/// A model's name as that of a file; class names are the user's and may hold anything.
+fn file_name(name: &str) -> String {
+    let plain = |c: char| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '_' };
+    name.chars().take(60).map(plain).collect()
 }
 
 fn augmented(splits: &Splits, policy: &Policy, settings: &Settings, name: &str) -> Dataset {
@@ -262,7 +268,7 @@ fn example_of(
 ) -> Result<Example> {
     let mut levels = Vec::new();
     for &variance in &settings.sweep.variances {
-        let image = sweep::noisy(&net.device, test, index, 1, variance, settings.sweep.seed, 0)?;
+        let image = sweep::noisy(&Device::cpu(), test, index, 1, variance, settings.sweep.seed, 0)?;
         let row = rows.iter().find(|r| r.index == index && r.variance == variance);
         let request = explain::Request {
             image: &image,
@@ -270,6 +276,7 @@ fn example_of(
             shape: test.shape,
             variance,
             delta: settings.delta,
+            class: row.map(|r| r.predicted),
             proved: row.map(|r| r.proved),
             attacked: row.and_then(|r| r.attacked),
         };

@@ -1,7 +1,8 @@
 //! The only place that writes to standard output and standard error. Neither is worth a panic or an hour's work: a reader
 //! that went away is no fault, and what else goes wrong is kept for [`finish`], after the files are written.
 
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::error::{Error, Result};
@@ -16,9 +17,25 @@ enum Output {
 
 static OUTPUT: Mutex<Output> = Mutex::new(Output::Open);
 
-/// Writes a line to standard output.
+/// Whether standard output belongs to [`data`].
+static RESERVED: AtomicBool = AtomicBool::new(false);
+
+/// Keeps standard output for [`data`]: lines go to standard error from here on.
+pub fn reserve() {
+    RESERVED.store(true, Ordering::Relaxed);
+}
+
+/// Writes a line to standard output, or beside it where that is reserved for data.
 pub fn line(text: impl std::fmt::Display) {
+    if RESERVED.load(Ordering::Relaxed) {
+        return note(text);
+    }
     write(|out| writeln!(out, "{text}"));
+}
+
+/// Writes the content of a file to standard output.
+pub fn data(bytes: &[u8]) {
+    write(|out| out.write_all(bytes));
 }
 
 /// Hands on to the reader what is still held back.
@@ -48,4 +65,11 @@ fn write(action: impl FnOnce(&mut std::io::StdoutLock<'static>) -> std::io::Resu
 /// Writes a line to standard error. Where that cannot be written, there is nobody left to tell.
 pub fn note(text: impl std::fmt::Display) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+/// Writes a line to standard error in place of a progress bar that stands there.
+pub fn over_progress(text: impl std::fmt::Display) {
+    let mut err = std::io::stderr().lock();
+    let clear = if err.is_terminal() { "\r\x1b[K" } else { "" };
+    let _ = writeln!(err, "{clear}{text}");
 }

@@ -1,6 +1,9 @@
 //! The auditor accepts what the bounder proves, by every method, and rejects what was tampered with; the command line
 //! from certify to audit.
 
+#[path = "audit/folded.rs"]
+mod folded;
+
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -84,6 +87,34 @@ fn pooled(seed: u64) -> Model {
         (Layer::Dense(dense), Shape::flat(3)),
     ];
     assemble(Shape::new(1, 8, 8), layers.into_iter().enumerate().map(|(i, (layer, shape))| (layer, vec![i], shape)))
+}
+
+/// A ReLU of what is never negative: of a ReLU, of a sum of ReLUs, of a maximum of ReLUs. Its inputs' lower ends are zero, but
+/// not after f32 has rounded them outward.
+fn rectified_twice(seed: u64, between: usize) -> Model {
+    let mut rng = Rng::new(seed, 3);
+    let [first, second] = [2, 4].map(|inputs| conv3x3(&mut rng, inputs, 4));
+    let plane = Shape::new(4, 5, 5);
+    let mut nodes = vec![
+        (first, vec![0], plane),
+        (Layer::Relu, vec![1], plane),
+        (second, vec![2], plane),
+        (Layer::Relu, vec![3], plane),
+    ];
+    let pool = Pool { kernel: [2, 2], stride: [1, 1], pad: [0, 0], count_include_pad: false };
+    let (layer, inputs, shape) = match between {
+        0 => (Layer::Relu, vec![4], plane),
+        1 => (Layer::Add, vec![4, 2], plane),
+        _ => (Layer::MaxPool(pool), vec![4], Shape::new(4, 4, 4)),
+    };
+    nodes.extend([(layer, inputs, shape), (Layer::Relu, vec![5], shape)]);
+    let hidden =
+        Dense { weight: normal(&mut rng, 8 * shape.len(), shape.len() as f32), bias: normal(&mut rng, 8, 20.0) };
+    let last = Dense { weight: normal(&mut rng, 3 * 8, 8.0), bias: normal(&mut rng, 3, 20.0) };
+    nodes.push((Layer::Dense(hidden), vec![6], Shape::flat(8)));
+    nodes.push((Layer::Relu, vec![7], Shape::flat(8)));
+    nodes.push((Layer::Dense(last), vec![8], Shape::flat(3)));
+    assemble(Shape::new(2, 5, 5), nodes)
 }
 
 fn images(model: &Model, count: usize, seed: u64) -> Vec<Vec<f32>> {
@@ -197,6 +228,37 @@ fn domains_prove_what_branching_proves_and_no_domain_may_be_missing() {
         }
     }
     assert!(proved_by_domains >= 8, "{proved_by_domains} balls were halved");
+}
+
+#[test]
+fn slopes_of_neurons_that_only_the_auditor_finds_stable_are_tried() {
+    let mut halved = 0;
+    for (seed, between) in (0..4).flat_map(|seed| (0..3).map(move |between| (seed, between))) {
+        let model = rectified_twice(seed, between);
+        let images = images(&model, 4, 40 + seed);
+        let net = Network::new(&Device::cpu(), &model).unwrap();
+        for method in [Method::Crown, Method::Alpha] {
+            let bounder = Bounder::new(&net, method).unwrap();
+            for claim in proved(&model, &images, method).iter().filter(|c| c.radius > 0.0 && c.radius < 0.8) {
+                let image = &images[claim.index];
+                let ask = |certificate: Option<&audit::Certificate>, radius: f64| {
+                    audit::check(&model, image, claim.class, radius, claim.method, certificate).unwrap()
+                };
+                let verdict = ask(claim.certificate.as_ref(), claim.radius);
+                assert!(matches!(verdict, audit::Verdict::Proved { .. }), "{seed} {between} {method}: {verdict:?}");
+                for grown in [1.06, 1.12, 1.25] {
+                    let ball = Ball { image, class: claim.class, delta: grown * claim.radius as f32 };
+                    let Some(found) = bounder.branch_certificate(&ball, 300).unwrap() else { break };
+                    let text = serde_json::to_string(&found).unwrap();
+                    let certificate: audit::Certificate = serde_json::from_str(&text).unwrap();
+                    let verdict = ask(Some(&certificate), f64::from(found.radius));
+                    assert!(matches!(verdict, audit::Verdict::Proved { .. }), "{seed} {between} {method}: {verdict:?}");
+                    halved += 1;
+                }
+            }
+        }
+    }
+    assert!(halved > 40, "{halved} balls were halved");
 }
 
 fn idx(path: &Path, dims: &[usize], bytes: &[u8]) {

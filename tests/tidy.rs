@@ -9,7 +9,7 @@ const MOST_LINES: usize = 500;
 
 /// Modules from the ground up; a module may use its own floor and those below.
 const FLOORS: &[&[&str]] = &[
-    &["error", "input", "tensor", "rounding", "rng", "simd", "progress", "terminal"],
+    &["error", "input", "tensor", "rounding", "rng", "simd", "progress", "terminal", "interrupt", "output"],
     &["model", "dataset", "spec", "results"],
     &["kernel"],
     &["device"],
@@ -169,6 +169,26 @@ fn every_kernel_of_an_op_is_in_the_table() {
     report(faults);
 }
 
+/// A model is made by training, by reading and by turning its channels round. Whatever else makes one out of another has to
+/// go through `Model::becomes`, and is named here once it does.
+#[test]
+fn models_are_made_where_they_are_tried() {
+    let makers = ["model/cnn.rs", "model/layout.rs", "model/onnx/read.rs"];
+    let mut faults = Vec::new();
+    let sources = files("src", "rs");
+    let tests = |s: &Source| s.path.to_string_lossy().contains("tests");
+    for source in sources.iter().filter(|s| !tests(s) && !makers.iter().any(|m| s.path.ends_with(m))) {
+        let made = |l: &str| {
+            let before = l.split(" Model {").next().filter(|b| b.len() < l.len()).map(str::trim_end);
+            let other = |b: &str| ["impl", "struct", "->", "let", "for"].iter().any(|w| b.ends_with(w));
+            l.trim_start().starts_with("Model {") || before.is_some_and(|b| !other(b))
+        };
+        let hits = code(source).filter(|(_, l)| made(l));
+        faults.extend(hits.map(|(i, _)| format!("{}:{i} makes a model", source.path.display())));
+    }
+    report(faults);
+}
+
 /// A wildcard beside arms that name layers would let a new kind of layer slip through a walk.
 #[test]
 fn walks_over_layers_have_no_wildcard() {
@@ -217,4 +237,47 @@ fn no_shader_text_is_made_at_run_time() {
         faults.extend(hits.map(|(i, _)| format!("{}:{i} holds shader text", source.path.display())));
     }
     report(faults);
+}
+
+/// WGSL's grammar orders neither `|`, `&` and `^` nor shifts among other operators: it wants parentheses. naga takes
+/// such expressions, browsers refuse them.
+#[test]
+fn shaders_have_the_parentheses_that_wgsl_asks_for() {
+    let mut faults = Vec::new();
+    for shader in files("shaders", "wgsl") {
+        let mut open = vec![Vec::new()];
+        for (i, line) in shader.text.lines().enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            let marks = "()[]{},;".chars().fold(code.to_string(), |code, c| code.replace(c, &format!(" {c} ")));
+            for token in marks.split_whitespace() {
+                let assigns = token.ends_with('=') && !["==", "!=", "<=", ">="].contains(&token);
+                if assigns || ")]{},;".contains(token) {
+                    let operators = open.pop().unwrap_or_default();
+                    if !is_ordered(&operators) {
+                        faults.push(format!("{}:{}: {}", shader.path.display(), i + 1, line.trim()));
+                    }
+                }
+                match token {
+                    "(" | "[" => open.push(Vec::new()),
+                    "{" => open.extend([Vec::new(), Vec::new()]),
+                    ")" | "]" | "}" => {}
+                    _ if assigns || ",;".contains(token) => open.push(Vec::new()),
+                    _ if token.chars().all(|c| "+-*/%&|^<>=!".contains(c)) => {
+                        open.last_mut().expect("a level").push(token.to_string());
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+    report(faults);
+}
+
+/// Whether WGSL gives these operators, which stand beside each other, an order.
+fn is_ordered(operators: &[String]) -> bool {
+    let has = |op: &str| operators.iter().any(|o| o == op);
+    let alone = |op: &&str| !has(op) || operators.iter().all(|o| o == op);
+    let mut sides = operators.split(|o| ["&&", "||", "==", "!=", "<", ">", "<=", ">="].contains(&o.as_str()));
+    let lone_shift = |side: &[String]| side.len() == 1 || side.iter().all(|o| o != "<<" && o != ">>");
+    ["|", "&", "^"].iter().all(alone) && !(has("&&") && has("||")) && sides.all(lone_shift)
 }

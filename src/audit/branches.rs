@@ -79,7 +79,9 @@ fn bent(
         let z = &state.values[state.model.nodes[node].inputs[0]];
         if let Some(lines) = &mut lines[node] {
             let (l, u) = (z.lower[k], z.upper[k]);
-            lines[k] = Line::new(l, u, || [f64::from(slope) / 255.0, Line::chord(l, u)]);
+            let slope = f64::from(slope) / 255.0;
+            let line = Line::new(l, u, || [slope, Line::chord(l, u)]);
+            lines[k] = if state.keep { line.kept(slope) } else { line };
         }
     }
     for a in &leaf.assumed {

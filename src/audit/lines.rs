@@ -34,6 +34,12 @@ impl Line {
         Line { lower, upper, intercept, shift: 0.0 }
     }
 
+    /// With this lower slope wherever z lies: `a z <= relu(z)` for every z and every a in [0,1]. A stable neuron has a closer
+    /// line, but further down coefficients of another size may prove less.
+    pub fn kept(self, lower: f64) -> Line {
+        Line { lower, ..self }
+    }
+
     /// Slope of the line through both ends of an unstable neuron.
     pub fn chord(l: f64, u: f64) -> f64 {
         (u / (u - l)).clamp(0.0, 1.0)
@@ -58,15 +64,21 @@ pub enum Given<'a> {
     Both(&'a NodeSlopes),
 }
 
-/// Relaxes a ReLU node.
-pub fn relu(x: &Interval, given: Given<'_>) -> Vec<Line> {
+/// Relaxes a ReLU node; `keep`: with the lower slopes given for stable neurons too.
+pub fn relu(x: &Interval, given: Given<'_>, keep: bool) -> Vec<Line> {
     let line = |k: usize| {
         let (l, u) = (x.lower[k], x.upper[k]);
-        Line::new(l, u, || match given {
+        let line = Line::new(l, u, || match given {
             Given::Standard(lean) => [f64::from(u8::from(u + l > lean * (u - l))), Line::chord(l, u)],
             Given::Lower(s) => [f64::from(s.lower[k]), Line::chord(l, u)],
             Given::Both(s) => [f64::from(s.lower[k]), f64::from(s.upper[k])],
-        })
+        });
+        match given {
+            Given::Lower(LowerSlopes { lower, .. }) | Given::Both(NodeSlopes { lower, .. }) if keep => {
+                line.kept(f64::from(lower[k]))
+            }
+            Given::Standard(_) | Given::Lower(_) | Given::Both(_) => line,
+        }
     };
     (0..x.len()).map(line).collect()
 }

@@ -2,13 +2,16 @@
 //!
 //! It stands apart from what it judges: no kernel, no device, no shared bound; only a [`Model`], f64 arithmetic rounded
 //! outward ([`rounding`]'s proof) and the textbook relaxations. A proof here says: for every real image within the radius
-//! of the given one and inside [0,1], the network, read as real arithmetic over its f32 weights (those of the file, where
-//! layers were folded), gives the class a strictly larger logit than every other class.
+//! of the given one and inside [0,1], the network, read as real arithmetic over the numbers of its file, gives the class a
+//! strictly larger logit than every other class. What is certified may hold constants folded into weights; the auditor is
+//! given the network as the file has it ([`crate::model::onnx::read_unfolded`]), and certificates are carried over
+//! ([`Forms`]), so that folding is among what it checks.
 
 mod bounds;
 mod branches;
 mod certificate;
 mod folder;
+mod forms;
 mod lines;
 mod rounding;
 mod rows;
@@ -21,6 +24,7 @@ mod tests;
 
 pub use certificate::{Assumed, Branches, Certificate, Leaf, LowerSlopes, NeuronSlopes, NodeSlopes};
 pub use folder::{Claim, Failure, Report, Sample, folder};
+pub use forms::Forms;
 
 use crate::error::{Error, Result};
 use crate::model::Model;
@@ -99,8 +103,11 @@ pub fn check(
     let mut best = (f64::NEG_INFINITY, 0);
     // Without relaxations there is nothing to choose.
     let attempts = if method == Method::Ibp { &ATTEMPTS[..1] } else { &ATTEMPTS[..] };
-    for &(grow, lean) in attempts {
-        let state = State::new(model, Interval::ball(image, outer * grow), method, Choice { certificate, lean })?;
+    // Slopes are given by a certificate.
+    let keeps = if certificate.is_some() && method != Method::Ibp { &[false, true][..] } else { &[false] };
+    for (&(grow, lean), &keep) in attempts.iter().flat_map(|attempt| keeps.iter().map(move |keep| (attempt, keep))) {
+        let choice = Choice { certificate, lean, keep };
+        let state = State::new(model, Interval::ball(image, outer * grow), method, choice)?;
         let margins = match branches {
             Some(branches) => branches::margins(&state, class, &ball, branches)?,
             None => state.margins(class, &ball, method),

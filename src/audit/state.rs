@@ -22,6 +22,8 @@ pub struct State<'a> {
     pub lines: Vec<Option<Vec<Line>>>,
     /// By node, for max pooling that is walked through.
     pub peaks: Vec<Option<Vec<Peak>>>,
+    /// As [`Choice::keep`].
+    pub keep: bool,
 }
 
 /// What the slopes of a relaxation are.
@@ -32,6 +34,9 @@ pub struct Choice<'a> {
     /// Where the lower slope of a ReLU flips, and how much the spread of an input of max pooling counts beside its
     /// centre; see [`lines`].
     pub lean: f64,
+    /// Whether given lower slopes count for neurons that are stable: whoever found them may have bounded those less
+    /// closely, a ReLU of a ReLU for one.
+    pub keep: bool,
 }
 
 impl<'a> State<'a> {
@@ -41,8 +46,8 @@ impl<'a> State<'a> {
     /// If numbers leave the range in which rounding is accounted for.
     pub fn new(model: &'a Model, input: Interval, method: Method, choice: Choice<'_>) -> Result<State<'a>> {
         let charge = Charge::new(model)?;
-        let mut state =
-            State { model, charge, values: vec![input], sizes: Vec::new(), lines: Vec::new(), peaks: Vec::new() };
+        let (values, keep) = (vec![input], choice.keep);
+        let mut state = State { model, charge, values, sizes: Vec::new(), lines: Vec::new(), peaks: Vec::new(), keep };
         for (i, node) in model.nodes.iter().enumerate() {
             let (value, sizes) = bounds::step(model, i, &state.values, charge);
             value.check(node)?;
@@ -52,7 +57,7 @@ impl<'a> State<'a> {
             let (mut line, mut peak) = (None, None);
             match &node.layer {
                 Layer::Relu if method != Method::Ibp => {
-                    line = Some(lines::relu(x, Given::Standard(choice.lean)));
+                    line = Some(lines::relu(x, Given::Standard(choice.lean), keep));
                 }
                 Layer::MaxPool(p) if method != Method::Ibp => {
                     peak = Some(lines::peaks(p, x, model.shape(node.inputs[0]), node.shape, choice.lean));
@@ -83,7 +88,7 @@ impl<'a> State<'a> {
         // Neurons are bounded by now; these are for the margins.
         for given in choice.certificate.iter().flat_map(|s| &s.relu) {
             if let Some(Some(line)) = state.lines.get_mut(given.node) {
-                *line = lines::relu(&state.values[model.nodes[given.node].inputs[0]], Given::Both(given));
+                *line = lines::relu(&state.values[model.nodes[given.node].inputs[0]], Given::Both(given), keep);
             }
         }
         Ok(state)
@@ -94,7 +99,8 @@ impl<'a> State<'a> {
         let standard = self.lines.clone();
         for slopes in &given.relu {
             if let Some(Some(line)) = self.lines.get_mut(slopes.node) {
-                *line = lines::relu(&self.values[self.model.nodes[slopes.node].inputs[0]], Given::Lower(slopes));
+                *line =
+                    lines::relu(&self.values[self.model.nodes[slopes.node].inputs[0]], Given::Lower(slopes), self.keep);
             }
         }
         let refined = self.refine(value);

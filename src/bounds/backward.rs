@@ -3,12 +3,13 @@
 use super::forward::{FOLDING_UNIT, State};
 use super::{Bounds, Method};
 use crate::device::Buffer;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{Model, ValueId};
 use crate::network::{Affine, Placed};
 use crate::ops::conv::{self, Geometry};
 use crate::ops::linear::{self, Rows, Window};
-use crate::ops::{add, gather, pool, scale, select, signs};
+use crate::ops::{add, gather, pool, range, scale, select, signs};
+use crate::rounding::to_f32_up;
 use crate::tensor::{self, Shape};
 
 /// Coefficients over one value.
@@ -58,7 +59,7 @@ impl State<'_> {
         let d = self.bounder.device();
         let g = self.bounder.sum_error(end.window.elements());
         let result = d.alloc(2 * rows.lanes)?;
-        let (layer, floor) = (end.window.layer, self.bounder.floor);
+        let (layer, floor) = (end.window.layer, self.bounder.floor());
         linear::radius(d, layer, &end.a, images, delta, rows, sums, &result, g, floor)?;
         let mut lower: Vec<f32> = d.read(&result)?;
         let reach = lower.split_off(rows.lanes);
@@ -108,8 +109,12 @@ impl State<'_> {
         at[from] = Some(start);
         for value in (stop + 1..=from).rev() {
             let Some(c) = at[value].take() else { continue };
+            if c.window.layer != net.model.shape(value) {
+                return Err(Error::device("coefficients have another shape than the value they are over"));
+            }
             let i = value - 1;
             let inputs = &net.model.nodes[i].inputs;
+            self.charge_folding(i, &c, rows, sums)?;
             let c = match &mut keep {
                 Some(keep) => {
                     let c =
@@ -141,13 +146,17 @@ impl State<'_> {
                     self.deposit(&mut at, inputs[0], c, rows, sums)?;
                 }
                 Placed::Add => {
+                    if self.bounder.deployed(i) > 0.0 {
+                        self.charge_value(value, &c, rows, sums, self.bounder.deployed(i))?;
+                    }
                     let copy = self.copy(&c, rows)?;
                     self.deposit(&mut at, inputs[0], c, rows, sums)?;
                     self.deposit(&mut at, inputs[1], copy, rows, sums)?;
                 }
                 Placed::Scale { scale, shift, .. } => {
                     let c = self.densify(c, rows)?;
-                    self.charge(i, &c, shift, rows, sums, self.bounder.sum_error(c.window.slice()) * 1.01)?;
+                    let g = self.bounder.sum_error(c.window.slice()) + self.bounder.deployed(i);
+                    self.charge(i, &c, shift, rows, sums, g * 1.01)?;
                     let next = below(0)?;
                     scale::backward(d, &c.a, scale, &next.a, rows.lanes)?;
                     self.deposit(&mut at, inputs[0], next, rows, sums)?;
@@ -155,7 +164,8 @@ impl State<'_> {
                 Placed::AvgPool(g) => {
                     let c = self.densify(c, rows)?;
                     let zero = d.zeros(c.window.elements())?;
-                    let shares = self.bounder.chain_error(g.kernel[0] * g.kernel[1]);
+                    let shares = if self.bounder.sound { to_f32_up(g.share_error()) } else { 0.0 };
+                    let shares = shares + self.bounder.deployed(i);
                     self.charge(i, &c, &zero, rows, sums, (shares + self.bounder.sum_error(c.window.slice())) * 1.01)?;
                     let next = below(0)?;
                     pool::average_backward(d, g, &c.a, &next.a, rows.lanes)?;
@@ -212,12 +222,12 @@ impl State<'_> {
         let zero;
         let (bias, charge) = match below.checked_sub(1).map(|b| (b, bounder.net.layer(b))) {
             Some((b, Placed::Affine(affine))) if self.charged_above(b) => {
-                (&affine.bias_values, self.affine_charge(affine, &c))
+                (&affine.bias_values, self.affine_charge(b, affine, &c))
             }
-            // Products with slopes are charged by the affine layer below; other layers have no charge of their own.
-            other => {
+            // Products with slopes are charged here: where paths join below, coefficients may cancel, their errors not.
+            _ => {
                 zero = d.zeros(c.window.layer.len())?;
-                (&zero, if matches!(other, Some((_, Placed::Affine(_)))) { 0.0 } else { bounder.chain_error(1) })
+                (&zero, bounder.chain_error(1))
             }
         };
         linear::relu(d, &c.window, table, bias, rows, &c.a, sums, g, charge)?;
@@ -225,10 +235,10 @@ impl State<'_> {
     }
 
     /// Relative error of a walk through an affine layer, against its magnitudes: the products of the walk, with room for
-    /// the slopes multiplied in above, and the sum of constants.
-    fn affine_charge(&self, affine: &Affine, c: &Coefficients) -> f32 {
+    /// the slopes multiplied in above, the sum of constants, and what runtimes may be off by.
+    fn affine_charge(&self, i: usize, affine: &Affine, c: &Coefficients) -> f32 {
         let constants = self.bounder.sum_error(c.window.slice());
-        (self.bounder.sum_error(affine.geometry.fan_out()) + constants) * 1.01
+        (self.bounder.sum_error(affine.geometry.fan_out()) + constants + self.bounder.deployed(i)) * 1.01
     }
 
     fn through_affine(
@@ -245,11 +255,7 @@ impl State<'_> {
         let c = self.spread_for(i + 1, c, rows)?;
         let next = self.next_window(affine, &c.window, input);
         if !charged {
-            self.charge(i, &c, &affine.bias_values, rows, sums, self.affine_charge(affine, &c))?;
-        }
-        if let Some(folding) = &self.foldings[i] {
-            let zero = d.zeros(c.window.layer.len())?;
-            linear::affine(d, &c.window, &zero, folding, rows, &c.a, sums, FOLDING_UNIT)?;
+            self.charge(i, &c, &affine.bias_values, rows, sums, self.affine_charge(i, affine, &c))?;
         }
         let a = d.alloc(next.elements() * rows.lanes)?;
         let geometry = patch_geometry(&affine.geometry, &c.window, &next);
@@ -264,8 +270,8 @@ impl State<'_> {
             return Ok(c);
         };
         let next = self.next_window(affine, &c.window, self.bounder.net.model.nodes[value - 1].inputs[0]);
-        let wide = next.elements() as f64 >= DENSE_SHARE * next.layer.len() as f64;
-        if wide { self.densify(c, rows) } else { Ok(c) }
+        let wide = || next.elements() as f64 >= DENSE_SHARE * next.layer.len() as f64;
+        if !next.fits(rows.plane) || wide() { self.densify(c, rows) } else { Ok(c) }
     }
 
     /// Constants and rounding charges of node `i`, whose coefficients are `c`.
@@ -275,15 +281,25 @@ impl State<'_> {
         linear::affine(d, &c.window, bias, table, rows, &c.a, sums, g)
     }
 
-    /// Charges coefficients over `value` for being sums of `terms`, each in one go.
-    fn charge_value(&self, value: ValueId, c: &Coefficients, rows: &Rows, sums: &Buffer, terms: usize) -> Result<()> {
+    /// Charges coefficients over the output of node `i`, whatever its kind, for the distance of its layer from that of the
+    /// file.
+    fn charge_folding(&self, i: usize, c: &Coefficients, rows: &Rows, sums: &Buffer) -> Result<()> {
+        let Some(folding) = &self.foldings[i] else { return Ok(()) };
+        let d = self.bounder.device();
+        let zero = d.zeros(c.window.layer.len())?;
+        linear::affine(d, &c.window, &zero, folding, rows, &c.a, sums, FOLDING_UNIT)
+    }
+
+    /// Charges coefficients over `value` for a relative error of theirs or of the value.
+    fn charge_value(&self, value: ValueId, c: &Coefficients, rows: &Rows, sums: &Buffer, error: f32) -> Result<()> {
         let d = self.bounder.device();
         let table = self.table(&self.size(value)?)?;
         let zero = d.zeros(c.window.layer.len())?;
-        linear::affine(d, &c.window, &zero, &table, rows, &c.a, sums, self.bounder.chain_error(terms))
+        linear::affine(d, &c.window, &zero, &table, rows, &c.a, sums, error)
     }
 
-    /// Adds coefficients to what is already known about `value`.
+    /// Adds coefficients to what is already known about `value`. A layer that goes by elements may read a value in another
+    /// shape than it has, such as a flattened image: patches of the one mean nothing to the other.
     fn deposit(
         &self,
         at: &mut [Option<Coefficients>],
@@ -292,15 +308,31 @@ impl State<'_> {
         rows: &Rows,
         sums: &Buffer,
     ) -> Result<()> {
+        let shape = self.bounder.net.model.shape(value);
+        let c = if c.window.layer == shape {
+            c
+        } else {
+            Coefficients { window: Window::dense(shape), ..self.densify(c, rows)? }
+        };
+        self.watch_rows(value, &c, rows, sums)?;
         at[value] = Some(match at[value].take() {
             None => c,
             Some(other) => {
                 let (sum, c) = (self.densify(other, rows)?, self.densify(c, rows)?);
                 add::accumulate(self.bounder.device(), &c.a, &sum.a)?;
-                self.charge_value(value, &sum, rows, sums, 1)?;
+                self.charge_value(value, &sum, rows, sums, self.bounder.chain_error(1))?;
+                self.watch_rows(value, &sum, rows, sums)?;
                 sum
             }
         });
+        Ok(())
+    }
+
+    /// Rows whose coefficients over `value` leave the range in which sums cannot overflow prove nothing.
+    fn watch_rows(&self, value: ValueId, c: &Coefficients, rows: &Rows, sums: &Buffer) -> Result<()> {
+        if self.bounder.range.watches_coefficients(value) {
+            range::rows(self.bounder.device(), &c.a, sums, rows.lanes)?;
+        }
         Ok(())
     }
 
@@ -326,7 +358,7 @@ impl State<'_> {
         let [centre, radius] = self.tables(value)?;
         let lower = d.alloc(rows.lanes)?;
         let g = self.bounder.sum_error(c.window.elements());
-        linear::concretize(d, &c.window, &c.a, [centre, radius], rows, sums, &lower, g, self.bounder.floor)?;
+        linear::concretize(d, &c.window, &c.a, [centre, radius], rows, sums, &lower, g, self.bounder.floor())?;
         d.read(&lower)
     }
 }
@@ -340,7 +372,8 @@ pub(super) fn patch_geometry(whole: &Geometry, above: &Window, below: &Window) -
     Geometry { input: shape(below), output: shape(above), pad: [0, 0], ..*whole }
 }
 
-/// Whether a convolution's geometry is that of a dense layer, whose input may have any shape.
+/// Whether a convolution's geometry is that of a dense layer, whose input may have any shape. One tap over one place may
+/// still look at padding beside it.
 pub(super) fn is_dense_layer(g: &Geometry) -> bool {
-    g.kernel == [1, 1] && g.input.height * g.input.width * g.output.height * g.output.width == 1
+    g.kernel == [1, 1] && g.pad == [0, 0] && g.input.height * g.input.width * g.output.height * g.output.width == 1
 }

@@ -6,6 +6,8 @@
 //! that stays open is halved at the neuron whose relaxation costs most where the row is least. Every point of the box
 //! lies in one of the two halves, so that a row holds on a box if it holds on all domains that are left.
 
+use std::sync::Arc;
+
 use rayon::prelude::*;
 
 use super::domain::{Domain, Root};
@@ -13,7 +15,7 @@ use super::forward::State;
 use super::slopes::{Certificate, Effort, Run};
 use super::{Ball, Bounder, Boxes, Method, Row};
 use crate::error::{Error, Result};
-use crate::network::{LARGEST, Placed};
+use crate::network::Placed;
 use crate::ops::linear::RELAX;
 use crate::ops::signs;
 use crate::tensor;
@@ -87,6 +89,9 @@ impl Bounder {
         let (boxes, (rows, _)) = (self.balls(balls)?, self.margins(balls));
         let crown = self.at_least_crown();
         let (state, lower) = crown.whole_boxes(&boxes, &rows)?;
+        if state.provable()?.contains(&false) {
+            return Ok(None);
+        }
         let lines = state.lines(1)?.remove(0);
         let Some((roomy, roots)) = roots(state)? else { return Ok(None) };
         let mut progress = Progress { leaves: Some(vec![]), ..Progress::new(&rows, &lower, &[budget]) };
@@ -111,6 +116,9 @@ impl Bounder {
         let crown = self.at_least_crown();
         let (state, lower) = crown.whole_boxes(boxes, rows)?;
         let mut progress = Progress::new(rows, &lower, budgets);
+        for (decision, _) in progress.decisions.iter_mut().zip(state.provable()?).filter(|(_, provable)| !provable) {
+            *decision = Some(Decision::Open);
+        }
         let undecided = (0..boxes.count).any(|b| progress.decisions[b].is_none());
         if undecided && let Some((roomy, roots)) = roots(state)? {
             roomy.explore(&roots, rows, &lower, &mut progress)?;
@@ -241,15 +249,14 @@ impl Bounder {
     }
 }
 
-/// Boxes to branch on, and a bounder with room for multipliers; none where no slopes can move or the network leaves no
-/// room.
+/// Boxes to branch on, and a bounder with room for multipliers; none where no slopes can move.
 fn roots(state: State<'_>) -> Result<Option<(Bounder, Vec<Root>)>> {
     let bounder = state.bounder;
-    let (floor, largest) = (bounder.floor * GROWTH, bounder.largest * f64::from(GROWTH));
-    if !state.can_climb() || largest >= LARGEST {
+    if !state.can_climb() {
         return Ok(None);
     }
-    Ok(Some((Bounder { floor, largest, ..bounder.clone() }, Root::all(&state)?)))
+    let range = Arc::new(bounder.net.range(bounder.peak, f64::from(GROWTH))?);
+    Ok(Some((Bounder { range, ..bounder.clone() }, Root::all(&state)?)))
 }
 
 /// The row of every domain, on the domain's lane.

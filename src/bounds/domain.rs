@@ -26,7 +26,7 @@ pub(super) struct Root {
     picks: Vec<Option<Vec<u32>>>,
     magnitudes: Vec<Option<Vec<f32>>>,
     foldings: Vec<Option<Vec<f32>>>,
-    /// Bounds of values that several nodes read, where walks charge for joining.
+    /// Bounds of values that several nodes read, where walks charge for joining, and of sums, where runtimes round.
     joins: Vec<Option<[Vec<f32>; 2]>>,
     /// Node and neuron of everything that has a lower slope to choose.
     unstable: Vec<(usize, usize)>,
@@ -57,10 +57,13 @@ impl Root {
         let mut magnitudes = tables::<f32>(state, &state.magnitudes)?;
         let mut foldings = tables::<f32>(state, &state.foldings)?;
         let readers = |v: usize| net.model.nodes.iter().flat_map(|n| &n.inputs).filter(|&&i| i == v).count();
+        let is_sum = |v: usize| v > 0 && matches!(net.layer(v - 1), Placed::Add);
         let mut joins = Vec::new();
         for (value, interval) in state.intervals.iter().enumerate() {
             joins.push(match interval {
-                Some(i) if readers(value) > 1 => Some([by_element(&i.centre)?, by_element(&i.radius)?]),
+                Some(i) if readers(value) > 1 || is_sum(value) => {
+                    Some([by_element(&i.centre)?, by_element(&i.radius)?])
+                }
                 _ => None,
             });
         }

@@ -5,13 +5,13 @@ use std::cell::OnceCell;
 
 use super::neurons::LowerSlopes;
 use super::targets::Target;
-use super::{Bounder, Boxes, Method};
+use super::{Bounder, Bounds, Boxes, Method, Row};
 use crate::device::Buffer;
 use crate::error::{Error, Result};
 use crate::model::ValueId;
-use crate::network::Placed;
+use crate::network::{MOST_IN_LAYER, Placed};
 use crate::ops::conv::{self, Charge};
-use crate::ops::{add, gather, linear, pool, relax, relu, scale, select};
+use crate::ops::{add, gather, linear, pool, range, relax, relu, scale, select};
 use crate::rounding::{down, to_f32_up, up};
 
 /// Unit of the table of folding charges: walks inflate a charge by twice its factor, which had better be small.
@@ -47,6 +47,9 @@ pub(super) struct State<'a> {
     pub inner: Vec<Vec<LowerSlopes>>,
     /// Signs assumed of neurons before ReLUs, by node.
     pub signs: Vec<Option<Signs>>,
+    /// Which lanes left the range in which sums cannot overflow, as `ops::range` marks them: nothing is proved about
+    /// their boxes. Only where products of norms do not exclude it.
+    marks: Option<Buffer>,
     /// Centre and radius by value, `[lane][element]`, once they were asked for.
     tables: Vec<OnceCell<[Buffer; 2]>>,
 }
@@ -66,6 +69,7 @@ impl<'a> State<'a> {
             foldings: none(),
             inner: vec![vec![]; nodes],
             signs: (0..nodes).map(|_| None).collect(),
+            marks: None,
             tables: (0..=nodes).map(|_| OnceCell::new()).collect(),
         }
     }
@@ -73,13 +77,16 @@ impl<'a> State<'a> {
     pub fn new(bounder: &'a Bounder, boxes: &'a Boxes) -> Result<Self> {
         let nodes = bounder.net.model.nodes.len();
         let mut state = State::blank(bounder, boxes);
+        if bounder.range.watches_any() {
+            state.marks = Some(bounder.device().zeros(linear::SLICES * boxes.lanes)?);
+        }
         // Interval margins stop at the last nonlinearity; the layers above it are left to the backward walk.
         let frontier = if bounder.method == Method::Ibp { state.frontier() } else { 0 };
         for i in 0..nodes {
             bounder.check_deadline()?;
             let folding = state.folding(i)?;
-            let bounded = i + 1 < nodes || matches!(bounder.net.layer(i), Placed::Relu | Placed::MaxPool(_));
-            if bounded {
+            // The logits themselves are bounded only where no walk goes below them.
+            if i + 1 < nodes || frontier == nodes {
                 state.interval_step(i, folding.as_ref())?;
             }
             // Walks of a folded layer's own neurons start above it.
@@ -141,6 +148,7 @@ impl<'a> State<'a> {
         let node = &net.model.nodes[i];
         let wanted = self.bounder.inflation(i + 1);
         let inflate = if folding.is_some() { 0.0 } else { wanted };
+        let deployed = self.bounder.deployed(i);
         let len = node.shape.len() * lanes;
         let out = Interval { centre: d.alloc(len)?, radius: d.alloc(len)? };
         let to = [&out.centre, &out.radius];
@@ -148,7 +156,8 @@ impl<'a> State<'a> {
         match net.layer(i) {
             Placed::Affine(a) => {
                 let charge = if self.bounder.sound {
-                    Charge::new(a.geometry.fan_in(), self.bounder.largest)
+                    let largest = self.bounder.range.value(node.inputs[0]).max(net.gain(i));
+                    Charge::new(a.geometry.fan_in(), largest).and(deployed)
                 } else {
                     Charge::none()
                 };
@@ -157,13 +166,13 @@ impl<'a> State<'a> {
             }
             Placed::Relu => relu::interval(d, c, r, to[0], to[1], inflate)?,
             Placed::MaxPool(g) => pool::max_interval(d, g, c, r, to[0], to[1], lanes, inflate)?,
-            Placed::AvgPool(g) => pool::average_interval(d, g, c, r, to[0], to[1], lanes, inflate)?,
+            Placed::AvgPool(g) => pool::average_interval(d, g, c, r, to[0], to[1], lanes, inflate, deployed)?,
             Placed::Add => {
                 let [c2, r2] = self.interval(node.inputs[1]);
-                add::interval(d, c, r, c2, r2, to[0], to[1], inflate)?;
+                add::interval(d, c, r, c2, r2, to[0], to[1], inflate, deployed)?;
             }
             Placed::Scale { scale, shift, .. } => {
-                scale::interval(d, c, r, scale, shift, to[0], to[1], lanes, inflate)?;
+                scale::interval(d, c, r, scale, shift, to[0], to[1], lanes, inflate, deployed)?;
             }
             Placed::Gather(moves) => {
                 for (k, m) in moves.iter().enumerate() {
@@ -174,15 +183,53 @@ impl<'a> State<'a> {
                 }
             }
         }
-        self.intervals[i + 1] = Some(match folding {
+        let out = match folding {
             None => out,
             Some(folding) => {
                 let zero = d.zeros(len)?;
                 let wide = Interval { centre: d.alloc(len)?, radius: d.alloc(len)? };
-                add::interval(d, &out.centre, &out.radius, &zero, folding, &wide.centre, &wide.radius, wanted)?;
+                add::interval(d, &out.centre, &out.radius, &zero, folding, &wide.centre, &wide.radius, wanted, 0.0)?;
                 wide
             }
-        });
+        };
+        if self.bounder.range.watches_value(i + 1) {
+            self.watch(&out.centre, range::MOST)?;
+            self.watch(&out.radius, range::MOST)?;
+        }
+        self.intervals[i + 1] = Some(out);
+        Ok(())
+    }
+
+    /// Marks lanes with a value beyond `most`.
+    fn watch(&self, values: &Buffer, most: f32) -> Result<()> {
+        match &self.marks {
+            Some(marks) => range::values(self.bounder.device(), values, marks, self.boxes.lanes, most),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether anything can be proved about each box: nothing about one that was marked.
+    pub fn provable(&self) -> Result<Vec<bool>> {
+        let lanes = self.boxes.lanes;
+        let marks: Vec<u32> = match &self.marks {
+            Some(marks) => self.bounder.device().read(marks)?,
+            None => return Ok(vec![true; self.boxes.count]),
+        };
+        Ok((0..self.boxes.count).map(|lane| marks.iter().skip(lane).step_by(lanes).all(|mark| *mark == 0)).collect())
+    }
+
+    /// Takes back what was said of rows over boxes that were marked.
+    pub fn withdraw(&self, rows: &[Row], bounds: &mut Bounds) -> Result<()> {
+        if self.marks.is_none() {
+            return Ok(());
+        }
+        let provable = self.provable()?;
+        for (r, _) in rows.iter().enumerate().filter(|(_, row)| !provable[row.lane]) {
+            bounds.lower[r] = -range::LOST;
+            if let Some(reach) = &mut bounds.reach {
+                reach[r] = 0.0;
+            }
+        }
         Ok(())
     }
 
@@ -257,7 +304,7 @@ impl<'a> State<'a> {
     }
 
     /// `|W| |x| + |b|` of an affine node, `[element][lane]`.
-    fn magnitude_values(&self, i: usize) -> Result<Option<Buffer>> {
+    pub fn magnitude_values(&self, i: usize) -> Result<Option<Buffer>> {
         let net = &self.bounder.net;
         let (d, lanes) = (self.bounder.device(), self.boxes.lanes);
         let node = &net.model.nodes[i];
@@ -273,6 +320,9 @@ impl<'a> State<'a> {
             }
             Placed::AvgPool(g) => pool::average_forward(d, g, &self.size(node.inputs[0])?, &v, lanes)?,
             Placed::Relu | Placed::MaxPool(_) | Placed::Add | Placed::Gather(_) => return Ok(None),
+        }
+        if self.bounder.range.watches_layer(i) {
+            self.watch(&v, MOST_IN_LAYER)?;
         }
         Ok(Some(v))
     }
@@ -349,8 +399,9 @@ impl<'a> State<'a> {
         let [mut lower, mut upper] = self.ends(i + 1)?;
         let centre: Vec<f32> = self.bounder.device().read(self.interval(i + 1)[0])?;
         let all = self.feeds_max_pool(i + 1);
+        let provable = self.provable()?;
         let mut targets = Vec::new();
-        for image in 0..self.boxes.count {
+        for image in (0..self.boxes.count).filter(|image| provable[*image]) {
             for k in self.by_place(i + 1) {
                 let at = k * lanes + image;
                 if lower[at] < 0.0 && upper[at] > 0.0 || all && lower[at] < upper[at] {

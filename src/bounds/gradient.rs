@@ -7,10 +7,11 @@
 
 use super::forward::State;
 use super::{Ball, Bounder, not_finite};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{Layer, Pool};
 use crate::network::{Affine, Placed};
 use crate::ops::conv::{self, Charge};
+use crate::ops::range;
 use crate::rounding::to_f32_up;
 use crate::tensor::Shape;
 
@@ -40,6 +41,9 @@ impl Bounder {
     pub fn gradient_bounds(&self, balls: &[Ball<'_>]) -> Result<Vec<Vec<Span>>> {
         let boxes = self.balls(balls)?;
         let state = State::new(self, &boxes)?;
+        if state.provable()?.contains(&false) {
+            return Err(out_of_range());
+        }
         let model = &self.net.model;
         let count = balls.len();
         let mut spans: Vec<Option<Spans>> = vec![None; model.nodes.len() + 1];
@@ -50,7 +54,7 @@ impl Bounder {
             let Some(above) = spans[i + 1].take() else { continue };
             let input = model.shape(node.inputs[0]);
             let below: Vec<Spans> = match (&node.layer, self.net.layer(i)) {
-                (_, Placed::Affine(affine)) => vec![self.through_affine(affine, &above, boxes.lanes)?],
+                (_, Placed::Affine(affine)) => vec![self.through_affine(i, affine, &above, boxes.lanes)?],
                 (Layer::Relu, _) => {
                     let z = values(&state, node.inputs[0], count)?;
                     vec![above.iter().zip(z).map(|(&g, z)| through_relu(g, z)).collect()]
@@ -93,12 +97,15 @@ impl Bounder {
     }
 
     /// Wᵀ of an interval as centre and radius: two products on the device, the rounding of both charged to the radius.
-    fn through_affine(&self, affine: &Affine, above: &[Span], lanes: usize) -> Result<Spans> {
+    fn through_affine(&self, i: usize, affine: &Affine, above: &[Span], lanes: usize) -> Result<Spans> {
         let d = self.device();
         let geometry = &affine.geometry;
-        // Operands may be larger than any intermediate of a bound where those are small.
-        let largest = above.iter().flatten().fold(1.0f64, |m, v| m.max(v.abs())) * self.largest;
-        let charge = if self.sound { Charge::new(geometry.fan_out(), largest) } else { Charge::none() };
+        let largest = above.iter().flatten().fold(1.0f64, |m, v| m.max(v.abs()));
+        if !(largest <= f64::from(range::MOST)) {
+            return Err(out_of_range());
+        }
+        let operands = largest.max(self.net.gain(i));
+        let charge = if self.sound { Charge::new(geometry.fan_out(), operands) } else { Charge::none() };
         let (g, floor) = (f64::from(charge.g), f64::from(charge.floor));
         let count = above.len() / geometry.output.len();
         let mut centre = vec![0.0f32; geometry.output.len() * lanes];
@@ -125,6 +132,10 @@ impl Bounder {
         };
         Ok((0..geometry.input.len() * count).map(span).collect())
     }
+}
+
+fn out_of_range() -> Error {
+    Error::usage("gradients of this network are beyond what f32 can follow on so large a ball; give a smaller --delta")
 }
 
 /// Bounds of a value over every ball, `[element][ball]`.

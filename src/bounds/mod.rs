@@ -26,9 +26,9 @@ pub use boxes::RowBound;
 
 use crate::device::{Buffer, Device};
 use crate::error::{Error, Result};
-use crate::network::Network;
-use crate::ops::{ball, linear, relax};
-use crate::rounding::{self, ETA, UNIT};
+use crate::network::{Network, Placed, Range};
+use crate::ops::{ball, linear, range, relax};
+use crate::rounding::{self, UNIT};
 use crate::tensor;
 
 /// How bounds are computed, cheapest first.
@@ -60,6 +60,30 @@ impl std::fmt::Display for Method {
         })
     }
 }
+
+/// Which evaluations of the network a proof speaks of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Runtime {
+    /// Its real arithmetic over the weights of the file.
+    #[default]
+    Exact,
+    /// Also every runtime that computes each layer of the file in f32, rounded to nearest, its sums in any order and with
+    /// or without fused multiply-adds; not those that compute in fewer bits or by transforms (TF32, f16, Winograd).
+    AnyF32,
+}
+
+impl std::fmt::Display for Runtime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Runtime::Exact => "exact",
+            Runtime::AnyF32 => "any-f32",
+        })
+    }
+}
+
+/// Largest relative error of one f32 operation rounded to nearest, as runtimes do.
+const NEAREST: f64 = 0.5 * UNIT;
 
 /// One question: does `class` dominate on the ball of radius `delta` around `image`, clipped to [0,1]?
 #[derive(Clone, Copy, Debug)]
@@ -109,12 +133,11 @@ pub struct Row {
 pub struct Bounder {
     pub net: Network,
     pub method: Method,
+    pub runtime: Runtime,
     /// Bytes that rows of coefficients may take at a time.
     pub memory: usize,
-    /// Absolute error charged for flushed subnormals.
-    floor: f32,
-    /// Largest magnitude any intermediate can have.
-    largest: f64,
+    /// How large numbers may become.
+    range: Arc<Range>,
     /// Largest magnitude of an input.
     peak: f64,
     /// When to give up with [`Error::Timeout`]; checked every now and then.
@@ -147,23 +170,21 @@ struct Bounds {
 }
 
 impl Bounder {
-    /// Refuses a network whose intermediates could overflow f32 for inputs in [0,1].
+    /// For inputs in [0,1]; refuses a network with weights so large that f32 could overflow in a single layer.
     pub fn new(net: &Network, method: Method) -> Result<Bounder> {
         Bounder::for_inputs(net, method, 1.0)
     }
 
     /// As [`new`](Self::new) for inputs of magnitude up to `peak`.
     pub fn for_inputs(net: &Network, method: Method, peak: f64) -> Result<Bounder> {
-        let largest = net.check_range(peak)?;
-        let operations: f64 = net.model.nodes.iter().map(|n| n.shape.len() as f64).sum::<f64>() * 1e4;
-        let floor = rounding::to_f32_up(operations * largest * f64::from(ETA));
+        let range = Arc::new(net.range(peak, 1.0)?);
         let memory = if net.device.is_gpu() { 256 << 20 } else { 4 << 20 };
         Ok(Bounder {
             net: net.clone(),
             method,
+            runtime: Runtime::default(),
             memory,
-            floor,
-            largest,
+            range,
             peak: peak.max(1.0),
             deadline: None,
             sound: true,
@@ -174,7 +195,6 @@ impl Bounder {
     /// The same bounds with every rounding charge set to zero: *unsound*, to measure the price of soundness.
     pub fn without_charges(mut self) -> Self {
         self.sound = false;
-        self.floor = 0.0;
         self
     }
 
@@ -196,13 +216,37 @@ impl Bounder {
         if self.sound { rounding::sum_error(products) } else { 0.0 }
     }
 
+    /// Absolute error of a row for flushed subnormals.
+    fn floor(&self) -> f32 {
+        if self.sound { self.range.floor } else { 0.0 }
+    }
+
     /// Relative error of a sum of `terms` in one go.
     fn chain_error(&self, terms: usize) -> f32 {
         if self.sound { rounding::to_f32_up(rounding::gamma(terms + 8, UNIT)) } else { 0.0 }
     }
 
+    /// Relative error of node `i` in the runtimes that proofs are to hold for, against `|W| |x| + |b|`.
+    fn deployed(&self, i: usize) -> f32 {
+        match self.runtime {
+            Runtime::AnyF32 if self.sound => rounding::to_f32_up(rounding::gamma(self.net.roundings(i), NEAREST)),
+            Runtime::AnyF32 | Runtime::Exact => 0.0,
+        }
+    }
+
+    /// Rounding charge that the consumers of `value` want in its radius, as a share of |centre|.
     fn inflation(&self, value: usize) -> f32 {
-        if self.sound { self.net.inflation(value) } else { 0.0 }
+        let nodes = self.net.model.nodes.iter().enumerate();
+        let shares = nodes.filter(|(_, n)| n.inputs.contains(&value)).map(|(i, _)| match self.net.layer(i) {
+            Placed::Affine(a) => {
+                let g = self.sum_error(a.geometry.fan_in());
+                rounding::to_f32_up(1.001 * f64::from(g) + 1.001 * f64::from(self.deployed(i)))
+            }
+            // Data movement hands the value on unchanged.
+            Placed::Gather(_) => self.inflation(i + 1),
+            Placed::Relu | Placed::MaxPool(_) | Placed::AvgPool(_) | Placed::Add | Placed::Scale { .. } => 0.0,
+        });
+        shares.fold(0.0, f32::max)
     }
 
     /// Bounds for a batch of balls, in order.
@@ -302,14 +346,15 @@ impl Bounder {
             let lanes = tensor::lanes(chunk.len());
             let mut a = vec![0.0; outputs * lanes];
             let mut sums = vec![0.0; 2 * linear::SLICES * lanes];
-            let mut place = vec![0u32; 2 * lanes];
+            let mut images = vec![0u32; lanes];
             for (i, row) in chunk.iter().enumerate() {
                 row.coefficients.iter().enumerate().for_each(|(k, c)| a[k * lanes + i] = *c);
-                sums[i] = row.constant;
-                place[i] = row.lane as u32;
+                // Less is sound, and so large a negative one proves nothing either way.
+                sums[i] = row.constant.clamp(-range::LOST, range::LOST);
+                images[i] = row.lane as u32;
             }
             let d = self.device();
-            let rows = linear::Rows { count: chunk.len(), lanes, buffer: d.upload(&place)? };
+            let rows = linear::Rows::whole(d, chunk.len(), images)?;
             let part = state.finish(d.upload(&a)?, &rows, &d.upload(&sums)?, slopes)?;
             all.lower.extend_from_slice(&part.lower[..chunk.len()]);
             all.slopes.extend_from_slice(&part.slopes);
@@ -320,6 +365,7 @@ impl Bounder {
         if all.lower.iter().chain(all.reach.iter().flatten()).any(|b| !b.is_finite()) {
             return Err(not_finite());
         }
+        state.withdraw(rows, &mut all)?;
         Ok(all)
     }
 

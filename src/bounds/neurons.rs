@@ -16,9 +16,9 @@ use crate::error::Result;
 use crate::model::ValueId;
 use crate::network::Placed;
 use crate::ops::conv;
-use crate::ops::linear::RELAX;
+use crate::ops::linear::{RELAX, SLICES};
 use crate::ops::optimizer::Adam;
-use crate::ops::{relax, select, shared_slopes};
+use crate::ops::{range, relax, select, shared_slopes};
 
 /// Steps of the climb, and their size, falling to [`LAST`] of it.
 const STEPS: u32 = 4;
@@ -62,8 +62,9 @@ impl State<'_> {
         let Some(above) = &run.above[i] else { return Ok((vec![], vec![])) };
         let (above, z): (Vec<f32>, Vec<f32>) = (d.read(above)?, d.read(&run.values[value])?);
         let [lower, upper] = self.ends(value)?;
+        let provable = self.provable()?;
         let (mut targets, mut weights) = (vec![], vec![]);
-        for image in 0..self.boxes.count {
+        for image in (0..self.boxes.count).filter(|image| provable[*image]) {
             let stake = |k: usize| -> [f32; 2] {
                 let at = k * lanes + image;
                 let (a, l, u) = (above[at], lower[at], upper[at]);
@@ -166,11 +167,12 @@ impl State<'_> {
         Ok(())
     }
 
-    /// Whether all nodes up to `i` stand in one row, affine layers and ReLUs in turn: then rows may keep to their windows.
+    /// Whether all nodes up to `i` stand in one row, affine layers and ReLUs in turn, no ReLU in another shape than what it
+    /// reads: then rows may keep to their windows.
     fn is_chain(&self, i: usize) -> bool {
         let net = &self.bounder.net;
         (0..=i).all(|m| {
-            let relu = matches!(net.layer(m), Placed::Relu);
+            let relu = matches!(net.layer(m), Placed::Relu) && net.model.shape(m) == net.model.shape(m + 1);
             let affine = matches!(net.layer(m), Placed::Affine(_));
             let after_relu = m == 0 || matches!(net.layer(m - 1), Placed::Relu);
             net.model.nodes[m].inputs == [m] && (relu && !after_relu || affine && after_relu)
@@ -201,6 +203,8 @@ impl State<'_> {
         shared_slopes::corner(d, &end.window, &end.a, [centre, radius], &rows, &x)?;
         keep.windows[0] = Some(end.window);
         let mut values: Vec<Option<Buffer>> = vec![Some(x)];
+        let watched = self.bounder.range.watches_any();
+        let scratch = watched.then(|| d.zeros(SLICES * rows.lanes)).transpose()?;
         for m in 0..from {
             let Some(window) = &keep.windows[m + 1] else {
                 values.push(None);
@@ -230,6 +234,9 @@ impl State<'_> {
                     let inputs: Vec<&Buffer> = inputs.iter().map(|&v| read(v)).collect();
                     net.forward_layer(m, &inputs, &y, rows.lanes)?;
                 }
+            }
+            if let Some(scratch) = &scratch {
+                range::values(d, &y, scratch, rows.lanes, range::MOST)?;
             }
             values.push(Some(y));
         }

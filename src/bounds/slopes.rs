@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::network::Placed;
 use crate::ops::linear::{self, Rows};
 use crate::ops::optimizer::Adam;
-use crate::ops::{select, signs, slopes};
+use crate::ops::{range, select, signs, slopes};
 use crate::tensor;
 
 /// How hard to climb.
@@ -270,9 +270,8 @@ impl State<'_> {
     /// One row for each box, in their order.
     fn one_each(&self) -> Result<Rows> {
         let (count, lanes) = (self.boxes.count, self.boxes.lanes);
-        let mut place = vec![0u32; 2 * lanes];
-        (0..count).for_each(|lane| place[lane] = lane as u32);
-        Ok(Rows { count, lanes, buffer: self.bounder.device().upload(&place)? })
+        let images = (0..lanes).map(|lane| if lane < count { lane as u32 } else { 0 });
+        Rows::whole(self.bounder.device(), count, images.collect())
     }
 
     /// Coefficients of every box's worst row above every nonlinear layer, by node, and where in the box that row is least;
@@ -307,6 +306,9 @@ impl State<'_> {
                 (&rest, &still, 1)
             }
         };
+        // Values of the linearised network may lie outside the bounds of the network's own; slopes may be any, but numbers.
+        let watched = self.bounder.range.watches_any();
+        let scratch = watched.then(|| d.zeros(linear::SLICES * lanes)).transpose()?;
         for (i, node) in net.model.nodes.iter().enumerate() {
             let y = d.alloc(node.shape.len() * lanes)?;
             let inputs: Vec<&Buffer> = node.inputs.iter().map(|&v| &values[v]).collect();
@@ -326,6 +328,9 @@ impl State<'_> {
                     }
                     net.forward_layer(i, &inputs, &y, lanes)?;
                 }
+            }
+            if let Some(scratch) = &scratch {
+                range::values(d, &y, scratch, lanes, range::MOST)?;
             }
             values.push(y);
         }

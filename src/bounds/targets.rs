@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::model::ValueId;
 use crate::network::{Affine, Placed};
 use crate::ops::linear::{self, Rows, SLICES, Window};
+use crate::rounding::{down, up};
 use crate::tensor;
 
 /// A row that bounds one neuron from below, or its negation.
@@ -54,12 +55,21 @@ impl State<'_> {
     fn neuron_bounds(&self, i: usize, targets: &[Target], signs: bool) -> Result<Vec<f32>> {
         let (mut rows, channels) = self.place_targets(i, targets)?;
         let (mut from, mut c, mut sums) = self.start(i, &rows, &channels)?;
+        // A row that starts below its layer has passed by the error that runtimes make in it.
+        let deployed = if from <= i { self.deployed(i)? } else { None };
+        let less = |bound: f32, t: usize| match &deployed {
+            Some(error) => {
+                down(bound - error[targets[t].neuron as usize * self.boxes.lanes + targets[t].image as usize])
+            }
+            None => bound,
+        };
         let mut bounds = vec![f32::NEG_INFINITY; targets.len()];
         let mut open: Vec<usize> = (0..targets.len()).collect();
         for cut in self.cuts(from).into_iter().filter(|_| signs) {
             c = self.walk(from, c, &rows, &sums, cut, None)?;
             from = cut;
-            let here = self.concretize(cut, &c, &rows, &sums)?;
+            let mut here = self.concretize(cut, &c, &rows, &sums)?;
+            open.iter().zip(&mut here).for_each(|(&t, bound)| *bound = less(*bound, t));
             let undecided: Vec<usize> = (0..open.len()).filter(|&r| !(here[r] > 0.0)).collect();
             for (&t, &bound) in open.iter().zip(&here) {
                 if !bound.is_finite() {
@@ -77,10 +87,23 @@ impl State<'_> {
         }
         let end = self.walk(from, c, &rows, &sums, 0, None)?;
         for (&t, bound) in open.iter().zip(self.concretize(0, &end, &rows, &sums)?) {
+            let bound = less(bound, t);
             // NaN must not hide behind an earlier bound.
             bounds[t] = if bound.is_nan() { bound } else { bound.max(bounds[t]) };
         }
         Ok(bounds)
+    }
+
+    /// What runtimes may be off by in the outputs of affine node `i`, `[element][lane]`, if proofs are to hold for them.
+    fn deployed(&self, i: usize) -> Result<Option<Vec<f32>>> {
+        let relative = self.bounder.deployed(i);
+        if relative == 0.0 {
+            return Ok(None);
+        }
+        let Some(magnitude) = self.magnitude_values(i)? else { return Ok(None) };
+        let size: Vec<f32> = self.bounder.device().read(&magnitude)?;
+        // The magnitudes come rounded to nearest; one percent covers it.
+        Ok(Some(size.into_iter().map(|v| up(1.01 * relative * v)).collect()))
     }
 
     /// Outputs of ReLUs, from the top down, that every path from `from` to the input passes with enough of the way left.
@@ -108,7 +131,7 @@ impl State<'_> {
         // Unused lanes repeat the last row.
         let source: Vec<u32> = (0..lanes).map(|l| which[l.min(which.len() - 1)] as u32).collect();
         let place: Vec<u32> = d.read(&rows.buffer)?;
-        let picked: Vec<u32> = (0..2)
+        let picked: Vec<u32> = (0..3)
             .flat_map(|part| source.iter().map(move |&s| (part, s as usize)))
             .map(|(part, s)| place[part * rows.lanes + s])
             .collect();
@@ -117,29 +140,31 @@ impl State<'_> {
         linear::pick(d, &c.a, &source, &a, [rows.lanes, lanes])?;
         let own = d.alloc(2 * SLICES * lanes)?;
         linear::pick(d, sums, &source, &own, [rows.lanes, lanes])?;
-        let rows = Rows { count: which.len(), lanes, buffer: d.upload(&picked)? };
+        let rows = Rows { count: which.len(), lanes, plane: rows.plane, buffer: d.upload(&picked)? };
         Ok((Coefficients { a, window: c.window }, rows, own))
     }
 
     /// One row for each output neuron of node `i`, and its channel, with [`linear::NEGATED`].
-    pub fn place_targets(&self, i: usize, targets: &[Target]) -> Result<(linear::Rows, Vec<u32>)> {
+    pub fn place_targets(&self, i: usize, targets: &[Target]) -> Result<(Rows, Vec<u32>)> {
         let d = self.bounder.device();
         let shape = self.bounder.net.model.nodes[i].shape;
         let plane = shape.height * shape.width;
         let lanes = tensor::lanes(targets.len());
-        let mut place = vec![0; 2 * lanes];
+        let mut place = vec![0; 3 * lanes];
         let mut channels = vec![u32::MAX; lanes];
         for lane in 0..lanes {
             // Unused lanes repeat the last row's place, so that their block stays uniform.
             let Some(target) = targets.get(lane).or(targets.last()) else { continue };
             let (channel, at) = (target.neuron as usize / plane, target.neuron as usize % plane);
             place[lane] = target.image;
-            place[lanes + lane] = ((at / shape.width) << 16 | (at % shape.width)) as u32;
+            place[lanes + lane] = (at / shape.width) as u32;
+            place[2 * lanes + lane] = (at % shape.width) as u32;
             if lane < targets.len() {
                 channels[lane] = channel as u32 | if target.negated { linear::NEGATED } else { 0 };
             }
         }
-        Ok((linear::Rows { count: targets.len(), lanes, buffer: d.upload(&place)? }, channels))
+        let plane = [shape.height, shape.width];
+        Ok((Rows { count: targets.len(), lanes, plane, buffer: d.upload(&place)? }, channels))
     }
 
     /// Rows of output neurons of node `i` where they start: value, coefficients, sums.
@@ -148,8 +173,10 @@ impl State<'_> {
         let node = &self.bounder.net.model.nodes[i];
         let lanes = rows.lanes;
         // The charge for folding is taken where a walk passes the layer, so that a walk may not start below it.
-        let affine = match self.bounder.net.layer(i) {
-            Placed::Affine(affine) if self.foldings[i].is_none() => Some(affine),
+        let seeded = match self.bounder.net.layer(i) {
+            Placed::Affine(affine) if self.foldings[i].is_none() => {
+                Some((affine, self.seed_window(affine, node.inputs[0])))
+            }
             Placed::Affine(_)
             | Placed::Relu
             | Placed::MaxPool(_)
@@ -158,9 +185,8 @@ impl State<'_> {
             | Placed::Scale { .. }
             | Placed::Gather(_) => None,
         };
-        Ok(if let Some(affine) = affine {
+        Ok(if let Some((affine, window)) = seeded.filter(|(_, window)| window.fits(rows.plane)) {
             let sums = d.alloc(2 * SLICES * lanes)?;
-            let window = self.seed_window(affine, node.inputs[0]);
             let a = d.alloc(window.elements() * lanes)?;
             let target = d.upload(channels)?;
             let outputs = affine.geometry.output.channels;

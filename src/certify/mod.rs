@@ -1,6 +1,10 @@
 //! Delta max for every image of a test set, clean and under noise: rows as they come, resumable.
 
+pub mod manifest;
+mod subjects;
 pub mod table;
+
+pub(crate) use subjects::classify;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -9,12 +13,11 @@ use crate::attack;
 use crate::bounds::{Ball, Bounder, Certificate, Method};
 use crate::close::{self, Bracket};
 use crate::dataset::Dataset;
+use crate::device::Fit;
 use crate::error::{Error, Result};
-use crate::network::Network;
 use crate::progress::Progress;
 use crate::results::CertifyRow;
 use crate::search::{self, Found, Subject};
-use crate::sweep;
 
 /// Images are stored as u8/255, which is not an f32: a ball around the nearest f32 holds the ball around the true
 /// value with this much less radius.
@@ -52,7 +55,7 @@ pub fn certify(
         let todo: Vec<usize> = settings.range.clone().filter(|&i| !known(i, variance)).collect();
         progress.advance(settings.range.len() - todo.len());
         for block in todo.chunks(block) {
-            let subjects = subjects(&bounder.net, data, block, variance, settings.seed)?;
+            let subjects = subjects::subjects(bounder, data, block, variance, settings.seed)?;
             let hits = match &settings.attack {
                 Some(attack) => attacks(bounder, &subjects, attack)?,
                 None => vec![None; subjects.len()],
@@ -87,7 +90,8 @@ pub fn certify(
                     }
                     let branched = radius > found.proved;
                     let proved = (radius - PIXEL_ROUNDING).next_down().max(0.0);
-                    let attacked = bracket.attacked.map(|(distance, _)| distance);
+                    // Nor is the nearest hit nearer to the true value than this.
+                    let attacked = bracket.attacked.map(|(distance, _)| (distance + PIXEL_ROUNDING).next_up());
                     if let Some(attacked) = attacked.filter(|a| *a <= proved) {
                         let problem =
                             format!("image {index}: proved {proved} but broken at {attacked}; the device miscomputes");
@@ -133,21 +137,6 @@ fn certificate<'a>(
     Ok(Certificate { radius: certificate.radius.min(found.proved), ..certificate })
 }
 
-/// The (noisy) images with their predicted classes.
-fn subjects(net: &Network, data: &Dataset, indices: &[usize], variance: f64, seed: u64) -> Result<Vec<Subject>> {
-    const BATCH: usize = 256;
-    let mut subjects = Vec::with_capacity(indices.len());
-    let mut rest = indices;
-    while let Some(&first) = rest.first() {
-        let run = rest.iter().take(BATCH).enumerate().take_while(|(k, i)| **i == first + k).count();
-        let images = sweep::noisy(&net.device, data, first, run, variance, seed, 0)?;
-        let images: Vec<&[f32]> = images.chunks(data.shape.len()).collect();
-        subjects.extend(Subject::classify(net, &images)?);
-        rest = &rest[run..];
-    }
-    Ok(subjects)
-}
-
 /// Distance and class of the nearest hit per subject. Linear bounds say where to start.
 pub(crate) fn attacks(
     bounder: &Bounder,
@@ -158,8 +147,8 @@ pub(crate) fn attacks(
     let mut linear = bounder.clone();
     // The bounds of neurons matter less here than their cost.
     linear.method = bounder.method.min(Method::CrownIbp);
-    let mut hits = Vec::with_capacity(subjects.len());
-    for batch in subjects.chunks(if net.device.is_gpu() { 1024 } else { 128 }) {
+    let mut fit = Fit::new(if net.device.is_gpu() { 1024 } else { 128 });
+    fit.run(subjects, |batch| {
         let images: Vec<&[f32]> = batch.iter().map(|s| s.image.as_slice()).collect();
         let classes: Vec<usize> = batch.iter().map(|s| s.class).collect();
         let balls = batch.iter().map(|s| Ball { image: &s.image, class: s.class, delta: settings.guess });
@@ -168,7 +157,66 @@ pub(crate) fn attacks(
             Method::CrownIbp | Method::Crown | Method::Alpha => linear.corners(&balls.collect::<Vec<_>>())?,
         };
         let found = attack::attack(net, &images, &classes, &corners, settings)?;
-        hits.extend(found.into_iter().map(|h| h.map(|h| (h.distance, h.class))));
+        Ok(found.into_iter().map(|h| h.map(|h| (h.distance, h.class))).collect())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::Device;
+    use crate::model::cnn::{Architecture, cnn};
+    use crate::network::Network;
+    use crate::progress::Verbosity;
+    use crate::rng::Rng;
+    use crate::tensor::Shape;
+
+    fn rows(device: &Device, method: Method, domains: usize) -> Result<Vec<CertifyRow>> {
+        let (shape, classes) = (Shape::new(1, 12, 12), ["a", "b", "c"].map(String::from).to_vec());
+        let mut rng = Rng::new(5, 1);
+        let mut data = Dataset::empty(shape, classes.clone());
+        for i in 0..40 {
+            let pixels: Vec<f32> = (0..shape.len()).map(|_| rng.uniform()).collect();
+            data.push(i.to_string(), i % 3, &pixels);
+        }
+        let model = cnn(shape, &classes, &Architecture { channels: vec![4, 8], hidden: 12 }, 3).unwrap();
+        let bounder = Bounder::new(&Network::new(device, &model)?, method)?;
+        let settings = Settings {
+            variances: vec![0.0, 0.001],
+            seed: 1,
+            range: 0..data.len(),
+            search: search::Settings { batch: 40, ..search::Settings::new(&bounder) },
+            attack: Some(attack::Settings { rounds: 3, ..attack::Settings::default() }),
+            close: (domains > 0).then_some(close::Settings { domains, tolerance: 0.01 }),
+            certificates: None,
+        };
+        let (mut rows, mut progress) = (vec![], Progress::start(Verbosity::Quiet, "", 0));
+        certify(
+            &bounder,
+            &data,
+            &settings,
+            |_, _| false,
+            &mut progress,
+            |row| {
+                rows.push(row);
+                Ok(())
+            },
+        )?;
+        Ok(rows)
     }
-    Ok(hits)
+
+    #[test]
+    fn a_full_device_gets_fewer_images_at_once_and_the_same_rows() {
+        for (method, domains, words) in
+            [(Method::Ibp, 0, 60_000), (Method::Crown, 0, 600_000), (Method::Crown, 40, 600_000)]
+        {
+            let whole = rows(&Device::cpu(), method, domains).unwrap();
+            assert!(whole.len() == 80 && whole.iter().filter(|r| r.proved > 0.0 && r.attacked.is_some()).count() > 40);
+            let narrow = Device::cpu_with_memory(words);
+            let model_fits = narrow.alloc(words + 1).is_err();
+            assert!(model_fits && rows(&narrow, method, domains).unwrap() == whole, "{method} {domains}");
+        }
+        let said = rows(&Device::cpu_with_memory(30_000), Method::Crown, 0).unwrap_err().to_string();
+        assert!(said.contains("one image does not fit") && said.contains("--memory"), "{said}");
+    }
 }

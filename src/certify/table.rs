@@ -1,17 +1,19 @@
-//! The result folder of `certify`: `delta_max.csv` row by row, `manifest.json`, `summary.json`,
-//! certificates.
+//! The result folder of `certify`: `delta_max.csv` row by row, `summary.json`, certificates, and the
+//! [`manifest`](super::manifest).
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
+pub use super::manifest::{Manifest, read_manifest};
 use crate::bounds::Certificate;
 use crate::error::{Error, Result};
-use crate::input;
+use crate::output::{Folder, append, clear_locked, lock};
 use crate::results::{CertifyRow, quantile, short, write_atomically, write_json};
+use crate::{input, interrupt};
 
 /// Folder of the certificates inside a result folder.
 pub const CERTIFICATES: &str = "certificates";
@@ -19,84 +21,12 @@ pub const CERTIFICATES: &str = "certificates";
 /// What follows the method of a row whose radius was proved by branch and bound.
 pub const BRANCHED: &str = "+branch";
 
+/// Files and folders of a result folder; where the last one is, the others are.
+pub const FILES: [&str; 4] = [CERTIFICATES, "summary.json", "manifest.json", "delta_max.csv"];
+
 /// Columns of `delta_max.csv`.
 pub const HEADER: &str =
     "index,file,label,predicted,variance,proved,attacked,rival_proved,rival_attacked,method,passes";
-
-/// Everything needed to repeat or join a run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Manifest {
-    pub deltamax: String,
-    pub command: String,
-    pub device: String,
-    pub model: String,
-    /// SHA-256 of the model file.
-    pub model_hash: String,
-    pub data: String,
-    /// The classes asked for, as given; empty if all were taken.
-    #[serde(default)]
-    pub chosen: Vec<String>,
-    /// The side the images were resized to, if they were.
-    #[serde(default)]
-    pub size: Option<usize>,
-    /// Seed of the split.
-    #[serde(default)]
-    pub split_seed: u64,
-    /// SHA-256 of the images certified from.
-    pub data_hash: String,
-    pub classes: Vec<String>,
-    pub split: String,
-    pub method: String,
-    pub variances: Vec<f64>,
-    pub seed: u64,
-    pub tolerance: f32,
-    /// Whether images were attacked; where not, an empty `attacked` says nothing of the image.
-    #[serde(default = "yes")]
-    pub attack: bool,
-    /// Domains that branch and bound may take per image.
-    #[serde(default)]
-    pub branch: usize,
-    /// Images of the split that the whole run covers.
-    pub images: usize,
-    /// This part of them: shard `i` of `n`, images `start..end`.
-    pub shard: [usize; 2],
-    pub start: usize,
-    pub end: usize,
-}
-
-fn yes() -> bool {
-    true
-}
-
-impl Manifest {
-    /// Rows of a finished run.
-    pub fn expected(&self) -> usize {
-        (self.end - self.start) * self.variances.len()
-    }
-
-    /// Whether rows made under `other` may stand beside rows made under this manifest.
-    pub fn same_run(&self, other: &Manifest) -> bool {
-        let key = |m: &Manifest| {
-            let shards = m.shard[1];
-            (m.model_hash.clone(), m.data_hash.clone(), m.method.clone(), m.variances.clone(), m.seed, m.images, shards)
-        };
-        key(self) == key(other)
-            && self.tolerance == other.tolerance
-            && self.attack == other.attack
-            && self.branch == other.branch
-    }
-
-    /// Whether the numbers of images fit each other.
-    fn check(&self) -> std::result::Result<(), String> {
-        let [i, n] = self.shard;
-        let ends = |i: usize| self.images.checked_mul(i).map(|at| at / n.max(1));
-        if i < n && ends(i) == Some(self.start) && ends(i + 1) == Some(self.end) {
-            return Ok(());
-        }
-        let (start, end, images) = (self.start, self.end, self.images);
-        Err(format!("images {start}..{end} are not shard {i}/{n} of {images}"))
-    }
-}
 
 /// `delta_max.csv` being written, locked for as long as this lives.
 pub struct Table {
@@ -111,9 +41,11 @@ impl Table {
     /// Starts a result folder.
     ///
     /// # Errors
-    /// If there are results already, or another run is writing here.
+    /// If there are results already, certificates of others, or another run is writing here.
     pub fn create(dir: &Path, manifest: &Manifest) -> Result<Table> {
         fs::create_dir_all(dir).map_err(Error::io(dir, "creating the folder"))?;
+        check_place(dir)?;
+        check_certificates(dir)?;
         let path = table_path(dir);
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path);
         let file = file.map_err(|e| match e.kind() {
@@ -121,8 +53,9 @@ impl Table {
             _ => Error::io(&path, "creating")(e),
         })?;
         lock(dir, &file)?;
-        let table = Table { path, file, attack: manifest.attack, rows: HashMap::new() };
-        table.start(dir, manifest)
+        let table = Table { path: path.clone(), file, attack: manifest.attack, rows: HashMap::new() };
+        // Nobody shall have to resume what has not begun.
+        table.start(dir, manifest).inspect_err(|_| drop(fs::remove_file(path)))
     }
 
     /// Continues a result folder whose manifest describes the same run, and keeps that manifest; starts one where there
@@ -135,22 +68,31 @@ impl Table {
         if !path.exists() {
             return Table::create(dir, manifest);
         }
+        check_place(dir)?;
         input::regular(&path)?;
         let mut file = OpenOptions::new().read(true).write(true).open(&path).map_err(Error::io(&path, "opening"))?;
         lock(dir, &file)?;
+        clear_locked(dir);
+        clear_locked(&dir.join(CERTIFICATES));
         let mut text = Vec::new();
         file.read_to_end(&mut text).map_err(Error::io(&path, "reading"))?;
         let mut table = Table { path, file, attack: manifest.attack, rows: HashMap::new() };
         let whole = text.iter().rposition(|b| *b == b'\n').map_or(0, |end| end + 1);
         if whole == 0 && HEADER.as_bytes().starts_with(&text) {
+            if read_manifest(dir).is_ok_and(|before| manifest.difference(&before).is_none()) {
+                drop_certificates(dir, manifest, &[])?;
+            }
+            check_certificates(dir)?;
             return table.start(dir, manifest);
         }
         let before = read_manifest(dir)?;
-        if !manifest.same_run(&before) || before.shard != manifest.shard {
-            let problem = "belongs to a run with another model, data or settings; give another --out";
-            return Err(Error::input(dir.join("manifest.json"), problem));
+        let other_shard = (before.shard != manifest.shard).then(|| "its run had another --shard".into());
+        if let Some(problem) = manifest.difference(&before).or(other_shard) {
+            return Err(Error::input(dir.join("manifest.json"), problem + "; give another --out"));
         }
         let rows = parse(&table.path, &text[..whole])?;
+        check_rows(&table.path, &before, &rows)?;
+        drop_certificates(dir, &before, &rows)?;
         let certifiable = |r: &CertifyRow| r.proved > 0.0 && !r.method.ends_with(BRANCHED);
         table.rows = rows.iter().map(|r| ((r.index, r.variance.to_bits()), certifiable(r))).collect();
         table.cut(whole as u64)?;
@@ -172,6 +114,11 @@ impl Table {
         cut.map(drop).map_err(Error::io(&self.path, "writing"))
     }
 
+    /// How many rows were there before.
+    pub fn known(&self) -> usize {
+        self.rows.len()
+    }
+
     /// Whether the row was there before.
     pub fn knows(&self, index: usize, variance: f64) -> bool {
         self.rows.contains_key(&(index, variance.to_bits()))
@@ -183,9 +130,28 @@ impl Table {
         rows.filter(|((i, variance), _)| !certificate_path(dir, *i, f64::from_bits(*variance)).exists()).count()
     }
 
-    /// Appends one row; it is in the file when this returns.
+    /// Appends one row; it is in the file when this returns, or nothing of it is.
     pub fn push(&mut self, row: &CertifyRow) -> Result<()> {
-        self.file.write_all(line(row, self.attack).as_bytes()).map_err(Error::io(&self.path, "writing"))
+        let _shield = interrupt::shield();
+        append(&mut self.file, line(row, self.attack).as_bytes()).map_err(Error::io(&self.path, "writing"))
+    }
+}
+
+/// Refuses a folder in which a run would write over what is not certify's. Links are not followed: they may lead out of it.
+fn check_place(dir: &Path) -> Result<()> {
+    let foreign = |name: &&&str| {
+        let kind = dir.join(name).symlink_metadata();
+        kind.is_ok_and(|m| m.is_dir() != (**name == CERTIFICATES) || !(m.is_dir() || m.is_file()))
+    };
+    if let Some(name) = FILES.iter().find(foreign) {
+        return Err(Error::input(dir.join(name), "was not made by certify; give another --out"));
+    }
+    let there: Vec<&&str> = FILES.iter().filter(|name| dir.join(name).exists()).collect();
+    match there.first() {
+        Some(name) if !table_path(dir).exists() && read_manifest(dir).is_err() => {
+            Err(Error::input(dir.join(name), "is there already and was not made by certify; give another --out"))
+        }
+        Some(_) | None => Ok(()),
     }
 }
 
@@ -194,19 +160,29 @@ pub fn table_path(dir: &Path) -> PathBuf {
     dir.join("delta_max.csv")
 }
 
-/// The operating system lets go of the lock when the process ends, however it ends.
-fn lock(dir: &Path, table: &File) -> Result<()> {
-    match table.try_lock() {
-        Ok(()) => Ok(()),
-        Err(TryLockError::WouldBlock) => {
-            Err(Error::input(dir, "another run is writing here; wait for it, or give another --out"))
-        }
-        // Not every file system knows locks. What a second run would destroy is missed when the first one ends.
-        Err(TryLockError::Error(cause)) => {
-            tracing::warn!(%cause, "cannot lock {}", dir.display());
-            Ok(())
-        }
+/// Refuses a folder without rows that holds certificates all the same: an audit would take them for those of new rows.
+fn check_certificates(dir: &Path) -> Result<()> {
+    let folder = dir.join(CERTIFICATES);
+    if fs::read_dir(&folder).is_ok_and(|mut entries| entries.next().is_some()) {
+        let problem = "holds certificates of a run whose rows are gone; remove it, or give another --out";
+        return Err(Error::input(folder, problem));
     }
+    Ok(())
+}
+
+/// Removes certificates that a run which was cut off wrote just before their rows.
+fn drop_certificates(dir: &Path, run: &Manifest, rows: &[CertifyRow]) -> Result<()> {
+    let path = |index, variance| certificate_path(dir, index, variance);
+    let all = (run.start..run.end).flat_map(|i| run.variances.iter().map(move |&v| (i, v)));
+    let mut open: HashSet<PathBuf> = all.map(|(i, v)| path(i, v)).collect();
+    for r in rows {
+        open.remove(&path(r.index, r.variance));
+    }
+    let Ok(entries) = fs::read_dir(dir.join(CERTIFICATES)) else { return Ok(()) };
+    for path in entries.flatten().map(|e| e.path()).filter(|p| open.contains(p)) {
+        fs::remove_file(&path).map_err(Error::io(&path, "removing"))?;
+    }
+    Ok(())
 }
 
 /// A row of the table; `attack`: whether the image was attacked.
@@ -243,21 +219,7 @@ pub fn read_whole(dir: &Path) -> Result<(Manifest, Vec<CertifyRow>)> {
     // A row that was cut off may still read as one.
     let whole = text.iter().rposition(|b| *b == b'\n').map_or(0, |end| end + 1);
     let rows = if whole == 0 { vec![] } else { parse(&path, &text[..whole])? };
-    let bad = |r: &CertifyRow, problem: &str| {
-        Err(Error::input(&path, format!("image {} at variance {}: {problem}", r.index, r.variance)))
-    };
-    let mut seen = HashSet::new();
-    for row in &rows {
-        if !(manifest.start..manifest.end).contains(&row.index) || !manifest.variances.contains(&row.variance) {
-            return bad(row, "the run of the manifest has no such row; the file was altered, certify again");
-        }
-        if !seen.insert((row.index, row.variance.to_bits())) {
-            return bad(row, "stands in two rows; remove one of them");
-        }
-        if row.attacked.is_some_and(|a| !(a > row.proved)) {
-            return bad(row, "attacked within what is proved; the file was altered, certify again");
-        }
-    }
+    check_rows(&path, &manifest, &rows)?;
     if rows.len() != manifest.expected() || whole != text.len() {
         let (have, want) = (rows.len(), manifest.expected());
         return Err(Error::input(&path, format!("{have} of {want} rows; finish it with --resume")));
@@ -265,12 +227,35 @@ pub fn read_whole(dir: &Path) -> Result<(Manifest, Vec<CertifyRow>)> {
     Ok((manifest, rows))
 }
 
+/// Refuses rows that are not those of the manifest, each at most once, `attacked` above `proved`.
+fn check_rows(path: &Path, manifest: &Manifest, rows: &[CertifyRow]) -> Result<()> {
+    let bad = |r: &CertifyRow, problem: &str| {
+        Err(Error::input(path, format!("image {} at variance {}: {problem}", r.index, r.variance)))
+    };
+    let mut seen = HashSet::new();
+    for row in rows {
+        if !(manifest.start..manifest.end).contains(&row.index) || !manifest.variances.contains(&row.variance) {
+            return bad(
+                row,
+                "the run of the manifest has no such row; the file was altered, certify again with another --out",
+            );
+        }
+        if !seen.insert((row.index, row.variance.to_bits())) {
+            return bad(row, "stands in two rows; remove one of them");
+        }
+        if row.attacked.is_some_and(|a| !(a > row.proved)) {
+            return bad(row, "attacked within what is proved; the file was altered, certify again with another --out");
+        }
+    }
+    Ok(())
+}
+
 fn parse(path: &Path, text: &[u8]) -> Result<Vec<CertifyRow>> {
     let mut reader = csv::ReaderBuilder::new().from_reader(text);
     let bad =
-        |row: usize, what: &str| Error::input(path, format!("row {row}: {what}; the file was not written by certify"));
+        |row: usize, what: &str| Error::input(path, format!("row {row}: {what}; certify again with another --out"));
     if reader.headers().map(|h| h.iter().collect::<Vec<_>>().join(",")).unwrap_or_default() != HEADER {
-        return Err(bad(0, "unexpected columns"));
+        return Err(bad(0, "the columns are not those of certify"));
     }
     let mut rows = Vec::new();
     for (n, record) in reader.records().enumerate() {
@@ -293,16 +278,6 @@ fn parse(path: &Path, text: &[u8]) -> Result<Vec<CertifyRow>> {
         });
     }
     Ok(rows)
-}
-
-/// The manifest of a result folder.
-pub fn read_manifest(dir: &Path) -> Result<Manifest> {
-    let path = dir.join("manifest.json");
-    let text = input::read_text(&path, 1 << 26)?;
-    let bad = |why: String| Error::input(&path, format!("is not a manifest of certify ({why}); certify again"));
-    let manifest: Manifest = serde_json::from_str(&text).map_err(|e| bad(e.to_string()))?;
-    manifest.check().map_err(bad)?;
-    Ok(manifest)
 }
 
 /// Where a result folder keeps the certificate of a row.
@@ -359,6 +334,11 @@ pub fn summarize(rows: &[CertifyRow]) -> Vec<Summary> {
 /// # Errors
 /// If a shard is missing, given twice or unfinished, or comes from another run.
 pub fn merge(dirs: &[PathBuf], out: &Path) -> Result<usize> {
+    if table_path(out).symlink_metadata().is_ok() {
+        return Err(Error::input(table_path(out), "exists already; give another --out"));
+    }
+    let folder = Folder::open(out, "merge", &FILES, false)?;
+    let out = folder.path();
     let mut parts = Vec::new();
     for dir in dirs {
         parts.push((read_manifest(dir)?, dir));
@@ -367,14 +347,11 @@ pub fn merge(dirs: &[PathBuf], out: &Path) -> Result<usize> {
     let Some((first, _)) = parts.first() else { return Err(Error::usage("nothing to merge")) };
     let mut whole = first.clone();
     (whole.shard, whole.start, whole.end) = ([0, 1], 0, first.images);
-    if table_path(out).exists() {
-        return Err(Error::input(table_path(out), "exists already; give another --out"));
-    }
     let (mut rows, mut certificates) = (Vec::new(), Vec::new());
     for (i, (manifest, dir)) in parts.iter().enumerate() {
         let problem = |p: String| Err(Error::input(dir, p));
-        if !manifest.same_run(first) {
-            return problem("comes from a run with another model, data or settings".into());
+        if let Some(difference) = first.difference(manifest) {
+            return problem(format!("{difference}; certify this shard again as {} was", parts[0].1.display()));
         }
         if manifest.shard[0] < i {
             return problem(format!("shard {}/{} is given twice", manifest.shard[0], manifest.shard[1]));
@@ -404,5 +381,6 @@ pub fn merge(dirs: &[PathBuf], out: &Path) -> Result<usize> {
         write_atomically(&certificate_path(out, *index, *variance), &content)?;
     }
     write_json(&out.join("summary.json"), &summarize(&rows))?;
+    folder.finish_unlisted()?;
     Ok(rows.len())
 }

@@ -7,13 +7,14 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
-use super::common::{self, DataArgs, SayArgs, Split, load_model};
-use crate::audit::{self, Certificate, Claim, Method, Sample};
+use super::common::{DataArgs, ModelFile, SayArgs, Split, load_model};
+use crate::audit::{self, Certificate, Claim, Forms, Method, Sample};
 use crate::certify::table;
 use crate::dataset::Dataset;
 use crate::device::Device;
 use crate::error::Error;
 use crate::input;
+use crate::model::onnx;
 use crate::progress::Progress;
 use crate::results::{CertifyRow, short};
 use crate::{sweep, terminal};
@@ -22,8 +23,7 @@ use crate::{sweep, terminal};
 #[derive(Args)]
 #[command(after_help = "Example: deltamax audit proofs --sample 100
 
-Every radius is proved for the real image u8/255, of which a file of results speaks, not for the nearest f32. Noisy \
-images are made again on the CPU; a GPU's may differ from them in the last digits. Slopes and domains are taken from \
+Every radius is proved for the real image u8/255, of which a file of results speaks, not for the nearest f32. Slopes and domains are taken from \
 DIR/certificates/INDEX_VARIANCE.json where there is such a file (certify --certificates); rows made by alpha or --branch \
 need it.")]
 pub struct AuditArgs {
@@ -73,8 +73,20 @@ pub fn run(args: AuditArgs) -> Result<()> {
     let (manifest, rows) = table::read_whole(&args.dir)?;
     let path = table::table_path(&args.dir);
     let model_path = args.model.unwrap_or_else(|| PathBuf::from(&manifest.model));
-    same("model", &model_path, &common::file_hash(&model_path)?, &manifest.model_hash)?;
-    let model = load_model(&model_path)?;
+    let ModelFile { model, hash, .. } = load_model(&model_path, &args.output)?;
+    same("model", &model_path, &hash, &manifest.model_hash)?;
+    // What was certified may have constants folded into its weights; what is proved here is the file's own.
+    let file = onnx::read_unfolded(&model_path)?;
+    same("model", &model_path, &onnx::fingerprint(&model_path)?, &manifest.model_hash)?;
+    let forms = Forms::new(&model, &file).map_err(|e| e.about(&model_path))?;
+    if manifest.deltamax != env!("CARGO_PKG_VERSION") && !args.output.quiet {
+        terminal::note(format_args!(
+            "{}: made by deltamax {}; what holds is said by {}",
+            args.dir.join("manifest.json").display(),
+            manifest.deltamax,
+            env!("CARGO_PKG_VERSION")
+        ));
+    }
     let source = DataArgs {
         data: args.data.unwrap_or_else(|| PathBuf::from(&manifest.data)),
         classes: manifest.chosen.clone(),
@@ -89,7 +101,8 @@ pub fn run(args: AuditArgs) -> Result<()> {
         let problem = format!("names the classes {}, not {}", manifest.classes.join(", "), data.classes.join(", "));
         bail!(Error::input(args.dir.join("manifest.json"), problem + "; it was altered, certify again"));
     }
-    let mut claims: Vec<Claim> = rows.iter().map(|row| claim(&args.dir, &path, row, &data)).collect::<Result<_>>()?;
+    let mut claims: Vec<Claim> =
+        rows.iter().map(|row| claim(&args.dir, &path, row, &data, &forms)).collect::<Result<_>>()?;
     // Optimised slopes and domains cannot be guessed.
     let guessed = |row: &CertifyRow| row.method != "alpha" && !row.method.ends_with(table::BRANCHED);
     let missing = |(c, row): (&Claim, &CertifyRow)| c.certificate.is_none() && c.radius != 0.0 && !guessed(row);
@@ -118,7 +131,7 @@ pub fn run(args: AuditArgs) -> Result<()> {
             progress.advance(1);
         }
     };
-    let report = audit::folder(claims, &model, image, PIXEL_ROUNDING, sample, advance)?;
+    let report = audit::folder(claims, &file, image, PIXEL_ROUNDING, sample, advance)?;
     if let Ok(progress) = progress.into_inner() {
         progress.finish(&format!("{} rows in {:.1} s", report.checked, started.elapsed().as_secs_f64()));
     }
@@ -154,7 +167,7 @@ fn same(what: &str, path: &Path, found: &str, expected: &str) -> Result<()> {
 }
 
 /// What a row claims, with its certificate if there is one.
-fn claim(dir: &Path, table: &Path, row: &CertifyRow, data: &Dataset) -> Result<Claim> {
+fn claim(dir: &Path, table: &Path, row: &CertifyRow, data: &Dataset, forms: &Forms) -> Result<Claim> {
     let (index, variance) = (row.index, row.variance);
     let bad = |problem: String| Error::input(table, format!("image {index}: {problem}"));
     // The table holds a name on one line.
@@ -169,7 +182,7 @@ fn claim(dir: &Path, table: &Path, row: &CertifyRow, data: &Dataset) -> Result<C
     let certificate: Option<Certificate> = if path.exists() {
         let text = input::read_text(&path, 1 << 30)?;
         let bad = |e| Error::input(&path, format!("is not a certificate ({e}); remove it to use standard slopes"));
-        Some(serde_json::from_str(&text).map_err(bad)?)
+        Some(forms.carry(serde_json::from_str(&text).map_err(bad)?))
     } else {
         None
     };

@@ -1,18 +1,21 @@
 //! `deltamax certify` and `deltamax merge`.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use super::common::{self, DataArgs, RunArgs, SayArgs, Split, load_model};
+use super::common::{self, DataArgs, ModelFile, RunArgs, SayArgs, Split, load_model};
 use crate::attack;
 use crate::bounds::{Bounder, Method};
 use crate::certify::table::{self, Manifest, Table};
 use crate::certify::{Settings, certify};
 use crate::close;
 use crate::error::Error;
+use crate::interrupt;
 use crate::network::Network;
 use crate::progress::Progress;
 use crate::results::{short, write_json};
@@ -97,7 +100,7 @@ pub fn run(args: CertifyArgs) -> Result<()> {
         let problem = "exists already; add --resume to continue it, or give another --out";
         bail!(Error::input(table::table_path(&args.out), problem));
     }
-    let model = load_model(&args.model)?;
+    let ModelFile { model, notes, hash } = load_model(&args.model, &args.run)?;
     let data = args.data.load_for(&model, args.split, args.limit)?;
     let device = args.run.open()?;
     let net = Network::new(&device, &model)?;
@@ -113,7 +116,8 @@ pub fn run(args: CertifyArgs) -> Result<()> {
         command: common::command_line(),
         device: device.describe(),
         model: args.model.display().to_string(),
-        model_hash: common::file_hash(&args.model)?,
+        model_hash: hash,
+        notes,
         data: args.data.data.display().to_string(),
         chosen: args.data.classes.clone(),
         size: args.data.size,
@@ -151,6 +155,15 @@ pub fn run(args: CertifyArgs) -> Result<()> {
         }
         None => None,
     };
+    let rows = Arc::new(AtomicUsize::new(table.known()));
+    let kept = {
+        let (rows, of, path) = (rows.clone(), manifest.expected(), table::table_path(&args.out));
+        move || {
+            let rows = rows.load(Ordering::Relaxed);
+            format!("{rows} of {of} rows are kept in {}; add --resume to continue", path.display())
+        }
+    };
+    let _words = interrupt::say(kept.clone());
     let table = std::cell::RefCell::new(table);
     let attack = (!args.no_attack).then(attack::Settings::default);
     let close = (args.branch > 0).then_some(close::Settings { domains: args.branch, tolerance: 0.01 });
@@ -161,7 +174,12 @@ pub fn run(args: CertifyArgs) -> Result<()> {
     let mut progress = Progress::start(args.run.verbosity(), &title, range.len() * settings.variances.len());
     let started = Instant::now();
     let known = |index, variance| table.borrow().knows(index, variance);
-    certify(&bounder, &data, &settings, known, &mut progress, |row| table.borrow_mut().push(&row))?;
+    let push = |row| {
+        table.borrow_mut().push(&row)?;
+        rows.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    };
+    certify(&bounder, &data, &settings, known, &mut progress, push).with_context(kept)?;
     progress.finish(&format!(
         "{} images in {:.1} s on {}",
         range.len(),
@@ -203,7 +221,6 @@ pub struct MergeArgs {
 }
 
 pub fn merge(args: MergeArgs) -> Result<()> {
-    common::check_folder(&args.out)?;
     let rows = table::merge(&args.dirs, &args.out)?;
     let table = table::table_path(&args.out);
     args.output.say(format!("{rows} rows in {}", table.display()));

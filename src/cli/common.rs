@@ -9,6 +9,7 @@ use crate::dataset::{self, Dataset, Source};
 use crate::device::{Choice, Device};
 use crate::error::Error;
 use crate::model::{Model, onnx};
+use crate::output::{STANDARD, Target};
 use crate::progress::Verbosity;
 use crate::terminal;
 
@@ -151,16 +152,31 @@ pub fn check_train(data: &Path, splits: &dataset::Splits) -> Result<()> {
     Ok(())
 }
 
-/// Reads a model file.
-pub fn load_model(path: &Path) -> Result<Model> {
-    onnx::read(path).with_context(|| String::from("cannot use the model"))
+/// A model as its file has it.
+pub struct ModelFile {
+    pub model: Model,
+    /// What its user should know about it, a line each.
+    pub notes: Vec<String>,
+    /// SHA-256, in hex, of the file and of what it keeps in other files.
+    pub hash: String,
 }
 
-/// SHA-256 of a file, in hex.
-pub fn file_hash(path: &Path) -> Result<String> {
-    use sha2::{Digest, Sha256};
-    let bytes = std::fs::read(path).map_err(Error::io(path, "reading"))?;
-    Ok(Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect())
+/// Reads a model file; tells its user what the reader has to say of it.
+pub fn load_model(path: &Path, say: &SayArgs) -> Result<ModelFile> {
+    let hash = onnx::fingerprint(path)?;
+    let (model, notes) = onnx::read_noted(path).with_context(|| String::from("cannot use the model"))?;
+    if onnx::fingerprint(path)? != hash {
+        bail!(Error::input(path, "was changed while it was read; run again"));
+    }
+    say_notes(path, &notes, say);
+    Ok(ModelFile { model, notes, hash })
+}
+
+/// Says on standard error what is to be known about a model, unless quiet.
+pub fn say_notes(path: &Path, notes: &[String], say: &SayArgs) {
+    if !say.quiet {
+        notes.iter().for_each(|note| terminal::note(format_args!("{}: {note}", path.display())));
+    }
 }
 
 /// The command line of this process.
@@ -169,24 +185,41 @@ pub fn command_line() -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// Refuses a file that cannot be written, before hours are spent on what goes into it, and one of the command's own inputs.
-pub fn check_writable(path: &Path, data: &Path, model: Option<&Path>) -> Result<()> {
-    if path.is_dir() {
-        bail!(Error::input(path, "is a folder; name a file"));
-    }
+/// Where the one file of a command goes, settled before hours are spent on what goes into it. Refuses one of the command's
+/// own inputs; for `own` and `force` see [`Target::choose`]. Standard output then belongs to the file.
+pub fn target(
+    path: &Path,
+    inputs: (&Path, Option<&Path>),
+    own: impl Fn(&[u8]) -> bool,
+    force: bool,
+    output: &SayArgs,
+) -> Result<Target> {
+    let (data, model) = inputs;
     let is = |input: &Path| matches!((path.canonicalize(), input.canonicalize()), (Ok(a), Ok(b)) if a == b);
     if dataset::reads(data, path) || model.is_some_and(is) {
         bail!(Error::input(path, "is read by this very command; give another --out"));
     }
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(".tmp");
-    let probe = path.with_file_name(name);
-    std::fs::write(&probe, b"").map_err(Error::io(path, "writing"))?;
-    Ok(std::fs::remove_file(&probe).map_err(Error::io(path, "writing"))?)
+    let target = Target::choose(path, own, force)?;
+    if target.is_standard() {
+        reserve(output)?;
+    }
+    Ok(target)
+}
+
+/// Gives standard output to the file of a command.
+pub fn reserve(output: &SayArgs) -> Result<()> {
+    if output.json {
+        bail!(Error::usage("--json and --out both want standard output; name a file as --out"));
+    }
+    terminal::reserve();
+    Ok(())
 }
 
 /// Refuses a folder for results that cannot be made or written into, before hours are spent on them. Leaves nothing behind.
 pub fn check_folder(path: &Path) -> Result<()> {
+    if path == Path::new(STANDARD) {
+        bail!(Error::usage("--out -: standard output takes one file, this command writes a folder; name one"));
+    }
     let above = path.ancestors().find(|p| p.symlink_metadata().is_ok()).unwrap_or(Path::new("."));
     let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
     let probe = above.join(format!(".deltamax-{}.tmp", std::process::id()));

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use super::common::{SayArgs, check_folder};
+use super::common::SayArgs;
+use crate::output::Folder;
 use crate::report::compare::{self, Comparison, Entry};
 use crate::results::short;
 
@@ -23,16 +24,25 @@ pub struct CompareArgs {
     /// Folder for compare.html, compare.json and the figures
     #[arg(long, default_value = "comparison")]
     out: PathBuf,
+    /// Replace what stands there, whoever wrote it
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     output: SayArgs,
 }
 
 pub fn run(args: CompareArgs) -> Result<()> {
-    check_folder(&args.out)?;
+    let main = ["figures", "compare.json", "compare.html"];
+    let folder = Folder::open(&args.out, "compare", &main, args.force)?;
     let runs = compare::read(&args.dirs)?;
     let comparison = compare::compare(&runs)?;
-    compare::write(&runs, &comparison, &args.out)?;
+    compare::write(&runs, &comparison, folder.path())?;
+    folder.finish()?;
     table(&comparison).iter().for_each(|line| args.output.say(line));
+    comparison.versions().into_iter().for_each(|line| args.output.say(line));
+    for entry in &comparison.runs {
+        entry.notes.iter().for_each(|note| args.output.say(format!("{}: {note}", entry.name)));
+    }
     args.output.say(args.out.join("compare.html").display());
     args.output.answer(&comparison)
 }

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use super::common::{self, RunArgs, command_line, load_model, make_folder};
+use super::common::{self, ModelFile, RunArgs, command_line, load_model};
 use crate::bounds::{Bounder, Method};
 use crate::dataset;
 use crate::explain;
 use crate::network::Network;
+use crate::output::Folder;
 use crate::report::explanation;
 use crate::results::{Picture, write_json};
 
@@ -32,13 +33,17 @@ pub struct ExplainArgs {
     /// Folder for explanation.html, explanation.json and the figures
     #[arg(long, default_value = "explanation")]
     out: PathBuf,
+    /// Replace what stands there, whoever wrote it
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     run: RunArgs,
 }
 
 pub fn run(args: ExplainArgs) -> Result<()> {
-    common::check_folder(&args.out)?;
-    let model = load_model(&args.model)?;
+    let main = ["figures", "explanation.json", "explanation.html"];
+    let folder = Folder::open(&args.out, "explain", &main, args.force)?;
+    let ModelFile { model, notes, .. } = load_model(&args.model, &args.run)?;
     let image = dataset::load_image(&args.image, model.input).map_err(|e| e.about(&args.model))?;
     let device = args.run.open()?;
     let net = Network::new(&device, &model)?;
@@ -50,6 +55,7 @@ pub fn run(args: ExplainArgs) -> Result<()> {
         shape: model.input,
         variance: 0.0,
         delta: args.delta,
+        class: Some(found.class),
         proved: Some(found.proved),
         attacked: found.hit.as_ref().map(|h| f64::from(h.distance)),
     };
@@ -72,12 +78,12 @@ pub fn run(args: ExplainArgs) -> Result<()> {
     for (class, s) in classes.iter().zip(&level.score_bounds) {
         args.run.say(format!("  {class:16} score {:.3} .. {:.3}", s[0], s[1]));
     }
-    make_folder(&args.out)?;
-    write_json(&args.out.join("explanation.json"), &level)?;
+    write_json(&folder.path().join("explanation.json"), &level)?;
     let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let subject = explanation::Subject {
         image: name(&args.image),
         model: name(&args.model),
+        notes,
         classes,
         shape: model.input,
         level,
@@ -86,7 +92,8 @@ pub fn run(args: ExplainArgs) -> Result<()> {
         command: command_line(),
         device: device.describe(),
     };
-    explanation::write(&subject, &args.out)?;
+    explanation::write(&subject, folder.path())?;
+    folder.finish()?;
     args.run.say(args.out.join("explanation.html").display());
     args.run.answer(&subject.level)
 }

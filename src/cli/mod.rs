@@ -1,4 +1,5 @@
-//! Flags become plain settings here, once; errors become one line and an exit code (0 done, 1 failed, 2 wrong usage).
+//! Flags become plain settings here, once; errors become one line and an exit code (0 done, 1 failed, 2 wrong usage,
+//! 130 ended by Ctrl-C).
 
 mod audit;
 mod bench;
@@ -19,7 +20,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::error::Error;
-use crate::terminal;
+use crate::{interrupt, terminal};
 
 /// How much noise an image classifier can take: measured, attacked and proved.
 #[derive(Parser)]
@@ -71,6 +72,7 @@ pub fn main() -> ExitCode {
         Err(asked) => return explain_usage(&asked),
     };
     log(cli.verbose);
+    interrupt::watch();
     let done = match cli.command {
         Command::Study(args) => study::run(args),
         Command::Shoes(args) => shoes::run(args),

@@ -8,9 +8,9 @@ use serde::Serialize;
 
 use super::common::{self, DataArgs, RunArgs, Split, load_model};
 use crate::dataset::Dataset;
+use crate::interrupt;
 use crate::network::{Network, largest};
 use crate::progress::Progress;
-use crate::results::write_atomically;
 
 /// Images classified at once.
 const BATCH: usize = 256;
@@ -24,9 +24,12 @@ pub struct PredictArgs {
     model: PathBuf,
     #[command(flatten)]
     data: DataArgs,
-    /// CSV file: index, file, label, predicted, one logit per class
+    /// CSV file: index, file, label, predicted, one logit per class; `-` is standard output
     #[arg(long)]
     out: PathBuf,
+    /// Replace what stands there, even if it is no table of this command's
+    #[arg(long)]
+    force: bool,
     /// Which images
     #[arg(long, value_enum, default_value_t = Split::Test)]
     split: Split,
@@ -45,8 +48,9 @@ struct Summary {
 }
 
 pub fn run(args: PredictArgs) -> Result<()> {
-    common::check_writable(&args.out, &args.data.data, Some(&args.model))?;
-    let model = load_model(&args.model)?;
+    let target = common::target(&args.out, (&args.data.data, Some(&args.model)), is_own, args.force, &args.run)?;
+    let words = interrupt::say_nothing_written();
+    let model = load_model(&args.model, &args.run)?.model;
     let data = args.data.load_for(&model, args.split, args.limit)?;
     let net = Network::new(&args.run.open()?, &model)?;
     let mut progress = Progress::start(args.run.verbosity(), "predicting", data.len());
@@ -57,19 +61,26 @@ pub fn run(args: PredictArgs) -> Result<()> {
         progress.advance(images.len());
     }
     progress.finish(&format!("{} images", data.len()));
-    write_atomically(&args.out, &table(&data, &scores)?)?;
+    drop(words);
+    target.write(&table(&data, &scores)?)?;
     let right = scores.iter().zip(&data.labels).filter(|(s, label)| largest(s) == **label).count();
     let summary = Summary { images: data.len(), accuracy: right as f64 / data.len() as f64 };
     args.run.say(format!("{} images, accuracy {:.2} %", summary.images, 100.0 * summary.accuracy));
     args.run.answer(&summary)
 }
 
+/// The columns that every table has.
+const COLUMNS: [&str; 4] = ["index", "file", "label", "predicted"];
+
+/// Whether a file that begins like this is such a table.
+fn is_own(start: &[u8]) -> bool {
+    start.starts_with(COLUMNS.join(",").as_bytes())
+}
+
 /// One row per image; logits with the fewest digits that give the same f32 back.
 fn table(data: &Dataset, scores: &[Vec<f32>]) -> Result<Vec<u8>> {
     let mut csv = csv::Writer::from_writer(Vec::new());
-    csv.write_record(
-        ["index", "file", "label", "predicted"].into_iter().chain(data.classes.iter().map(String::as_str)),
-    )?;
+    csv.write_record(COLUMNS.into_iter().chain(data.classes.iter().map(String::as_str)))?;
     for (i, scores) in scores.iter().enumerate() {
         csv.write_field(i.to_string())?;
         csv.write_field(&data.names[i])?;

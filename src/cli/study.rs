@@ -1,6 +1,6 @@
 //! `deltamax study` and `deltamax report`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
@@ -9,6 +9,7 @@ use super::common::{self, RunArgs, SayArgs};
 use crate::bounds::Method;
 use crate::dataset::{self, Source, Splits, shoes, split};
 use crate::error::Error;
+use crate::output::Folder;
 use crate::progress::Progress;
 use crate::report;
 use crate::study::{Settings, study};
@@ -32,10 +33,12 @@ pub struct StudyArgs {
     // Fewer leave a class without a picture for testing.
     #[arg(long, conflicts_with = "data", value_parser = clap::value_parser!(u32).range(67..=1_000_000))]
     count: Option<u32>,
-    /// Folder for report.html, the models and all figures; the results and the page of an earlier study there are removed
-    /// before the work begins
+    /// Folder for report.html, the models and all figures; an earlier study there is replaced when this one is whole
     #[arg(long, default_value = "study")]
     out: PathBuf,
+    /// Replace what stands there, whoever wrote it
+    #[arg(long)]
+    force: bool,
     /// A small version, for a first look
     #[arg(long)]
     quick: bool,
@@ -66,17 +69,12 @@ pub fn run(args: StudyArgs) -> Result<()> {
     if args.variance[0] != 0.0 {
         anyhow::bail!(Error::usage("the first --variance must be 0, the clean images"));
     }
-    common::check_folder(&args.out)?;
+    let folder = open(&args.out, args.force || report::load(&args.out).is_ok())?;
     let quick = args.quick;
     let (splits, name, source) = load(&args)?;
     args.run.say(format!("train  {}", splits.train.counts_line()));
     args.run.say(format!("test   {}", splits.test.counts_line()));
     let device = args.run.open()?;
-    common::make_folder(&args.out)?;
-    // What a stopped run leaves must not look like a whole one.
-    for old in ["results.json", "report.html"].map(|name| args.out.join(name)).iter().filter(|p| p.is_file()) {
-        std::fs::remove_file(old).map_err(Error::io(old, "removing"))?;
-    }
     let settings = Settings {
         seed: args.run.seed,
         train: train::Settings {
@@ -95,11 +93,17 @@ pub fn run(args: StudyArgs) -> Result<()> {
         command: common::command_line(),
         verbosity: args.run.verbosity(),
     };
-    let study = study(&device, &splits, &settings, &args.out)?;
-    report::write(&study, &args.out)?;
+    let study = study(&device, &splits, &settings, folder.path())?;
+    report::write(&study, folder.path())?;
+    folder.finish()?;
     let page = args.out.join("report.html");
     args.run.say(format!("{}  ({:.0} s on {})", page.display(), study.seconds.unwrap_or(0.0), study.device));
     args.run.answer(&serde_json::json!({ "report": page, "seconds": study.seconds }))
+}
+
+/// The folder of a study; `known` where another may be replaced that has no list of its files.
+fn open(out: &Path, known: bool) -> crate::error::Result<Folder> {
+    Folder::open(out, "study", &["figures", "no-DA.onnx", "all-DA.onnx", "report.html", "results.json"], known)
 }
 
 fn load(args: &StudyArgs) -> Result<(Splits, String, String)> {
@@ -146,7 +150,11 @@ pub struct ReportArgs {
 }
 
 pub fn rebuild(args: ReportArgs) -> Result<()> {
-    report::write(&report::load(&args.dir)?, &args.dir)?;
+    // First, since it finishes what a killed study left.
+    let folder = open(&args.dir, true)?;
+    let study = report::load(&args.dir)?;
+    report::write(&study, folder.path())?;
+    folder.finish_part()?;
     let page = args.dir.join("report.html");
     args.output.say(page.display());
     args.output.answer(&serde_json::json!({ "report": page }))

@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::common::{self, DataArgs, RunArgs, Split, load_model};
 use crate::network::Network;
+use crate::output::Folder;
 use crate::progress::Progress;
 use crate::results::{NoiseLevel, short, write_atomically, write_json};
 use crate::sweep::{Settings, sweep};
@@ -31,6 +32,9 @@ pub struct SweepArgs {
     /// Folder for confusion.csv and sweep.json
     #[arg(long)]
     out: PathBuf,
+    /// Replace what stands there, whoever wrote it
+    #[arg(long)]
+    force: bool,
     /// Which images
     #[arg(long, value_enum, default_value_t = Split::Test)]
     split: Split,
@@ -43,18 +47,18 @@ pub struct SweepArgs {
 
 pub fn run(args: SweepArgs) -> Result<()> {
     common::check_variances(&args.variance)?;
-    common::check_folder(&args.out)?;
-    let model = load_model(&args.model)?;
+    let folder = Folder::open(&args.out, "sweep", &["confusion.csv", "sweep.json"], args.force)?;
+    let model = load_model(&args.model, &args.run)?.model;
     let data = args.data.load_for(&model, args.split, args.limit)?;
     let net = Network::new(&args.run.open()?, &model)?;
-    common::make_folder(&args.out)?;
     let settings = Settings { variances: args.variance, draws: args.draws, seed: args.run.seed };
     let passes: usize = settings.variances.iter().map(|v| if *v == 0.0 { 1 } else { args.draws }).sum();
     let mut progress = Progress::start(args.run.verbosity(), "noise sweep", passes * data.len());
     let levels = sweep(&net, &data, &settings, &mut progress)?;
     progress.finish(&format!("{} images, {passes} passes", data.len()));
-    write_atomically(&args.out.join("confusion.csv"), confusion_csv(&levels, &data.classes).as_bytes())?;
-    write_json(&args.out.join("sweep.json"), &levels)?;
+    write_atomically(&folder.path().join("confusion.csv"), confusion_csv(&levels, &data.classes).as_bytes())?;
+    write_json(&folder.path().join("sweep.json"), &levels)?;
+    folder.finish()?;
     for level in &levels {
         let rates: Vec<String> =
             level.class_rates.iter().zip(&data.classes).map(|(r, c)| format!("{c} {:.1} %", 100.0 * r.mean)).collect();

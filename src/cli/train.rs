@@ -7,6 +7,8 @@ use clap::Args;
 
 use super::common::{self, DataArgs, RunArgs};
 use crate::dataset::augment::{self, Policy};
+use crate::error::Error;
+use crate::interrupt;
 use crate::model::cnn::{self, Architecture};
 use crate::model::onnx;
 use crate::network;
@@ -19,9 +21,12 @@ use crate::train::{self, Settings};
 pub struct TrainArgs {
     #[command(flatten)]
     data: DataArgs,
-    /// Where the model goes
+    /// Where the model goes; `-` is standard output
     #[arg(long)]
     out: PathBuf,
+    /// Replace what stands there, even if it is no model of this command's
+    #[arg(long)]
+    force: bool,
     /// Augmentation: none, all, or names of classes to fill up
     #[arg(long, default_value = "none")]
     augment: String,
@@ -50,7 +55,8 @@ fn rate(text: &str) -> Result<f32, String> {
 }
 
 pub fn run(args: TrainArgs) -> Result<()> {
-    common::check_writable(&args.out, &args.data.data, None)?;
+    let target = common::target(&args.out, (&args.data.data, None), onnx::is_own, args.force, &args.run)?;
+    let words = interrupt::say_nothing_written();
     let splits = args.data.load()?;
     common::check_train(&args.data.data, &splits)?;
     let policy = Policy::parse(&args.augment, &splits.train.classes)?;
@@ -72,7 +78,8 @@ pub fn run(args: TrainArgs) -> Result<()> {
     let mut progress = Progress::start(args.run.verbosity(), "training", settings.epochs * images.len());
     let (model, history) = train::train(&device, &images, &splits.test, &settings, &mut progress)?;
     progress.finish(&format!("trained on {}", device.describe()));
-    onnx::write(&model, &args.out)?;
+    drop(words);
+    target.write(&onnx::encode(&model).map_err(Error::failed)?)?;
     let last = history.last().expect("at least one epoch");
     let percent = |a: Option<f64>| a.map_or("-".into(), |a| format!("{:.1} %", 100.0 * a));
     args.run.say(format!(

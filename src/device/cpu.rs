@@ -16,6 +16,8 @@ type Memory = Vec<Line>;
 
 pub(super) struct Cpu {
     pool: Arc<Pool<Memory>>,
+    /// Words that may be in use at once.
+    memory: usize,
 }
 
 pub(super) struct Storage {
@@ -64,8 +66,8 @@ impl Drop for Storage {
 }
 
 impl Cpu {
-    pub(super) fn new() -> Self {
-        Cpu { pool: Arc::new(Pool::new()) }
+    pub(super) fn new(memory: usize) -> Self {
+        Cpu { pool: Arc::new(Pool::new()), memory }
     }
 
     pub(super) fn describe(&self) -> String {
@@ -74,13 +76,13 @@ impl Cpu {
 
     pub(super) fn alloc(&self, len: usize) -> Result<Storage> {
         let size = size_class(len);
+        let full = || Error::Memory(format!("out of memory at a buffer of {} MiB", size.div_ceil(1 << 18)));
+        if self.pool.in_use().saturating_add(size) > self.memory {
+            return Err(full());
+        }
         // Fresh pages come cleared, and only when they are touched.
         let fresh = || bytemuck::allocation::try_zeroed_slice_box(size / 16).map(<[Line]>::into_vec);
-        let memory = self.pool.take(size, || {
-            let mib = size >> 18;
-            fresh()
-                .map_err(|()| Error::device(format!("out of memory at a buffer of {mib} MiB; use a smaller --batch")))
-        })?;
+        let memory = self.pool.take(size, || fresh().map_err(|()| full()))?;
         Ok(Storage { memory: RwLock::new(memory), pool: self.pool.clone() })
     }
 

@@ -202,10 +202,7 @@ impl Gpu {
         });
         match pollster::block_on(scope.pop()) {
             None => self.fault.check().map(|()| buffer),
-            Some(_) => Err(Error::device(format!(
-                "out of memory at a buffer of {} MiB; use a smaller --batch",
-                words.div_ceil(1 << 18)
-            ))),
+            Some(_) => Err(Error::Memory(format!("out of memory at a buffer of {} MiB", words.div_ceil(1 << 18)))),
         }
     }
 

@@ -1,8 +1,10 @@
 //! Where kernels run: a GPU through wgpu, or the built-in CPU backend. Buffers, dispatch, read-back.
 
 mod cpu;
+mod fit;
 mod gpu;
 mod pool;
+mod tape;
 
 use std::sync::Arc;
 
@@ -10,6 +12,8 @@ use bytemuck::Pod;
 
 use crate::error::{Error, Result};
 use crate::kernel::Kernel;
+pub use fit::Fit;
+pub use tape::{Step, Taped};
 
 /// What the user asks for with `--device`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,10 +54,15 @@ pub struct Adapter {
     pub max_binding: u64,
 }
 
+/// Most 4-byte words of any buffer, whatever the adapter allows: an index into it, in words or bytes, and the number of a
+/// thread of a grid over it fit 32 bits, which is what shaders count in.
+const LARGEST_BUFFER: usize = 1 << 30;
+
 /// A place to run kernels. Cheap to clone; clones share buffers and queues.
 #[derive(Clone)]
 pub struct Device {
     backend: Arc<Backend>,
+    tape: Option<Arc<tape::Tape>>,
 }
 
 enum Backend {
@@ -65,6 +74,8 @@ enum Backend {
 pub struct Buffer {
     len: usize,
     storage: Storage,
+    /// On the device's tape, zero without one.
+    number: usize,
 }
 
 enum Storage {
@@ -102,7 +113,22 @@ pub fn adapters() -> Vec<Adapter> {
 impl Device {
     /// The built-in CPU backend.
     pub fn cpu() -> Device {
-        Device { backend: Arc::new(Backend::Cpu(cpu::Cpu::new())) }
+        Device::cpu_with_memory(usize::MAX)
+    }
+
+    /// The same with memory for so many 4-byte words only: shows what a full device does.
+    pub fn cpu_with_memory(words: usize) -> Device {
+        Device { backend: Arc::new(Backend::Cpu(cpu::Cpu::new(words))), tape: None }
+    }
+
+    /// The built-in CPU backend, which also notes what it is told.
+    pub fn taped() -> Device {
+        Device { tape: Some(Arc::default()), ..Device::cpu() }
+    }
+
+    /// What a [`Device::taped`] was told so far, in order; nothing of other devices.
+    pub fn steps(&self) -> Vec<Step> {
+        self.tape.as_ref().map_or_else(Vec::new, |t| t.steps())
     }
 
     /// Opens what `choice` names.
@@ -125,7 +151,7 @@ impl Device {
             }
             Choice::Index(i) => gpu::Gpu::open(*i)?,
         };
-        Ok(Device { backend: Arc::new(Backend::Gpu(Box::new(gpu))) })
+        Ok(Device { backend: Arc::new(Backend::Gpu(Box::new(gpu))), tape: None })
     }
 
     /// One line for reports: adapter, backend and driver.
@@ -143,16 +169,16 @@ impl Device {
     /// Most 4-byte words one buffer may hold; larger work must be chunked by the caller.
     pub fn max_buffer(&self) -> usize {
         match &*self.backend {
-            Backend::Cpu(_) => 1 << 30,
-            Backend::Gpu(g) => g.max_buffer(),
+            Backend::Cpu(_) => LARGEST_BUFFER,
+            Backend::Gpu(g) => g.max_buffer().min(LARGEST_BUFFER),
         }
     }
 
     /// A buffer of `len` words with undefined content.
     pub fn alloc(&self, len: usize) -> Result<Buffer> {
         if len > self.max_buffer() {
-            return Err(Error::device(format!(
-                "a buffer of {} MiB is over this adapter's limit of {} MiB; use a smaller --batch",
+            return Err(Error::Memory(format!(
+                "a buffer of {} MiB is over this adapter's limit of {} MiB",
                 len >> 18,
                 self.max_buffer() >> 18
             )));
@@ -161,7 +187,8 @@ impl Device {
             Backend::Cpu(c) => Storage::Cpu(c.alloc(len)?),
             Backend::Gpu(g) => Storage::Gpu(g.alloc(len)?),
         };
-        Ok(Buffer { len, storage })
+        let number = self.tape.as_ref().map_or(0, |t| t.number());
+        Ok(Buffer { len, storage, number })
     }
 
     /// A buffer with this content (f32 or u32).
@@ -180,6 +207,9 @@ impl Device {
             (Backend::Gpu(g), Storage::Gpu(s)) => g.clear(s)?,
             _ => return Err(Error::device("a buffer of another device was passed")),
         }
+        if let Some(tape) = &self.tape {
+            tape.write(&buffer, &vec![0; len]);
+        }
         Ok(buffer)
     }
 
@@ -194,21 +224,25 @@ impl Device {
             (Backend::Gpu(g), Storage::Gpu(s)) => g.write(s, bytemuck::cast_slice(data))?,
             _ => return Err(Error::device("a buffer of another device was passed")),
         }
+        if let Some(tape) = &self.tape {
+            tape.write(buffer, bytemuck::cast_slice(data));
+        }
         Ok(())
     }
 
     /// Waits for everything dispatched so far and copies the buffer back.
     pub fn read<T: Pod>(&self, buffer: &Buffer) -> Result<Vec<T>> {
         const { assert!(size_of::<T>() == 4) };
+        let mut out = vec![T::zeroed(); buffer.len];
         match (&*self.backend, &buffer.storage) {
-            (Backend::Cpu(_), Storage::Cpu(s)) => Ok(bytemuck::cast_slice(&s.read()[..buffer.len]).to_vec()),
-            (Backend::Gpu(g), Storage::Gpu(s)) => {
-                let mut out = vec![T::zeroed(); buffer.len];
-                g.read(s, bytemuck::cast_slice_mut(&mut out))?;
-                Ok(out)
-            }
-            _ => Err(Error::device("a buffer of another device was passed")),
+            (Backend::Cpu(_), Storage::Cpu(s)) => out.copy_from_slice(bytemuck::cast_slice(&s.read()[..buffer.len])),
+            (Backend::Gpu(g), Storage::Gpu(s)) => g.read(s, bytemuck::cast_slice_mut(&mut out))?,
+            _ => return Err(Error::device("a buffer of another device was passed")),
         }
+        if let Some(tape) = &self.tape {
+            tape.read(buffer);
+        }
+        Ok(out)
     }
 
     /// Waits until everything dispatched so far is done.
@@ -236,21 +270,25 @@ impl Device {
             return Err(Error::device(format!("{}: one buffer is bound twice", kernel.name)));
         }
         match &*self.backend {
-            Backend::Cpu(c) => c.run(kernel, params, reads, writes),
-            Backend::Gpu(g) => {
-                let mut groups = [0u32; 3];
-                for d in 0..3 {
-                    let n = threads[d].div_ceil(kernel.workgroup[d] as usize);
-                    if n > 65_535 {
-                        return Err(Error::device(format!(
-                            "{}: {n} workgroups in dimension {d}; use a smaller --batch",
-                            kernel.name
-                        )));
-                    }
-                    groups[d] = n.max(1) as u32;
-                }
-                g.run(kernel, params, reads, writes, groups)
-            }
+            Backend::Cpu(c) => c.run(kernel, params, reads, writes)?,
+            Backend::Gpu(g) => g.run(kernel, params, reads, writes, groups(kernel, threads)?)?,
         }
+        if let Some(tape) = &self.tape {
+            tape.dispatch(kernel, params, &[reads, writes].concat(), groups(kernel, threads)?);
+        }
+        Ok(())
     }
+}
+
+/// Workgroups that cover this many invocations.
+fn groups(kernel: &Kernel, threads: [usize; 3]) -> Result<[u32; 3]> {
+    let mut groups = [0; 3];
+    for d in 0..3 {
+        let n = threads[d].div_ceil(kernel.workgroup[d] as usize);
+        if n > 65_535 {
+            return Err(Error::Memory(format!("{}: {n} workgroups in dimension {d}", kernel.name)));
+        }
+        groups[d] = n.max(1) as u32;
+    }
+    Ok(groups)
 }

@@ -56,6 +56,11 @@ impl<T> Pool<T> {
         shelves.by_size.entry(size).or_default().push(block);
     }
 
+    /// Words that are not held.
+    pub(super) fn in_use(&self) -> usize {
+        self.lock().in_use
+    }
+
     /// Frees everything held.
     pub(super) fn clear(&self) {
         let mut shelves = self.lock();

@@ -5,8 +5,12 @@ use std::collections::HashSet;
 use super::{Layer, Model, Node, Pool};
 use crate::tensor::Shape;
 
-/// No activation may have more values than this; keeps every index within u32 and every buffer addressable.
+/// No activation may have more values than this; keeps every index within u32, with bits to spare for marks, and every
+/// buffer addressable.
 pub const MAX_VALUES: usize = 1 << 28;
+
+/// Positions of windows, padding included, stay below this, so that they and their differences fit 32-bit words.
+const MAX_EXTENT: usize = 1 << 30;
 
 impl Model {
     /// Checks the whole graph: inputs come before their use, shapes fit, weights have the right number and are
@@ -62,8 +66,9 @@ impl Model {
         match &node.layer {
             Layer::Conv(c) => {
                 check_window(c.kernel, c.stride)?;
-                let fan_in = x.channels * c.kernel[0] * c.kernel[1];
-                check_weights(&c.weight, y.channels * fan_in, "weights")?;
+                check_extent(c.kernel, c.stride, c.pad, y)?;
+                let sizes = [y.channels, x.channels, c.kernel[0], c.kernel[1]];
+                check_weights(&c.weight, sizes.into_iter().fold(1, usize::saturating_mul), "weights")?;
                 check_weights(&c.bias, y.channels, "biases")
             }
             Layer::Dense(d) => {
@@ -72,7 +77,7 @@ impl Model {
             }
             Layer::Relu => same_len(x, y),
             Layer::MaxPool(p) => check_pool(p, x, y).and_then(|()| check_taps(p)),
-            Layer::AvgPool(p) => check_pool(p, x, y),
+            Layer::AvgPool(p) => check_pool(p, x, y).and_then(|()| check_area(p)),
             Layer::Add => {
                 same_len(x, y)?;
                 same_len(self.shape(node.inputs[1]), y)
@@ -131,6 +136,24 @@ fn check_window(kernel: [usize; 2], stride: [usize; 2]) -> Result<(), String> {
     }
 }
 
+/// The windows of a convolution, and the padding they reach into.
+fn check_extent(kernel: [usize; 2], stride: [usize; 2], pad: [usize; 2], y: Shape) -> Result<(), String> {
+    let end = |axis: usize, out: usize| (out - 1) * stride[axis] + kernel[axis];
+    if pad.into_iter().chain([end(0, y.height), end(1, y.width)]).all(|at| at <= MAX_EXTENT) {
+        Ok(())
+    } else {
+        Err(format!("padding {pad:?} and stride {stride:?} reach too far"))
+    }
+}
+
+/// A mean divides by the number of places in its window.
+fn check_area(p: &Pool) -> Result<(), String> {
+    match p.kernel[0] * p.kernel[1] {
+        area if area <= MAX_VALUES => Ok(()),
+        area => Err(format!("a mean over {area} places; {MAX_VALUES} at most")),
+    }
+}
+
 /// Bounds keep two taps of a window in one word.
 fn check_taps(p: &Pool) -> Result<(), String> {
     match p.kernel[0] * p.kernel[1] {
@@ -160,8 +183,12 @@ mod tests {
         Layer::Dense(Dense { weight: vec![0.5; n * m], bias: vec![0.0; m] })
     }
 
+    fn conv(kernel: [usize; 2], stride: [usize; 2], pad: [usize; 2]) -> Layer {
+        Layer::Conv(Conv { weight: vec![0.0; 1], bias: vec![0.0], kernel, stride, pad })
+    }
+
     fn model(layer: Layer, shape: Shape) -> Model {
-        let classes = (0..shape.len()).map(|c| c.to_string()).collect();
+        let classes = (0..shape.len().min(9)).map(|c| c.to_string()).collect();
         let node = Node { name: "a".into(), layer, inputs: vec![0], shape };
         Model { input: Shape::new(1, 2, 2), nodes: vec![node], classes, folded: vec![] }
     }
@@ -189,6 +216,19 @@ mod tests {
             model(
                 Layer::MaxPool(Pool { kernel: [1, 1], stride: [5, 1], pad: [0, 0], count_include_pad: false }),
                 Shape::new(1, 2, 2),
+            ),
+            // Numbers that would leave the words of kernels.
+            model(conv([1 << 16, 1 << 16], [1, 1], [0, 0]), Shape::new(1 << 28, 1, 1)),
+            model(conv([1, 1], [1, 1], [1 << 32, 0]), Shape::flat(1)),
+            model(conv([1, 1], [1, 1 << 16], [0, 0]), Shape::new(1, 1, 1 << 15)),
+            model(
+                Layer::AvgPool(Pool {
+                    kernel: [1 << 16; 2],
+                    stride: [1, 1],
+                    pad: [(1 << 16) - 1; 2],
+                    count_include_pad: true,
+                }),
+                Shape::flat(1),
             ),
         ];
         for m in broken {

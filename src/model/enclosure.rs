@@ -41,6 +41,23 @@ pub fn forward(model: &Model, input: &[f32]) -> (Vec<f64>, Vec<f64>) {
     values.pop().expect("the input at least")
 }
 
+/// By how much output `a` exceeds output `b` at least, given outputs and errors as of [`forward`]; not a number where
+/// they overflow.
+pub fn lead((outputs, errors): &(Vec<f64>, Vec<f64>), a: usize, b: usize) -> f64 {
+    let error = (errors[a] + errors[b]).next_up();
+    ((outputs[a] - outputs[b]).next_down() - error).next_down()
+}
+
+/// The output that exceeds every other, if that is certain, and by how much at least.
+pub fn largest(known: &(Vec<f64>, Vec<f64>)) -> Option<(usize, f64)> {
+    let least = |a: usize| {
+        let leads = (0..known.0.len()).filter(|b| *b != a).map(|b| lead(known, a, b));
+        // A lead that is no number is none.
+        leads.fold(f64::INFINITY, |m, l| if l.is_nan() { f64::NEG_INFINITY } else { m.min(l) })
+    };
+    (0..known.0.len()).map(|a| (a, least(a))).find(|(_, lead)| *lead > 0.0)
+}
+
 /// Most terms that one output sums.
 fn terms(layer: &Layer, inputs: usize) -> usize {
     match layer {

@@ -3,23 +3,38 @@
 use super::{Folding, Layer, Model, Node, Source, ValueId};
 use crate::tensor::Shape;
 
+/// Where a value of a `[row][column][channel]` image, of which `old` holds the sizes in this order, stands in
+/// `[channel][row][column]`.
+fn moved(old: Shape, k: usize) -> usize {
+    let Shape { channels: rows, height: columns, width: channels } = old;
+    let (row, column, channel) = (k / channels / columns, k / channels % columns, k % channels);
+    (channel * rows + row) * columns + column
+}
+
+fn permuted(old: Shape, values: &[f32]) -> Vec<f32> {
+    let mut new = vec![0.0; values.len()];
+    values.iter().enumerate().for_each(|(k, v)| new[moved(old, k)] = *v);
+    new
+}
+
 impl Model {
     /// For a network over `[row][column][channel]`: the same network over `[channel][row][column]`, exactly. Whatever
     /// only moves data takes up the permutation, so that a transposition behind the input vanishes.
-    pub fn channels_first(self) -> Model {
+    ///
+    /// # Errors
+    /// If the result is not the same network, as [`Model::becomes`] sees it: a fault of this function.
+    pub fn channels_first(self) -> Result<Model, String> {
+        let turned = self.turned();
+        let old = self.input;
+        self.becomes(turned, |image| permuted(old, image))
+    }
+
+    fn turned(&self) -> Model {
         let Model { input: old, nodes, classes, folded } = self;
-        let Shape { channels: rows, height: columns, width: channels } = old;
-        let input = Shape::new(channels, rows, columns);
-        // Where a value of the old order stands in the new one.
-        let moved = |k: usize| {
-            let (row, column, channel) = (k / channels / columns, k / channels % columns, k % channels);
-            (channel * rows + row) * columns + column
-        };
-        let permute = |old: &[f32]| {
-            let mut new = vec![0.0; old.len()];
-            old.iter().enumerate().for_each(|(k, v)| new[moved(k)] = *v);
-            new
-        };
+        let old = *old;
+        let input = Shape::new(old.width, old.channels, old.height);
+        let moved = |k: usize| moved(old, k);
+        let permute = |values: &[f32]| permuted(old, values);
         let mut turned = Turned { nodes: vec![], names: vec![(0, true)], restored: vec![] };
         let mut charges = vec![];
         for (i, node) in nodes.iter().enumerate() {
@@ -54,7 +69,7 @@ impl Model {
                 .inputs
                 .iter()
                 .map(|&v| match (order, turned.names[v]) {
-                    (Order::Restored, (id, true)) => turned.restore(id, &nodes, old, &moved),
+                    (Order::Restored, (id, true)) => turned.restore(id, nodes, self.shape(v), &moved),
                     (_, (id, _)) => id,
                 })
                 .collect();
@@ -82,7 +97,7 @@ impl Model {
             turned.nodes.push(Node { name: node.name.clone(), layer, inputs, shape });
             turned.names.push((turned.nodes.len(), order == Order::Turned));
         }
-        Model { input, nodes: turned.nodes, classes, folded: charges }
+        Model { input, nodes: turned.nodes, classes: classes.clone(), folded: charges }
     }
 }
 
@@ -111,13 +126,14 @@ impl Turned {
         if id == 0 { input } else { self.nodes[id - 1].shape }
     }
 
-    /// Value `id` in the order of the file.
+    /// Value `id` in the order of the file and the shape it has there.
     fn restore(&mut self, id: ValueId, file: &[Node], shape: Shape, moved: &impl Fn(usize) -> usize) -> ValueId {
-        if let Some((_, after)) = self.restored.iter().find(|(before, _)| *before == id) {
+        let known = self.restored.iter().find(|(before, after)| *before == id && self.nodes[after - 1].shape == shape);
+        if let Some((_, after)) = known {
             return *after;
         }
         let mut name = format!("channels_last_{id}");
-        while file.iter().any(|n| n.name == name) {
+        while file.iter().chain(&self.nodes).any(|n| n.name == name) {
             name.push('_');
         }
         let map = (0..shape.len()).map(|k| Some(Source { input: 0, index: moved(k) as u32 })).collect();

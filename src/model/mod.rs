@@ -6,6 +6,7 @@ pub mod enclosure;
 mod layout;
 pub mod onnx;
 pub mod reference;
+mod transform;
 
 use sha2::{Digest, Sha256};
 
@@ -25,9 +26,10 @@ pub struct Model {
     pub folded: Vec<Folding>,
 }
 
-/// The price of folding (batch normalisation into a convolution, a division into a product): output value `k` of the
-/// layer as the file defines it lies within `relative * sum |w x| + absolute` of what the stored f32 weights give,
-/// `w` and `x` being the stored weights and the layer's inputs.
+/// The price of constants that are not f32 (a batch normalisation folded into a convolution, a quotient, weights in 64
+/// bits): output value `k` of the layer as the file defines it lies within `relative * sum |w x| + absolute` of what the
+/// stored f32 weights give, `w` and `x` being the stored weights and the layer's inputs. Both parts are computed from the
+/// numbers themselves, so that they hold where f32 underflows.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Folding {
     /// Index into [`Model::nodes`] of a Conv, Dense or Scale.
@@ -201,4 +203,19 @@ impl Model {
         }
         sha.finalize().iter().map(|b| format!("{b:02x}")).collect()
     }
+}
+
+/// Of two classes the first, whose logit is 1, beats `max(x, 0) - 0.3` at every x of [0,1]: but the 1 is summed between two
+/// numbers as large as `size * x`, where rounding loses it.
+#[cfg(test)]
+pub(crate) fn cancelling(size: f32) -> Model {
+    let dense = |weight: &[f32], bias: &[f32]| Layer::Dense(Dense { weight: weight.to_vec(), bias: bias.to_vec() });
+    let layers = [
+        (dense(&[size, 0.0, size, 1.0], &[0.0, 1.0, 0.0, 0.0]), 4),
+        (Layer::Relu, 4),
+        (dense(&[1.0, 1.0, -1.0, 0.0, 0.0, 0.0, 0.0, 1.0], &[0.0, -0.3]), 2),
+    ];
+    let node = |(i, (layer, n))| Node { name: format!("n{i}"), layer, inputs: vec![i], shape: Shape::flat(n) };
+    let nodes = layers.into_iter().enumerate().map(node).collect();
+    Model { input: Shape::flat(1), nodes, classes: vec!["0".into(), "1".into()], folded: vec![] }
 }

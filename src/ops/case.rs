@@ -139,7 +139,7 @@ pub fn words(words: &[u32]) -> Vec<f32> {
 
 /// Rows of linear bounds whose words are one of the case's inputs; a dispatch wants them wrapped.
 pub fn rows(device: &Device, words: &Buffer, lanes: usize) -> Result<Rows> {
-    Ok(Rows { count: lanes, lanes, buffer: device.upload(&device.read::<u32>(words)?)? })
+    Ok(Rows { count: lanes, lanes, plane: [1, 1], buffer: device.upload(&device.read::<u32>(words)?)? })
 }
 
 /// Output buffers start as NaN, so that a word a kernel forgets is noticed.

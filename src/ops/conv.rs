@@ -6,7 +6,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::device::{Buffer, Device};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kernel::Kernel;
 use crate::model::{Conv, Dense};
 use crate::ops::conv_twin as twin;
@@ -175,6 +175,16 @@ fn threads(shape: &Shape, columns: usize) -> [usize; 3] {
     [x, y, shape.channels.div_ceil(CHANNELS)]
 }
 
+/// Whether inputs, weights and outputs are as long as the geometry says. A GPU reads and writes short buffers without a
+/// word.
+fn check(g: &Geometry, lanes: usize, inputs: &[&Buffer], w: &Buffer, outputs: &[&Buffer]) -> Result<()> {
+    let hold = |buffers: &[&Buffer], shape: &Shape| buffers.iter().all(|b| b.len() >= shape.len() * lanes);
+    if hold(inputs, &g.input) && hold(outputs, &g.output) && w.len() >= g.fan_in() * g.output.channels {
+        return Ok(());
+    }
+    Err(Error::device(format!("values of a layer from {} to {} are not as long as it says", g.input, g.output)))
+}
+
 /// `y = w * x + b`: x `[in][lanes]`, y `[out][lanes]`.
 pub fn forward(
     device: &Device,
@@ -185,6 +195,7 @@ pub fn forward(
     y: &Buffer,
     lanes: usize,
 ) -> Result<()> {
+    check(g, lanes, &[x], w, &[y])?;
     device.run(&FORWARD, &Params::new(g, g.fan_in(), lanes), &[x, w, b], &[y], threads(&g.output, lanes / 8))
 }
 
@@ -204,6 +215,14 @@ impl Charge {
         let g = rounding::sum_error(products);
         let flushed = 3.0 * (products as f64 + 16.0) * f64::from(ETA) * largest.max(1.0);
         Charge { g, floor: rounding::to_f32_up(flushed) }
+    }
+
+    /// With `error` more of the same kind: that of a runtime, which may flush as well.
+    pub fn and(self, error: f32) -> Self {
+        if error == 0.0 {
+            return self;
+        }
+        Charge { g: rounding::to_f32_up(f64::from(self.g) + f64::from(error)), floor: 2.0 * self.floor }
     }
 
     /// No charge at all: unsound, to measure the price of soundness.
@@ -226,6 +245,7 @@ pub fn interval(
     charge: Charge,
     inflate: f32,
 ) -> Result<()> {
+    check(g, lanes, &[xc, xr], w, &[yc, yr])?;
     let params = Params {
         scale: rounding::to_f32_up(1.0 + 2.0 * f64::from(charge.g)),
         bias_error: rounding::to_f32_up(f64::from(charge.g) * 1.001),
@@ -238,11 +258,13 @@ pub fn interval(
 
 /// `gx = wᵀ gy`: the vector-Jacobian product of the affine map.
 pub fn input_grad(device: &Device, g: &Geometry, gy: &Buffer, w: &Buffer, gx: &Buffer, lanes: usize) -> Result<()> {
+    check(g, lanes, &[gx], w, &[gy])?;
     device.run(&INPUT_GRAD, &Params::new(g, g.fan_out(), lanes), &[gy, w], &[gx], threads(&g.input, lanes / 8))
 }
 
 /// `gw = sum over lanes and positions of gy xᵀ`, packed as the weights.
 pub fn weight_grad(device: &Device, g: &Geometry, x: &Buffer, gy: &Buffer, gw: &Buffer, lanes: usize) -> Result<()> {
+    check(g, lanes, &[x], gw, &[gy])?;
     // One workgroup per tap and tile of four by four channels.
     let threads = [g.output.channels.div_ceil(4) * 16, g.kernel[0] * g.kernel[1] * 4, g.input.channels.div_ceil(4)];
     device.run(&WEIGHT_GRAD, &Params::new(g, 0, lanes), &[x, gy], &[gw], threads)

@@ -22,6 +22,10 @@ fn geometries() -> Vec<(&'static str, Geometry, usize)> {
         ("oblong kernel and stride", g([2, 7, 5], [8, 3, 5], [2, 3], [2, 1], [0, 1]), 48),
         ("stride over the kernel", g([4, 4, 4], [5, 2, 2], [1, 1], [2, 2], [0, 0]), 16),
         ("window past both edges", g([1, 2, 2], [2, 3, 3], [5, 5], [1, 1], [3, 3]), 16),
+        ("one tap in the padding", g([3, 1, 1], [5, 1, 1], [1, 1], [2, 2], [1, 1]), 32),
+        ("one tap, padding all around", g([2, 3, 2], [9, 5, 4], [1, 1], [1, 1], [1, 1]), 48),
+        ("stride and padding over the kernel", g([3, 4, 5], [6, 3, 3], [2, 1], [4, 5], [3, 4]), 16),
+        ("kernel over the input", g([2, 2, 3], [4, 1, 1], [5, 7], [1, 1], [2, 3]), 32),
         ("dense, many blocks", Geometry::dense(150, 21), 64),
         ("dense, one output", Geometry::dense(65, 1), 16),
     ]

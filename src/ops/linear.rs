@@ -54,14 +54,36 @@ impl Window {
     pub fn slice(&self) -> usize {
         self.elements().div_ceil(SLICES)
     }
+
+    /// Whether every position and index that kernels derive from this window, for neurons anywhere in `plane`, fits their
+    /// 32-bit words. Steps multiply from layer to layer, so that a few wide strides go beyond any word.
+    pub fn fits(&self, plane: [usize; 2]) -> bool {
+        const MOST: f64 = (1u32 << 30) as f64;
+        let reach = |d: usize| {
+            plane[d] as f64 * self.step[d] as f64 + self.size[d] as f64 + self.offset[d].unsigned_abs() as f64
+        };
+        let elements = self.layer.channels as f64 * self.size[0] as f64 * self.size[1] as f64;
+        reach(0).max(reach(1)).max(elements) <= MOST
+    }
 }
 
 /// Which neuron each row bounds.
 pub struct Rows {
     pub count: usize,
     pub lanes: usize,
-    /// `[2][lanes]`: image, then place of the neuron in its plane as `y << 16 | x`.
+    /// Height and width of the plane that the neurons are in.
+    pub plane: [usize; 2],
+    /// `[3][lanes]`: image, then row and column of the neuron in its plane.
     pub buffer: Buffer,
+}
+
+impl Rows {
+    /// Rows that see whole layers of `images`, one per lane.
+    pub fn whole(device: &Device, count: usize, mut images: Vec<u32>) -> Result<Rows> {
+        let lanes = images.len();
+        images.resize(3 * lanes, 0);
+        Ok(Rows { count, lanes, plane: [1, 1], buffer: device.upload(&images)? })
+    }
 }
 
 #[derive(Clone, Copy, Pod, Zeroable)]

@@ -19,25 +19,27 @@ struct Setting {
 }
 
 impl Setting {
-    fn new(label: &'static str, window: Window, rng: &mut Rng) -> Setting {
+    /// Rows for neurons from `first` on.
+    fn new(label: &'static str, window: Window, first: [usize; 2], rng: &mut Rng) -> Setting {
         let images = (0..LANES).map(|lane| (lane * IMAGES / LANES) as u32);
-        let mut place = || (rng.below(3) << 16 | rng.below(3)) as u32;
+        let mut place = || first.map(|at| (at + rng.below(3)) as u32);
         // The last sixteen rows look at two places only.
         let shared = [place(), place()];
-        let places: Vec<u32> = (0..LANES).map(|l| if l < LANES - 16 { place() } else { shared[l / 5 % 2] }).collect();
-        let rows = images.chain(places).collect();
+        let places: Vec<[u32; 2]> =
+            (0..LANES).map(|l| if l < LANES - 16 { place() } else { shared[l / 5 % 2] }).collect();
+        let rows = images.chain(places.iter().map(|p| p[0])).chain(places.iter().map(|p| p[1])).collect();
         Setting { label, window, rows }
     }
 
     /// `(element of the window, element of the layer)` for everything inside the layer.
     fn inside(&self, lane: usize) -> Vec<(usize, usize)> {
         let w = &self.window;
-        let place = self.rows[LANES + lane];
-        let at = |place: u32, d: usize, i: usize| place as isize * w.step[d] as isize - w.offset[d] + i as isize;
+        let place = |d: usize| self.rows[(1 + d) * LANES + lane] as isize;
+        let at = |d: usize, i: usize| place(d) * w.step[d] as isize - w.offset[d] + i as isize;
         let mut pairs = Vec::new();
         for k in 0..w.elements() {
             let (c, y, x) = (k / (w.size[0] * w.size[1]), k / w.size[1] % w.size[0], k % w.size[1]);
-            let (y, x) = (at(place >> 16, 0, y), at(place & 0xffff, 1, x));
+            let (y, x) = (at(0, y), at(1, x));
             if (0..w.layer.height as isize).contains(&y) && (0..w.layer.width as isize).contains(&x) {
                 pairs.push((k, (c * w.layer.height + y as usize) * w.layer.width + x as usize));
             }
@@ -60,8 +62,17 @@ pub(super) fn cases() -> Vec<Case> {
     let small = Window::dense(Shape::new(2, 3, 5));
     let long = Window::dense(Shape::flat(600));
     let patch = Window { layer: Shape::new(3, 4, 6), size: [3, 2], step: [2, 1], offset: [1, 1] };
-    let settings = [("whole layer", small), ("whole layer, many blocks", long), ("patch over the edge", patch)]
-        .map(|(label, window)| Setting::new(label, window, &mut rng));
+    // Neurons at the far end of layers too wide and too tall for sixteen bits.
+    let wide = Window { layer: Shape::new(1, 2, 65_540), size: [2, 3], step: [1, 1], offset: [1, 1] };
+    let tall = Window { layer: Shape::new(1, 65_540, 1), size: [3, 1], step: [1, 1], offset: [1, 0] };
+    let settings = [
+        ("whole layer", small, [0, 0]),
+        ("whole layer, many blocks", long, [0, 0]),
+        ("patch over the edge", patch, [0, 0]),
+        ("patch of a wide layer", wide, [0, 65_538]),
+        ("patch of a tall layer", tall, [65_538, 0]),
+    ]
+    .map(|(label, window, first)| Setting::new(label, window, first, &mut rng));
     let mut cases: Vec<Case> = settings.iter().flat_map(|s| setting_cases(s, &mut rng)).collect();
     let source: Vec<u32> = (0..16).map(|_| rng.below(LANES) as u32).collect();
     let reads = vec![random(&mut rng, 7 * LANES), words(&source)];

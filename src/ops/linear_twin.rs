@@ -164,8 +164,7 @@ dispatch! {
 unsafe fn relu_lanes<L: Lanes>(task: &Task<'_>, table: &[f32], bias: &[f32]) {
     let (p, lanes, places) = (task.p, task.p.lanes as usize, task.places);
     unsafe {
-        let (mut intercepts, mut constants, mut sizes) =
-            (Blocked::<L>::new(p), Blocked::<L>::new(p), Blocked::<L>::new(p));
+        let [mut intercepts, mut bends, mut constants, mut sizes] = [Blocked::<L>::new(p); 4];
         let zero = L::splat(0.0);
         for at in places.elements(task.elements.clone()) {
             let pointer = task.a.get().add(at.element * lanes + task.lane);
@@ -176,11 +175,13 @@ unsafe fn relu_lanes<L: Lanes>(task: &Task<'_>, table: &[f32], bias: &[f32]) {
             let c = rise.mul(lower).mul_acc(fall, upper);
             c.store(pointer);
             intercepts.add(fall, intercept);
+            // Intercepts of max pooling have either sign, so that their sum says nothing of its own error.
+            bends.add(fall.abs(), intercept.abs());
             constants.add(c, places.look_up_shared(bias.as_ptr(), at));
             sizes.add(c.abs(), magnitude);
         }
-        let bent = intercepts.value();
-        settle(p, task.sums, task.slice, task.lane, bent, bent.map(|c| up(p.g * c.abs())));
+        let error = bends.value().map(|s| charged(s, p.g));
+        settle(p, task.sums, task.slice, task.lane, intercepts.value(), error);
         let error = sizes.value().map(|s| charged(s, p.charge));
         settle(p, task.sums, task.slice, task.lane, constants.value(), error);
     }
@@ -299,9 +300,8 @@ pub(super) fn densify(call: Call<'_>) {
     dense[..p.channels as usize * h * w * lanes].par_chunks_mut(lanes).enumerate().for_each(|(k, dense)| {
         let (c, y, x) = (k / (h * w), (k / w % h) as isize, (k % w) as isize);
         for (lane, value) in dense.iter_mut().enumerate() {
-            let place = rows[lanes + lane];
-            let wy = y - ((place >> 16) as isize * p.step_y as isize - p.offset_y as isize);
-            let wx = x - ((place & 0xffff) as isize * p.step_x as isize - p.offset_x as isize);
+            let wy = y - (rows[lanes + lane] as isize * p.step_y as isize - p.offset_y as isize);
+            let wx = x - (rows[2 * lanes + lane] as isize * p.step_x as isize - p.offset_x as isize);
             let inside = (wy as usize) < sy && (wx as usize) < sx;
             *value = if inside { a[((c * sy + wy as usize) * sx + wx as usize) * lanes + lane] } else { 0.0 };
         }

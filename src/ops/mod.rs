@@ -21,6 +21,7 @@ pub mod pool;
 mod pool_case;
 mod pool_twin;
 mod radius_twin;
+pub mod range;
 pub mod relax;
 pub mod relu;
 pub mod scale;
@@ -45,6 +46,7 @@ pub fn kernels() -> Vec<&'static Kernel> {
         optimizer::KERNELS,
         peak::KERNELS,
         pool::KERNELS,
+        range::KERNELS,
         relax::KERNELS,
         relu::KERNELS,
         scale::KERNELS,
@@ -69,6 +71,7 @@ pub fn cases() -> Vec<case::Case> {
         optimizer::cases(),
         peak::cases(),
         pool_case::cases(),
+        range::cases(),
         relax::cases(),
         relu::cases(),
         scale::cases(),

@@ -11,6 +11,9 @@ use crate::ops::case::{Case, Check, random};
 use crate::rng::Rng;
 use crate::vectorise;
 
+/// Gradients count as no steeper than this (2^60), so that their squares do not overflow.
+pub(super) const STEEPEST: f32 = (1u64 << 60) as f32;
+
 /// Step size and decay rates of Adam (Kingma and Ba 2015).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Adam {

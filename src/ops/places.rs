@@ -71,10 +71,11 @@ impl Places {
         if dense && image.iter().all(|&i| i == image[0]) {
             return Places { look: Look::Whole((image[0] as i32 * stride) as usize), plane, window, clipped: false };
         }
-        let place: [u32; BLOCK] = std::array::from_fn(|i| if dense { 0 } else { rows[lanes + lane + i] });
+        let place: [[u32; 2]; BLOCK] =
+            std::array::from_fn(|i| if dense { [0; 2] } else { [1, 2].map(|part| rows[part * lanes + lane + i]) });
         let corner = |i: usize| -> [i32; 2] {
-            let top = (place[i] >> 16) as i32 * p.step_y as i32 - p.offset_y;
-            [top, (place[i] & 0xffff) as i32 * p.step_x as i32 - p.offset_x]
+            let [y, x] = place[i].map(|at| at as i32);
+            [y * p.step_y as i32 - p.offset_y, x * p.step_x as i32 - p.offset_x]
         };
         // Rows by what they look at, in the order met.
         let mut distinct = Vec::with_capacity(GROUPS);

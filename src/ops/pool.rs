@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::kernel::{Call, Kernel};
 use crate::model::Pool;
 use crate::ops::pool_twin as twin;
-use crate::rounding::{UNIT, gamma, to_f32_up};
+use crate::rounding::{blocked_error, to_f32_up};
 use crate::tensor::Shape;
 
 /// Window and shapes of one pooling layer. `pad` places come before the input; what is needed below and to the right
@@ -29,6 +29,19 @@ impl Geometry {
         let Pool { kernel, stride, pad, count_include_pad } = *pool;
         Geometry { input, output, kernel, stride, pad, count_include_pad }
     }
+
+    /// Relative error of a mean against the mean of magnitudes. A window is summed row by row, each row by itself; the room
+    /// for the tail covers one reciprocal (2.5 units in the last place by the WGSL specification) and one product. Below
+    /// one percent for whatever fits a model.
+    pub fn mean_error(&self) -> f64 {
+        blocked_error(self.kernel[1].min(self.input.width), self.kernel[0].min(self.input.height))
+    }
+
+    /// As [`mean_error`](Self::mean_error), for [`average_backward`], whose sums run over the windows on an input.
+    pub fn share_error(&self) -> f64 {
+        let windows = |d: usize, count: usize| self.kernel[d].div_ceil(self.stride[d]).min(count);
+        blocked_error(windows(1, self.output.width), windows(0, self.output.height))
+    }
 }
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -48,6 +61,8 @@ pub(super) struct Params {
     pub lanes: u32,
     /// 1: the mean divides by the full window even where it hangs over the border.
     pub include_pad: u32,
+    /// Always zero: makes the border between rows of a sum opaque.
+    pub zero: u32,
     /// Relative error of a mean against the mean of magnitudes.
     pub error: f32,
     /// The radius grows by this share of |centre|: the rounding charge of whoever consumes it.
@@ -70,15 +85,10 @@ impl Params {
             pad_x: g.pad[1] as u32,
             lanes: lanes as u32,
             include_pad: u32::from(g.count_include_pad),
+            zero: 0,
             error: 0.0,
             inflate: 0.0,
         }
-    }
-
-    /// With unit roundoff `u`. A mean is a plain sum, one reciprocal (2.5 units in the last place by the WGSL
-    /// specification) and one product: eight roundings beyond the window's cover them.
-    pub fn interval(self, g: &Geometry, inflate: f32, u: f64) -> Self {
-        Params { error: to_f32_up(gamma(g.kernel[0] * g.kernel[1] + 8, u)), inflate, ..self }
     }
 }
 
@@ -128,7 +138,7 @@ pub fn max_interval(
     lanes: usize,
     inflate: f32,
 ) -> Result<()> {
-    let params = Params::new(g, lanes).interval(g, inflate, UNIT);
+    let params = Params { inflate, ..Params::new(g, lanes) };
     device.run(&MAX_INTERVAL, &params, &[xc, xr], &[yc, yr], super::flat(yc.len() / 4))
 }
 
@@ -143,7 +153,7 @@ pub fn average_backward(device: &Device, g: &Geometry, gy: &Buffer, gx: &Buffer,
 }
 
 /// Sound bounds: for all reals in `xc ± xr`, the mean of each window lies in `yc ± yr`, and `yr` holds a further
-/// `inflate * |yc|`.
+/// `inflate * |yc|`. So does what a runtime computes with a relative `error` against the mean of magnitudes.
 #[allow(clippy::too_many_arguments)]
 pub fn average_interval(
     device: &Device,
@@ -154,7 +164,9 @@ pub fn average_interval(
     yr: &Buffer,
     lanes: usize,
     inflate: f32,
+    error: f32,
 ) -> Result<()> {
-    let params = Params::new(g, lanes).interval(g, inflate, UNIT);
+    let error = to_f32_up(g.mean_error() + f64::from(error));
+    let params = Params { error, inflate, ..Params::new(g, lanes) };
     device.run(&AVERAGE_INTERVAL, &params, &[xc, xr], &[yc, yr], super::flat(yc.len() / 4))
 }

@@ -116,7 +116,7 @@ pub(super) fn cases() -> Vec<Case> {
             }));
             let reads = vec![c.clone(), r.clone()];
             cases.push(Case::new(&AVERAGE_INTERVAL, label, reads, writes, check(false), move |device, r, w| {
-                average_interval(device, &g, &r[0], &r[1], &w[0], &w[1], lanes, 1e-6)
+                average_interval(device, &g, &r[0], &r[1], &w[0], &w[1], lanes, 1e-6, 0.0)
             }));
         }
     }

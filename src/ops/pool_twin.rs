@@ -67,6 +67,18 @@ impl Params {
     }
 }
 
+#[inline(always)]
+fn add(sum: &mut Block, x: &Block) {
+    sum.iter_mut().zip(x).for_each(|(sum, x)| *sum += x);
+}
+
+/// Windows that cover an input row or column.
+fn windows(input: usize, stride: u32, pad: u32, kernel: u32, count: u32) -> Range<usize> {
+    let end = input + pad as usize + 1;
+    let first = end.saturating_sub(kernel as usize).div_ceil(stride as usize);
+    first..((end - 1) / stride as usize + 1).min(count as usize)
+}
+
 fn window(output: usize, stride: u32, pad: u32, kernel: u32, size: u32) -> Range<usize> {
     let start = output * stride as usize;
     start.saturating_sub(pad as usize)..(start + kernel as usize).saturating_sub(pad as usize).min(size as usize)
@@ -126,11 +138,11 @@ fn average_body(p: Params, y: &mut [f32], x: &[f32], oy: usize) {
         let share = p.share(&rows, &columns);
         for block in 0..p.blocks() {
             let mut sum = [0.0; LANE_BLOCK];
-            p.each(&rows, &columns, block, |j| {
-                for (sum, x) in sum.iter_mut().zip(&x[j]) {
-                    *sum += x;
-                }
-            });
+            for row in rows.clone() {
+                let mut part = [0.0; LANE_BLOCK];
+                p.each(&(row..row + 1), &columns, block, |j| add(&mut part, &x[j]));
+                add(&mut sum, &part);
+            }
             y[ox * p.blocks() + block] = sum.map(|s| s * share);
         }
     }
@@ -185,18 +197,22 @@ vectorise!(fn average_plane = average_backward_body(p: Params, gx: &mut [f32], g
 #[inline(always)]
 fn average_backward_body(p: Params, gx: &mut [f32], gy: &[f32]) {
     let (gy, gx) = (blocks(gy), blocks_mut(gx));
-    gx.fill([0.0; LANE_BLOCK]);
-    for output in 0..(p.out_height * p.out_width) as usize {
-        let (oy, ox) = (output / p.out_width as usize, output % p.out_width as usize);
-        let (rows, columns) = (p.rows(oy), p.columns(ox));
-        let share = p.share(&rows, &columns);
+    let (height, width) = (p.out_height as usize, p.out_width as usize);
+    let shares: Vec<f32> = (0..height * width).map(|o| p.share(&p.rows(o / width), &p.columns(o % width))).collect();
+    for input in 0..(p.in_height * p.in_width) as usize {
+        let (y, x) = (input / p.in_width as usize, input % p.in_width as usize);
+        let over_rows = windows(y, p.stride_y, p.pad_y, p.kernel_height, p.out_height);
+        let over_columns = windows(x, p.stride_x, p.pad_x, p.kernel_width, p.out_width);
         for block in 0..p.blocks() {
-            let part = gy[output * p.blocks() + block].map(|g| g * share);
-            p.each(&rows, &columns, block, |j| {
-                for (gx, part) in gx[j].iter_mut().zip(&part) {
-                    *gx += part;
+            let mut sum = [0.0; LANE_BLOCK];
+            for oy in over_rows.clone() {
+                let mut part = [0.0; LANE_BLOCK];
+                for o in oy * width + over_columns.start..oy * width + over_columns.end {
+                    add(&mut part, &gy[o * p.blocks() + block].map(|g| g * shares[o]));
                 }
-            });
+                add(&mut sum, &part);
+            }
+            gx[input * p.blocks() + block] = sum;
         }
     }
 }
@@ -282,13 +298,17 @@ fn average_interval_body(p: Params, [yc, yr]: [&mut [f32]; 2], [xc, xr]: [&[f32]
         let share = p.share(&rows, &columns);
         for block in 0..p.blocks() {
             let mut sums = [[0.0; LANE_BLOCK]; 3];
-            p.each(&rows, &columns, block, |j| {
-                for lane in 0..LANE_BLOCK {
-                    let so_far = [sums[0][lane], sums[1][lane], sums[2][lane]];
-                    let next = average_sums(so_far, xc[j][lane], xr[j][lane]);
-                    (sums[0][lane], sums[1][lane], sums[2][lane]) = (next[0], next[1], next[2]);
-                }
-            });
+            for row in rows.clone() {
+                let mut part = [[0.0; LANE_BLOCK]; 3];
+                p.each(&(row..row + 1), &columns, block, |j| {
+                    for lane in 0..LANE_BLOCK {
+                        let so_far = [part[0][lane], part[1][lane], part[2][lane]];
+                        let next = average_sums(so_far, xc[j][lane], xr[j][lane]);
+                        (part[0][lane], part[1][lane], part[2][lane]) = (next[0], next[1], next[2]);
+                    }
+                });
+                sums.iter_mut().zip(&part).for_each(|(sum, part)| add(sum, part));
+            }
             let at = ox * p.blocks() + block;
             for lane in 0..LANE_BLOCK {
                 let sums = [sums[0][lane], sums[1][lane], sums[2][lane]];

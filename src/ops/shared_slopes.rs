@@ -9,7 +9,7 @@ use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
 use super::linear::{RELAX, Rows, Window};
-use super::optimizer::Adam;
+use super::optimizer::{Adam, STEEPEST};
 use crate::device::{Buffer, Device};
 use crate::error::Result;
 use crate::kernel::{Call, Kernel, as_u32};
@@ -64,13 +64,13 @@ impl Params {
     }
 
     /// Index in the layer of element `k` of the window of the neuron at `place`, if it is inside.
-    fn element(&self, place: u32, k: usize) -> Option<usize> {
+    fn element(&self, place: [u32; 2], k: usize) -> Option<usize> {
         if self.step_y == 0 && self.step_x == 0 {
             return Some(k);
         }
         let (size_y, size_x) = (self.size_y as usize, self.size_x as usize);
-        let y = (place >> 16) as i32 * self.step_y as i32 - self.offset_y + (k / size_x % size_y) as i32;
-        let x = (place & 0xffff) as i32 * self.step_x as i32 - self.offset_x + (k % size_x) as i32;
+        let y = place[0] as i32 * self.step_y as i32 - self.offset_y + (k / size_x % size_y) as i32;
+        let x = place[1] as i32 * self.step_x as i32 - self.offset_x + (k % size_x) as i32;
         let inside = (0..self.height as i32).contains(&y) && (0..self.width as i32).contains(&x);
         let (height, width) = (self.height as usize, self.width as usize);
         inside.then(|| ((k / (size_y * size_x)) * height + y as usize) * width + x as usize)
@@ -166,15 +166,16 @@ pub fn step(
 struct Run {
     lanes: std::ops::Range<usize>,
     image: usize,
-    place: u32,
+    place: [u32; 2],
 }
 
 fn runs(p: &Params, rows: &[u32]) -> Vec<Run> {
-    let (image, place) = rows.split_at(p.lanes as usize);
+    let lanes = p.lanes as usize;
     let mut runs: Vec<Run> = vec![];
-    for (lane, (&image, &place)) in image.iter().zip(place).enumerate() {
+    for (lane, &image) in rows[..lanes].iter().enumerate() {
         // Rows for whole layers look at the same place everywhere.
-        let place = if p.step_y == 0 && p.step_x == 0 { 0 } else { place };
+        let whole = p.step_y == 0 && p.step_x == 0;
+        let place = if whole { [0; 2] } else { [rows[lanes + lane], rows[2 * lanes + lane]] };
         match runs.last_mut() {
             Some(run) if (run.image, run.place) == (image as usize, place) => run.lanes.end = lane + 1,
             Some(_) | None => runs.push(Run { lanes: lane..lane + 1, image: image as usize, place }),
@@ -273,6 +274,7 @@ fn step_twin(call: Call<'_>) {
     let ([gradient], [table, m, v]) = call.buffers();
     let entries = table.par_chunks_mut(RELAX).zip(m.par_iter_mut().zip(v)).zip(gradient);
     entries.with_min_len(4096).for_each(|((lines, (m, v)), gradient)| {
+        let gradient = gradient.clamp(-STEEPEST, STEEPEST);
         *m += (1.0 - p.beta1) * (gradient - *m);
         *v += (1.0 - p.beta2) * (gradient * gradient - *v);
         if lines[1] > 0.0 {
@@ -291,12 +293,17 @@ pub fn cases() -> Vec<Case> {
     let dense = Window::dense(Shape::new(2, 3, 4));
     let patch = Window { layer: Shape::new(2, 5, 4), size: [3, 2], step: [2, 1], offset: [1, 1] };
     let mut cases = Vec::new();
-    for (label, window) in [("whole layer", dense), ("patch over the edge", patch)] {
+    // Neurons at the far end of a layer too wide for sixteen bits.
+    let wide = Window { layer: Shape::new(1, 1, 65_540), size: [1, 3], step: [1, 1], offset: [0, 1] };
+    for (label, window, first) in
+        [("whole layer", dense, 0), ("patch over the edge", patch, 0), ("patch of a wide layer", wide, 65_537)]
+    {
         let (n, layer) = (window.elements() * LANES, window.layer.len());
         // Rows of an image are neighbours; the second image has none.
         let image = |lane: usize| if lane < 11 { 0 } else { 2 };
         let mut rows: Vec<u32> = (0..LANES).map(image).collect();
-        rows.extend((0..LANES).map(|_| (rng.below(3) << 16 | rng.below(4)) as u32));
+        rows.extend((0..LANES).map(|_| rng.below(3.min(window.layer.height)) as u32));
+        rows.extend((0..LANES).map(|_| (first + rng.below(4)) as u32));
         let span: [u32; 2 * IMAGES] = [0, 11, 11, 11, 11, 30];
         let place = words(&rows);
         let mut entry = || {

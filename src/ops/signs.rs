@@ -9,7 +9,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::linear::Rows;
-use super::optimizer::Adam;
+use super::optimizer::{Adam, STEEPEST};
 use crate::device::{Buffer, Device};
 use crate::error::Result;
 use crate::kernel::{Call, Kernel, as_u32};
@@ -116,7 +116,7 @@ fn climb_twin(call: Call<'_>) {
         let at = (target & !INACTIVE) as usize * boxes + i % boxes;
         let inactive = target & INACTIVE != 0;
         y[at] = if inactive { 0.0 } else { z[at] };
-        let gradient = if inactive { z[at] } else { -z[at] };
+        let gradient = if inactive { z[at] } else { -z[at] }.clamp(-STEEPEST, STEEPEST);
         m[i] += (1.0 - p.beta1) * (gradient - m[i]);
         v[i] += (1.0 - p.beta2) * (gradient * gradient - v[i]);
         let move_by = p.rate * a[at].abs() * m[i] / ((v[i] * p.correct_v).sqrt() + p.epsilon);

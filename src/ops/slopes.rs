@@ -10,7 +10,7 @@ use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
 use super::linear::RELAX;
-use super::optimizer::Adam;
+use super::optimizer::{Adam, STEEPEST};
 use crate::device::{Buffer, Device};
 use crate::error::Result;
 use crate::kernel::{Call, Kernel};
@@ -109,7 +109,7 @@ fn climb_twin(call: Call<'_>) {
             let (a, z) = (a[k * lanes + lane], z[k * lanes + lane]);
             let lines = &table[(lane * elements + k) * RELAX..][..3];
             y[lane] = if a < 0.0 { lines[0] * z + lines[1] } else { lines[2] * z };
-            let gradient = a.max(0.0) * z;
+            let gradient = (a.max(0.0) * z).clamp(-STEEPEST, STEEPEST);
             m[lane] += (1.0 - p.beta1) * (gradient - m[lane]);
             v[lane] += (1.0 - p.beta2) * (gradient * gradient - v[lane]);
         }

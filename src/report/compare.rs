@@ -9,7 +9,7 @@ use super::stats;
 use crate::error::{Error, Result};
 use crate::results::{CertifyRow, Spread, quantile, write_atomically};
 use serde::Serialize;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
 /// One model as one run measured it.
@@ -21,6 +21,10 @@ pub struct Run {
     pub folder: String,
     pub date: Option<String>,
     pub method: String,
+    /// Version of the program that made it, where known.
+    pub version: Option<String>,
+    /// What the reader of the model's file said of it.
+    pub notes: Vec<String>,
     /// SHA-256 of the test images, and their number.
     pub data: Option<String>,
     pub images: usize,
@@ -45,6 +49,8 @@ pub struct Entry {
     pub folder: String,
     pub date: Option<String>,
     pub method: String,
+    pub version: Option<String>,
+    pub notes: Vec<String>,
     /// Clean test images with a bracket.
     pub certified: usize,
     pub clean_accuracy: Option<f64>,
@@ -103,6 +109,8 @@ pub fn compare(runs: &[Run]) -> Result<Comparison> {
             folder: r.folder.clone(),
             date: r.date.clone(),
             method: r.method.clone(),
+            version: r.version.clone(),
+            notes: r.notes.clone(),
             certified: proved.len(),
             clean_accuracy: accuracy(0.0),
             noise,
@@ -138,6 +146,16 @@ fn difference(run: &Run, reference: &Run) -> Option<Difference> {
         median: median(0) - median(1),
         interval: stats::bootstrap_difference(&pairs, 0),
     })
+}
+
+impl Comparison {
+    /// The versions of the program that made the runs, as a sentence, where they are not one.
+    pub fn versions(&self) -> Option<String> {
+        let known = |e: &Entry| e.version.as_ref().map(|v| format!("{} by {v}", e.name));
+        let versions: BTreeSet<&String> = self.runs.iter().filter_map(|e| e.version.as_ref()).collect();
+        let each: Vec<String> = self.runs.iter().filter_map(known).collect();
+        (versions.len() > 1).then(|| format!("Made by different versions of deltamax: {}.", each.join(", ")))
+    }
 }
 
 /// Writes `compare.html`, `compare.json` and `figures/*` into `dir`.
@@ -184,7 +202,14 @@ mod tests {
         let mut half = run("half", "x", radius);
         half.rows.truncate(50);
         (half.images, half.data) = (50, None);
-        let found = compare(&[run("a", "x", radius), run("b", "x", radius), half]).unwrap();
+        let [mut a, mut b] = ["a", "b"].map(|name| run(name, "x", radius));
+        (a.version, b.version) = (Some("1.0".into()), Some("1.0".into()));
+        assert_eq!(compare(&[a.clone(), b.clone()]).unwrap().versions(), None);
+        b.version = Some("1.1".into());
+        b.notes = vec!["a softmax was left out".into()];
+        let found = compare(&[a, b, half]).unwrap();
+        assert!(found.versions().unwrap().contains("a by 1.0, b by 1.1"));
+        assert!(page::page(&[], &found).0.contains("About the file of b: a softmax was left out."));
         for (entry, images) in found.runs[1..].iter().zip([100, 50]) {
             let d = entry.difference.unwrap();
             assert!(d.none() && !d.clear(), "{d:?}");

@@ -3,7 +3,7 @@
 use super::chart::percent;
 use super::figure::Figures;
 use super::findings::both_units;
-use super::html::{Head, document};
+use super::html::{Head, document, notes};
 use super::section::{Page, Section, closing, example, image, relevance};
 use crate::error::{Error, Result};
 use crate::results::{DataSummary, Example, ExampleLevel, ModelResult, Picture, Study, write_atomically};
@@ -18,6 +18,8 @@ pub struct Subject {
     pub image: String,
     /// File name of the model.
     pub model: String,
+    /// What the reader of the model said of it.
+    pub notes: Vec<String>,
     pub classes: Vec<String>,
     pub shape: Shape,
     pub level: ExampleLevel,
@@ -83,6 +85,7 @@ fn page(s: &Subject, study: &Study) -> (String, Figures) {
         body: html! {
             pre { code { (s.command) } }
             dl.facts { div { dt { "Model" } dd { (s.model) } } div { dt { "Device" } dd { (s.device) } } }
+            (notes(&s.model, &s.notes))
         },
     };
     let sections: Vec<Section> =
@@ -144,6 +147,7 @@ mod tests {
         let subject = Subject {
             image: "<boot>.jpg".into(),
             model: "m.onnx".into(),
+            notes: vec!["batch normalisation was folded".into()],
             classes: sample.dataset.classes.clone(),
             shape: sample.dataset.shape,
             broken: Some((level.picture.clone(), 1)),
@@ -155,7 +159,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         write(&subject, dir.path()).unwrap();
         let text = std::fs::read_to_string(dir.path().join("explanation.html")).unwrap();
-        for part in ["id=\"dominance\"", "id=\"relevance\"", "&lt;boot&gt;.jpg", "found by attack"] {
+        for part in ["id=\"dominance\"", "id=\"relevance\"", "&lt;boot&gt;.jpg", "found by attack", "was folded"] {
             assert!(text.contains(part), "{part}");
         }
         assert!(!text.contains("<boot>") && !text.contains("NaN"));

@@ -36,6 +36,11 @@ pub fn page(study: &Study) -> (String, Figures) {
     (document(&head, card, &sections, "results.json"), page.figures)
 }
 
+/// What the reader of a model's file said of it; nothing where it said nothing.
+pub fn notes(model: &str, notes: &[String]) -> Markup {
+    html! { @for note in notes { p.note { "About the file of " (model) ": " (note) "." } } }
+}
+
 /// What stands at the top of a page.
 pub struct Head<'a> {
     pub kicker: &'a str,

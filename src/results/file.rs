@@ -3,11 +3,12 @@
 use super::{ExampleLevel, FORMAT, Study};
 use crate::error::{Error, Result};
 use crate::input;
+use crate::output::write_atomically;
 use serde::Serialize;
 use std::path::Path;
 
 impl Study {
-    /// Writes `results.json`-like JSON to `path`, under a temporary name first.
+    /// Writes `results.json`-like JSON to `path`, whole or not at all.
     pub fn save(&self, path: &Path) -> Result<()> {
         let text = serde_json::to_vec(self).map_err(|e| Error::input(path, format!("cannot be written: {e}")))?;
         write_atomically(path, &text)
@@ -67,17 +68,6 @@ impl Study {
         }
         Ok(())
     }
-}
-
-/// Writes a file whole or not at all: under a temporary name in the same folder, then renamed.
-pub fn write_atomically(path: &Path, content: &[u8]) -> Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(".tmp");
-    let temporary = path.with_file_name(name);
-    std::fs::write(&temporary, content).and_then(|()| std::fs::rename(&temporary, path)).map_err(|e| {
-        let _ = std::fs::remove_file(&temporary);
-        Error::io(path, "writing")(e)
-    })
 }
 
 /// Writes pretty JSON, whole or not at all.

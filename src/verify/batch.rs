@@ -1,12 +1,14 @@
-//! A whole folder of the verification competition: `instances.csv` in, `results.csv` out, one flushed row per instance.
+//! A whole folder of the verification competition: `instances.csv` in, `results.csv` out, a row as soon as it is known.
 
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
+use crate::output::{Place, STANDARD, append, lock, place};
+use crate::{interrupt, terminal};
 
 /// One line of `instances.csv`.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,48 +55,70 @@ pub fn locate(folder: &Path, name: &str) -> PathBuf {
     if packed.is_file() { packed } else { plain }
 }
 
-/// A results file open for more rows.
+/// Results open for more rows.
 pub struct Results {
     path: PathBuf,
-    file: File,
+    sink: Sink,
     done: HashSet<(String, String)>,
 }
 
+enum Sink {
+    Standard,
+    /// A device or a fifo.
+    Stream(File),
+    /// Locked.
+    File(File),
+}
+
 impl Results {
-    /// Starts `path`, or with `resume` continues it.
+    /// Starts `path`, or with `resume` continues it, or with `force` replaces what is there. A device or a fifo is written
+    /// through, and holds nothing to continue.
     ///
     /// # Errors
-    /// If the file exists and is not to be continued, or is no results file.
-    pub fn open(path: &Path, resume: bool) -> Result<Results> {
-        let mut done = HashSet::new();
-        let old = match std::fs::read(path) {
-            Ok(_) if !resume => {
-                return Err(Error::input(path, "exists already; continue it with --resume, or remove it"));
+    /// If the file exists and is neither to be continued nor replaced, or is no results file, or another run is writing it.
+    pub fn open(path: &Path, resume: bool, force: bool) -> Result<Results> {
+        let at = match place(path)? {
+            Place::Folder(_) => return Err(Error::input(path, "is a folder; name a file")),
+            Place::Stream if resume => return Err(Error::input(path, "keeps nothing to continue; leave out --resume")),
+            Place::Stream => {
+                let file = OpenOptions::new().write(true).open(path).map_err(Error::io(path, "opening"))?;
+                return Results { path: path.into(), sink: Sink::Stream(file), done: HashSet::new() }.begun();
             }
-            Ok(old) => old,
-            Err(_) => vec![],
+            Place::File(at) | Place::Free(at) => at,
         };
+        let file = OpenOptions::new().create(true).read(true).write(true).truncate(false).open(&at);
+        let mut file = file.map_err(Error::io(path, "opening"))?;
+        lock(path, &file)?;
+        let mut old = Vec::new();
+        if !force || resume {
+            file.read_to_end(&mut old).map_err(Error::io(path, "reading"))?;
+        }
+        if !old.is_empty() && !resume {
+            let problem = "exists already; continue it with --resume, replace it with --force, or give another --out";
+            return Err(Error::input(path, problem));
+        }
+        let done = read_done(path, &old)?;
         // A row that was being written when the run was killed is dropped.
-        let whole = old.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
-        let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(&old[..whole]);
-        for (i, record) in reader.records().enumerate() {
-            let record = record.map_err(|e| Error::input(path, format!("not a results file ({e})")))?;
-            if (i == 0 && record != HEADER[..]) || record.len() != HEADER.len() {
-                return Err(Error::input(path, "not a results file of verify; choose another --out"));
-            }
-            if i > 0 {
-                done.insert((record[0].to_string(), record[1].to_string()));
-            }
-        }
-        let file = OpenOptions::new().create(true).write(true).truncate(false).open(path);
-        let file = file.map_err(Error::io(path, "opening"))?;
-        file.set_len(whole as u64).map_err(Error::io(path, "writing"))?;
-        let mut results = Results { path: path.to_path_buf(), file, done };
-        std::io::Seek::seek(&mut results.file, std::io::SeekFrom::End(0)).map_err(Error::io(path, "writing"))?;
-        if whole == 0 {
-            results.row(&HEADER)?;
-        }
-        Ok(results)
+        let whole = whole_lines(&old);
+        let cut = file.set_len(whole as u64).and_then(|()| file.seek(SeekFrom::Start(whole as u64)));
+        cut.map_err(Error::io(path, "writing"))?;
+        let results = Results { path: path.into(), sink: Sink::File(file), done };
+        if whole == 0 { results.begun() } else { Ok(results) }
+    }
+
+    /// Writes to standard output.
+    pub fn standard() -> Result<Results> {
+        Results { path: STANDARD.into(), sink: Sink::Standard, done: HashSet::new() }.begun()
+    }
+
+    fn begun(mut self) -> Result<Results> {
+        self.row(&HEADER)?;
+        Ok(self)
+    }
+
+    /// How many instances earlier runs have answered.
+    pub fn known(&self) -> usize {
+        self.done.len()
     }
 
     /// Whether an earlier run has answered this instance.
@@ -113,9 +137,42 @@ impl Results {
     fn row(&mut self, fields: &[&str]) -> Result<()> {
         let mut writer = csv::Writer::from_writer(vec![]);
         let text = writer.write_record(fields).ok().and_then(|()| writer.into_inner().ok()).unwrap_or_default();
-        let written = self.file.write_all(&text).and_then(|()| self.file.flush());
+        let written = match &mut self.sink {
+            Sink::Standard => return Ok(terminal::data(&text)),
+            Sink::Stream(stream) => stream.write_all(&text),
+            Sink::File(file) => {
+                let _shield = interrupt::shield();
+                append(file, &text)
+            }
+        };
         written.map_err(Error::io(&self.path, "writing"))
     }
+}
+
+/// How many of these bytes are whole lines.
+fn whole_lines(text: &[u8]) -> usize {
+    text.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1)
+}
+
+/// The instances that a results file answers.
+fn read_done(path: &Path, text: &[u8]) -> Result<HashSet<(String, String)>> {
+    let header = HEADER.join(",");
+    let whole = whole_lines(text);
+    if whole == 0 && !header.as_bytes().starts_with(text) {
+        return Err(Error::input(path, "not a results file of verify; choose another --out"));
+    }
+    let mut done = HashSet::new();
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(&text[..whole]);
+    for (i, record) in reader.records().enumerate() {
+        let record = record.map_err(|e| Error::input(path, format!("not a results file ({e})")))?;
+        if (i == 0 && record != HEADER[..]) || record.len() != HEADER.len() {
+            return Err(Error::input(path, "not a results file of verify; choose another --out"));
+        }
+        if i > 0 {
+            done.insert((record[0].to_string(), record[1].to_string()));
+        }
+    }
+    Ok(done)
 }
 
 /// A word of the file, fit for one line.
@@ -132,12 +189,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("results.csv");
         let instance = |n: &str| Instance { onnx: n.into(), vnnlib: "p,1".into(), timeout: Duration::from_secs(1) };
-        let mut r = Results::open(&path, false).unwrap();
+        let mut r = Results::open(&path, false, false).unwrap();
         r.add(&instance("a"), "unsat", 0.5).unwrap();
         drop(r);
-        assert!(Results::open(&path, false).is_err());
+        assert!(Results::open(&path, false, false).is_err());
         std::fs::write(&path, std::fs::read_to_string(&path).unwrap() + "b,\"p,1\",uns").unwrap();
-        let mut r = Results::open(&path, true).unwrap();
+        let mut r = Results::open(&path, true, false).unwrap();
         assert!(r.has(&instance("a")) && !r.has(&instance("b")));
         r.add(&instance("b"), "sat", 1.0).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();

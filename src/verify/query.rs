@@ -106,7 +106,7 @@ impl<'a> Queries<'a> {
         let mut parts = vec![];
         for (i, property) in properties.iter().enumerate() {
             let mut query = Query::new(net, property, seed);
-            if let Err(error) = check_fit(net, property.spec).and_then(|()| net.check_range(query.peak)) {
+            if let Err(error) = check_fit(net, property.spec).and_then(|()| net.range(query.peak, 1.0).map(drop)) {
                 query.told = true;
                 (queries.answered)(i, Err(error), query.used)?;
             } else {

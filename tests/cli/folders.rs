@@ -95,11 +95,11 @@ fn runs_without_attacks_say_so() {
     let text = fs::read_to_string(at.join("out/delta_max.csv")).expect("a table");
     assert!(text.lines().skip(1).all(|row| row.split(',').nth(6) == Some("")), "{text}");
     assert_eq!(manifest(&at.join("out/manifest.json"))["attack"], false);
-    refused(at, &format!("{CERTIFY} --resume"), &["manifest.json", "settings"]);
+    refused(at, &format!("{CERTIFY} --resume"), &["manifest.json", "another --no-attack"]);
     assert!(done(at, "audit out").contains("checked 6 of 6 rows"));
     done(at, &CERTIFY.replace("--out out", "--shard 0/2 --out a"));
     done(at, &CERTIFY.replace("--out out", "--shard 1/2 --no-attack --out b"));
-    refused(at, "merge a b --out c", &["b", "settings"]);
+    refused(at, "merge a b --out c", &["b", "another --no-attack"]);
 }
 
 #[test]

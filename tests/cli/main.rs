@@ -1,9 +1,12 @@
 //! The binary as a user runs it, on made-up shoes of 16 pixels: the jobs, the folders they leave, the streams they write
-//! to, and everything that must be refused.
+//! to, what they never destroy, how they end early, and everything that must be refused.
 
 mod folders;
+mod identity;
 mod jobs;
+mod outputs;
 mod refusals;
+mod stops;
 mod streams;
 
 use std::collections::BTreeMap;

@@ -173,12 +173,16 @@ fn results_that_cannot_be_continued() {
     put(&table, text.replacen("\n0,", "\nzero,", 1).as_bytes());
     refused(at, &format!("{certify} --resume"), &["delta_max.csv", "row 1"]);
     put(&table, b"hello\n");
-    refused(at, &format!("{certify} --resume"), &["delta_max.csv", "not written by certify"]);
+    refused(
+        at,
+        &format!("{certify} --resume"),
+        &["delta_max.csv", "columns are not those of certify", "another --out"],
+    );
     put(&table, text.as_bytes());
     put(at.join("out/manifest.json"), b"{}");
     refused(at, &format!("{certify} --resume"), &["manifest.json", "not a manifest"]);
     fs::remove_file(at.join("out/manifest.json")).expect("removed");
-    refused(at, &format!("{certify} --resume"), &["manifest.json", "check the path"]);
+    refused(at, &format!("{certify} --resume"), &["manifest.json", "it is missing", "another --out"]);
     refused(at, "report out", &["out/results.json", "check the path"]);
     refused(at, "compare nowhere --out c", &["nowhere"]);
     put(at.join("out/results.json"), b"{\"models\":");

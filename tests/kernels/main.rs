@@ -1,9 +1,11 @@
 //! One loop over the table of kernels: every shader agrees with its row, and every dispatch of the test cases gives on
 //! the GPU what the twin gives. Without an adapter the GPU half shows as ignored.
 
+mod browser;
 mod whole;
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use deltamax::device::{Choice, Device};
@@ -16,25 +18,44 @@ fn main() {
     // SAFETY: no other thread exists yet.
     unsafe { deltamax::device::quiet_driver() };
     let args = Arguments::from_args();
-    let missing = Device::open(&Choice::Gpu).map(|gpu| eprintln!("adapter: {}", gpu.describe())).err();
-    let missing = missing.map(|e| e.to_string());
+    let folder = |variable: &str| std::env::var_os(variable).map(PathBuf::from);
+    if let Some(folder) = folder("DELTAMAX_EXPORT") {
+        return browser::export(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+    }
+    let returned = folder("DELTAMAX_IMPORT");
+    let adapter = Device::open(&Choice::Gpu).map(|gpu| gpu.describe());
+    if let (Ok(adapter), None) = (&adapter, &returned) {
+        eprintln!("adapter: {adapter}");
+    }
+    let missing = adapter.err().map(|e| e.to_string());
     let mut cases = ops::cases();
     let mut trials = vec![Trial::test("table::names_are_unique", names_are_unique)];
     for kernel in ops::kernels() {
         let (own, rest) = cases.into_iter().partition::<Vec<Case>, _>(|c| c.kernel.name == kernel.name);
         cases = rest;
         let own = Arc::new(own);
-        let judged = own.clone();
         trials.push(Trial::test(format!("layout::{}", kernel.name), move || layout(kernel).map_err(Failed::from)));
-        trials
-            .push(Trial::test(format!("twin::{}", kernel.name), move || Ok(agrees(&Device::cpu(), kernel, &judged)?)));
-        trials.push(on_gpu(&missing, format!("gpu::{}", kernel.name), move |gpu| agrees(gpu, kernel, &own)));
+        if let (Some(folder), judged) = (returned.clone(), own.clone()) {
+            let outputs = move |i, case: &Case| browser::outputs(&folder, i, case);
+            let trial = Trial::test(format!("browser::{}", kernel.name), move || Ok(agrees(kernel, &judged, outputs)?));
+            trials.push(trial.with_kind(format!("{} cases", own.len())));
+        }
+        let judged = own.clone();
+        let twin = |_, case: &Case| case.run(&Device::cpu()).map_err(|e| e.to_string());
+        trials.push(Trial::test(format!("twin::{}", kernel.name), move || Ok(agrees(kernel, &judged, twin)?)));
+        trials.push(on_gpu(&missing, format!("gpu::{}", kernel.name), move |gpu| {
+            agrees(kernel, &own, |_, case| case.run(gpu).map_err(|e| e.to_string()))
+        }));
+    }
+    if let Some(folder) = returned {
+        trials.push(Trial::test("browser::was_given_this_table", move || Ok(browser::was_given_this_table(&folder)?)));
     }
     let strays: HashSet<&str> = cases.iter().map(|c| c.kernel.name).collect();
     trials.push(Trial::test("table::every_case_has_a_kernel", move || match strays.is_empty() {
         true => Ok(()),
         false => Err(format!("not in ops::kernels(): {strays:?}").into()),
     }));
+    trials.push(Trial::test("table::is_written_for_browsers", || Ok(browser::is_understood()?)));
     trials.push(on_gpu(&missing, "fault::a_broken_shader_is_an_error".into(), broken_shader));
     trials.push(on_gpu(&missing, "fault::too_large_a_buffer_is_an_error".into(), too_large_a_buffer));
     trials.push(on_gpu(&missing, "order::uploads_clears_and_dispatches".into(), order));
@@ -66,16 +87,20 @@ fn names_are_unique() -> Result<(), Failed> {
     }
 }
 
-/// Runs every case of one kernel on this device and on the twin, and judges both.
-fn agrees(device: &Device, kernel: &Kernel, cases: &[Case]) -> Result<(), String> {
+/// Judges every case of one kernel, given what a device wrote for it, and the twin beside it.
+fn agrees(
+    kernel: &Kernel,
+    cases: &[Case],
+    outputs: impl Fn(usize, &Case) -> Result<Vec<Vec<f32>>, String>,
+) -> Result<(), String> {
     if cases.is_empty() {
         return Err(format!("{} has no test case; add one to cases() of its op", kernel.name));
     }
     let cpu = Device::cpu();
-    for case in cases {
+    for (i, case) in cases.iter().enumerate() {
         let name = format!("{} ({})", kernel.name, case.label);
-        let run = |device: &Device| case.run(device).map_err(|e| format!("{name}: {e}"));
-        let faults = case.faults(&run(device)?, &run(&cpu)?);
+        let outputs = outputs(i, case).map_err(|e| format!("{name}: {e}"))?;
+        let faults = case.faults(&outputs, &case.run(&cpu).map_err(|e| format!("{name}: {e}"))?);
         if !faults.is_empty() {
             return Err(format!("{name}\n  {}", faults.join("\n  ")));
         }

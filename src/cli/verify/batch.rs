@@ -1,18 +1,22 @@
 //! `deltamax verify --batch`: the lines of a list, those of one network together.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use super::{Loaded, VerifyArgs, blame};
+use super::super::common;
+use super::{Loaded, VerifyArgs, blame, say_notes};
 use crate::device::Device;
 use crate::error::Error;
+use crate::output::{Place, STANDARD, check_own, is_standard_output, place, write_atomically};
 use crate::progress::Progress;
 use crate::spec::{Spec, vnnlib};
-use crate::terminal;
 use crate::verify::batch::{Instance, Results, locate, read_instances};
 use crate::verify::{Property, Verdict, verify_all};
+use crate::{interrupt, terminal};
 
 /// Properties are held, and go through the device, in groups of some so many input ranges.
 const GROUP: usize = 1 << 20;
@@ -32,6 +36,8 @@ struct Batch<'a> {
     folder: &'a Path,
     device: Device,
     results: Results,
+    /// How many lines have an answer, those of earlier runs included.
+    answers: Arc<AtomicUsize>,
     progress: Progress,
     failed: usize,
 }
@@ -40,13 +46,18 @@ pub fn run(args: &VerifyArgs, list: &Path) -> Result<()> {
     let instances = read_instances(list)?;
     let folder = list.parent().unwrap_or(Path::new(""));
     let out = args.out.clone().unwrap_or_else(|| folder.join("results.csv"));
-    let results = Results::open(&out, args.resume)?;
-    if let Some(dir) = &args.witnesses {
-        std::fs::create_dir_all(dir).map_err(Error::io(dir, "creating"))?;
-    }
     let device = args.run.open()?;
+    if let Some(dir) = &args.witnesses {
+        std::fs::create_dir_all(dir).map_err(Error::io(dir, "creating the folder"))?;
+    }
+    let results = open(args, list, &out)?;
+    let answers = Arc::new(AtomicUsize::new(results.known()));
+    let _words = {
+        let (answers, of, kept) = (answers.clone(), instances.len(), kept_in(&out));
+        interrupt::say(move || format!("{} of {of} answers {kept}", answers.load(Ordering::Relaxed)))
+    };
     let progress = Progress::start(args.run.verbosity(), "verify", instances.len());
-    let mut batch = Batch { args, folder, device, results, progress, failed: 0 };
+    let mut batch = Batch { args, folder, device, results, answers, progress, failed: 0 };
     // In the order in which the list first names the networks.
     let mut networks: Vec<(&str, Vec<&Instance>)> = vec![];
     for instance in &instances {
@@ -68,6 +79,30 @@ pub fn run(args: &VerifyArgs, list: &Path) -> Result<()> {
         bail!(Error::input(list, format!("{failed} of {} instances could not be read or run", instances.len())));
     }
     Ok(())
+}
+
+/// How the file of a counterexample begins.
+const WITNESS: &str = "sat\n";
+
+fn open(args: &VerifyArgs, list: &Path, out: &Path) -> Result<Results> {
+    if matches!((list.canonicalize(), out.canonicalize()), (Ok(a), Ok(b)) if a == b) {
+        bail!(Error::input(out, "is read by this very command; give another --out"));
+    }
+    if out != Path::new(STANDARD) && !is_standard_output(out) {
+        return Ok(Results::open(out, args.resume, args.force)?);
+    }
+    if args.resume {
+        bail!(Error::usage("--out -: standard output keeps nothing to continue; leave out --resume"));
+    }
+    common::reserve(&args.run)?;
+    Ok(Results::standard()?)
+}
+
+fn kept_in(out: &Path) -> String {
+    match place(out) {
+        Ok(Place::File(_)) => format!("are kept in {}; add --resume to continue", out.display()),
+        Ok(Place::Free(_) | Place::Folder(_) | Place::Stream) | Err(_) => "were written".into(),
+    }
 }
 
 impl<'a> Batch<'a> {
@@ -98,7 +133,10 @@ impl<'a> Batch<'a> {
         let start = Instant::now();
         if loaded.is_none() {
             match Loaded::read(&self.device, path) {
-                Ok(read) => *loaded = Some(read),
+                Ok(read) => {
+                    say_notes(path, &read.warnings, &self.args.run);
+                    *loaded = Some(read);
+                }
                 Err(error) => return Ok(group.iter().try_for_each(|a| self.fail(a.instance, &error, a.used))?),
             }
         }
@@ -119,12 +157,18 @@ impl<'a> Batch<'a> {
             fit.iter().map(|a| Property { spec: &a.property, limit: limit(a).saturating_sub(a.used) }).collect();
         let settings = self.args.settings();
         let mut told = vec![false; fit.len()];
+        let mut written = true;
         let run = verify_all(&loaded.net, &properties, &settings, &mut |i, verdict, used| {
             told[i] = true;
-            self.answer(path, &fit[i], verdict, fit[i].used + used)
+            let answer = self.answer(path, &fit[i], verdict, fit[i].used + used);
+            written = answer.is_ok();
+            answer
         });
-        // A fault of the device, or of the disk: then these rows fail as well.
         let Err(error) = run else { return Ok(()) };
+        if !written {
+            bail!(error);
+        }
+        // A fault of the device: these rows fail as well.
         let error = anyhow::Error::from(error);
         let rest = fit.iter().zip(&told).filter(|(_, told)| !**told);
         Ok(rest.map(|(a, _)| a).try_for_each(|a| self.fail(a.instance, &error, a.used))?)
@@ -143,7 +187,10 @@ impl<'a> Batch<'a> {
         };
         if let (Verdict::Sat(witness), Some(dir)) = (&verdict, &self.args.witnesses) {
             let path = dir.join(format!("{}__{}.counterexample", stem(net), stem(&asked.path)));
-            std::fs::write(&path, format!("sat\n{}\n", witness.text())).map_err(Error::io(&path, "writing"))?;
+            if !self.args.force && path.symlink_metadata().is_ok() {
+                check_own(&path, |start| start.starts_with(WITNESS.as_bytes()))?;
+            }
+            write_atomically(&path, format!("{WITNESS}{}\n", witness.text()).as_bytes())?;
         }
         self.row(asked.instance, verdict.word(), used)
     }
@@ -156,6 +203,7 @@ impl<'a> Batch<'a> {
 
     fn row(&mut self, instance: &Instance, word: &str, used: Duration) -> crate::error::Result<()> {
         self.results.add(instance, word, used.as_secs_f64())?;
+        self.answers.fetch_add(1, Ordering::Relaxed);
         self.progress.advance(1);
         Ok(())
     }

@@ -8,15 +8,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use clap::Args;
 
-use super::common::RunArgs;
+use super::common::{RunArgs, say_notes};
 use crate::bounds::Method;
 use crate::device::Device;
 use crate::error::Error;
 use crate::model::onnx;
 use crate::network::Network;
 use crate::spec::{Spec, vnnlib};
-use crate::terminal;
 use crate::verify::{Property, Settings, Verdict, check_fit, verify};
+use crate::{interrupt, terminal};
 
 /// Prove or refute a VNN-LIB property of an ONNX network.
 #[derive(Args)]
@@ -37,9 +37,12 @@ pub struct VerifyArgs {
     /// folder. Properties of one network are attacked and bounded together
     #[arg(long, value_name = "CSV", conflicts_with = "files")]
     batch: Option<PathBuf>,
-    /// Where --batch writes its answers [default: results.csv beside the instances]
+    /// Where --batch writes its answers; `-` is standard output [default: results.csv beside the instances]
     #[arg(long, requires = "batch")]
     out: Option<PathBuf>,
+    /// Replace the answers that are there, or what else stands in their place
+    #[arg(long, requires = "batch", conflicts_with = "resume")]
+    force: bool,
     /// Folder for the counterexamples of --batch
     #[arg(long, requires = "batch", value_name = "DIR")]
     witnesses: Option<PathBuf>,
@@ -96,6 +99,8 @@ pub fn run(args: VerifyArgs) -> Result<()> {
             bail!(Error::usage("verify takes NET.onnx SPEC.vnnlib, or SPEC.vnnlib --network NAME=NET.onnx, or --batch"))
         }
     };
+    let _words =
+        interrupt::say(|| "there is no answer yet; run the command again, with --timeout to stop earlier".into());
     let timeout = Duration::from_secs_f64(args.timeout.unwrap_or(300.0));
     let property = vnnlib::read(spec)?;
     if let (Some(given), Some(own)) = (name, &property.network)
@@ -104,9 +109,7 @@ pub fn run(args: VerifyArgs) -> Result<()> {
         bail!(Error::input(spec, format!("its network is called '{own}', not '{given}'; give --network {own}=FILE")));
     }
     let network = Loaded::read(&args.run.open()?, net)?;
-    if !args.run.quiet {
-        network.warnings.iter().for_each(|w| terminal::note(format_args!("{}: {w}", net.display())));
-    }
+    say_notes(net, &network.warnings, &args.run);
     network.check(&property, net, spec)?;
     let asked = Property { spec: &property, limit: timeout.saturating_sub(start.elapsed()) };
     let verdict = verify(&network.net, asked, &args.settings()).map_err(|e| blame(net, e))?;

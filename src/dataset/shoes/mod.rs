@@ -23,6 +23,7 @@ use rayon::prelude::*;
 use self::canvas::Canvas;
 use super::Dataset;
 use crate::error::{Error, Result};
+use crate::output::{self, Folder};
 use crate::rng::Rng;
 use crate::tensor::Shape;
 
@@ -167,28 +168,16 @@ fn name(kind: Kind, subtype: &str, i: usize) -> String {
 /// # Errors
 /// `dir` exists and is not empty, or cannot be written.
 pub fn write_tree(dir: &Path, count: usize, side: usize, seed: u64) -> Result<()> {
-    if std::fs::read_dir(dir).is_ok_and(|mut d| d.next().is_some()) {
+    if !output::is_empty(dir) {
         return Err(Error::input(dir, "not empty; choose a new folder"));
     }
-    let mut partial = dir.as_os_str().to_owned();
-    partial.push(".tmp");
-    let partial = Path::new(&partial);
-    let written = write_pictures(partial, dir, count, side, seed).and_then(|()| {
-        // Renaming onto an empty folder is not possible everywhere.
-        let _ = std::fs::remove_dir(dir);
-        std::fs::rename(partial, dir).map_err(Error::io(dir, "writing"))
-    });
-    if written.is_err() {
-        let _ = std::fs::remove_dir_all(partial);
-    }
-    written
+    let folder = Folder::open(dir, "shoes", &[], false)?;
+    write_pictures(folder.path(), dir, count, side, seed)?;
+    folder.finish_unlisted()
 }
 
 /// Writes into `partial` what shall be in `dir`, which errors name.
 fn write_pictures(partial: &Path, dir: &Path, count: usize, side: usize, seed: u64) -> Result<()> {
-    if partial.exists() {
-        std::fs::remove_dir_all(partial).map_err(Error::io(partial, "clearing"))?;
-    }
     kinds(count).par_iter().enumerate().try_for_each(|(i, &kind)| {
         let photo = photo(kind, i, side, seed);
         let name = name(kind, photo.subtype, i);
@@ -243,7 +232,7 @@ mod tests {
         let tree = dir.path().join("shoes");
         write_tree(&tree, 100, 16, 5).unwrap();
         assert!(write_tree(&tree, 100, 16, 5).unwrap_err().to_string().contains("not empty"));
-        assert!(!dir.path().join("shoes.tmp").exists());
+        assert!(!tree.join(".deltamax-build").exists());
         let mut source = super::super::Source::new(&tree);
         source.classes = Kind::ALL.map(|k| k.name().to_string()).to_vec();
         source.test_share = 0.0;

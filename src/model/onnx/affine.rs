@@ -1,16 +1,12 @@
 //! Affine operators: Conv, Gemm, MatMul, BatchNormalization.
 
-use super::super::{Conv, Dense, Folding, Layer, Source};
+use super::super::{Conv, Dense, Layer, Source};
 use super::build::{Builder, Live, Value};
 use super::error::OnnxResult;
+use super::near::{Charge, Near};
 use super::op::Op;
+use super::scale::{self, Merge};
 use super::window;
-use crate::rounding::to_f32_up;
-
-/// Relative error of rounding a product or sum computed in f64 to f32: 2^-24, and room for the f64 operations.
-const ROUNDED: f64 = (1.0 + 1e-6) / (1u64 << 24) as f64;
-/// Relative error of a handful of f64 operations.
-const F64: f64 = 16.0 * f64::EPSILON;
 
 pub fn conv(b: &mut Builder, op: &Op) -> OnnxResult<()> {
     op.only(&["auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"])?;
@@ -19,7 +15,8 @@ pub fn conv(b: &mut Builder, op: &Op) -> OnnxResult<()> {
     let (from, shape) = b.image(op, &x)?;
     let flat = x.dims.len() == 3;
     let rank = if flat { 1 } else { 2 };
-    let (dims, weight) = b.floats(op, 1)?.ok_or_else(|| op.error("has no weights"))?;
+    let mut charge = Charge::default();
+    let (dims, weight) = b.weights(op, 1, &mut charge)?.ok_or_else(|| op.error("has no weights"))?;
     if dims.len() != rank + 2 {
         return op.fail(format!("weights of dimensions {dims:?} for an input of {:?}", x.dims));
     }
@@ -32,10 +29,9 @@ pub fn conv(b: &mut Builder, op: &Op) -> OnnxResult<()> {
     let output = window.output(op, shape, out, false)?;
     let expanded = window.kernel.iter().chain([&out, &shape.channels]).try_fold(1usize, |n, &d| n.checked_mul(d));
     let expanded = expanded.ok_or_else(|| op.error("weights are too large once expanded"))?;
-    let weight = weight.to_vec();
-    let bias = match b.floats(op, 2)? {
+    let bias = match b.numbers(op, 2)? {
         None => vec![0.0; out],
-        Some((_, v)) if v.len() == out => v.to_vec(),
+        Some((_, v)) if v.len() == out => scale::shifts(op, &v, &mut charge)?,
         Some((d, _)) => return op.fail(format!("bias {d:?} for {out} output channels")),
     };
     let [kh, kw] = window.taps;
@@ -55,20 +51,22 @@ pub fn conv(b: &mut Builder, op: &Op) -> OnnxResult<()> {
     let layer = Conv { weight, bias, kernel: window.kernel, stride: window.stride, pad: window.pad };
     let dims = window::dims(output, flat);
     let live = b.push_shaped(op, Layer::Conv(layer), vec![from], output, dims)?;
+    charge.record(b, &live);
     b.define(op, Value::Live(live))
 }
 
 pub fn gemm(b: &mut Builder, op: &Op) -> OnnxResult<()> {
     op.only(&["alpha", "beta", "transA", "transB"])?;
     b.at_most(op, 3)?;
-    let (alpha, beta) = (op.float("alpha", 1.0)?, op.float("beta", 1.0)?);
+    let (alpha, beta) = (op.float("alpha", 1.0)?, Near::from(op.float("beta", 1.0)?));
     let (trans_a, trans_b) = (op.int("transA", 0)? != 0, op.int("transB", 0)? != 0);
     // Either factor may be the constant: y = x W or y = W x.
     let right = matches!(b.value(op, 1)?, Value::Const(_));
     let (live, constant) = if right { (b.live(op, 0)?, 1) } else { (b.live(op, 1)?, 0) };
     let (trans_x, trans_w) = if right { (trans_a, trans_b) } else { (trans_b, trans_a) };
-    let (dims, weight) = b.floats(op, constant)?.ok_or_else(|| op.error("has no weights"))?;
-    let &[rows, columns] = dims else {
+    let mut charge = Charge::default();
+    let (dims, weight) = b.weights(op, constant, &mut charge)?.ok_or_else(|| op.error("has no weights"))?;
+    let [rows, columns] = dims[..] else {
         return op.fail(format!("weights of dimensions {dims:?}, a matrix is needed"));
     };
     // `inner` is the length of x; the other axis of the weights gives the outputs.
@@ -80,23 +78,25 @@ pub fn gemm(b: &mut Builder, op: &Op) -> OnnxResult<()> {
     }
     b.checked_shape(op, &[out])?;
     let y_dims = if right { vec![1, out] } else { vec![out, 1] };
-    let mut weight = if inner_first { transpose(weight, rows, columns) } else { weight.to_vec() };
-    let mut charge = Charge::default();
-    charge.multiply(&mut weight, alpha);
-    let mut bias = vec![0.0; out];
-    if let Some((dims, c)) = b.floats(op, 2)? {
-        let per_output = match (right, dims) {
+    let weight = if inner_first { transpose(&weight, rows, columns) } else { weight };
+    let mut bias = vec![Near::ZERO; out];
+    if let Some((dims, c)) = b.numbers(op, 2)? {
+        let per_output = match (right, &dims[..]) {
             (_, []) | (_, [1]) | (_, [1, 1]) => false,
             (true, [n]) | (true, [1, n]) | (false, [n, 1]) if *n == out => true,
             _ => return op.fail(format!("bias of dimensions {dims:?} for outputs {y_dims:?}")),
         };
-        bias = if per_output { c.to_vec() } else { vec![*c.first().unwrap_or(&0.0); out] };
-        let mut of_bias = Charge::default();
-        of_bias.multiply(&mut bias, beta);
-        let largest = bias.iter().fold(0.0f32, |m, v| m.max(v.abs()));
-        charge.absolute = of_bias.relative * f64::from(largest);
+        let scaled = |o: usize| c.get(if per_output { o } else { 0 }).map_or(Near::ZERO, |&c| c * beta);
+        bias = (0..out).map(scaled).collect();
     }
-    dense(b, op, &live, Dense { weight, bias }, charge, y_dims)
+    let live = if alpha == 1.0 {
+        let bias = scale::shifts(op, &bias, &mut charge)?;
+        dense(b, op, &live, Dense { weight, bias }, charge, y_dims)?
+    } else {
+        let plain = dense(b, op, &live, Dense { weight, bias: vec![0.0; out] }, charge, y_dims)?;
+        scale::apply(b, op, plain, &vec![Near::from(alpha); out], &bias, Merge::Always)?
+    };
+    b.define(op, Value::Live(live))
 }
 
 pub fn matmul(b: &mut Builder, op: &Op) -> OnnxResult<()> {
@@ -104,8 +104,9 @@ pub fn matmul(b: &mut Builder, op: &Op) -> OnnxResult<()> {
     b.at_most(op, 2)?;
     let right = matches!(b.value(op, 1)?, Value::Const(_));
     let (live, constant) = if right { (b.live(op, 0)?, 1) } else { (b.live(op, 1)?, 0) };
-    let (dims, weight) = b.floats(op, constant)?.ok_or_else(|| op.error("has no weights"))?;
-    let &[rows, columns] = dims else {
+    let mut charge = Charge::default();
+    let (dims, weight) = b.weights(op, constant, &mut charge)?.ok_or_else(|| op.error("has no weights"))?;
+    let [rows, columns] = dims[..] else {
         return op.fail(format!("weights of dimensions {dims:?}, a matrix is needed"));
     };
     let (inner, out) = if right { (rows, columns) } else { (columns, rows) };
@@ -115,17 +116,27 @@ pub fn matmul(b: &mut Builder, op: &Op) -> OnnxResult<()> {
     let Some(axis) = axis.filter(|&a| live.dims[a] == inner && live.len() == inner) else {
         return op.fail(format!("one vector of {inner} values is needed, not an input of {:?}", live.dims));
     };
-    let weight = if right { transpose(weight, rows, columns) } else { weight.to_vec() };
+    let weight = if right { transpose(&weight, rows, columns) } else { weight };
     let mut y_dims = live.dims.clone();
     y_dims[axis] = out;
     b.checked_shape(op, &y_dims)?;
-    dense(b, op, &live, Dense { weight, bias: vec![0.0; out] }, Charge::default(), y_dims)
+    let live = dense(b, op, &live, Dense { weight, bias: vec![0.0; out] }, charge, y_dims)?;
+    b.define(op, Value::Live(live))
 }
 
-/// Adds a dense layer. Data movement in front of it is absorbed by moving the columns of the weights.
-fn dense(b: &mut Builder, op: &Op, live: &Live, mut dense: Dense, charge: Charge, dims: Vec<usize>) -> OnnxResult<()> {
+/// Adds a dense layer. Data movement in front of it is absorbed by moving the columns of the weights, where layers are
+/// merged.
+fn dense(
+    b: &mut Builder,
+    op: &Op,
+    live: &Live,
+    mut dense: Dense,
+    charge: Charge,
+    dims: Vec<usize>,
+) -> OnnxResult<Live> {
     let mut from = live.id;
-    if from > 0
+    if b.merging
+        && from > 0
         && let node = &b.nodes[from - 1]
         && let (Layer::Gather(map), &[source]) = (&node.layer, &node.inputs[..])
         && 2 * map.len() >= b.shape(source).len()
@@ -145,7 +156,7 @@ fn dense(b: &mut Builder, op: &Op, live: &Live, mut dense: Dense, charge: Charge
     }
     let live = b.push(op, Layer::Dense(dense), vec![from], dims)?;
     charge.record(b, &live);
-    b.define(op, Value::Live(live))
+    Ok(live)
 }
 
 fn transpose(matrix: &[f32], rows: usize, columns: usize) -> Vec<f32> {
@@ -156,98 +167,32 @@ fn transpose(matrix: &[f32], rows: usize, columns: usize) -> Vec<f32> {
     out
 }
 
-/// `y = scale x + shift` per channel, in f64, with the statistics of training.
+/// `y = scale x + shift` per channel with the statistics of training.
 pub fn batch_norm(b: &mut Builder, op: &Op) -> OnnxResult<()> {
     op.only(&["epsilon", "momentum", "spatial", "training_mode", "is_test"])?;
     b.at_most(op, 5)?;
     if op.int("training_mode", 0)? != 0 || op.int("spatial", 1)? != 1 {
         return op.fail("training mode is not supported; export the network for inference");
     }
-    let epsilon = f64::from(op.float("epsilon", 1e-5)?);
+    let epsilon = Near::from(op.float("epsilon", 1e-5)?);
     let x = b.live(op, 0)?;
     let &[1, channels, ..] = &x.dims[..] else {
         return op.fail(format!("needs channels on the second axis of {:?}", x.dims));
     };
-    let mut vectors: Vec<Vec<f64>> = vec![];
+    let mut vectors: Vec<Vec<Near>> = vec![];
     for k in 1..5 {
-        let (dims, v) = b.floats(op, k)?.ok_or_else(|| op.error(format!("lacks input {k}")))?;
+        let (dims, v) = b.numbers(op, k)?.ok_or_else(|| op.error(format!("lacks input {k}")))?;
         if v.len() != channels {
             return op.fail(format!("input {k} of dimensions {dims:?} for {channels} channels"));
         }
-        vectors.push(v.iter().map(|&v| f64::from(v)).collect());
+        vectors.push(v);
     }
     let [gamma, beta, mean, variance] = &vectors[..] else { unreachable!("four vectors were pushed") };
-    let scale: Vec<f64> = gamma.iter().zip(variance).map(|(g, v)| g / (v + epsilon).sqrt()).collect();
+    let scale: Vec<Near> = gamma.iter().zip(variance).map(|(&g, &v)| g / (v + epsilon).sqrt()).collect();
     if scale.iter().any(|s| !s.is_finite()) {
-        return op.fail("a variance is negative or not a number");
+        return op.fail("a variance is zero, negative or not a number; export the network again");
     }
-    let bias = |c: usize, before: f64| (before - mean[c]) * scale[c] + beta[c];
-    let bias_error = |c: usize, before: f64| {
-        bias(c, before).abs() * ROUNDED + F64 * ((before.abs() + mean[c].abs()) * scale[c].abs() + beta[c].abs())
-    };
-    let largest = |errors: &mut dyn Iterator<Item = f64>| errors.fold(0.0, f64::max);
-
-    let foldable = x.sole && x.id > 0 && b.folded.iter().all(|f| f.node + 1 != x.id);
-    let out = if foldable { &mut b.nodes[x.id - 1].layer } else { &mut Layer::Relu };
-    let affine = match out {
-        Layer::Conv(c) if c.bias.len() == channels => Some((&mut c.weight, &mut c.bias)),
-        Layer::Dense(d) if d.bias.len() == channels => Some((&mut d.weight, &mut d.bias)),
-        Layer::Conv(_) | Layer::Dense(_) => None,
-        Layer::Relu | Layer::MaxPool(_) | Layer::AvgPool(_) | Layer::Add | Layer::Scale { .. } | Layer::Gather(_) => {
-            None
-        }
-    };
-    if let Some((weight, old)) = affine {
-        let fan_in = weight.len() / channels;
-        for (c, row) in weight.chunks_exact_mut(fan_in).enumerate() {
-            row.iter_mut().for_each(|w| *w = (f64::from(*w) * scale[c]) as f32);
-        }
-        let absolute = largest(&mut old.iter().enumerate().map(|(c, &v)| bias_error(c, f64::from(v))));
-        for (c, v) in old.iter_mut().enumerate() {
-            *v = bias(c, f64::from(*v)) as f32;
-        }
-        let live = Live { sole: true, ..x };
-        Charge { relative: ROUNDED, absolute }.record(b, &live);
-        return b.define(op, Value::Live(live));
-    }
-    let each = x.len() / channels;
-    b.spend(op, 2 * x.len())?;
-    let spread = |f: &dyn Fn(usize) -> f64| (0..x.len()).map(|k| f(k / each) as f32).collect();
-    let layer = Layer::Scale { scale: spread(&|c| scale[c]), shift: spread(&|c| bias(c, 0.0)) };
-    let live = b.push(op, layer, vec![x.id], x.dims.clone())?;
-    let absolute = largest(&mut (0..channels).map(|c| bias_error(c, 0.0)));
-    Charge { relative: ROUNDED, absolute }.record(b, &live);
+    let shift: Vec<Near> = (0..channels).map(|c| beta[c] - mean[c] * scale[c]).collect();
+    let live = scale::apply(b, op, x, &scale, &shift, Merge::Always)?;
     b.define(op, Value::Live(live))
-}
-
-/// What rounding folded weights to f32 may cost, see [`Folding`].
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Charge {
-    pub relative: f64,
-    pub absolute: f64,
-}
-
-impl Charge {
-    /// Rounding of one f32 result per weight.
-    pub fn rounded() -> Self {
-        Charge { relative: ROUNDED, absolute: 0.0 }
-    }
-
-    /// Multiplies `values` by `factor`, charging unless every product is exact.
-    fn multiply(&mut self, values: &mut [f32], factor: f32) {
-        for v in values {
-            let exact = f64::from(*v) * f64::from(factor);
-            *v = exact as f32;
-            if f64::from(*v) != exact {
-                self.relative = ROUNDED;
-            }
-        }
-    }
-
-    pub fn record(self, b: &mut Builder, live: &Live) {
-        if self.relative > 0.0 || self.absolute > 0.0 {
-            let (relative, absolute) = (to_f32_up(self.relative), to_f32_up(self.absolute));
-            b.folded.push(Folding { node: live.id - 1, relative, absolute });
-        }
-    }
 }

@@ -5,6 +5,8 @@ use std::collections::{HashMap, HashSet};
 use super::super::check::MAX_VALUES;
 use super::super::{Folding, Layer, Node, Source, ValueId};
 use super::error::{OnnxError, OnnxResult, quote};
+use super::external::External;
+use super::near::{Charge, Near};
 use super::op::Op;
 use super::tensors::{Data, Tensor, count};
 use crate::tensor::Shape;
@@ -36,8 +38,11 @@ impl Live {
 }
 
 /// Values and layers so far.
-pub struct Builder {
+pub struct Builder<'a> {
     pub input: Shape,
+    /// Constants of elementwise layers, and movement in front of a dense one, go into weights.
+    pub merging: bool,
+    pub external: External<'a>,
     /// Someone relies on the input's channels, rows and columns.
     pub input_shape_used: bool,
     /// The input is turned from rows, columns, channels to channels first.
@@ -56,10 +61,12 @@ pub struct Builder {
     budget: usize,
 }
 
-impl Builder {
-    pub fn new(input: Shape, uses: HashMap<String, usize>) -> Self {
+impl<'a> Builder<'a> {
+    pub fn new(input: Shape, merging: bool, external: External<'a>, uses: HashMap<String, usize>) -> Self {
         Builder {
             input,
+            merging,
+            external,
             input_shape_used: false,
             input_turned: false,
             nodes: vec![],
@@ -133,13 +140,42 @@ impl Builder {
         }
     }
 
-    /// Float constant `k` with its dimensions.
-    pub fn floats(&self, op: &Op, k: usize) -> OnnxResult<Option<(&[usize], &[f32])>> {
+    /// Constant `k`, not of integers.
+    fn tensor(&self, op: &Op, k: usize) -> OnnxResult<Option<&Tensor>> {
         match self.constant(op, k)? {
-            None => Ok(None),
-            Some(Tensor { dims, data: Data::Float(v) }) => Ok(Some((dims, v))),
             Some(Tensor { data: Data::Int(_), .. }) => op.fail(format!("input {k} holds integers, not floats")),
+            tensor => Ok(tensor),
         }
+    }
+
+    /// The numbers of constant `k` with its dimensions.
+    pub fn numbers(&self, op: &Op, k: usize) -> OnnxResult<Option<(Vec<usize>, Vec<Near>)>> {
+        let numbers = |t: &Tensor| Ok((t.dims.clone(), t.select(op, 0..t.len())?));
+        self.tensor(op, k)?.map(numbers).transpose()
+    }
+
+    /// The only number of constant `k`.
+    pub fn number(&self, op: &Op, k: usize) -> OnnxResult<Option<Near>> {
+        self.tensor(op, k)?.map(|t| t.single(op)).transpose()
+    }
+
+    /// Constant `k` as the weights of a layer, with its dimensions, and what that costs.
+    pub fn weights(&self, op: &Op, k: usize, charge: &mut Charge) -> OnnxResult<Option<(Vec<usize>, Vec<f32>)>> {
+        let mut stored = |&w: &Near| {
+            let problem = || format!("no 32 bit float comes near its weight {:e}; export in 32 bits", w.value);
+            charge.weight(w).ok_or_else(|| op.error(problem()))
+        };
+        Ok(match self.tensor(op, k)? {
+            None => None,
+            Some(t) => Some((
+                t.dims.clone(),
+                match &t.data {
+                    Data::Float(v) => v.clone(),
+                    Data::Near(v) => v.iter().map(&mut stored).collect::<OnnxResult<_>>()?,
+                    Data::Int(_) => unreachable!("refused as integers"),
+                },
+            )),
+        })
     }
 
     /// Integer constant `k`, its dimensions ignored.
@@ -147,7 +183,9 @@ impl Builder {
         match self.constant(op, k)? {
             None => Ok(None),
             Some(Tensor { data: Data::Int(v), .. }) => Ok(Some(v)),
-            Some(Tensor { data: Data::Float(_), .. }) => op.fail(format!("input {k} holds floats, not integers")),
+            Some(Tensor { data: Data::Float(_) | Data::Near(_), .. }) => {
+                op.fail(format!("input {k} holds floats, not integers"))
+            }
         }
     }
 

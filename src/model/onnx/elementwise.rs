@@ -1,11 +1,12 @@
 //! Elementwise operators: Relu, and sums, differences, products and quotients with constants or of two values.
 
 use super::super::{Layer, ValueId};
-use super::affine::Charge;
 use super::build::{Builder, Live, Value};
 use super::error::OnnxResult;
 use super::fold;
+use super::near::Near;
 use super::op::Op;
+use super::scale::{self, Merge};
 use super::tensors::Tensor;
 
 /// The four operations of arithmetic.
@@ -40,58 +41,23 @@ fn with_constant(b: &mut Builder, op: &Op, what: Arithmetic, x: Live, c: &Tensor
     if x.len() != b.shape(x.id).len() {
         return op.fail("repeats the network's values to fit a larger constant, which is not supported");
     }
-    b.spend(op, 2 * x.len())?;
-    let c = fold::expand(op, c, &x.dims)?;
+    let c = fold::groups(b, op, c, &x.dims)?;
     let n = c.len();
-    let mut charge = Charge::default();
-    let (scale, shift) = match (what, reversed) {
-        (Arithmetic::Add, _) => (vec![1.0; n], c),
-        (Arithmetic::Sub, false) => (vec![1.0; n], c.iter().map(|v| -v).collect()),
-        (Arithmetic::Sub, true) => (vec![-1.0; n], c),
-        (Arithmetic::Mul, _) => (c, vec![0.0; n]),
+    let all = |v: f32| vec![Near::from(v); n];
+    let (scale, shift, merge) = match (what, reversed) {
+        (Arithmetic::Add, _) => (all(1.0), c, Merge::Free),
+        (Arithmetic::Sub, false) => (all(1.0), c.into_iter().map(|v| -v).collect(), Merge::Free),
+        (Arithmetic::Sub, true) => (all(-1.0), c, Merge::Needed),
+        (Arithmetic::Mul, _) => (c, all(0.0), Merge::Needed),
         (Arithmetic::Div, false) => {
-            if c.contains(&0.0) {
+            if c.iter().any(|v| v.value.abs() <= v.error) {
                 return op.fail("divides by zero");
             }
-            let inverse: Vec<f32> = c.iter().map(|&v| (1.0 / f64::from(v)) as f32).collect();
-            // The product of two f32 is exact in f64.
-            if inverse.iter().zip(&c).any(|(&i, &v)| f64::from(i) * f64::from(v) != 1.0) {
-                charge = Charge::rounded();
-            }
-            (inverse, vec![0.0; n])
+            (c.into_iter().map(|v| Near::ONE / v).collect(), all(0.0), Merge::Needed)
         }
         (Arithmetic::Div, true) => return op.fail("division by the network's values is not supported"),
     };
-    if scale.iter().all(|&s| s == 1.0) && (shift.iter().all(|&s| s == 0.0) || absorbed(b, &x, &shift)) {
-        return Ok(x);
-    }
-    let live = b.push(op, Layer::Scale { scale, shift }, vec![x.id], x.dims.clone())?;
-    charge.record(b, &live);
-    Ok(live)
-}
-
-/// Takes `shift` as the bias of the layer that makes `x`, if that is exact.
-fn absorbed(b: &mut Builder, x: &Live, shift: &[f32]) -> bool {
-    if !x.sole || x.id == 0 {
-        return false;
-    }
-    let node = &mut b.nodes[x.id - 1];
-    let bias = match &mut node.layer {
-        Layer::Dense(d) => &mut d.bias,
-        Layer::Conv(c) => &mut c.bias,
-        Layer::Relu | Layer::MaxPool(_) | Layer::AvgPool(_) | Layer::Add | Layer::Scale { .. } | Layer::Gather(_) => {
-            return false;
-        }
-    };
-    let each = shift.len() / bias.len();
-    let per_channel = shift.chunks_exact(each).all(|c| c.iter().all(|v| *v == c[0]));
-    if !per_channel || bias.iter().any(|&v| v != 0.0) {
-        return false;
-    }
-    for (v, c) in bias.iter_mut().zip(shift.chunks_exact(each)) {
-        *v = c[0];
-    }
-    true
+    scale::apply(b, op, x, &scale, &shift, merge)
 }
 
 fn of_two(b: &mut Builder, op: &Op, what: Arithmetic, x: &Live, y: Live) -> OnnxResult<Live> {
@@ -138,11 +104,12 @@ fn push_relu(b: &mut Builder, op: &Op) -> OnnxResult<()> {
 pub fn clip(b: &mut Builder, op: &Op) -> OnnxResult<()> {
     op.only(&["min", "max"])?;
     b.at_most(op, 3)?;
-    let bound = |k: usize, name: &str, none: f32| -> OnnxResult<f32> {
+    let bound = |k: usize, name: &str, none: f32| -> OnnxResult<Near> {
         let attribute = op.float(name, none)?;
-        Ok(b.floats(op, k)?.and_then(|(_, v)| v.first().copied()).unwrap_or(attribute))
+        Ok(b.number(op, k)?.unwrap_or(Near::from(attribute)))
     };
-    if bound(1, "min", f32::MIN)? != 0.0 || bound(2, "max", f32::MAX)? < f32::MAX {
+    let (min, max) = (bound(1, "min", f32::MIN)?, bound(2, "max", f32::MAX)?);
+    if !min.is(0.0) || max.error > 0.0 || max.value < f64::from(f32::MAX) {
         return op.fail("only a Clip at zero from below is supported");
     }
     push_relu(b, op)

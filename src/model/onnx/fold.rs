@@ -3,6 +3,7 @@
 use super::build::{Builder, Value};
 use super::elementwise::Arithmetic;
 use super::error::OnnxResult;
+use super::near::Near;
 use super::op::Op;
 use super::tensors::{self, Data, Tensor, count};
 
@@ -49,56 +50,60 @@ fn sources(from: &[usize], to: &[usize]) -> impl Iterator<Item = usize> {
     })
 }
 
-/// The floats of `t`, repeated to dimensions `dims`.
-pub fn expand(op: &Op, t: &Tensor, dims: &[usize]) -> OnnxResult<Vec<f32>> {
-    match &t.data {
-        Data::Float(v) => Ok(sources(&t.dims, dims).map(|k| v[k]).collect()),
-        Data::Int(_) => op.fail("combines the network's values with integers"),
-    }
+/// The numbers of `t` where it is combined with values of dimensions `dims`, to which it broadcasts: one for each run of
+/// as many consecutive values.
+pub fn groups(b: &mut Builder, op: &Op, t: &Tensor, dims: &[usize]) -> OnnxResult<Vec<Near>> {
+    let trailing = t.dims.iter().rev().take_while(|d| **d == 1).count();
+    // Along the axes after the last that `t` has, nothing changes.
+    let (own, outer) = (&t.dims[..t.dims.len() - trailing], &dims[..dims.len() - trailing.min(dims.len())]);
+    let outer = if own.is_empty() { &[][..] } else { outer };
+    // A number that carries its error is as large as four of f32.
+    b.spend(op, outer.iter().product::<usize>().saturating_mul(8))?;
+    t.select(op, sources(own, outer))
 }
 
 /// `x op y` of two constants.
 pub fn arithmetic(b: &mut Builder, op: &Op, what: Arithmetic, x: &Tensor, y: &Tensor) -> OnnxResult<Tensor> {
     let dims = broadcast(op, &x.dims, &y.dims)?;
     let len = count(&dims, LIMIT).ok_or_else(|| op.error("makes a constant that is too large"))?;
-    b.spend(op, len)?;
-    let pairs = sources(&x.dims, &dims).zip(sources(&y.dims, &dims));
+    b.spend(op, 8 * len)?;
     let data = match (&x.data, &y.data) {
-        (Data::Int(x), Data::Int(y)) => {
-            let result: Option<Vec<i64>> = pairs
+        (Data::Int(a), Data::Int(b)) => {
+            let result: Option<Vec<i64>> = sources(&x.dims, &dims)
+                .zip(sources(&y.dims, &dims))
                 .map(|(i, j)| match what {
-                    Arithmetic::Add => x[i].checked_add(y[j]),
-                    Arithmetic::Sub => x[i].checked_sub(y[j]),
-                    Arithmetic::Mul => x[i].checked_mul(y[j]),
-                    Arithmetic::Div => x[i].checked_div(y[j]),
+                    Arithmetic::Add => a[i].checked_add(b[j]),
+                    Arithmetic::Sub => a[i].checked_sub(b[j]),
+                    Arithmetic::Mul => a[i].checked_mul(b[j]),
+                    Arithmetic::Div => a[i].checked_div(b[j]),
                 })
                 .collect();
             Data::Int(result.ok_or_else(|| op.error("divides by zero or overflows"))?)
         }
-        (Data::Float(x), Data::Float(y)) => {
-            b.warnings
-                .push(format!("node '{}' computes a constant; the network with that constant is certified", op.name()));
-            let compute = |(i, j): (usize, usize)| match what {
-                Arithmetic::Add => x[i] + y[j],
-                Arithmetic::Sub => x[i] - y[j],
-                Arithmetic::Mul => x[i] * y[j],
-                Arithmetic::Div => x[i] / y[j],
+        (Data::Int(_), _) | (_, Data::Int(_)) => return op.fail("mixes floats and integers"),
+        (Data::Float(_) | Data::Near(_), Data::Float(_) | Data::Near(_)) => {
+            let x = x.select(op, sources(&x.dims, &dims))?;
+            let y = y.select(op, sources(&y.dims, &dims))?;
+            let compute = |(x, y): (Near, Near)| match what {
+                Arithmetic::Add => x + y,
+                Arithmetic::Sub => x - y,
+                Arithmetic::Mul => x * y,
+                Arithmetic::Div => x / y,
             };
-            Data::Float(pairs.map(compute).collect())
+            x.into_iter().zip(y).map(compute).collect()
         }
-        _ => return op.fail("mixes floats and integers"),
     };
     Ok(Tensor { dims, data })
 }
 
 /// Constant: one of the attributes that may hold its value.
-pub fn constant(b: &mut Builder, op: &Op, folder: Option<&std::path::Path>) -> OnnxResult<()> {
+pub fn constant(b: &mut Builder, op: &Op) -> OnnxResult<()> {
     op.only(&["value", "value_float", "value_floats", "value_int", "value_ints"])?;
     b.at_most(op, 0)?;
     let [attribute] = &op.node.attribute[..] else { return op.fail("needs exactly one value") };
     let tensor = match attribute.name.as_str() {
         "value" => match op.tensor("value")? {
-            Some(t) => tensors::read(t, folder, &mut b.warnings)?,
+            Some(t) => tensors::read(t, &mut b.external)?,
             None => return op.fail("has no value"),
         },
         "value_float" => Tensor { dims: vec![], data: Data::Float(vec![op.float("value_float", 0.0)?]) },
@@ -110,7 +115,7 @@ pub fn constant(b: &mut Builder, op: &Op, folder: Option<&std::path::Path>) -> O
 }
 
 /// ConstantOfShape: one value, repeated.
-pub fn constant_of_shape(b: &mut Builder, op: &Op, folder: Option<&std::path::Path>) -> OnnxResult<()> {
+pub fn constant_of_shape(b: &mut Builder, op: &Op) -> OnnxResult<()> {
     op.only(&["value"])?;
     b.at_most(op, 1)?;
     let dims = b.ints(op, 0)?.ok_or_else(|| op.error("lacks a shape"))?;
@@ -120,8 +125,12 @@ pub fn constant_of_shape(b: &mut Builder, op: &Op, folder: Option<&std::path::Pa
     b.spend(op, n)?;
     let data = match op.tensor("value")? {
         None => Data::Float(vec![0.0; n]),
-        Some(t) => match tensors::read(t, folder, &mut b.warnings)?.data {
+        Some(t) => match tensors::read(t, &mut b.external)?.data {
             Data::Float(v) if v.len() == 1 => Data::Float(vec![v[0]; n]),
+            Data::Near(v) if v.len() == 1 => {
+                b.spend(op, 4 * n)?;
+                Data::Near(vec![v[0]; n])
+            }
             Data::Int(v) if v.len() == 1 => Data::Int(vec![v[0]; n]),
             _ => return op.fail("needs a single value"),
         },
@@ -158,18 +167,28 @@ pub fn cast(b: &mut Builder, op: &Op) -> OnnxResult<()> {
     let value = match (value, to) {
         (Value::Live(l), FLOAT | DOUBLE) => Value::Live(l),
         (Value::Const(Tensor { dims, data }), FLOAT | DOUBLE) => {
+            // Rounding is what the file asks for here; a number that is not known exactly stays as it is.
+            let narrow = |v: Near| if to == FLOAT && v.error == 0.0 { Near::from(v.value as f32) } else { v };
+            let wide = |v: i64| Near::from(v as f64) + Near::from((i128::from(v) - (v as f64) as i128) as f64);
             let data = match data {
                 Data::Float(v) => Data::Float(v),
-                Data::Int(v) => Data::Float(v.iter().map(|&v| v as f32).collect()),
+                Data::Near(v) => v.into_iter().map(narrow).collect(),
+                Data::Int(v) if to == FLOAT => Data::Float(v.iter().map(|&v| v as f32).collect()),
+                Data::Int(v) => v.into_iter().map(wide).collect(),
             };
             Value::Const(Tensor { dims, data })
         }
         (Value::Const(Tensor { dims, data }), INT64 | INT32) => {
+            let cut = |v: &Near| whole(*v).ok_or_else(|| op.error(format!("{:e} is no integer once cut", v.value)));
             let data = match data {
-                Data::Float(v) => Data::Int(v.iter().map(|&v| v as i64).collect()),
-                Data::Int(v) => Data::Int(v),
+                Data::Float(v) => v.into_iter().map(|v| cut(&Near::from(v))).collect::<OnnxResult<_>>()?,
+                Data::Near(v) => v.iter().map(cut).collect::<OnnxResult<_>>()?,
+                Data::Int(v) => v,
             };
-            Value::Const(Tensor { dims, data })
+            if to == INT32 && data.iter().any(|&v| i32::try_from(v).is_err()) {
+                return op.fail("an integer does not fit into 32 bits");
+            }
+            Value::Const(Tensor { dims, data: Data::Int(data) })
         }
         (Value::Const(Tensor { dims, data: Data::Int(v) }), BOOL) => {
             Value::Const(Tensor { dims, data: Data::Int(v.iter().map(|&v| i64::from(v != 0)).collect()) })
@@ -177,4 +196,10 @@ pub fn cast(b: &mut Builder, op: &Op) -> OnnxResult<()> {
         _ => return op.fail(format!("a change to data type {to} is not supported")),
     };
     b.define(op, value)
+}
+
+/// The integer that is left of a number once what is behind the point is cut off, if there is no doubt about it.
+fn whole(v: Near) -> Option<i64> {
+    let (low, high) = ((v.value - v.error).trunc(), (v.value + v.error).trunc());
+    (low == high && low.abs() < i64::MAX as f64).then_some(low as i64)
 }

@@ -8,18 +8,22 @@ mod affine;
 mod build;
 mod elementwise;
 mod error;
+mod external;
 mod fold;
 mod movement;
+mod near;
 mod op;
 mod proto;
 mod read;
+mod scale;
 mod tensors;
 mod window;
 mod write;
 
 pub use error::{OnnxError, OnnxResult};
-pub use read::{Loaded, decode, load, read};
-pub use write::{CLASSES, INPUT, OUTPUT, encode, write};
+pub use external::fingerprint;
+pub use read::{Loaded, decode, decode_unfolded, load, read, read_noted, read_unfolded};
+pub use write::{CLASSES, INPUT, OUTPUT, encode, is_own, write};
 
 #[cfg(test)]
 mod tests;

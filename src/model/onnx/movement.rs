@@ -3,6 +3,7 @@
 use super::super::{Source, ValueId};
 use super::build::{Builder, Live, Value};
 use super::error::OnnxResult;
+use super::near::Near;
 use super::op::Op;
 use super::tensors::{Data, Tensor, count};
 
@@ -144,6 +145,7 @@ fn select(b: &mut Builder, op: &Op, positions: &[usize], dims: Vec<usize>) -> On
         Value::Const(t) => {
             let data = match &t.data {
                 Data::Float(v) => Data::Float(positions.iter().map(|&k| v[k]).collect()),
+                Data::Near(v) => Data::Near(positions.iter().map(|&k| v[k]).collect()),
                 Data::Int(v) => Data::Int(positions.iter().map(|&k| v[k]).collect()),
             };
             Ok(Value::Const(Tensor { dims, data }))
@@ -315,7 +317,7 @@ pub fn concat(b: &mut Builder, op: &Op) -> OnnxResult<()> {
                 ids.push(l.id);
                 Some(ids.len() as u32 - 1)
             }
-            Value::Const(Tensor { data: Data::Float(v), .. }) if v.iter().all(|&v| v == 0.0) => None,
+            Value::Const(t) if t.select(op, 0..t.len())?.iter().all(|v| v.is(0.0)) => None,
             Value::Const(_) => return op.fail("joins the network's values with constants other than zero"),
         });
     }
@@ -331,19 +333,19 @@ pub fn concat(b: &mut Builder, op: &Op) -> OnnxResult<()> {
 }
 
 fn join_constants(op: &Op, values: &[&Value], widths: &[usize], outer: usize) -> OnnxResult<Data> {
-    let (mut floats, mut ints) = (vec![], vec![]);
+    let (mut numbers, mut ints) = (vec![], vec![]);
     for o in 0..outer {
         for (v, &width) in values.iter().zip(widths) {
             let part = o * width..(o + 1) * width;
             match v {
-                Value::Const(Tensor { data: Data::Float(v), .. }) => floats.extend_from_slice(&v[part]),
                 Value::Const(Tensor { data: Data::Int(v), .. }) => ints.extend_from_slice(&v[part]),
+                Value::Const(t) => numbers.extend(t.select(op, part)?),
                 Value::Live(_) => {}
             }
         }
     }
-    match (floats.is_empty(), ints.is_empty()) {
-        (_, true) => Ok(Data::Float(floats)),
+    match (numbers.is_empty(), ints.is_empty()) {
+        (_, true) => Ok(numbers.into_iter().collect()),
         (true, false) => Ok(Data::Int(ints)),
         (false, false) => op.fail("joins floats and integers"),
     }
@@ -357,8 +359,7 @@ pub fn pad(b: &mut Builder, op: &Op) -> OnnxResult<()> {
     if op.text("mode", "constant")? != "constant" {
         return op.fail("only padding with a constant is supported");
     }
-    let value = b.floats(op, 2)?.and_then(|(_, v)| v.first().copied());
-    if value.unwrap_or(op.float("value", 0.0)?) != 0.0 {
+    if !b.number(op, 2)?.unwrap_or(Near::from(op.float("value", 0.0)?)).is(0.0) {
         return op.fail("only padding with zeros is supported");
     }
     let rank = x.dims.len();

@@ -5,10 +5,11 @@ use std::path::Path;
 
 use prost::Message;
 
-use super::super::{Layer, Model, reference};
+use super::super::{Layer, Model};
 use super::build::{Builder, Live, Value, shape_of};
 use super::elementwise::{self, Arithmetic};
 use super::error::{OnnxError, OnnxResult, quote};
+use super::external::External;
 use super::op::Op;
 use super::tensors;
 use super::write::CLASSES;
@@ -18,14 +19,12 @@ use crate::tensor::Shape;
 
 /// Largest file that is read, compressed or not: the limit of the format itself.
 const MAX_BYTES: u64 = 1 << 31;
-/// A forward pass of at most so many products is tried at load.
-const TRIAL: u64 = 1 << 25;
 
 /// A model read from a file, and what its user should know about it.
 #[derive(Clone, Debug)]
 pub struct Loaded {
     pub model: Model,
-    /// One line each, to be shown: narrowed weights, a softmax left out, folded layers.
+    /// One line each, to be shown: a softmax left out, subnormal weights, folded layers.
     pub warnings: Vec<String>,
     /// The file ends in a softmax, which was left out: outputs compare with each other as the file's do, but their
     /// values are the logits.
@@ -35,14 +34,40 @@ pub struct Loaded {
     pub channels_last: bool,
 }
 
-/// Reads an ONNX model (`.onnx`, or `.gz` of one) of images, notes dropped. Its input is `[channel][row][column]`, in
-/// whatever order the file takes it. See [`load`].
+/// Reads an ONNX model (`.onnx`, or `.gz` of one) of images. Its input is `[channel][row][column]`, in whatever order the
+/// file takes it. See [`load`].
 ///
 /// # Errors
 /// As [`load`].
 pub fn read(path: impl AsRef<Path>) -> Result<Model> {
+    Ok(read_noted(path)?.0)
+}
+
+/// [`read`] with what the user of the model should know about it, one line each.
+///
+/// # Errors
+/// As [`load`].
+pub fn read_noted(path: impl AsRef<Path>) -> Result<(Model, Vec<String>)> {
+    let path = path.as_ref();
     let loaded = load(path)?;
-    Ok(if loaded.channels_last { loaded.model.channels_first() } else { loaded.model })
+    Ok((channels_first(path, loaded.model, loaded.channels_last)?, loaded.warnings))
+}
+
+/// The file's own network, in the order of [`read`]: every batch normalisation, product, quotient and sum with constants
+/// is a [`Layer::Scale`] of its own, nothing was put into the weights of another layer. Its nonlinear layers are those of
+/// [`read`], in the same order. Charges are left only for constants that are no f32 (`gamma / sqrt(variance + epsilon)`,
+/// weights in 64 bits). For whoever checks what was said of the model that is used.
+///
+/// # Errors
+/// As [`load`].
+pub fn read_unfolded(path: impl AsRef<Path>) -> Result<Model> {
+    let path = path.as_ref();
+    let file = understand(&bytes(path)?, folder(path), false).map_err(|e| Error::input(path, e.to_string()))?;
+    channels_first(path, file.model, file.channels_last)
+}
+
+fn channels_first(path: &Path, model: Model, channels_last: bool) -> Result<Model> {
+    if channels_last { model.channels_first().map_err(|e| Error::input(path, e)) } else { Ok(model) }
 }
 
 /// Reads an ONNX model (`.onnx`, or `.gz` of one), its input in the flat order of the file's. The model is whole:
@@ -52,17 +77,53 @@ pub fn read(path: impl AsRef<Path>) -> Result<Model> {
 /// [`Error::Io`] if the file cannot be read, [`Error::Input`] naming the node and operator if it cannot be understood.
 pub fn load(path: impl AsRef<Path>) -> Result<Loaded> {
     let path = path.as_ref();
-    let bytes = crate::spec::read_maybe_gz(path, MAX_BYTES)?;
-    let folder = path.parent().map(|p| if p.as_os_str().is_empty() { Path::new(".") } else { p });
-    decode(&bytes, folder).map_err(|e| Error::input(path, e.to_string()))
+    decode(&bytes(path)?, folder(path)).map_err(|e| Error::input(path, e.to_string()))
 }
 
-/// Reads the bytes of an ONNX file; external data is looked for in `folder`.
-pub fn decode(bytes: &[u8], folder: Option<&Path>) -> OnnxResult<Loaded> {
+/// The bytes of an ONNX file, unpacked.
+pub(super) fn bytes(path: &Path) -> Result<Vec<u8>> {
+    crate::spec::read_maybe_gz(path, MAX_BYTES)
+}
+
+/// Where the other files of a model lie.
+pub(super) fn folder(path: &Path) -> Option<&Path> {
+    path.parent().map(|p| if p.as_os_str().is_empty() { Path::new(".") } else { p })
+}
+
+/// The messages of an ONNX file.
+pub(super) fn parse(bytes: &[u8]) -> OnnxResult<proto::Model> {
     if bytes.is_empty() {
         return Err(OnnxError::Format("the file is empty".into()));
     }
-    let file = proto::Model::decode(bytes).map_err(|e| OnnxError::Format(quote(&e.to_string())))?;
+    proto::Model::decode(bytes).map_err(|e| OnnxError::Format(quote(&e.to_string())))
+}
+
+/// Reads the bytes of an ONNX file; external data is looked for in `folder`. The model is compared with that of
+/// [`decode_unfolded`].
+///
+/// # Errors
+/// Names the node and operator that cannot be understood.
+pub fn decode(bytes: &[u8], folder: Option<&Path>) -> OnnxResult<Loaded> {
+    let loaded = understand(bytes, folder, true)?;
+    if !loaded.model.is_tried() {
+        return Ok(loaded);
+    }
+    let unfolded = decode_unfolded(bytes, folder)?;
+    let model = unfolded.becomes(loaded.model, <[f32]>::to_vec).map_err(OnnxError::graph)?;
+    Ok(Loaded { model, ..loaded })
+}
+
+/// The file's own network, see [`read_unfolded`], its input in the flat order of the file's.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_unfolded(bytes: &[u8], folder: Option<&Path>) -> OnnxResult<Model> {
+    Ok(understand(bytes, folder, false)?.model)
+}
+
+/// What a file says, constants put into the weights of other layers or not.
+fn understand(bytes: &[u8], folder: Option<&Path>, merging: bool) -> OnnxResult<Loaded> {
+    let file = parse(bytes)?;
     let Some(graph) = file.graph else { return Err(OnnxError::Format("it holds no graph".into())) };
     let standard = |o: &&proto::OperatorSet| o.domain.is_empty() || o.domain == "ai.onnx";
     let opset = match file.opset_import.iter().find(standard) {
@@ -76,15 +137,20 @@ pub fn decode(bytes: &[u8], folder: Option<&Path>) -> OnnxResult<Loaded> {
         return Err(OnnxError::graph("sparse weights are not supported; export them dense"));
     }
     let classes = file.metadata_props.into_iter().find(|e| e.key == CLASSES).map(|e| e.value);
-    read_graph(graph, opset, classes, folder)
+    read_graph(graph, opset, classes, External::new(folder), merging)
 }
 
-fn read_graph(graph: proto::Graph, opset: i64, classes: Option<String>, folder: Option<&Path>) -> OnnxResult<Loaded> {
-    let mut warnings = vec![];
+fn read_graph(
+    graph: proto::Graph,
+    opset: i64,
+    classes: Option<String>,
+    mut external: External,
+    merging: bool,
+) -> OnnxResult<Loaded> {
     let mut constants = HashMap::new();
     for tensor in graph.initializer {
         let name = tensor.name.clone();
-        let value = Value::Const(tensors::read(tensor, folder, &mut warnings)?);
+        let value = Value::Const(tensors::read(tensor, &mut external)?);
         if constants.insert(name.clone(), value).is_some() {
             return Err(OnnxError::tensor(&name, "exists twice"));
         }
@@ -107,13 +173,12 @@ fn read_graph(graph: proto::Graph, opset: i64, classes: Option<String>, folder: 
     }
     let declared: HashMap<&str, &proto::ValueInfo> =
         graph.value_info.iter().chain(&graph.output).map(|v| (v.name.as_str(), v)).collect();
-    let mut b = Builder::new(shape, uses);
-    b.warnings = warnings;
+    let mut b = Builder::new(shape, merging, external, uses);
     b.values = constants;
     b.values.insert(input.name.clone(), Value::Live(Live { id: 0, dims: dims.clone(), sole: false }));
     for node in &graph.node {
         let op = Op { node, opset };
-        operator(&mut b, &op, &output.name, folder)?;
+        operator(&mut b, &op, &output.name)?;
         for name in &node.output {
             if let (Some(info), Some(Value::Live(live))) = (declared.get(name.as_str()), b.values.get(name)) {
                 check_declared(&op, info, &live.dims)?;
@@ -166,7 +231,7 @@ fn check_declared(op: &Op, info: &proto::ValueInfo, dims: &[usize]) -> OnnxResul
     op.fail(format!("the file declares {declared:?} for '{}', its layers give {dims:?}", quote(&info.name)))
 }
 
-fn operator(b: &mut Builder, op: &Op, output: &str, folder: Option<&Path>) -> OnnxResult<()> {
+fn operator(b: &mut Builder, op: &Op, output: &str) -> OnnxResult<()> {
     let domain = op.node.domain.as_str();
     let kind = if domain.is_empty() || domain == "ai.onnx" { op.node.op_type.as_str() } else { "" };
     match kind {
@@ -198,8 +263,8 @@ fn operator(b: &mut Builder, op: &Op, output: &str, folder: Option<&Path>) -> On
         "Gather" => movement::gather(b, op),
         "Concat" => movement::concat(b, op),
         "Pad" => movement::pad(b, op),
-        "Constant" => fold::constant(b, op, folder),
-        "ConstantOfShape" => fold::constant_of_shape(b, op, folder),
+        "Constant" => fold::constant(b, op),
+        "ConstantOfShape" => fold::constant_of_shape(b, op),
         "Shape" => fold::shape(b, op),
         "Cast" => fold::cast(b, op),
         _ => {
@@ -225,30 +290,19 @@ fn finish(mut b: Builder, dims: &[usize], last: usize, classes: Option<String>) 
         Some(names) => names,
         None => (0..model.outputs()).map(|k| k.to_string()).collect(),
     };
-    let tiny = drop_subnormals(&mut model);
+    let tiny = subnormal(&model);
     if tiny > 0 {
         warnings
-            .push(format!("{tiny} weights below 2^-126 are taken as zero; the network with those zeros is certified"));
+            .push(format!("{tiny} weights are below 2^-126, which devices may take for zero; bounds allow for either"));
     }
     if !model.folded.is_empty() {
         let n = model.folded.len();
         warnings.push(format!(
-            "{n} layers hold folded weights; the bounds of certify and verify are charged for the difference"
+            "{n} layers hold constants that are no 32 bit floats; the bounds of certify and verify are charged for the \
+             difference"
         ));
     }
     model.validate().map_err(OnnxError::graph)?;
-    if model.products() <= TRIAL {
-        let centre = vec![0.5; model.input.len()];
-        let values = reference::forward(&model, &centre);
-        for (node, value) in model.nodes.iter().zip(&values[1..]) {
-            if value.len() != node.shape.len() || value.iter().any(|v| !v.is_finite()) {
-                return Err(OnnxError::graph(format!(
-                    "node '{}' does not compute {} finite values",
-                    node.name, node.shape
-                )));
-            }
-        }
-    }
     Ok(Loaded { model, warnings, softmax, channels_last })
 }
 
@@ -260,20 +314,15 @@ fn is_channels_last(b: &Builder, dims: &[usize]) -> bool {
     b.input == Shape::new(rows, columns, channels) && (b.input_turned || (plain && !b.input_shape_used))
 }
 
-/// Devices may flush subnormal numbers to zero, so that no bound could count on such a weight: zero says so.
-fn drop_subnormals(model: &mut Model) -> usize {
-    let mut dropped = 0;
-    for node in &mut model.nodes {
-        let weights: [&mut [f32]; 2] = match &mut node.layer {
-            Layer::Conv(c) => [&mut c.weight, &mut c.bias],
-            Layer::Dense(d) => [&mut d.weight, &mut d.bias],
-            Layer::Scale { scale, shift } => [scale, shift],
-            Layer::Relu | Layer::MaxPool(_) | Layer::AvgPool(_) | Layer::Add | Layer::Gather(_) => continue,
-        };
-        for w in weights.into_iter().flatten().filter(|w| w.is_subnormal()) {
-            *w = 0.0;
-            dropped += 1;
+/// Number of weights that devices may flush.
+fn subnormal(model: &Model) -> usize {
+    let weights = |layer| -> [&[f32]; 2] {
+        match layer {
+            &Layer::Conv(ref c) => [&c.weight, &c.bias],
+            &Layer::Dense(ref d) => [&d.weight, &d.bias],
+            &Layer::Scale { ref scale, ref shift } => [scale, shift],
+            Layer::Relu | Layer::MaxPool(_) | Layer::AvgPool(_) | Layer::Add | Layer::Gather(_) => [&[], &[]],
         }
-    }
-    dropped
+    };
+    model.nodes.iter().flat_map(|n| weights(&n.layer)).flatten().filter(|w| w.is_subnormal()).count()
 }

@@ -1,9 +1,9 @@
 //! Constant tensors: initialisers of every float width, integers for shape arithmetic, data in other files.
 
-use std::io::{Read, Seek, SeekFrom};
-use std::path::{Component, Path};
-
-use super::error::{OnnxError, OnnxResult, quote};
+use super::error::{OnnxError, OnnxResult};
+use super::external::{self, External};
+use super::near::Near;
+use super::op::Op;
 use super::proto::{self, data_type};
 
 /// A constant of the graph, row major.
@@ -13,11 +13,27 @@ pub struct Tensor {
     pub data: Data,
 }
 
-/// Floats are weights; integers (and booleans) describe shapes.
+/// Numbers are weights; integers (and booleans) describe shapes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Data {
     Float(Vec<f32>),
+    /// Numbers that are not all f32.
+    Near(Vec<Near>),
     Int(Vec<i64>),
+}
+
+impl FromIterator<Near> for Data {
+    fn from_iter<T: IntoIterator<Item = Near>>(values: T) -> Data {
+        let (mut values, mut short) = (values.into_iter(), vec![]);
+        while let Some(v) = values.next() {
+            let Some(narrow) = v.as_f32() else {
+                let before = short.into_iter().map(Near::from);
+                return Data::Near(before.chain([v]).chain(values).collect());
+            };
+            short.push(narrow);
+        }
+        Data::Float(short)
+    }
 }
 
 impl Tensor {
@@ -28,7 +44,25 @@ impl Tensor {
     pub fn len(&self) -> usize {
         match &self.data {
             Data::Float(v) => v.len(),
+            Data::Near(v) => v.len(),
             Data::Int(v) => v.len(),
+        }
+    }
+
+    /// The values at these places.
+    pub fn select(&self, op: &Op, places: impl Iterator<Item = usize>) -> OnnxResult<Vec<Near>> {
+        match &self.data {
+            Data::Float(v) => Ok(places.map(|k| Near::from(v[k])).collect()),
+            Data::Near(v) => Ok(places.map(|k| v[k]).collect()),
+            Data::Int(_) => op.fail("combines integers with the network's values; export the network again"),
+        }
+    }
+
+    /// The only value.
+    pub fn single(&self, op: &Op) -> OnnxResult<Near> {
+        match self.len() {
+            1 => Ok(self.select(op, 0..1)?[0]),
+            n => op.fail(format!("a constant of {n} values, where one is needed")),
         }
     }
 }
@@ -47,32 +81,55 @@ pub fn count(dims: &[usize], limit: usize) -> Option<usize> {
     dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d).filter(|&n| n <= limit))
 }
 
-/// Reads one tensor. `folder` is where external data may lie; notes on lost precision go to `warnings`.
-pub fn read(tensor: proto::Tensor, folder: Option<&Path>, warnings: &mut Vec<String>) -> OnnxResult<Tensor> {
+/// How the values of a tensor lie in bytes.
+pub struct Layout {
+    pub dims: Vec<usize>,
+    /// Number of values.
+    pub len: usize,
+    /// One of the constants in [`data_type`].
+    pub kind: i32,
+    /// Bytes of one value.
+    width: usize,
+}
+
+impl Layout {
+    /// # Errors
+    /// Names a tensor that is too large or of a type that is not read.
+    pub fn of(tensor: &proto::Tensor) -> OnnxResult<Layout> {
+        let fail = |problem: String| OnnxError::tensor(&tensor.name, problem);
+        let size = |&d: &i64| usize::try_from(d).map_err(|_| fail(format!("dimension {d} makes no sense")));
+        let dims = tensor.dims.iter().map(size).collect::<OnnxResult<Vec<usize>>>()?;
+        let len = count(&dims, 1 << 31).ok_or_else(|| fail("dimensions are too large".into()))?;
+        let kind = tensor.data_type.unwrap_or(0);
+        let width = match kind {
+            data_type::FLOAT | data_type::INT32 => 4,
+            data_type::INT64 | data_type::DOUBLE => 8,
+            data_type::FLOAT16 | data_type::BFLOAT16 => 2,
+            data_type::BOOL => 1,
+            _ => return Err(fail(format!("data type {kind} is not supported; use 16, 32 or 64 bit floats"))),
+        };
+        Ok(Layout { dims, len, kind, width })
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.len * self.width
+    }
+}
+
+/// Reads one tensor, as it is: nothing is rounded.
+pub fn read(tensor: proto::Tensor, external: &mut External) -> OnnxResult<Tensor> {
     let name = tensor.name.clone();
     let fail = |problem: String| OnnxError::tensor(&name, problem);
-    let dims: Vec<usize> = tensor
-        .dims
-        .iter()
-        .map(|&d| usize::try_from(d).map_err(|_| fail(format!("dimension {d} makes no sense"))))
-        .collect::<OnnxResult<_>>()?;
-    let len = count(&dims, 1 << 31).ok_or_else(|| fail("dimensions are too large".into()))?;
-    let kind = tensor.data_type.unwrap_or(0);
-    let width = match kind {
-        data_type::FLOAT | data_type::INT32 => 4,
-        data_type::INT64 | data_type::DOUBLE => 8,
-        data_type::FLOAT16 | data_type::BFLOAT16 => 2,
-        data_type::BOOL => 1,
-        _ => return Err(fail(format!("data type {kind} is not supported; use 16, 32 or 64 bit floats"))),
-    };
-    let raw = if tensor.data_location == Some(1) {
-        Some(external(&tensor, len * width, folder).map_err(&fail)?)
+    let layout = Layout::of(&tensor)?;
+    let Layout { len, kind, .. } = layout;
+    let raw = if external::is_external(&tensor) {
+        Some(external.bytes(&tensor, layout.bytes()).map_err(&fail)?)
     } else {
         tensor.raw_data
     };
     let data = match raw {
-        Some(bytes) if bytes.len() == len * width => from_bytes(kind, &bytes),
-        Some(bytes) => return Err(fail(format!("holds {} bytes, its shape needs {}", bytes.len(), len * width))),
+        Some(bytes) if bytes.len() == layout.bytes() => from_bytes(kind, &bytes),
+        Some(bytes) => return Err(fail(format!("holds {} bytes, its shape needs {}", bytes.len(), layout.bytes()))),
         None => match kind {
             data_type::FLOAT => Values::F32(tensor.float_data),
             data_type::DOUBLE => Values::F64(tensor.double_data),
@@ -89,18 +146,9 @@ pub fn read(tensor: proto::Tensor, folder: Option<&Path>, warnings: &mut Vec<Str
     let data = match data {
         Values::F32(v) => Data::Float(v),
         Values::Int(v) => Data::Int(v),
-        Values::F64(v) => {
-            let narrow: Vec<f32> = v.iter().map(|&x| x as f32).collect();
-            if narrow.iter().zip(&v).any(|(&a, &b)| f64::from(a) != b) {
-                warnings.push(format!(
-                    "tensor '{}' is narrowed from 64 to 32 bits; the narrowed network is certified",
-                    quote(&name)
-                ));
-            }
-            Data::Float(narrow)
-        }
+        Values::F64(v) => v.into_iter().map(Near::from).collect(),
     };
-    let tensor = Tensor { dims, data };
+    let tensor = Tensor { dims: layout.dims, data };
     if tensor.len() != len {
         return Err(fail(format!("holds {} values, its shape needs {len}", tensor.len())));
     }
@@ -129,42 +177,6 @@ fn from_bytes(kind: i32, bytes: &[u8]) -> Values {
     }
 }
 
-/// Bytes of a tensor kept in another file, which must lie inside the model's folder.
-fn external(tensor: &proto::Tensor, expected: usize, folder: Option<&Path>) -> Result<Vec<u8>, String> {
-    let entry = |key: &str| tensor.external_data.iter().find(|e| e.key == key).map(|e| e.value.as_str());
-    let location = entry("location").ok_or("external data without a location")?;
-    let shown = quote(location);
-    let number = |key: &str| match entry(key) {
-        None => Ok(None),
-        Some(v) => v.parse::<u64>().map(Some).map_err(|_| format!("external data with {key} '{}'", quote(v))),
-    };
-    let (offset, length) = (number("offset")?.unwrap_or(0), number("length")?);
-    if length.is_some_and(|l| l != expected as u64) {
-        return Err(format!("external data of {} bytes, its shape needs {expected}", length.unwrap_or(0)));
-    }
-    let outside = || format!("external data '{shown}' is outside the model's folder");
-    let relative = Path::new(location);
-    if !relative.components().all(|c| matches!(c, Component::Normal(_) | Component::CurDir)) {
-        return Err(outside());
-    }
-    let folder = folder.ok_or_else(|| format!("external data '{shown}' cannot be found without the model's folder"))?;
-    let unreadable = |e: std::io::Error| format!("external data '{shown}' cannot be read: {e}");
-    let folder = folder.canonicalize().map_err(unreadable)?;
-    let file = folder.join(relative).canonicalize().map_err(unreadable)?;
-    if !file.starts_with(&folder) {
-        return Err(outside());
-    }
-    let meta = file.metadata().map_err(unreadable)?;
-    if !meta.is_file() || offset.checked_add(expected as u64).is_none_or(|end| end > meta.len()) {
-        return Err(format!("external data '{shown}' is too short; copy the whole model again"));
-    }
-    let mut file = std::fs::File::open(file).map_err(unreadable)?;
-    file.seek(SeekFrom::Start(offset)).map_err(unreadable)?;
-    let mut bytes = vec![0; expected];
-    file.read_exact(&mut bytes).map_err(unreadable)?;
-    Ok(bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,10 +186,13 @@ mod tests {
         proto::Tensor { name: "w".into(), dims, data_type: Some(kind), raw_data: Some(bytes), ..Default::default() }
     }
 
+    fn read(tensor: proto::Tensor) -> OnnxResult<Tensor> {
+        super::read(tensor, &mut External::new(None))
+    }
+
     #[test]
-    fn every_float_width_reads_as_f32() {
+    fn every_float_width_reads_as_it_is() {
         let expected = Tensor { dims: vec![2], data: Data::Float(vec![1.5, -2.0]) };
-        let mut warnings = vec![];
         let bytes = |f: &dyn Fn(f32) -> Vec<u8>| [1.5f32, -2.0].into_iter().flat_map(f).collect::<Vec<u8>>();
         let cases = [
             (data_type::FLOAT, bytes(&|v| v.to_le_bytes().to_vec())),
@@ -186,18 +201,23 @@ mod tests {
             (data_type::BFLOAT16, bytes(&|v| half::bf16::from_f32(v).to_le_bytes().to_vec())),
         ];
         for (kind, bytes) in cases {
-            assert_eq!(read(raw(kind, &[2], bytes), None, &mut warnings).unwrap(), expected);
+            assert_eq!(read(raw(kind, &[2], bytes)).unwrap(), expected);
         }
-        assert!(warnings.is_empty());
-        read(raw(data_type::DOUBLE, &[1], 0.1f64.to_le_bytes().to_vec()), None, &mut warnings).unwrap();
-        assert_eq!(warnings.len(), 1);
+        let wide = [1.5f64, 0.1, 1e-50].into_iter().flat_map(f64::to_le_bytes).collect();
+        let wide = read(raw(data_type::DOUBLE, &[3], wide)).unwrap();
+        assert_eq!(wide.data, Data::Near([1.5, 0.1, 1e-50].map(Near::from).to_vec()));
+        // The smallest half is a subnormal f32 nowhere, the smallest bfloat is one.
+        let least = [(data_type::FLOAT16, 2f32.powi(-24)), (data_type::BFLOAT16, f32::from_bits(1 << 16))];
+        for (kind, value) in least {
+            assert_eq!(read(raw(kind, &[1], vec![1, 0])).unwrap().data, Data::Float(vec![value]));
+        }
         let int32 = proto::Tensor {
             dims: vec![1],
             data_type: Some(data_type::FLOAT16),
             int32_data: vec![0x3e00],
             ..Default::default()
         };
-        assert_eq!(read(int32, None, &mut warnings).unwrap().data, Data::Float(vec![1.5]));
+        assert_eq!(read(int32).unwrap().data, Data::Float(vec![1.5]));
     }
 
     #[test]
@@ -209,34 +229,7 @@ mod tests {
             (8, vec![1], 4),
             (0, vec![1], 4),
         ] {
-            assert!(read(raw(kind, &dims, vec![0; bytes]), None, &mut vec![]).is_err());
+            assert!(read(raw(kind, &dims, vec![0; bytes])).is_err());
         }
-    }
-
-    #[test]
-    fn external_data_stays_in_the_folder() {
-        let dir = tempfile::tempdir().unwrap();
-        let inner = dir.path().join("model");
-        std::fs::create_dir(&inner).unwrap();
-        std::fs::write(inner.join("w.bin"), [[0u8; 4], 1.5f32.to_le_bytes()].concat()).unwrap();
-        std::fs::write(dir.path().join("secret.bin"), [0u8; 16]).unwrap();
-        let at = |location: &str, offset: &str| proto::Tensor {
-            name: "w".into(),
-            dims: vec![1],
-            data_type: Some(data_type::FLOAT),
-            data_location: Some(1),
-            external_data: [("location", location), ("offset", offset)]
-                .map(|(k, v)| proto::Entry { key: k.into(), value: v.into() })
-                .to_vec(),
-            ..Default::default()
-        };
-        let read = |t| read(t, Some(&inner), &mut vec![]);
-        assert_eq!(read(at("w.bin", "4")).unwrap().data, Data::Float(vec![1.5]));
-        for (location, offset) in
-            [("../secret.bin", "0"), ("/etc/hostname", "0"), ("w.bin", "5"), ("w.bin", "-1"), ("none", "0"), (".", "0")]
-        {
-            assert!(read(at(location, offset)).is_err(), "{location} {offset}");
-        }
-        assert!(super::read(at("w.bin", "0"), None, &mut vec![]).is_err());
     }
 }

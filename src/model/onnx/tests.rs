@@ -1,6 +1,8 @@
 //! Small graphs written by hand as protobuf messages: what each operator must become, and what no file may do.
 
 mod channels_last;
+mod external;
+mod folding;
 
 use proptest::prelude::*;
 use prost::Message;
@@ -193,7 +195,8 @@ fn arithmetic_with_constants_and_of_two_values() {
     assert!(unary("Div", false, 4.0).folded.is_empty());
     let third = unary("Div", false, 3.0);
     let Folding { relative, absolute, .. } = third.folded[0];
-    assert!(absolute == 0.0 && (out(&third, &[1.0, 0.0])[0] - 1.0 / 3.0).abs() <= f64::from(relative) / 3.0);
+    let third = out(&third, &[1.0, 0.0])[0];
+    assert!(absolute == 0.0 && (third - 1.0 / 3.0).abs() <= f64::from(relative) * third && relative < 1e-7);
     let two = Graph::new(&[1, 2]).node("Relu", &["x"], "r", &[]).node("Sub", &["r", "x"], "y", &[]).read();
     assert_eq!(out(&two, &[5.0, -2.0]), [0.0, 2.0]);
     let zero = Graph::new(&[1, 2]).floats("c", &[2], &[1.0, 0.0]).node("Div", &["x", "c"], "y", &[]).error();
@@ -217,6 +220,26 @@ fn automatic_padding() {
         let attributes = [("auto_pad", A::Text(mode)), ("strides", A::Ints(vec![1, 2]))];
         let model = g.node("Conv", &["x", "w"], "y", &attributes).read();
         assert_eq!(out(&model, &counting(3)), expected, "{mode}");
+    }
+}
+
+#[test]
+fn pooling_that_would_pad_by_less_than_nothing_is_refused() {
+    let padded = |op: &str, mode, columns, stride| {
+        let attributes =
+            [("auto_pad", A::Text(mode)), ("strides", A::Ints(vec![1, stride])), ("kernel_shape", A::Ints(vec![1, 2]))];
+        let g = Graph::new(&[1, 1, 1, columns]).floats("w", &[1, 1, 1, 2], &[1.0, 1.0]);
+        let inputs = if op == "Conv" { &["x", "w"][..] } else { &["x"] };
+        g.node(op, inputs, "y", &attributes)
+    };
+    for mode in ["SAME_UPPER", "SAME_LOWER"] {
+        for op in ["AveragePool", "MaxPool"] {
+            let error = padded(op, mode, 4, 5).error();
+            assert!(error.contains(op) && error.contains(mode) && error.contains("less than nothing"), "{error}");
+            // The last window ends with the values.
+            assert_eq!(out(&padded(op, mode, 7, 5).read(), &counting(7)).len(), 2);
+        }
+        assert_eq!(out(&padded("Conv", mode, 4, 5).read(), &counting(4)), [3.0]);
     }
 }
 

@@ -48,7 +48,16 @@ pub fn read(op: &Op, kernel: &[usize], x: Shape, flat: bool) -> OnnxResult<Windo
         "SAME_UPPER" | "SAME_LOWER" => {
             for (axis, size) in [(0, x.height), (1, x.width)] {
                 let out = size.div_ceil(stride[axis]);
-                let total = ((out - 1) * stride[axis] + kernel[axis]).saturating_sub(size);
+                let reach = (out - 1) * stride[axis] + kernel[axis];
+                // Convolution starts at the border then; of pooling, runtimes make this or that, or refuse it.
+                if reach < size && op.node.op_type != "Conv" {
+                    return op.fail(format!(
+                        "{auto} of a window of {} with stride {} over {size} values would pad by less than nothing; \
+                         export with pads",
+                        kernel[axis], stride[axis]
+                    ));
+                }
+                let total = reach.saturating_sub(size);
                 let small = total / 2;
                 window.pad[axis] = if auto == "SAME_UPPER" { small } else { total - small };
                 window.after[axis] = total - window.pad[axis];

@@ -8,6 +8,7 @@ use prost::Message;
 use super::super::{Layer, Model, Node, Source};
 use super::proto::{self, attribute_type, data_type};
 use crate::error::{Error, Result};
+use crate::output::write_atomically;
 use crate::tensor::Shape;
 
 /// Name of the graph's input, `[N,C,H,W]` (or `[N,n]` for a plain vector).
@@ -24,17 +25,12 @@ pub const CLASSES: &str = "classes";
 pub fn write(model: &Model, path: impl AsRef<Path>) -> Result<()> {
     let path = path.as_ref();
     let bytes = encode(model).map_err(|e| Error::usage(format!("cannot write {}: {e}", path.display())))?;
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(format!(".{}.part", std::process::id()));
-    let part = path.with_file_name(name);
-    let result = std::fs::write(&part, bytes)
-        .map_err(Error::io(path, "writing"))
-        .and_then(|()| std::fs::rename(&part, path).map_err(Error::io(path, "writing")));
-    if result.is_err() {
-        // Nothing half-written stays behind; the error that matters is the first one.
-        let _ = std::fs::remove_file(&part);
-    }
-    result
+    write_atomically(path, &bytes)
+}
+
+/// Whether a file that begins like this was written by [`write`]: IR version, then the producer's name.
+pub fn is_own(start: &[u8]) -> bool {
+    start.len() >= 12 && start[0] == 0x08 && start[2..].starts_with(b"\x12\x08deltamax")
 }
 
 /// The bytes of the file [`write`] writes.

@@ -4,7 +4,7 @@ use super::{Comparison, Difference, Entry, Run};
 use crate::report::chart::{Axis, Format, Lines, Range, Ranges, Series, count, model_color, number, percent};
 use crate::report::figure::{Figures, Table, row};
 use crate::report::findings::both_units;
-use crate::report::html::{Head, document};
+use crate::report::html::{Head, document, notes};
 use crate::report::section::{Section, figure};
 use crate::report::stats::sorted;
 use maud::{Markup, html};
@@ -108,7 +108,9 @@ fn note(c: &Comparison) -> Markup {
         p.note {
             "Differences are of medians over the test images that both runs certified, matched by name; the interval is a bootstrap of those pairs."
             @if unclear { " Where it includes zero, the difference may be chance." }
+            @if let Some(versions) = c.versions() { " " (versions) }
         }
+        @for e in &c.runs { (notes(&e.name, &e.notes)) }
     }
 }
 

@@ -1,0 +1,64 @@
+//! A network as it was certified and as its file has it: certificates name nodes of the one, proofs are of the other.
+
+use std::collections::HashMap;
+
+use super::certificate::Certificate;
+use crate::error::{Error, Result};
+use crate::model::{Layer, Model, Node};
+
+/// Which node of the file's network is which of the certified one. Folding changes affine layers; the nonlinear ones are
+/// all there, in the same order.
+pub struct Forms {
+    /// By node of the certified network, nonlinear layers only.
+    nonlinear: HashMap<usize, usize>,
+    /// By node of the certified network whose values a nonlinear layer reads.
+    read: HashMap<usize, usize>,
+    /// Stands for a node that is not there.
+    none: usize,
+}
+
+impl Forms {
+    /// # Errors
+    /// If the two networks cannot be one.
+    pub fn new(certified: &Model, file: &Model) -> Result<Forms> {
+        let (a, b) = (nonlinear(certified), nonlinear(file));
+        let alike = |((_, a), (_, b)): (&(usize, &Node), &(usize, &Node))| {
+            a.shape.len() == b.shape.len() && matches!(a.layer, Layer::Relu) == matches!(b.layer, Layer::Relu)
+        };
+        if a.len() != b.len() || !a.iter().zip(&b).all(alike) || certified.input != file.input {
+            return Err(Error::usage("the network as certified has other nonlinear layers than its file; report this"));
+        }
+        let pairs = || a.iter().zip(&b);
+        // A value v above 0 is the output of node v - 1.
+        let reads = |(a, b): (&(usize, &Node), &(usize, &Node))| {
+            Some((a.1.inputs[0].checked_sub(1)?, b.1.inputs[0].checked_sub(1)?))
+        };
+        let nonlinear = pairs().map(|(a, b)| (a.0, b.0)).collect();
+        Ok(Forms { nonlinear, read: pairs().filter_map(reads).collect(), none: file.nodes.len() })
+    }
+
+    /// A certificate for the certified network as one for the file's. Nodes that are not there stay such.
+    pub fn carry(&self, mut certificate: Certificate) -> Certificate {
+        let relu = |node: &mut usize| *node = self.nonlinear.get(node).copied().unwrap_or(self.none);
+        certificate.relu.iter_mut().for_each(|s| relu(&mut s.node));
+        for neurons in &mut certificate.inner {
+            neurons.node = self.read.get(&neurons.node).copied().unwrap_or(self.none);
+            neurons.relu.iter_mut().for_each(|s| relu(&mut s.node));
+        }
+        if let Some(branches) = &mut certificate.branches {
+            branches.unstable.iter_mut().for_each(|(node, _)| relu(node));
+            branches.leaves.iter_mut().flat_map(|l| &mut l.assumed).for_each(|a| relu(&mut a.node));
+        }
+        certificate
+    }
+}
+
+fn nonlinear(model: &Model) -> Vec<(usize, &Node)> {
+    let is = |n: &Node| match &n.layer {
+        Layer::Relu | Layer::MaxPool(_) => true,
+        Layer::Conv(_) | Layer::Dense(_) | Layer::AvgPool(_) | Layer::Add | Layer::Scale { .. } | Layer::Gather(_) => {
+            false
+        }
+    };
+    model.nodes.iter().enumerate().filter(|(_, n)| is(n)).collect()
+}

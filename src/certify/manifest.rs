@@ -1,0 +1,143 @@
+//! `manifest.json`: what the rows of a result folder were made from, by what, and how.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::input;
+
+/// Everything needed to repeat or join a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    pub deltamax: String,
+    pub command: String,
+    pub device: String,
+    pub model: String,
+    /// SHA-256 of the model file and of what it keeps in other files.
+    pub model_hash: String,
+    /// What the reader of the model said of it, a line each.
+    #[serde(default)]
+    pub notes: Vec<String>,
+    pub data: String,
+    /// The classes asked for, as given; empty if all were taken.
+    #[serde(default)]
+    pub chosen: Vec<String>,
+    /// The side the images were resized to, if they were.
+    #[serde(default)]
+    pub size: Option<usize>,
+    /// Seed of the split.
+    #[serde(default)]
+    pub split_seed: u64,
+    /// SHA-256 of the images certified from.
+    pub data_hash: String,
+    pub classes: Vec<String>,
+    pub split: String,
+    pub method: String,
+    pub variances: Vec<f64>,
+    pub seed: u64,
+    pub tolerance: f32,
+    /// Whether images were attacked; where not, an empty `attacked` says nothing of the image.
+    #[serde(default = "yes")]
+    pub attack: bool,
+    /// Domains that branch and bound may take per image.
+    #[serde(default)]
+    pub branch: usize,
+    /// Images of the split that the whole run covers.
+    pub images: usize,
+    /// This part of them: shard `i` of `n`, images `start..end`.
+    pub shard: [usize; 2],
+    pub start: usize,
+    pub end: usize,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Manifest {
+    /// Rows of a finished run.
+    pub fn expected(&self) -> usize {
+        (self.end - self.start) * self.variances.len()
+    }
+
+    /// Why rows made under `other` may not stand beside rows made under this manifest, if they may not. Shards of one run
+    /// may.
+    ///
+    /// Where a run was made is no part of what its rows say: noise is the same everywhere, and any device's proof is one.
+    pub fn difference(&self, other: &Manifest) -> Option<String> {
+        // A new field has to be given its place here.
+        let Manifest {
+            deltamax,
+            command: _,
+            device: _,
+            model: _,
+            model_hash,
+            notes: _,
+            data: _,
+            // How the images were chosen shows in their hash, which covers shape, classes, names, labels, order and pixels.
+            chosen: _,
+            size: _,
+            split_seed: _,
+            data_hash,
+            classes: _,
+            split: _,
+            method,
+            variances,
+            seed,
+            tolerance,
+            attack,
+            branch,
+            images,
+            shard: [_, shards],
+            start: _,
+            end: _,
+        } = other;
+        if *deltamax != self.deltamax {
+            return Some(format!("its run was made by deltamax {deltamax}, not {}", self.deltamax));
+        }
+        let parts = [
+            (*model_hash == self.model_hash, "model"),
+            (*data_hash == self.data_hash, "data"),
+            (*images == self.images, "--limit"),
+            (*method == self.method, "--method"),
+            (*variances == self.variances, "--variance"),
+            (*seed == self.seed, "--seed"),
+            (*tolerance == self.tolerance, "--tolerance"),
+            (*attack == self.attack, "--no-attack"),
+            (*branch == self.branch, "--branch"),
+            (*shards == self.shard[1], "--shard"),
+        ];
+        let others: Vec<&str> = parts.iter().filter(|(same, _)| !same).map(|(_, name)| *name).collect();
+        (!others.is_empty()).then(|| format!("its run had another {}", others.join(", another ")))
+    }
+
+    /// Whether the numbers of images fit each other.
+    fn check(&self) -> std::result::Result<(), String> {
+        let [i, n] = self.shard;
+        let ends = |i: usize| self.images.checked_mul(i).map(|at| at / n.max(1));
+        if i < n && ends(i) == Some(self.start) && ends(i + 1) == Some(self.end) {
+            return Ok(());
+        }
+        let (start, end, images) = (self.start, self.end, self.images);
+        Err(format!("images {start}..{end} are not shard {i}/{n} of {images}"))
+    }
+}
+
+/// The manifest of a result folder.
+///
+/// # Errors
+/// If it is missing, cut off or no manifest of certify.
+pub fn read_manifest(dir: &Path) -> Result<Manifest> {
+    let path = dir.join("manifest.json");
+    let bad = |why: String| {
+        Error::input(&path, format!("is not a manifest of certify ({why}); certify again with another --out"))
+    };
+    if dir.is_dir() && !path.exists() {
+        return Err(bad("it is missing".into()));
+    }
+    let text = input::read(&path, 1 << 26)?;
+    let manifest: Manifest = serde_json::from_slice(&text).map_err(|e| bad(e.to_string()))?;
+    manifest.check().map_err(bad)?;
+    Ok(manifest)
+}

@@ -1,0 +1,122 @@
+//! Proofs for any f32 runtime: a network whose class real arithmetic keeps and f32 loses, and evaluations with sums in
+//! many orders inside proved balls ("No Soundness in the Real World", arXiv 2506.01054, shows the difference).
+
+use deltamax::bounds::{Ball, Bounder, Method, Runtime};
+use deltamax::device::Device;
+use deltamax::model::{Dense, Layer, Model, Node};
+use deltamax::network::{Network, largest};
+use deltamax::rng::Rng;
+use deltamax::tensor::Shape;
+
+fn dense(weight: Vec<f32>, bias: Vec<f32>) -> Layer {
+    Layer::Dense(Dense { weight, bias })
+}
+
+fn chain(input: usize, layers: Vec<(Layer, usize)>) -> Model {
+    let node = |(i, (layer, outputs)): (usize, (Layer, usize))| Node {
+        name: format!("node{i}"),
+        layer,
+        inputs: vec![i],
+        shape: Shape::flat(outputs),
+    };
+    let nodes: Vec<Node> = layers.into_iter().enumerate().map(node).collect();
+    let classes = (0..nodes.last().unwrap().shape.len()).map(|i| i.to_string()).collect();
+    let model = Model { input: Shape::flat(input), nodes, classes, folded: vec![] };
+    model.validate().unwrap();
+    model
+}
+
+/// Logit 0 is `h + n t - h` with `h = 1 + x`, each `t` less than half a unit in the last place of `h`; logit 1 is half
+/// of `n t`.
+fn absorbing(n: usize) -> Model {
+    let t = 0.49 * f32::EPSILON;
+    let first = (
+        vec![1.0; n + 2].iter().enumerate().map(|(i, w)| if i == 0 || i == n + 1 { *w } else { 0.0 }).collect(),
+        vec![1.0; n + 2],
+    );
+    let mut last = vec![t; n + 2];
+    (last[0], last[n + 1]) = (1.0, -1.0);
+    last.extend(vec![0.0; n + 2]);
+    let bias = vec![0.0, 0.5 * n as f32 * t];
+    chain(1, vec![(dense(first.0, first.1), n + 2), (Layer::Relu, n + 2), (dense(last, bias), 2)])
+}
+
+/// The logits in f32, every sum in an order of its own; the first time in the order of the weights.
+fn evaluate(model: &Model, image: &[f32], rng: &mut Rng, in_order: bool) -> Vec<f32> {
+    let mut x = image.to_vec();
+    for node in &model.nodes {
+        x = match &node.layer {
+            Layer::Dense(d) => d
+                .weight
+                .chunks(x.len())
+                .zip(&d.bias)
+                .map(|(row, bias)| {
+                    let mut terms: Vec<f32> = row.iter().zip(&x).map(|(w, x)| w * x).chain([*bias]).collect();
+                    if !in_order {
+                        rng.shuffle(&mut terms);
+                    }
+                    terms.into_iter().fold(0.0, |sum, term| sum + term)
+                })
+                .collect(),
+            Layer::Relu => x.iter().map(|v| v.max(0.0)).collect(),
+            other => panic!("no {other:?} in these networks"),
+        };
+    }
+    x
+}
+
+fn bounder(model: &Model, runtime: Runtime) -> Bounder {
+    let net = Network::new(&Device::cpu(), model).unwrap();
+    let mut bounder = Bounder::new(&net, Method::Crown).unwrap();
+    bounder.runtime = runtime;
+    bounder
+}
+
+#[test]
+fn a_class_that_real_arithmetic_keeps_and_f32_loses_is_proved_for_the_one_only() {
+    let model = absorbing(4096);
+    let image = [0.3];
+    let ball = Ball { image: &image, class: 0, delta: 0.2 };
+    let exact = &bounder(&model, Runtime::Exact).probe(&[ball]).unwrap()[0];
+    assert_eq!(exact.radius, 0.2, "in real arithmetic the pixel does not matter");
+    let logits = evaluate(&model, &image, &mut Rng::new(1, 1), true);
+    assert_eq!(largest(&logits), 1, "f32 in the order of the weights absorbs every small term: {logits:?}");
+    let any = &bounder(&model, Runtime::AnyF32).probe(&[ball]).unwrap()[0];
+    assert_eq!(any.radius, 0.0);
+}
+
+#[test]
+fn no_order_of_summation_loses_a_class_that_is_proved_for_all() {
+    let mut rng = Rng::new(5, 2);
+    let mut proved = 0;
+    for _ in 0..30 {
+        let mut weights = |n: usize, fan_in: usize| -> Vec<f32> {
+            (0..n).map(|_| (2.0 / fan_in as f32).sqrt() * rng.normal()).collect()
+        };
+        let layers = vec![
+            (dense(weights(30 * 6, 6), weights(30, 10)), 30),
+            (Layer::Relu, 30),
+            (dense(weights(20 * 30, 30), weights(20, 10)), 20),
+            (Layer::Relu, 20),
+            (dense(weights(3 * 20, 20), weights(3, 10)), 3),
+        ];
+        let model = chain(6, layers);
+        let image: Vec<f32> = (0..6).map(|_| rng.uniform()).collect();
+        let class = largest(&evaluate(&model, &image, &mut rng, true));
+        let ball = Ball { image: &image, class, delta: 0.1 };
+        let radius = bounder(&model, Runtime::AnyF32).probe(&[ball]).unwrap()[0].radius;
+        assert!(radius <= bounder(&model, Runtime::Exact).probe(&[ball]).unwrap()[0].radius);
+        proved += usize::from(radius > 0.0);
+        for _ in 0..200 {
+            let point: Vec<f32> = image
+                .iter()
+                .map(|x| {
+                    (x + if rng.below(2) == 0 { radius } else { -radius })
+                        .clamp((x - radius).max(0.0), (x + radius).min(1.0))
+                })
+                .collect();
+            assert!(radius == 0.0 || largest(&evaluate(&model, &point, &mut rng, false)) == class);
+        }
+    }
+    assert!(proved >= 20, "only {proved} of 30 networks have anything proved");
+}
