@@ -25,7 +25,9 @@ pub fn regular(path: &Path) -> Result<()> {
     if kind.is_file() {
         return Ok(());
     }
-    Err(Error::input(path, "is a folder, a pipe or a device; put a plain file in its place"))
+    let problem =
+        if kind.is_dir() { "is a folder; name a file" } else { "is a pipe or a device; put a plain file in its place" };
+    Err(Error::input(path, problem))
 }
 
 /// The content of a file of at most `limit` bytes.

@@ -79,7 +79,9 @@ pub fn train(
     let model = net.download()?;
     // The last step comes after the last loss. Weights that leave nothing to prove are no better than none.
     model.validate().map_err(|_| diverged())?;
-    Network::new(device, &model)?.range(1.0, 1.0).map_err(|_| diverged())?;
+    if Network::new(device, &model)?.range(1.0, 1.0).map_err(|_| diverged())?.watches_any() {
+        return Err(diverged());
+    }
     Ok((model, history))
 }
 

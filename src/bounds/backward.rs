@@ -138,20 +138,20 @@ impl State<'_> {
                         signs::assume(d, rows, [&s.targets, &s.beta], self.boxes.lanes, &c.a)?;
                     }
                     let c = self.through_relu(i, c, rows, sums)?;
-                    self.deposit(&mut at, inputs[0], c, rows, sums)?;
+                    self.deposit(&mut at, i, inputs[0], c, rows, sums)?;
                 }
                 Placed::Affine(affine) => {
                     let charged = value != from && self.charged_above(i);
                     let c = self.through_affine(i, affine, c, rows, sums, charged)?;
-                    self.deposit(&mut at, inputs[0], c, rows, sums)?;
+                    self.deposit(&mut at, i, inputs[0], c, rows, sums)?;
                 }
                 Placed::Add => {
                     if self.bounder.deployed(i) > 0.0 {
                         self.charge_value(value, &c, rows, sums, self.bounder.deployed(i))?;
                     }
                     let copy = self.copy(&c, rows)?;
-                    self.deposit(&mut at, inputs[0], c, rows, sums)?;
-                    self.deposit(&mut at, inputs[1], copy, rows, sums)?;
+                    self.deposit(&mut at, i, inputs[0], c, rows, sums)?;
+                    self.deposit(&mut at, i, inputs[1], copy, rows, sums)?;
                 }
                 Placed::Scale { scale, shift, .. } => {
                     let c = self.densify(c, rows)?;
@@ -159,7 +159,7 @@ impl State<'_> {
                     self.charge(i, &c, shift, rows, sums, g * 1.01)?;
                     let next = below(0)?;
                     scale::backward(d, &c.a, scale, &next.a, rows.lanes)?;
-                    self.deposit(&mut at, inputs[0], next, rows, sums)?;
+                    self.deposit(&mut at, i, inputs[0], next, rows, sums)?;
                 }
                 Placed::AvgPool(g) => {
                     let c = self.densify(c, rows)?;
@@ -169,14 +169,14 @@ impl State<'_> {
                     self.charge(i, &c, &zero, rows, sums, (shares + self.bounder.sum_error(c.window.slice())) * 1.01)?;
                     let next = below(0)?;
                     pool::average_backward(d, g, &c.a, &next.a, rows.lanes)?;
-                    self.deposit(&mut at, inputs[0], next, rows, sums)?;
+                    self.deposit(&mut at, i, inputs[0], next, rows, sums)?;
                 }
                 Placed::Gather(moves) => {
                     let c = self.densify(c, rows)?;
                     for (k, m) in moves.iter().enumerate() {
                         let next = below(k)?;
                         gather::forward(d, &c.a, &m.backward, &next.a, rows.lanes, false)?;
-                        self.deposit(&mut at, inputs[k], next, rows, sums)?;
+                        self.deposit(&mut at, i, inputs[k], next, rows, sums)?;
                     }
                 }
                 Placed::MaxPool(g) => {
@@ -191,7 +191,7 @@ impl State<'_> {
                     linear::relu(d, &c.window, table, &zero, rows, &c.a, sums, terms, charge)?;
                     let next = below(0)?;
                     select::route(d, g, &c.a, picks, rows, &next.a)?;
-                    self.deposit(&mut at, inputs[0], next, rows, sums)?;
+                    self.deposit(&mut at, i, inputs[0], next, rows, sums)?;
                 }
             }
         }
@@ -298,11 +298,12 @@ impl State<'_> {
         linear::affine(d, &c.window, &zero, &table, rows, &c.a, sums, error)
     }
 
-    /// Adds coefficients to what is already known about `value`. A layer that goes by elements may read a value in another
+    /// Adds coefficients that come from node `from` to what is already known about `value`. A layer that goes by elements may read a value in another
     /// shape than it has, such as a flattened image: patches of the one mean nothing to the other.
     fn deposit(
         &self,
         at: &mut [Option<Coefficients>],
+        from: usize,
         value: ValueId,
         c: Coefficients,
         rows: &Rows,
@@ -314,7 +315,9 @@ impl State<'_> {
         } else {
             Coefficients { window: Window::dense(shape), ..self.densify(c, rows)? }
         };
-        self.watch_rows(value, &c, rows, sums)?;
+        if self.bounder.net.spread(from) > 1.0 {
+            self.watch_rows(value, &c, rows, sums)?;
+        }
         at[value] = Some(match at[value].take() {
             None => c,
             Some(other) => {

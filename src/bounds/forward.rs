@@ -1,7 +1,7 @@
 //! From the input box forward: bounds of every value, relaxations of every nonlinearity, and for `crown` the backward
 //! refinement of every unstable neuron before the layer that rectifies it.
 
-use std::cell::OnceCell;
+use std::sync::OnceLock;
 
 use super::neurons::LowerSlopes;
 use super::targets::Target;
@@ -51,7 +51,7 @@ pub(super) struct State<'a> {
     /// their boxes. Only where products of norms do not exclude it.
     marks: Option<Buffer>,
     /// Centre and radius by value, `[lane][element]`, once they were asked for.
-    tables: Vec<OnceCell<[Buffer; 2]>>,
+    tables: Vec<OnceLock<[Buffer; 2]>>,
 }
 
 impl<'a> State<'a> {
@@ -70,7 +70,7 @@ impl<'a> State<'a> {
             inner: vec![vec![]; nodes],
             signs: (0..nodes).map(|_| None).collect(),
             marks: None,
-            tables: (0..=nodes).map(|_| OnceCell::new()).collect(),
+            tables: (0..=nodes).map(|_| OnceLock::new()).collect(),
         }
     }
 

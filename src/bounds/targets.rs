@@ -1,5 +1,7 @@
 //! Rows that bound neurons: where they start, how far they are walked, and what they tell.
 
+use rayon::prelude::*;
+
 use super::backward::{Coefficients, is_dense_layer};
 use super::forward::State;
 use super::not_finite;
@@ -34,18 +36,26 @@ impl State<'_> {
         lower: &mut [f32],
         upper: &mut [f32],
     ) -> Result<()> {
-        for chunk in targets.chunks(self.bounder.rows_per_chunk(self.widest(i + 1))) {
+        let bound = |chunk: &[Target]| {
             self.bounder.check_deadline()?;
-            for (target, bound) in chunk.iter().zip(self.neuron_bounds(i, chunk, signs)?) {
-                if !bound.is_finite() {
-                    return Err(not_finite());
-                }
-                let at = target.neuron as usize * self.boxes.lanes + target.image as usize;
-                if target.negated {
-                    upper[at] = upper[at].min(-bound);
-                } else {
-                    lower[at] = lower[at].max(bound);
-                }
+            self.neuron_bounds(i, chunk, signs)
+        };
+        let share = self.bounder.rows_per_chunk(self.widest(i + 1));
+        // Chunks are independent, and kernels over one of them too small to keep all cores of a CPU busy.
+        let bounds: Vec<Vec<f32>> = if self.bounder.device().is_gpu() {
+            targets.chunks(share).map(bound).collect::<Result<_>>()?
+        } else {
+            targets.par_chunks(share).map(bound).collect::<Result<_>>()?
+        };
+        for (target, bound) in targets.iter().zip(bounds.into_iter().flatten()) {
+            if !bound.is_finite() {
+                return Err(not_finite());
+            }
+            let at = target.neuron as usize * self.boxes.lanes + target.image as usize;
+            if target.negated {
+                upper[at] = upper[at].min(-bound);
+            } else {
+                lower[at] = lower[at].max(bound);
             }
         }
         Ok(())

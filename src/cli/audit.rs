@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 
 use super::common::{DataArgs, ModelFile, SayArgs, Split, load_model};
@@ -73,7 +73,8 @@ pub fn run(args: AuditArgs) -> Result<()> {
     let (manifest, rows) = table::read_whole(&args.dir)?;
     let path = table::table_path(&args.dir);
     let model_path = args.model.unwrap_or_else(|| PathBuf::from(&manifest.model));
-    let ModelFile { model, hash, .. } = load_model(&model_path, &args.output)?;
+    let ModelFile { model, hash, .. } = load_model(&model_path, &args.output)
+        .context("an audit reads the model that was certified, or the one given as --model")?;
     same("model", &model_path, &hash, &manifest.model_hash)?;
     // What was certified may have constants folded into its weights; what is proved here is the file's own.
     let file = onnx::read_unfolded(&model_path)?;

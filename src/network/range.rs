@@ -90,6 +90,11 @@ impl Network {
         self.gains[i].forward.max(self.gains[i].backward)
     }
 
+    /// Largest sum of |w| out of one input of node `i`: what a walk through it may enlarge coefficients by.
+    pub fn spread(&self, i: usize) -> f64 {
+        self.gains[i].backward
+    }
+
     /// Magnitudes of bounds for inputs of magnitude up to `peak` and rows that start with coefficients of up to `start`
     /// and may be given as much again at any value.
     ///

@@ -84,12 +84,16 @@ fn clear_body(x: &mut [f32], lost: &mut [u32], most: f32) {
 fn clear_slices(p: &Params, x: &mut [f32]) -> Vec<Vec<u32>> {
     let (lanes, elements) = (p.lanes as usize, p.elements as usize);
     let share = elements.div_ceil(SLICES).max(1) * lanes;
-    let slices = x[..elements * lanes].par_chunks_mut(share).map(|slice| {
+    let one = |slice: &mut [f32]| {
         let mut lost = vec![0; lanes];
         slice.chunks_mut(lanes).for_each(|x| clear(x, &mut lost, p.most));
         lost
-    });
-    slices.collect()
+    };
+    let x = &mut x[..elements * lanes];
+    if x.len() < 4 * super::CHUNK {
+        return x.chunks_mut(share).map(one).collect();
+    }
+    x.par_chunks_mut(share).map(one).collect()
 }
 
 fn values_twin(call: Call<'_>) {
