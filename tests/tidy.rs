@@ -229,6 +229,19 @@ fn lines_are_written_in_one_place() {
     report(faults);
 }
 
+/// What is written elsewhere may be half written, or replace what is not ours.
+#[test]
+fn files_are_written_in_one_place() {
+    let ways = ["fs::write(", "File::create(", "fs::rename(", "fs::copy("];
+    let mut faults = Vec::new();
+    let inside = files("src", "rs");
+    for source in inside.iter().filter(|s| s.module != "output" && !s.path.ends_with("tests.rs")) {
+        let hits = code(source).filter(|(_, l)| ways.iter().any(|way| l.contains(way)));
+        faults.extend(hits.map(|(i, _)| format!("{}:{i} writes a file; use crate::output", source.path.display())));
+    }
+    report(faults);
+}
+
 #[test]
 fn no_shader_text_is_made_at_run_time() {
     let mut faults = Vec::new();

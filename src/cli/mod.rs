@@ -24,7 +24,13 @@ use crate::{interrupt, terminal};
 
 /// How much noise an image classifier can take: measured, attacked and proved.
 #[derive(Parser)]
-#[command(name = "deltamax", version, max_term_width = 110)]
+#[command(
+    name = "deltamax",
+    version,
+    max_term_width = 110,
+    after_help = "--out replaces what the same command wrote before, and nothing else unless --force is given. Where one file is \
+                  written, `-` is standard output, links are followed, and devices are written through."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -188,7 +188,7 @@ fn write_pictures(partial: &Path, dir: &Path, count: usize, side: usize, seed: u
         let mut bytes = std::io::Cursor::new(Vec::new());
         let encoded = picture.write_to(&mut bytes, image::ImageFormat::Png);
         encoded.map_err(|e| Error::input(&shown, format!("cannot be encoded: {e}")))?;
-        std::fs::write(&path, bytes.into_inner()).map_err(Error::io(&shown, "writing"))
+        output::write_atomically(&path, &bytes.into_inner())
     })
 }
 
