@@ -66,7 +66,7 @@ pub fn any_f32(model: &Model) -> Result<Model> {
         };
         out.folded.extend(records().map(|f| Folding { node: charged, ..*f }).chain([own]));
     }
-    Ok(out)
+    model.becomes(out, <[f32]>::to_vec).map_err(Error::usage)
 }
 
 #[cfg(test)]

@@ -128,7 +128,8 @@ fn read_part(path: &Path, archive: &mut Archive, images_key: String, labels_key:
     if last && shape.channels > 1 {
         let plane = shape.height * shape.width;
         for image in pixels.chunks_mut(shape.len()) {
-            for (k, v) in image.to_vec().into_iter().enumerate() {
+            let turned = image.to_vec();
+            for (k, v) in turned.into_iter().enumerate() {
                 image[k % shape.channels * plane + k / shape.channels] = v;
             }
         }

@@ -146,7 +146,10 @@ impl Target {
 
     /// Writes the content: a file whole or not at all, and where a link leads.
     pub fn write(&self, content: &[u8]) -> Result<()> {
-        let Target::File(path) = self else { return Ok(terminal::data(content)) };
+        let Target::File(path) = self else {
+            terminal::data(content);
+            return Ok(());
+        };
         match place(path)? {
             Place::Folder(_) => Err(Error::input(path, "is a folder; name a file")),
             Place::Stream => write_through(path, content),

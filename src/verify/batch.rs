@@ -138,7 +138,10 @@ impl Results {
         let mut writer = csv::Writer::from_writer(vec![]);
         let text = writer.write_record(fields).ok().and_then(|()| writer.into_inner().ok()).unwrap_or_default();
         let written = match &mut self.sink {
-            Sink::Standard => return Ok(terminal::data(&text)),
+            Sink::Standard => {
+                terminal::data(&text);
+                return Ok(());
+            }
             Sink::Stream(stream) => stream.write_all(&text),
             Sink::File(file) => {
                 let _shield = interrupt::shield();

@@ -104,7 +104,7 @@ pub fn network(number: u64, words: &[u32]) -> (Tally, String) {
     let truth = Truth::of(&made.model);
     let mut judge = Judge::new(&made.model, &truth, &made.images);
     judge.certify(&Method::ALL, true);
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         let questions = questions(&mut c, &made.model, 2);
         judge.verify(&questions, Duration::from_millis(40));
     }
@@ -220,7 +220,7 @@ pub fn file(number: u64, words: &[u32]) -> (Tally, String) {
             let truth = chain.truth();
             let images: Vec<Vec<f32>> = [0.0, 0.9, c.unit(), 0.4].map(|v| vec![v]).to_vec();
             let mut judge = Judge::new(&loaded.model, &truth, &images);
-            judge.certify(&Method::ALL, number % 4 == 0);
+            judge.certify(&Method::ALL, number.is_multiple_of(4));
             tally = judge.tally;
         }
         Err(error) => {

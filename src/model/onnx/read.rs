@@ -316,13 +316,13 @@ fn is_channels_last(b: &Builder, dims: &[usize]) -> bool {
 
 /// Number of weights that devices may flush.
 fn subnormal(model: &Model) -> usize {
-    let weights = |layer| -> [&[f32]; 2] {
+    fn weights(layer: &Layer) -> [&[f32]; 2] {
         match layer {
-            &Layer::Conv(ref c) => [&c.weight, &c.bias],
-            &Layer::Dense(ref d) => [&d.weight, &d.bias],
-            &Layer::Scale { ref scale, ref shift } => [scale, shift],
+            Layer::Conv(c) => [&c.weight, &c.bias],
+            Layer::Dense(d) => [&d.weight, &d.bias],
+            Layer::Scale { scale, shift } => [scale, shift],
             Layer::Relu | Layer::MaxPool(_) | Layer::AvgPool(_) | Layer::Add | Layer::Gather(_) => [&[], &[]],
         }
-    };
+    }
     model.nodes.iter().flat_map(|n| weights(&n.layer)).flatten().filter(|w| w.is_subnormal()).count()
 }
