@@ -173,7 +173,7 @@ fn a_wrong_fold_is_refused() {
         for factor in [1.0 + 1e-3, 1.0 - 1e-3] {
             let mut tampered = folded.clone();
             let Layer::Conv(conv) = &mut tampered.nodes[0].layer else { panic!("a convolution first") };
-            conv.weight.iter_mut().for_each(|w| *w *= factor);
+            conv.weight[..4].iter_mut().for_each(|w| *w *= factor);
             wrong += audited(&proved(&tampered, &images, Method::Crown), (&folded, &file), &images).failures.len();
         }
     }
