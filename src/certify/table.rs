@@ -334,10 +334,12 @@ pub fn summarize(rows: &[CertifyRow]) -> Vec<Summary> {
 /// # Errors
 /// If a shard is missing, given twice or unfinished, or comes from another run.
 pub fn merge(dirs: &[PathBuf], out: &Path) -> Result<usize> {
+    let folder = Folder::open(out, "merge", &FILES, true)?;
+    // Now, since opening finishes a merge that was killed when it was whole.
     if table_path(out).symlink_metadata().is_ok() {
         return Err(Error::input(table_path(out), "exists already; give another --out"));
     }
-    let folder = Folder::open(out, "merge", &FILES, false)?;
+    check_place(out)?;
     let out = folder.path();
     let mut parts = Vec::new();
     for dir in dirs {

@@ -64,13 +64,16 @@ while [ $SECONDS -lt $end ]; do
 done
 
 echo "$minutes minutes: $lives processes, $kills killed, $finished runs of $expected rows finished"
-# Of processes that lived for 30 seconds: their memory after 10 seconds, and their last.
+# Of processes that lived for 30 seconds: their memory halfway, and their last.
 awk -F, '
     NR == 1 { next }
-    $2 >= 10 && !($1 in early) { early[$1] = $3 }
-    { late[$1] = $3; age[$1] = $2; if ($3 > most) most = $3 }
+    { mib[$1, $2] = $3; late[$1] = $3; age[$1] = $2; if ($3 > most) most = $3 }
     END {
-        for (p in early) if (age[p] >= 30) { n++; a += early[p]; b += late[p] }
-        if (n) printf "memory of %d processes that lived 30 s or longer: %.0f MiB after 10 s, %.0f MiB at the end\n", n, a / n, b / n
+        for (p in age) if (age[p] >= 30) {
+            half = int(age[p] / 2)
+            while (!((p, half) in mib)) half++
+            n++; a += mib[p, half]; b += late[p]
+        }
+        if (n) printf "memory of %d processes that lived 30 s or longer: %.0f MiB halfway, %.0f MiB at the end\n", n, a / n, b / n
         printf "most memory at any time: %d MiB\n", most
     }' memory.csv
