@@ -343,6 +343,14 @@ fn bombs() {
     std::fs::write(at("p.vnnlib"), gz(&vec![b' '; 400 * MIB])).unwrap();
     survives("a gzip bomb of a property", 1024 * MIB, || text(vnnlib::read(at("p.vnnlib"))));
 
+    // A graph of millions of empty tensors.
+    let body = [0x2A, 0].repeat(8 * MIB);
+    let mut graph = vec![0x3A, 0x80, 0x80, 0x80, 0x08];
+    graph.extend(body);
+    std::fs::write(at("m.onnx"), gz(&graph)).unwrap();
+    let error = survives("a bomb of tensors", 128 * MIB, || text(onnx::read(at("m.onnx"))));
+    assert!(error.is_some_and(|e| e.contains("m.onnx") && e.contains("more than")));
+
     // A picture that says it is huge.
     let mut huge = png(5, 4);
     huge[16..24].copy_from_slice(&[0, 0, 0xEA, 0x60, 0, 0, 0xEA, 0x60]);

@@ -57,6 +57,8 @@ impl Tally {
 /// Asks everything about a network and judges the answers.
 pub struct Judge<'a> {
     pub model: &'a Model,
+    /// The same without anything folded, where the file is to be audited.
+    pub audited: &'a Model,
     pub truth: &'a Truth,
     pub images: &'a [Vec<f32>],
     /// Per image directions in which the class is looked for being lost: both if there is one pixel.
@@ -67,7 +69,7 @@ pub struct Judge<'a> {
 impl<'a> Judge<'a> {
     pub fn new(model: &'a Model, truth: &'a Truth, images: &'a [Vec<f32>]) -> Self {
         let steps = images.iter().map(|image| directions(model, image)).collect();
-        Judge { model, truth, images, steps, tally: Tally::default() }
+        Judge { model, audited: model, truth, images, steps, tally: Tally::default() }
     }
 
     fn one_pixel(&self) -> bool {
@@ -238,7 +240,7 @@ impl<'a> Judge<'a> {
         for (i, subject) in subjects.iter().enumerate() {
             let beyond = losses[i].as_ref().map_or(1.0, |l| l.near() * 1.000_000_01);
             for radius in [f64::from(radii[i]), beyond] {
-                let check = |s: &Self| audit::check(s.model, &s.images[i], subject.class, radius, name, None);
+                let check = |s: &Self| audit::check(s.audited, &s.images[i], subject.class, radius, name, None);
                 let Some(verdict) = self.ask(&by, check) else { continue };
                 let accepted = matches!(verdict, audit::Verdict::Proved { .. });
                 if accepted && losses[i].as_ref().is_some_and(|l| l.compare(&Place::of(Exact::from(radius))).is_le()) {

@@ -86,7 +86,8 @@ fn intercepts_of_both_signs_are_charged_by_their_sizes() {
         let exact = 1e5 * (sum + f64::from(last));
         assert!(exact >= 1.0, "{exact}");
         let truth = Truth::of(&m);
-        let mut judge = Judge { model: &m, truth: &truth, images: &[], steps: vec![], tally: Default::default() };
+        let mut judge =
+            Judge { model: &m, audited: &m, truth: &truth, images: &[], steps: vec![], tally: Default::default() };
         let ranges = point.iter().map(|v| (*v, *v)).collect();
         // y >= 1 holds at the only point there is.
         let any = vec![vec![(vec![Exact::from(-1.0)], Exact::from(1.0))]];
@@ -243,7 +244,8 @@ fn networks_end_in_any_layer() {
         let m = finish(m);
         judge(m.clone(), &[0.9, 0.2, 0.5], &Method::ALL, true);
         let truth = Truth::of(&m);
-        let mut judge = Judge { model: &m, truth: &truth, images: &[], steps: vec![], tally: Default::default() };
+        let mut judge =
+            Judge { model: &m, audited: &m, truth: &truth, images: &[], steps: vec![], tally: Default::default() };
         let mut coefficients = vec![Exact::zero(); m.outputs()];
         (coefficients[0], coefficients[1]) = (Exact::from(-1.0), Exact::from(1.0));
         let any = vec![vec![(coefficients, Exact::from(5.0))]];

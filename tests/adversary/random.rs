@@ -151,6 +151,11 @@ fn questions(c: &mut Choices<'_>, model: &Model, count: usize) -> Vec<Question> 
     all
 }
 
+/// The nearest f32 that is a number.
+fn finite(v: f64) -> f32 {
+    v.clamp(f64::from(f32::MIN), f64::from(f32::MAX)) as f32
+}
+
 /// A file of one pixel whose operators a reader likes to fold.
 pub fn file(number: u64, words: &[u32]) -> (Tally, String) {
     let mut c = Choices::new(words);
@@ -168,12 +173,12 @@ pub fn file(number: u64, words: &[u32]) -> (Tally, String) {
             _ => -1.0,
         };
         let power = if size + power > 70 || size + power < -140 { -power } else { power };
-        let grown = |c: &mut Choices<'_>| (f64::from(value(c)) * 2f64.powi(power)) as f32;
+        let grown = |c: &mut Choices<'_>| finite(f64::from(value(c)) * 2f64.powi(power));
         match c.below(6) {
             0 | 1 => {
                 let weight: Vec<f32> = (0..n * width).map(|_| grown(&mut c)).collect();
                 let bias: Vec<f32> =
-                    (0..width).map(|_| (f64::from(value(&mut c)) * 2f64.powi(size + power)) as f32).collect();
+                    (0..width).map(|_| finite(f64::from(value(&mut c)) * 2f64.powi(size + power))).collect();
                 description += &format!(" conv {weight:?} {bias:?}");
                 chain.conv(&weight, &bias);
                 n = width;
@@ -181,15 +186,16 @@ pub fn file(number: u64, words: &[u32]) -> (Tally, String) {
             }
             2 | 3 => {
                 let roots: Vec<u64> = (0..n).map(|_| [3, 1, 2, 5, 7][c.below(5)]).collect();
-                let [scale, bias, mean] = [power, size + power, size].map(|p| -> Vec<f32> {
-                    (0..n).map(|_| (f64::from(value(&mut c)) * 2f64.powi(p)) as f32).collect()
-                });
+                let [scale, bias, mean] = [power, size + power, size]
+                    .map(|p| -> Vec<f32> { (0..n).map(|_| finite(f64::from(value(&mut c)) * 2f64.powi(p))).collect() });
                 description += &format!(" normalise {scale:?} {bias:?} {mean:?} {roots:?}");
                 chain.normalise(&scale, &bias, &mean, &roots);
                 size += power;
             }
             4 => {
-                let (divisor, power) = ([3, 1, 5][c.below(3)], power.max(-120));
+                let divisor = [3, 1, 5][c.below(3)];
+                // A division by little makes values large.
+                let power = if (-140..=70).contains(&(size - power)) { power } else { -power };
                 description += &format!(" divide {divisor} {power}");
                 chain.divide(divisor, power);
                 size -= power;
@@ -215,15 +221,16 @@ pub fn file(number: u64, words: &[u32]) -> (Tally, String) {
     chain.conv(&weight, &[0.0, bias]);
     chain.flatten();
     let mut tally = Tally::default();
-    match onnx::decode(&chain.bytes(), None) {
-        Ok(loaded) => {
+    let bytes = chain.bytes();
+    match (onnx::decode(&bytes, None), onnx::decode_unfolded(&bytes, None)) {
+        (Ok(loaded), Ok(unfolded)) => {
             let truth = chain.truth();
             let images: Vec<Vec<f32>> = [0.0, 0.9, c.unit(), 0.4].map(|v| vec![v]).to_vec();
-            let mut judge = Judge::new(&loaded.model, &truth, &images);
+            let mut judge = Judge { audited: &unfolded, ..Judge::new(&loaded.model, &truth, &images) };
             judge.certify(&Method::ALL, number.is_multiple_of(4));
             tally = judge.tally;
         }
-        Err(error) => {
+        (Err(error), _) | (_, Err(error)) => {
             let words: Vec<String> = error.to_string().split(' ').rev().take(6).map(String::from).collect();
             tally.count(&format!("file refused: {}", words.into_iter().rev().collect::<Vec<_>>().join(" ")));
         }

@@ -16,6 +16,7 @@ mod op;
 mod proto;
 mod read;
 mod scale;
+mod size;
 mod tensors;
 mod window;
 mod write;

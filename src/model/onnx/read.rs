@@ -13,7 +13,7 @@ use super::external::External;
 use super::op::Op;
 use super::tensors;
 use super::write::CLASSES;
-use super::{affine, fold, movement, proto, window};
+use super::{affine, fold, movement, proto, size, window};
 use crate::error::{Error, Result};
 use crate::tensor::Shape;
 
@@ -92,6 +92,7 @@ pub(super) fn folder(path: &Path) -> Option<&Path> {
 
 /// The messages of an ONNX file.
 pub(super) fn parse(bytes: &[u8]) -> OnnxResult<proto::Model> {
+    size::check(bytes)?;
     if bytes.is_empty() {
         return Err(OnnxError::Format("the file is empty".into()));
     }
