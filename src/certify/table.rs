@@ -340,6 +340,7 @@ pub fn merge(dirs: &[PathBuf], out: &Path) -> Result<usize> {
         return Err(Error::input(table_path(out), "exists already; give another --out"));
     }
     check_place(out)?;
+    check_certificates(out)?;
     let out = folder.path();
     let mut parts = Vec::new();
     for dir in dirs {
