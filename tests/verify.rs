@@ -1,5 +1,4 @@
-//! `verify` on networks whose answers are known by hand: every verdict, both forms of the command line, batches, and
-//! files that are not what they should be.
+//! `verify` on networks whose answers are known by hand: every verdict, both forms of the command line, batches, bad files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -105,15 +104,17 @@ fn what_holds_and_what_does_not() {
 #[test]
 fn no_answer_is_wrong_at_the_edge() {
     // y0 = 2 at a corner only: either answer of `sat` and `unknown` is right, `unsat` would be wrong.
+    let word = |condition| answer_with(&absolute(), &property(&SQUARE, 2, condition), Method::Crown, 0.4).word();
     for condition in ["(>= Y_0 2)", "(<= Y_0 0)", "(<= (+ Y_0 (* -1 Y_1)) 0)"] {
-        let word = answer_with(&absolute(), &property(&SQUARE, 2, condition), Method::Crown, 0.4).word();
-        assert_ne!(word, "unsat", "{condition}");
+        assert_ne!(word(condition), "unsat", "{condition}");
     }
     // y0 > 2 nowhere, but no bound in f32 can tell.
     for condition in ["(> Y_0 2)", "(< Y_0 0)"] {
-        let word = answer_with(&absolute(), &property(&SQUARE, 2, condition), Method::Crown, 0.4).word();
-        assert_ne!(word, "sat", "{condition}");
+        assert_ne!(word(condition), "sat", "{condition}");
     }
+    // At a single point f32, which loses x1, does not decide.
+    let sum = mlp(2, &[(&[1e8, 0.0, 0.0, 1.0, 1e8, 0.0], &[0.0; 3]), (&[1.0, 1.0, -1.0], &[0.0])]);
+    assert_eq!(answer(&sum, &property(&[("1", "1"); 2], 1, "(>= Y_0 0.5)")), "sat");
 }
 
 #[test]

@@ -214,7 +214,10 @@ fn advance(net: &Network, queries: &mut Queries<'_>, points: &mut [Point], share
         }
     }
     for own in points.chunk_by(|a, b| a.query == b.query) {
-        if let Some(best) = own.iter().min_by(|a, b| a.value.total_cmp(&b.value)).filter(|p| p.value <= 0.0) {
+        // Where the box is a single point there is nothing else to try, whatever f32 makes of it.
+        let single = |p: &Point| queries.all()[p.query].inner[p.case].as_ref().is_some_and(|(low, high)| low == high);
+        let likely = |p: &&Point| p.value <= 0.0 || share.is_none() && single(p);
+        if let Some(best) = own.iter().min_by(|a, b| a.value.total_cmp(&b.value)).filter(likely) {
             let query = queries.get(best.query);
             let case = &query.spec.cases[best.case];
             if let Some(found) = Witness::confirm(&net.model, case, &case.disjuncts[best.disjunct], &best.x) {
