@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 
 use super::neurons::LowerSlopes;
 use super::targets::Target;
+use super::watch::Watch;
 use super::{Bounder, Bounds, Boxes, Method, Row};
 use crate::device::Buffer;
 use crate::error::{Error, Result};
@@ -47,9 +48,8 @@ pub(super) struct State<'a> {
     pub inner: Vec<Vec<LowerSlopes>>,
     /// Signs assumed of neurons before ReLUs, by node.
     pub signs: Vec<Option<Signs>>,
-    /// Which lanes left the range in which sums cannot overflow, as `ops::range` marks them: nothing is proved about
-    /// their boxes. Only where products of norms do not exclude it.
-    marks: Option<Buffer>,
+    /// Nothing is proved about the boxes of lanes that it marked.
+    watch: Watch,
     /// Centre and radius by value, `[lane][element]`, once they were asked for.
     tables: Vec<OnceLock<[Buffer; 2]>>,
 }
@@ -69,7 +69,7 @@ impl<'a> State<'a> {
             foldings: none(),
             inner: vec![vec![]; nodes],
             signs: (0..nodes).map(|_| None).collect(),
-            marks: None,
+            watch: Watch::default(),
             tables: (0..=nodes).map(|_| OnceLock::new()).collect(),
         }
     }
@@ -77,9 +77,7 @@ impl<'a> State<'a> {
     pub fn new(bounder: &'a Bounder, boxes: &'a Boxes) -> Result<Self> {
         let nodes = bounder.net.model.nodes.len();
         let mut state = State::blank(bounder, boxes);
-        if bounder.range.watches_any() {
-            state.marks = Some(bounder.device().zeros(linear::SLICES * boxes.lanes)?);
-        }
+        state.watch = Watch::new(bounder, boxes.lanes)?;
         // Interval margins stop at the last nonlinearity; the layers above it are left to the backward walk.
         let frontier = if bounder.method == Method::Ibp { state.frontier() } else { 0 };
         for i in 0..nodes {
@@ -202,28 +200,18 @@ impl<'a> State<'a> {
 
     /// Marks lanes with a value beyond `most`.
     fn watch(&self, values: &Buffer, most: f32) -> Result<()> {
-        match &self.marks {
-            Some(marks) => range::values(self.bounder.device(), values, marks, self.boxes.lanes, most),
-            None => Ok(()),
-        }
+        self.watch.clear(self.bounder, values, self.boxes.lanes, most)
     }
 
     /// Whether anything can be proved about each box: nothing about one that was marked.
     pub fn provable(&self) -> Result<Vec<bool>> {
-        let lanes = self.boxes.lanes;
-        let marks: Vec<u32> = match &self.marks {
-            Some(marks) => self.bounder.device().read(marks)?,
-            None => return Ok(vec![true; self.boxes.count]),
-        };
-        Ok((0..self.boxes.count).map(|lane| marks.iter().skip(lane).step_by(lanes).all(|mark| *mark == 0)).collect())
+        let clean = self.watch.clean(self.bounder, self.boxes.lanes, self.boxes.count)?;
+        Ok(clean.unwrap_or_else(|| vec![true; self.boxes.count]))
     }
 
     /// Takes back what was said of rows over boxes that were marked.
     pub fn withdraw(&self, rows: &[Row], bounds: &mut Bounds) -> Result<()> {
-        if self.marks.is_none() {
-            return Ok(());
-        }
-        let provable = self.provable()?;
+        let Some(provable) = self.watch.clean(self.bounder, self.boxes.lanes, self.boxes.count)? else { return Ok(()) };
         for (r, _) in rows.iter().enumerate().filter(|(_, row)| !provable[row.lane]) {
             bounds.lower[r] = -range::LOST;
             if let Some(reach) = &mut bounds.reach {

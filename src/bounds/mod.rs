@@ -12,6 +12,7 @@ mod gradient;
 mod neurons;
 mod slopes;
 mod targets;
+mod watch;
 
 pub use branch::Decision;
 pub use slopes::{Assumed, Branches, Certificate, InnerSlopes, Leaf, NeuronSlopes, ReluSlopes};

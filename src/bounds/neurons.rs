@@ -11,12 +11,13 @@ use super::backward::{Keep, patch_geometry};
 use super::forward::State;
 use super::slopes::Run;
 use super::targets::Target;
+use super::watch::Watch;
 use crate::device::Buffer;
 use crate::error::Result;
 use crate::model::ValueId;
 use crate::network::Placed;
 use crate::ops::conv;
-use crate::ops::linear::{RELAX, SLICES};
+use crate::ops::linear::RELAX;
 use crate::ops::optimizer::Adam;
 use crate::ops::{range, relax, select, shared_slopes};
 
@@ -203,8 +204,7 @@ impl State<'_> {
         shared_slopes::corner(d, &end.window, &end.a, [centre, radius], &rows, &x)?;
         keep.windows[0] = Some(end.window);
         let mut values: Vec<Option<Buffer>> = vec![Some(x)];
-        let watched = self.bounder.range.watches_any();
-        let scratch = watched.then(|| d.zeros(SLICES * rows.lanes)).transpose()?;
+        let watch = Watch::new(self.bounder, rows.lanes)?;
         for m in 0..from {
             let Some(window) = &keep.windows[m + 1] else {
                 values.push(None);
@@ -235,9 +235,7 @@ impl State<'_> {
                     net.forward_layer(m, &inputs, &y, rows.lanes)?;
                 }
             }
-            if let Some(scratch) = &scratch {
-                range::values(d, &y, scratch, rows.lanes, range::MOST)?;
-            }
+            watch.clear(self.bounder, &y, rows.lanes, range::MOST)?;
             values.push(Some(y));
         }
         Ok(())

@@ -3,6 +3,7 @@
 //! The slopes of an image serve all its margins; the bounds of its neurons have slopes of their own (`neurons.rs`).
 
 use super::forward::State;
+use super::watch::Watch;
 use super::{Ball, Bounder, Bounds, Method, Row};
 use crate::device::Buffer;
 use crate::error::Result;
@@ -307,8 +308,7 @@ impl State<'_> {
             }
         };
         // Values of the linearised network may lie outside the bounds of the network's own; slopes may be any, but numbers.
-        let watched = self.bounder.range.watches_any();
-        let scratch = watched.then(|| d.zeros(linear::SLICES * lanes)).transpose()?;
+        let watch = Watch::new(self.bounder, lanes)?;
         for (i, node) in net.model.nodes.iter().enumerate() {
             let y = d.alloc(node.shape.len() * lanes)?;
             let inputs: Vec<&Buffer> = node.inputs.iter().map(|&v| &values[v]).collect();
@@ -329,9 +329,7 @@ impl State<'_> {
                     net.forward_layer(i, &inputs, &y, lanes)?;
                 }
             }
-            if let Some(scratch) = &scratch {
-                range::values(d, &y, scratch, lanes, range::MOST)?;
-            }
+            watch.clear(self.bounder, &y, lanes, range::MOST)?;
             values.push(y);
         }
         Ok(Run { above, values })
