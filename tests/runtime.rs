@@ -1,6 +1,7 @@
 //! Proofs for any f32 runtime: a network whose class real arithmetic keeps and f32 loses, and evaluations with sums in
 //! many orders inside proved balls ("No Soundness in the Real World", arXiv 2506.01054, shows the difference).
 
+use deltamax::audit;
 use deltamax::bounds::{Ball, Bounder, Method, Runtime};
 use deltamax::device::Device;
 use deltamax::model::{Dense, Layer, Model, Node};
@@ -83,6 +84,19 @@ fn a_class_that_real_arithmetic_keeps_and_f32_loses_is_proved_for_the_one_only()
     assert_eq!(largest(&logits), 1, "f32 in the order of the weights absorbs every small term: {logits:?}");
     let any = &bounder(&model, Runtime::AnyF32).probe(&[ball]).unwrap()[0];
     assert_eq!(any.radius, 0.0);
+    let audited = |model: &Model| audit::check(model, &image, 0, 0.2, audit::Method::Crown, None).unwrap();
+    assert!(matches!(audited(&model), audit::Verdict::Proved { .. }));
+    assert!(matches!(audited(&audit::any_f32(&model).unwrap()), audit::Verdict::NotProved { .. }));
+}
+
+#[test]
+fn the_auditor_charges_sums_of_two_values() {
+    let mut model = absorbing(1);
+    model.nodes.push(Node { name: "sum".into(), layer: Layer::Add, inputs: vec![3, 3], shape: Shape::flat(2) });
+    let deployed = audit::any_f32(&model).unwrap();
+    deployed.validate().unwrap();
+    assert_eq!(deployed.nodes.len(), model.nodes.len() + 1);
+    assert_eq!(deployed.folded.iter().map(|f| f.node).collect::<Vec<_>>(), [0, 2, 4]);
 }
 
 #[test]
