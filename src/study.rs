@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use crate::bounds::{Ball, Bounder, Method};
-use crate::certify::{self, certify};
+use crate::certify;
 use crate::dataset::augment::{self, Policy};
 use crate::dataset::{Dataset, Splits};
 use crate::device::Device;
@@ -212,17 +212,7 @@ fn delta_max(
                 close: None,
                 certificates: None,
             };
-            certify(
-                &bounder,
-                test,
-                &settings,
-                |_, _| false,
-                &mut progress,
-                |row| {
-                    rows.push(row);
-                    Ok(())
-                },
-            )?;
+            rows.extend(certify::collect(&bounder, test, &settings, &mut progress)?);
         }
         if examples.is_empty() {
             *examples = choose_examples(test, &rows);

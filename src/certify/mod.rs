@@ -161,6 +161,25 @@ pub(crate) fn attacks(
     })
 }
 
+/// [`certify`] from the beginning, with all rows in memory.
+///
+/// # Errors
+/// As [`certify`].
+pub fn collect(
+    bounder: &Bounder,
+    data: &Dataset,
+    settings: &Settings,
+    progress: &mut Progress,
+) -> Result<Vec<CertifyRow>> {
+    let mut rows = Vec::new();
+    let keep = |row| {
+        rows.push(row);
+        Ok(())
+    };
+    certify(bounder, data, settings, |_, _| false, progress, keep)?;
+    Ok(rows)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -190,19 +209,7 @@ mod tests {
             close: (domains > 0).then_some(close::Settings { domains, tolerance: 0.01 }),
             certificates: None,
         };
-        let (mut rows, mut progress) = (vec![], Progress::start(Verbosity::Quiet, "", 0));
-        certify(
-            &bounder,
-            &data,
-            &settings,
-            |_, _| false,
-            &mut progress,
-            |row| {
-                rows.push(row);
-                Ok(())
-            },
-        )?;
-        Ok(rows)
+        collect(&bounder, &data, &settings, &mut Progress::start(Verbosity::Quiet, "", 0))
     }
 
     #[test]
