@@ -80,6 +80,22 @@ def unfinished(folder):
     return [p for p in folder.rglob(".deltamax-*")]
 
 
+def go_on(world, line, longest, kills):
+    """Continues a run and kills it, or lets it end once there were enough kills; says how often it was killed."""
+    if kills < world.points:
+        return world.kill(line, longest)
+    world.run(line)
+    return 0
+
+
+def kept_rows(command, table, before, key):
+    """The rows of a table, which begin with those from before; none stands twice."""
+    rows = whole_rows(table)
+    check(rows[: len(before)] == before, f"{command}: finished rows were lost")
+    check(len({key(row) for row in rows}) == len(rows), f"{command}: a row stands twice")
+    return rows
+
+
 def certify(world):
     line = "certify --model model.onnx --data shoes --method crown --variance 0,0.001,0.002 --limit 20 --batch 4 \
 --certificates all --device cpu --quiet --out"
@@ -90,13 +106,8 @@ def certify(world):
     out, kills, finished = world.root / "proofs", 0, 0
     table, before = out / "delta_max.csv", []
     while kills < world.points or before:
-        if kills < world.points:
-            kills += world.kill(f"{line} proofs --resume", longest)
-        else:
-            world.run(f"{line} proofs --resume")
-        rows = whole_rows(table)
-        check(rows[: len(before)] == before, "certify: finished rows were lost")
-        check(len({key(row) for row in rows}) == len(rows), "certify: a row stands twice")
+        kills += go_on(world, f"{line} proofs --resume", longest, kills)
+        rows = kept_rows("certify", table, before, key)
         for row in rows:
             name = f"{cells(row)[0]}_{cells(row)[4]}.json"
             check(float(cells(row)[5]) == 0 or json.loads((out / "certificates" / name).read_text()), name)
@@ -143,13 +154,8 @@ def verify(world):
     truth = {answer(row) for row in whole_rows(world.root / "truth.csv")}
     out, kills, finished, before = world.root / "answers.csv", 0, 0, []
     while kills < world.points or before:
-        if kills < world.points:
-            kills += world.kill(f"{line} answers.csv --resume", longest)
-        else:
-            world.run(f"{line} answers.csv --resume")
-        rows = whole_rows(out)
-        check(rows[: len(before)] == before, "verify: finished rows were lost")
-        check(len({answer(row)[:2] for row in rows}) == len(rows), "verify: a row stands twice")
+        kills += go_on(world, f"{line} answers.csv --resume", longest, kills)
+        rows = kept_rows("verify", out, before, lambda row: answer(row)[:2])
         for point in (world.root / "points").glob("*.counterexample"):
             check(point.read_text().startswith("sat\n") and point.read_text().endswith(")\n"), f"verify: {point}")
         before = rows
