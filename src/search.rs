@@ -28,6 +28,9 @@ pub struct Settings {
 /// Radius of the first probe by linear bounds.
 const FEELER: f32 = 1e-6;
 
+/// How far apart proved and failed radii may be where margins between them are noise.
+const NOISY: f32 = 1.02;
+
 impl Settings {
     /// Settings that suit a method on this device.
     pub fn new(bounder: &Bounder) -> Self {
@@ -186,8 +189,9 @@ impl Track {
             || self.probes as usize >= settings.max_probes
             || (outcome.reach - d).abs() <= t * d
             || (self.low > 0.0 && ceiling <= self.low * (1.0 + t))
-            || ceiling < 1e-7;
-        let root = self.root().min(ceiling);
+            || ceiling < 1e-7
+            || self.lost_in_noise();
+        let root = self.cautious(self.root()).min(ceiling);
         // Aim a little low: a success just below the root ends the search, a failure just above does not.
         let aim = root * (1.0 - 0.4 * t);
         self.next = if aim > self.low { aim } else { self.low * (1.0 + 0.6 * t) }.min(1.0);
@@ -201,6 +205,33 @@ impl Track {
         match self.points[..split] {
             [.., (d0, y0), (d1, y1)] if y1 < y0 => failed.min(d1 + y1 * (d1 - d0) / (y0 - y1)),
             _ => failed,
+        }
+    }
+
+    /// Whether no more is to be learned between the proved radius and the failed one. Bounds choose (a slope, the rows to
+    /// refine), so that margins may rise a little with the radius: where both ends lie within such a rise, they are noise.
+    fn lost_in_noise(&self) -> bool {
+        let split = self.points.iter().position(|p| p.1 <= 0.0).unwrap_or(self.points.len());
+        let (Some(inner), Some(failed)) = (split.checked_sub(1).map(|i| self.points[i]), self.points.get(split)) else {
+            return false;
+        };
+        let (mut least, mut noise) = (f32::INFINITY, 0.0f32);
+        for p in &self.points[1..] {
+            noise = noise.max(p.1 - least);
+            least = least.min(p.1);
+        }
+        failed.0 <= inner.0 * NOISY && inner.1.max(-failed.1) <= noise
+    }
+
+    /// The estimate, where nothing but the image itself was proved and margins fell by so much that it says little: then
+    /// half way (by factors) to where a straight line from the image's margin leads.
+    fn cautious(&self, estimate: f32) -> f32 {
+        match self.points[..] {
+            [(_, margin), (d, y), ..] if y < 0.0 && margin > 0.0 => {
+                let chord = d * margin / (margin - y);
+                if estimate > 4.0 * chord { (estimate * chord).sqrt() } else { estimate }
+            }
+            _ => estimate,
         }
     }
 
@@ -304,6 +335,21 @@ mod tests {
         let root = (-1.5 + (1.5f32 * 1.5 + 16.0 * 0.03).sqrt()) / 8.0;
         assert!((proved - root).abs() <= 2e-3 * root && proved <= root, "{proved} against {root}");
         assert!(probes <= 5, "{probes} probes");
+    }
+
+    #[test]
+    fn a_first_guess_far_too_high_costs_two_probes() {
+        // As a deep network's: nearly linear at the image, steep from close by, exploding further out.
+        let margin: fn(f32) -> f32 = |d| 0.012 - 14.0 * d - 450.0 * (d - 1e-6).max(0.0) - 3e7 * d * d;
+        let (proved, probes) = run(Some(|d| if d <= 1e-6 { 0.00085 } else { f32::INFINITY }), margin, 0.37);
+        assert!((1.404e-5..1.406e-5).contains(&proved) && probes <= 7, "{proved:e} after {probes}");
+    }
+
+    #[test]
+    fn noise_is_not_searched_for_a_root() {
+        let noisy: fn(f32) -> f32 = |d| 0.012 - 480.0 * d + 5e-4 * (2e7 * d).sin();
+        let (proved, probes) = run(Some(|d| if d <= 1e-6 { 0.00085 } else { f32::INFINITY }), noisy, 0.03);
+        assert!(proved > 2.4e-5 && probes <= 9, "{proved:e} after {probes}");
     }
 
     #[test]

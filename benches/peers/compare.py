@@ -1,6 +1,6 @@
 """Proved radii of `deltamax certify` beside those of auto_LiRPA, on the same ONNX files and images.
 
-    python compare.py --deltamax PATH --data DATA [--method crown] [--limit 50] MODEL.onnx...
+    python compare.py --deltamax PATH --data DATA [--method crown] [--limit 50] [--device gpu] MODEL.onnx...
 
 auto_LiRPA bounds a given ball, so its radius is found by bisection to the same tolerance. Ratios are ours over theirs.
 """
@@ -27,7 +27,7 @@ PEER_METHOD = {"ibp": "IBP", "crown-ibp": "CROWN-IBP", "crown": "CROWN", "alpha"
 def ours(args, model, limit):
     """Rows of `delta_max.csv` and the seconds of the whole process."""
     with tempfile.TemporaryDirectory() as out:
-        command = [args.deltamax, "certify", "--device", "cpu", "--quiet", "--no-attack", "--model", model]
+        command = [args.deltamax, "certify", "--device", args.device, "--quiet", "--no-attack", "--model", model]
         command += ["--data", args.data, "--method", args.method, "--limit", str(limit), "--out", out]
         environment = os.environ | {"RAYON_NUM_THREADS": str(args.threads)}
         start = time.perf_counter()
@@ -45,20 +45,20 @@ class Peer:
         self.net, self.method, self.balls = net, PEER_METHOD[args.method], 0
         self.inner_fixed = args.method == "alpha" and args.inner == "fixed"
         options = {"optimize_bound_args": {"iteration": args.iterations}}
-        self.bounded = BoundedModule(net, torch.zeros_like(x[:1]), bound_opts=options)
+        self.bounded = BoundedModule(net, torch.zeros_like(x[:1]), bound_opts=options, device=x.device)
 
     def dominates(self, x, predicted, delta):
         """Whether each image's class is proved on its ball, clipped to [0,1]."""
         self.balls += len(x)
-        d = delta.float().view(-1, 1, 1, 1)
+        d = delta.float().to(x.device).view(-1, 1, 1, 1)
         box = PerturbationLpNorm(norm=np.inf, x_L=(x - d).clamp(0, 1), x_U=(x + d).clamp(0, 1))
-        one = torch.eye(10)
-        rivals = torch.tensor([[j for j in range(10) if j != c] for c in predicted.tolist()])
+        one = torch.eye(10, device=x.device)
+        rivals = torch.tensor([[j for j in range(10) if j != c] for c in predicted.tolist()], device=x.device)
         margins = one[predicted].unsqueeze(1) - one[rivals]
         question = {"x": (BoundedTensor(x, box),), "C": margins, "bound_upper": False}
         inner = self.inner(question) if self.inner_fixed else None
         bound = self.bounded.compute_bounds(**question, method=self.method, interm_bounds=inner)
-        return (bound[0] > 0).all(1)
+        return (bound[0] > 0).all(1).cpu()
 
     def inner(self, question):
         """Bounds of inner neurons by CROWN, for alpha-CROWN to leave as they are."""
@@ -85,8 +85,14 @@ class Peer:
 
 def theirs(args, model, x):
     """Predicted classes, radii, seconds, and balls bounded."""
-    net = FromOnnx(model)
+    x = x.to("cuda" if args.device == "gpu" else "cpu")
+    torch.backends.cudnn.allow_tf32 = False
+    net = FromOnnx(model).to(x.device)
     peer = Peer(net, x, args)
+    if args.device == "gpu":
+        # The first call loads what CUDA needs, and is not counted.
+        peer.radii(x[:2], args.guess)
+        peer.balls = 0
     classes, radii = [], []
     start = time.perf_counter()
     for batch in x.split(args.batch):
@@ -115,7 +121,11 @@ def compare(args, model):
     passes = sum(int(row["passes"]) for row in rows)
     own = seconds - start_up
     speed = f"{peer_seconds / own:.1f}" if own > start_up else "too short to tell, raise --limit"
-    print(f"  time per image, theirs over ours: {speed}; bounds per image, theirs over ours: {balls / passes:.1f}", flush=True)
+    print(
+        f"  time per image, theirs over ours: {speed}; bounds per image, theirs over ours: {balls / passes:.1f}; "
+        f"theirs {peer_seconds:.2f} s, ours {seconds:.2f} s of which {start_up:.2f} s for a single image",
+        flush=True,
+    )
     if args.csv:
         with open(args.csv, "a", newline="") as f:
             table = csv.writer(f)
@@ -136,6 +146,7 @@ def main():
         "--inner", default="moved", choices=["fixed", "moved"],
         help="whether alpha-CROWN moves slopes behind the bounds of inner neurons too, as deltamax does",
     )
+    parser.add_argument("--device", default="cpu", choices=["cpu", "gpu"], help="of both; gpu: Vulkan or Metal here, CUDA there")
     parser.add_argument("--threads", type=int, default=2, help="of each")
     parser.add_argument("--csv", help="append model, method, index, our radius, their radius")
     parser.add_argument("models", nargs="+")
