@@ -4,6 +4,7 @@
 //   seed:       w[element][output], b[output], target[lane] -> a, sums[2 * slice]
 //   relu:       table[image][element], bias[element], rows[3] -> a, sums    through a relaxed rectifier, with
 //               constant and charge of the layer below
+//   lift:       feet[image][element], rows, a -> sums    what lines below an activation add for coefficients above zero
 //   affine:     bias[element], magnitude[image][element], rows -> a, sums    constant and charge of an affine layer
 //   concretize: a, centre[image][element], radius, rows, sums -> bound[lane]
 //   radius:     a, x[image][element], delta[image], rows, sums -> result[2][lane]
@@ -48,6 +49,11 @@ const NONE: u32 = 0xffffffffu;
 @group(0) @binding(3) var<storage, read> relu_rows: array<u32>;
 @group(0) @binding(4) var<storage, read_write> relu_a: array<f32>;
 @group(0) @binding(5) var<storage, read_write> relu_sums: array<f32>;
+
+@group(0) @binding(1) var<storage, read> lift_feet: array<f32>;
+@group(0) @binding(2) var<storage, read> lift_rows: array<u32>;
+@group(0) @binding(3) var<storage, read> lift_a: array<f32>;
+@group(0) @binding(4) var<storage, read_write> lift_sums: array<f32>;
 
 @group(0) @binding(1) var<storage, read> affine_bias: array<f32>;
 @group(0) @binding(2) var<storage, read> affine_magnitude: array<f32>;
@@ -190,6 +196,37 @@ fn relu(@builtin(global_invocation_id) id: vec3<u32>) {
     let sum = added(bent.x, bent.y, total.y, charged(total.z, params.charge));
     relu_sums[c] = sum.x;
     relu_sums[e] = sum.y;
+}
+
+@compute @workgroup_size(64, 1, 1)
+fn lift(@builtin(global_invocation_id) id: vec3<u32>) {
+    let lane = id.x;
+    if (lane >= params.lanes) {
+        return;
+    }
+    let place = place_of(lift_rows[lane], lift_rows[params.lanes + lane], lift_rows[2u * params.lanes + lane]);
+    let slice = slice_of(id.y);
+    var constant = 0.0;
+    var size = 0.0;
+    var k = slice.x;
+    while (k < slice.y) {
+        let end = min(k + params.block, slice.y);
+        var part = vec2<f32>(0.0);
+        for (; k < end; k++) {
+            let i = element(place, k);
+            if (i != NONE) {
+                let foot = max(lift_a[k * params.lanes + lane], 0.0) * lift_feet[place.table + i];
+                part += vec2<f32>(foot, abs(foot));
+            }
+        }
+        constant += opaque(part.x);
+        size += opaque(part.y);
+    }
+    let c = 2u * id.y * params.lanes + lane;
+    let e = c + params.lanes;
+    let sum = added(lift_sums[c], lift_sums[e], constant, charged(size, params.g));
+    lift_sums[c] = sum.x;
+    lift_sums[e] = sum.y;
 }
 
 @compute @workgroup_size(64, 1, 1)

@@ -10,7 +10,7 @@ use crate::device::{Buffer, Device};
 use crate::error::{Error, Result};
 use crate::model::{Layer, Model, Node, ValueId};
 use crate::ops::conv;
-use crate::ops::{add, gather, pool, relu, scale};
+use crate::ops::{activation, add, gather, pool, relu, scale};
 use crate::rounding;
 use crate::tensor::{self, Shape};
 
@@ -27,6 +27,7 @@ pub struct Network {
 pub enum Placed {
     Affine(Affine),
     Relu,
+    Activation(activation::Curves),
     MaxPool(pool::Geometry),
     AvgPool(pool::Geometry),
     Add,
@@ -118,6 +119,7 @@ impl Network {
         match &self.layers[i] {
             Placed::Affine(a) => conv::forward(d, &a.geometry, inputs[0], &a.weight, &a.bias, y, lanes),
             Placed::Relu => relu::forward(d, inputs[0], y),
+            Placed::Activation(f) => activation::forward(d, f, inputs[0], y, lanes),
             Placed::MaxPool(g) => pool::max_forward(d, g, inputs[0], y, lanes),
             Placed::AvgPool(g) => pool::average_forward(d, g, inputs[0], y, lanes),
             Placed::Add => add::forward(d, inputs[0], inputs[1], y),
@@ -164,6 +166,7 @@ impl Network {
                 match &self.layers[i] {
                     Placed::Affine(a) => conv::input_grad(d, &a.geometry, &gy, &a.weight, &gx, lanes)?,
                     Placed::Relu => relu::backward(d, x(0), &gy, &gx)?,
+                    Placed::Activation(f) => activation::backward(d, f, x(0), &gy, &gx, lanes)?,
                     Placed::MaxPool(g) => pool::max_backward(d, g, x(0), &gy, &gx, lanes)?,
                     Placed::AvgPool(g) => pool::average_backward(d, g, &gy, &gx, lanes)?,
                     Placed::Add => unreachable!("handled above"),
@@ -215,6 +218,7 @@ impl Network {
                 Layer::Conv(c) => (c.weight, c.bias) = (unpacked, bias),
                 Layer::Dense(d) => (d.weight, d.bias) = (unpacked, bias),
                 Layer::Relu
+                | Layer::Activation(_)
                 | Layer::MaxPool(_)
                 | Layer::AvgPool(_)
                 | Layer::Add
@@ -245,6 +249,7 @@ impl Network {
             Placed::Scale { .. } => 2 + MERGED,
             Placed::Add => 1,
             Placed::Relu | Placed::MaxPool(_) | Placed::Gather(_) => 0,
+            Placed::Activation(_) => 0,
         }
     }
 }
@@ -287,6 +292,10 @@ fn place(device: &Device, model: &Model, node: &Node) -> Result<Placed> {
             affine(conv::Geometry::dense(input.len(), node.shape.len()), packed, &d.bias)
         }
         Layer::Relu => Ok(Placed::Relu),
+        Layer::Activation(f) => {
+            let values = node.shape.len() / f.len();
+            Ok(Placed::Activation(activation::Curves::new(device, f, values)?))
+        }
         Layer::MaxPool(p) => Ok(Placed::MaxPool(pool::Geometry::new(p, input, node.shape))),
         Layer::AvgPool(p) => Ok(Placed::AvgPool(pool::Geometry::new(p, input, node.shape))),
         Layer::Add => Ok(Placed::Add),

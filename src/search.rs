@@ -223,13 +223,14 @@ impl Track {
         failed.0 <= inner.0 * NOISY && inner.1.max(-failed.1) <= noise
     }
 
-    /// The estimate, where nothing but the image itself was proved and margins fell by so much that it says little: then
-    /// half way (by factors) to where a straight line from the image's margin leads.
+    /// The estimate, where the failed radius tells something. Bounds of deep networks explode: where a margin fell far
+    /// below zero at many times the proved radius, the middle of the two, by factors, leads on faster.
     fn cautious(&self, estimate: f32) -> f32 {
-        match self.points[..] {
-            [(_, margin), (d, y), ..] if y < 0.0 && margin > 0.0 => {
-                let chord = d * margin / (margin - y);
-                if estimate > 4.0 * chord { (estimate * chord).sqrt() } else { estimate }
+        const FAR: f32 = 8.0;
+        let split = self.points.iter().position(|p| p.1 <= 0.0).unwrap_or(self.points.len());
+        match self.points.get(split) {
+            Some(&(failed, y)) if self.low > 0.0 && y < -FAR * self.points[0].1 && failed > FAR * self.low => {
+                (failed * self.low).sqrt()
             }
             _ => estimate,
         }
@@ -343,6 +344,14 @@ mod tests {
         let margin: fn(f32) -> f32 = |d| 0.012 - 14.0 * d - 450.0 * (d - 1e-6).max(0.0) - 3e7 * d * d;
         let (proved, probes) = run(Some(|d| if d <= 1e-6 { 0.00085 } else { f32::INFINITY }), margin, 0.37);
         assert!((1.404e-5..1.406e-5).contains(&proved) && probes <= 7, "{proved:e} after {probes}");
+    }
+
+    #[test]
+    fn a_cliff_many_orders_below_the_first_guess_is_found() {
+        // As of a network nearly constant at the image: flat, and then a wall.
+        let margin: fn(f32) -> f32 = |d| 0.0116 - 1e-3 * d - 0.0116 * (d / 0.00991).powi(20).min(1e9);
+        let (proved, probes) = run(Some(|d| if d <= 1e-6 { 1.0 } else { f32::INFINITY }), margin, 0.37);
+        assert!((0.0098..0.00992).contains(&proved) && probes <= 12, "{proved:e} after {probes}");
     }
 
     #[test]

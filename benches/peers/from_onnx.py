@@ -13,6 +13,14 @@ def same_on_both_sides(pads):
     return tuple(pads[:half])
 
 
+SIMPLE = {
+    "Relu": lambda a: nn.ReLU(),
+    "LeakyRelu": lambda a: nn.LeakyReLU(a.get("alpha", 0.01)),
+    "Sigmoid": lambda a: nn.Sigmoid(),
+    "Tanh": lambda a: nn.Tanh(),
+}
+
+
 def layer(node, attributes, constants):
     """The module of one node, or None for what is not a module (Add, Flatten, Reshape)."""
     a, c = attributes, constants
@@ -33,8 +41,8 @@ def layer(node, attributes, constants):
         assert not a.get("ceil_mode") and not any(a.get("pads", []))
         kind = nn.AvgPool2d if node.op_type == "AveragePool" else nn.MaxPool2d
         return kind(tuple(a["kernel_shape"]), tuple(a["strides"]))
-    elif node.op_type == "Relu":
-        return nn.ReLU()
+    elif node.op_type in SIMPLE:
+        return SIMPLE[node.op_type](a)
     else:
         assert node.op_type in ("Add", "Flatten", "Reshape", "Identity"), f"operator {node.op_type}"
         return None

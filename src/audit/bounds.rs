@@ -1,5 +1,6 @@
 //! From the box forward: intervals of every value in f64, rounded outward, and the sizes that rounding is charged by.
 
+use super::activation;
 use super::rounding::{Charge, LARGEST, down, up};
 use super::window::{Axis, axes};
 use crate::error::{Error, Result};
@@ -30,7 +31,7 @@ impl Interval {
         self.lower[k].abs().max(self.upper[k].abs())
     }
 
-    fn push(&mut self, lower: f64, upper: f64) {
+    pub fn push(&mut self, lower: f64, upper: f64) {
         self.lower.push(lower);
         self.upper.push(upper);
     }
@@ -154,6 +155,7 @@ pub fn step(model: &Model, i: usize, values: &[Interval], charge: Charge) -> (In
                 sum.finish(charge, &mut y, &mut sizes);
             }
         }
+        Layer::Activation(f) => activation::step(f, x, &mut y),
         Layer::Relu => (0..x.len()).for_each(|k| y.push(x.lower[k].max(0.0), x.upper[k].max(0.0))),
         Layer::Add => {
             let z = &values[node.inputs[1]];

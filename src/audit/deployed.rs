@@ -39,6 +39,11 @@ pub fn any_f32(model: &Model) -> Result<Model> {
                 charged += 1;
                 (1, &[][..])
             }
+            Layer::Activation(_) => {
+                let problem =
+                    "is an activation, of which nothing says how runtimes round it: not to be audited for any-f32";
+                return Err(Error::usage(format!("node '{}' {problem}", node.name)));
+            }
             Layer::Relu | Layer::MaxPool(_) | Layer::Gather(_) => {
                 at.push(out.nodes.len());
                 continue;

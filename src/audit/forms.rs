@@ -23,7 +23,7 @@ impl Forms {
     pub fn new(certified: &Model, file: &Model) -> Result<Forms> {
         let (a, b) = (nonlinear(certified), nonlinear(file));
         let alike = |((_, a), (_, b)): (&(usize, &Node), &(usize, &Node))| {
-            a.shape.len() == b.shape.len() && matches!(a.layer, Layer::Relu) == matches!(b.layer, Layer::Relu)
+            a.shape.len() == b.shape.len() && std::mem::discriminant(&a.layer) == std::mem::discriminant(&b.layer)
         };
         if a.len() != b.len() || !a.iter().zip(&b).all(alike) || certified.input != file.input {
             return Err(Error::usage("the network as certified has other nonlinear layers than its file; report this"));
@@ -55,7 +55,7 @@ impl Forms {
 
 fn nonlinear(model: &Model) -> Vec<(usize, &Node)> {
     let is = |n: &Node| match &n.layer {
-        Layer::Relu | Layer::MaxPool(_) => true,
+        Layer::Relu | Layer::Activation(_) | Layer::MaxPool(_) => true,
         Layer::Conv(_) | Layer::Dense(_) | Layer::AvgPool(_) | Layer::Add | Layer::Scale { .. } | Layer::Gather(_) => {
             false
         }

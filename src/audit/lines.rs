@@ -6,11 +6,13 @@ use super::rounding::{down, up};
 use crate::model::Pool;
 use crate::tensor::Shape;
 
-/// `lower * z <= relu(z) <= upper * z + intercept` wherever z may be, and whatever its coefficient, a row may have `shift`
+/// `lower * z + floor <= f(z) <= upper * z + intercept` wherever z may be, and whatever its coefficient, a row may have `shift`
 /// more of z.
 #[derive(Clone, Copy, Debug)]
 pub struct Line {
     pub lower: f64,
+    /// Zero for ReLUs.
+    pub floor: f64,
     pub upper: f64,
     pub intercept: f64,
     /// Only under an assumed sign of z: `shift * z <= 0`.
@@ -24,14 +26,14 @@ impl Line {
     /// `u - upper * u` in real arithmetic. Below, `a z <= relu(z)` for every a in [0,1].
     pub fn new(l: f64, u: f64, slopes: impl FnOnce() -> [f64; 2]) -> Line {
         if u <= 0.0 {
-            return Line { lower: 0.0, upper: 0.0, intercept: 0.0, shift: 0.0 };
+            return Line { lower: 0.0, floor: 0.0, upper: 0.0, intercept: 0.0, shift: 0.0 };
         }
         if l >= 0.0 {
-            return Line { lower: 1.0, upper: 1.0, intercept: 0.0, shift: 0.0 };
+            return Line { lower: 1.0, floor: 0.0, upper: 1.0, intercept: 0.0, shift: 0.0 };
         }
         let [lower, upper] = slopes();
         let intercept = up(-upper * l).max(up(u - down(upper * u)));
-        Line { lower, upper, intercept, shift: 0.0 }
+        Line { lower, floor: 0.0, upper, intercept, shift: 0.0 }
     }
 
     /// With this lower slope wherever z lies: `a z <= relu(z)` for every z and every a in [0,1]. A stable neuron has a closer
@@ -49,7 +51,7 @@ impl Line {
     /// `beta >= 0`, `-beta * z <= 0` where `z >= 0`, and `beta * z <= 0` where `z <= 0`.
     pub fn assumed(a: &Assumed) -> Line {
         let (slope, sign) = if a.active { (1.0, -1.0) } else { (0.0, 1.0) };
-        Line { lower: slope, upper: slope, intercept: 0.0, shift: sign * f64::from(a.beta) }
+        Line { lower: slope, floor: 0.0, upper: slope, intercept: 0.0, shift: sign * f64::from(a.beta) }
     }
 }
 

@@ -7,6 +7,7 @@
 //! given the network as the file has it ([`crate::model::onnx::read_unfolded`]), and certificates are carried over
 //! ([`Forms`]), so that folding is among what it checks.
 
+mod activation;
 mod bounds;
 mod branches;
 mod certificate;
@@ -56,12 +57,14 @@ pub enum Verdict {
 /// Attempts beyond the standard one: the ball on which neurons are relaxed, as a multiple of the radius, and the lean of
 /// [`lines::relu`]. The choice of a lower slope jumps where an interval is balanced, so a certifier in f32, or one
 /// that takes a free radius from the relaxations of a larger ball, may have chosen otherwise.
-const ATTEMPTS: [(f64, f64); 9] = [
+const ATTEMPTS: [(f64, f64); 11] = [
     (1.0, 0.0),
     (1.0, 1e-5),
     (1.0, -1e-5),
     (1.0, 1e-3),
     (1.0, -1e-3),
+    (1.0001, 0.0),
+    (1.0003, 0.0),
     (1.001, 0.0),
     (1.01, 0.0),
     (1.1, 0.0),

@@ -41,7 +41,12 @@ impl Charge {
             let terms = match &n.layer {
                 Layer::Conv(c) => c.weight.len(),
                 Layer::MaxPool(p) | Layer::AvgPool(p) => p.kernel[0] * p.kernel[1],
-                Layer::Dense(_) | Layer::Relu | Layer::Add | Layer::Scale { .. } | Layer::Gather(_) => 0,
+                Layer::Dense(_)
+                | Layer::Relu
+                | Layer::Activation(_)
+                | Layer::Add
+                | Layer::Scale { .. }
+                | Layer::Gather(_) => 0,
             };
             terms.max(n.shape.len())
         });

@@ -1,6 +1,7 @@
 //! Everything known about one network on one box.
 
 use super::Method;
+use super::activation;
 use super::bounds::{self, Interval};
 use super::certificate::{Certificate, NeuronSlopes};
 use super::lines::{self, Given, Line, Peak};
@@ -18,7 +19,7 @@ pub struct State<'a> {
     pub values: Vec<Interval>,
     /// By node: `sum |w| |x| + |b|` per output of an affine layer, else empty.
     pub sizes: Vec<Vec<f64>>,
-    /// By node, for ReLUs that are walked through.
+    /// By node, for ReLUs and activations that are walked through.
     pub lines: Vec<Option<Vec<Line>>>,
     /// By node, for max pooling that is walked through.
     pub peaks: Vec<Option<Vec<Peak>>>,
@@ -59,12 +60,14 @@ impl<'a> State<'a> {
                 Layer::Relu if method != Method::Ibp => {
                     line = Some(lines::relu(x, Given::Standard(choice.lean), keep));
                 }
+                Layer::Activation(f) if method != Method::Ibp => line = Some(activation::lines(f, x)),
                 Layer::MaxPool(p) if method != Method::Ibp => {
                     peak = Some(lines::peaks(p, x, model.shape(node.inputs[0]), node.shape, choice.lean));
                 }
                 Layer::Conv(_)
                 | Layer::Dense(_)
                 | Layer::Relu
+                | Layer::Activation(_)
                 | Layer::MaxPool(_)
                 | Layer::AvgPool(_)
                 | Layer::Add
@@ -132,6 +135,9 @@ impl<'a> State<'a> {
             match &node.layer {
                 Layer::Relu => {
                     wanted.iter_mut().enumerate().for_each(|(k, w)| *w |= x.lower[k] < 0.0 && x.upper[k] > 0.0)
+                }
+                Layer::Activation(_) => {
+                    wanted.iter_mut().enumerate().for_each(|(k, w)| *w |= x.lower[k] < x.upper[k]);
                 }
                 Layer::MaxPool(p) => bounds::windows(p, self.model.shape(value), node.shape, |_, window| {
                     let best = window.iter().map(|&k| x.lower[k]).fold(f64::NEG_INFINITY, f64::max);

@@ -29,7 +29,7 @@ pub enum Stop {
 /// A target: coefficients by element of the value where a walk starts.
 pub type Target = Vec<(usize, f64)>;
 
-/// Lines of the ReLUs that a row walks through, by node.
+/// Lines of the ReLUs and activations that a row walks through, by node.
 pub type Lines = [Option<Vec<Line>>];
 
 struct Walk<'a> {
@@ -64,7 +64,7 @@ pub fn bound_by<'a>(
     let mut best = [f64::NEG_INFINITY; LANES];
     for value in (1..=from).rev() {
         let Some(c) = walk.at[value].take() else { continue };
-        let nonlinear = matches!(model.nodes[value - 1].layer, Layer::Relu | Layer::MaxPool(_));
+        let nonlinear = matches!(model.nodes[value - 1].layer, Layer::Relu | Layer::Activation(_) | Layer::MaxPool(_));
         // Where every path passes here, the bounds of this value give one more lower bound; a certifier may rely on it.
         if nonlinear && stop == Stop::Input && value < from && walk.at.iter().all(Option::is_none) {
             let before = (walk.constant, walk.error);
@@ -141,7 +141,7 @@ impl Walk<'_> {
                 }
                 self.deposit(inputs[0], c.spread(from));
             }
-            Layer::Relu => {
+            Layer::Relu | Layer::Activation(_) => {
                 let c = self.relu(i, c);
                 self.deposit(inputs[0], c.spread(from));
             }
@@ -206,7 +206,7 @@ impl Walk<'_> {
             for (i, a) in c.a[at].iter_mut().enumerate() {
                 let line = lines[i][k];
                 // From below for positive coefficients, from above for the others.
-                let constant = if *a >= 0.0 { 0.0 } else { *a * line.intercept };
+                let constant = *a * if *a >= 0.0 { line.floor } else { line.intercept };
                 *a = *a * if *a >= 0.0 { line.lower } else { line.upper } + line.shift;
                 sum[i] += constant;
                 size[i] += constant.abs() + a.abs() * weight;

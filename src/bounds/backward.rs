@@ -20,7 +20,7 @@ pub(super) struct Coefficients {
 
 /// What a walk leaves behind.
 pub(super) struct Keep {
-    /// Coefficients above every ReLU and max pooling, by node.
+    /// Coefficients above every ReLU, activation and max pooling, by node.
     pub above: Vec<Option<Coefficients>>,
     /// By value, for those that were walked through.
     pub windows: Vec<Option<Window>>,
@@ -117,8 +117,7 @@ impl State<'_> {
             self.charge_folding(i, &c, rows, sums)?;
             let c = match &mut keep {
                 Some(keep) => {
-                    let c =
-                        self.spread_for(if matches!(net.layer(i), Placed::Relu) { inputs[0] } else { value }, c, rows)?;
+                    let c = self.spread_for(if by_itself(net.layer(i)) { inputs[0] } else { value }, c, rows)?;
                     keep.windows[value] = Some(c.window);
                     c
                 }
@@ -137,6 +136,15 @@ impl State<'_> {
                         // Only rows over the logits are walked under assumptions, and those are whole layers.
                         signs::assume(d, rows, [&s.targets, &s.beta], self.boxes.lanes, &c.a)?;
                     }
+                    let c = self.through_relu(i, c, rows, sums)?;
+                    self.deposit(&mut at, i, inputs[0], c, rows, sums)?;
+                }
+                Placed::Activation(_) => {
+                    if let Some(keep) = &mut keep {
+                        keep.above[i] = Some(self.copy(&c, rows)?);
+                    }
+                    let feet = self.feet[i].as_ref().expect("relaxed on the way forward");
+                    linear::lift(d, &c.window, feet, rows, &c.a, sums, self.bounder.sum_error(c.window.slice()))?;
                     let c = self.through_relu(i, c, rows, sums)?;
                     self.deposit(&mut at, i, inputs[0], c, rows, sums)?;
                 }
@@ -214,6 +222,7 @@ impl State<'_> {
         relu && readers.next().is_none() && matches!(net.layer(i), Placed::Affine(_))
     }
 
+    /// Through the lines of a ReLU or an activation, [`linear::lift`] apart.
     fn through_relu(&self, i: usize, c: Coefficients, rows: &Rows, sums: &Buffer) -> Result<Coefficients> {
         let (bounder, d) = (self.bounder, self.bounder.device());
         let table = self.relaxations[i].as_ref().expect("relaxed on the way forward");
@@ -363,6 +372,19 @@ impl State<'_> {
         let g = self.bounder.sum_error(c.window.elements());
         linear::concretize(d, &c.window, &c.a, [centre, radius], rows, sums, &lower, g, self.bounder.floor())?;
         d.read(&lower)
+    }
+}
+
+/// Whether a layer treats every value by itself, so that a row's window stays.
+fn by_itself(layer: &Placed) -> bool {
+    match layer {
+        Placed::Relu | Placed::Activation(_) => true,
+        Placed::Affine(_)
+        | Placed::MaxPool(_)
+        | Placed::AvgPool(_)
+        | Placed::Add
+        | Placed::Scale { .. }
+        | Placed::Gather(_) => false,
     }
 }
 

@@ -23,6 +23,7 @@ pub(super) struct Root {
     ball: Option<(Vec<f32>, f32)>,
     /// Tables by node, as in [`State`], without their lanes.
     relaxations: Vec<Option<Vec<f32>>>,
+    feet: Vec<Option<Vec<f32>>>,
     picks: Vec<Option<Vec<u32>>>,
     magnitudes: Vec<Option<Vec<f32>>>,
     foldings: Vec<Option<Vec<f32>>>,
@@ -53,6 +54,7 @@ impl Root {
             Ok(values.chunks(elements).map(<[f32]>::to_vec).collect())
         };
         let mut relaxations = tables::<f32>(state, &state.relaxations)?;
+        let mut feet = tables::<f32>(state, &state.feet)?;
         let mut picks = tables::<u32>(state, &state.picks)?;
         let mut magnitudes = tables::<f32>(state, &state.magnitudes)?;
         let mut foldings = tables::<f32>(state, &state.foldings)?;
@@ -78,6 +80,7 @@ impl Root {
                 radius: std::mem::take(&mut radii[lane]),
                 ball: balls.as_mut().map(|(images, delta)| (std::mem::take(&mut images[lane]), delta[lane])),
                 relaxations: take(&mut relaxations, lane),
+                feet: take(&mut feet, lane),
                 picks: take(&mut picks, lane),
                 magnitudes: take(&mut magnitudes, lane),
                 foldings: take(&mut foldings, lane),
@@ -171,6 +174,7 @@ impl Domain {
         }
         for (node, table) in tables.into_iter().enumerate() {
             state.relaxations[node] = table.map(|t| d.upload(&t)).transpose()?;
+            state.feet[node] = place(d, lanes, home.iter().map(|r| r.feet[node].as_deref()))?;
             state.picks[node] = place(d, lanes, home.iter().map(|r| r.picks[node].as_deref()))?;
             state.magnitudes[node] = place(d, lanes, home.iter().map(|r| r.magnitudes[node].as_deref()))?;
             state.foldings[node] = place(d, lanes, home.iter().map(|r| r.foldings[node].as_deref()))?;

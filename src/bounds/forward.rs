@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::model::{Folding, ValueId};
 use crate::network::{MOST_IN_LAYER, Placed};
 use crate::ops::conv::{self, Charge};
-use crate::ops::{add, gather, linear, pool, range, relax, relu, scale, select};
+use crate::ops::{activation, add, gather, linear, pool, range, relax, relu, scale, select};
 use crate::rounding::{down, to_f32_up, up};
 
 /// Unit of the table of folding charges: walks inflate a charge by twice its factor, which had better be small.
@@ -36,8 +36,10 @@ pub(super) struct State<'a> {
     pub boxes: &'a Boxes,
     /// By value; 0 is the box itself and lives in `boxes`.
     pub intervals: Vec<Option<Interval>>,
-    /// Relaxations of ReLUs and max pooling by node, `[lane][element][RELAX]`.
+    /// Relaxations of ReLUs, activations and max pooling by node, `[lane][element][RELAX]`.
     pub relaxations: Vec<Option<Buffer>>,
+    /// Intercepts of the lines below activations by node, `[lane][element]`.
+    pub feet: Vec<Option<Buffer>>,
     /// Which inputs of max pooling its lines are over, by node, `[lane][element]`.
     pub picks: Vec<Option<Buffer>>,
     /// `|W| |x| + |b|` by affine node, `[lane][element]`.
@@ -64,6 +66,7 @@ impl<'a> State<'a> {
             boxes,
             intervals: (0..=nodes).map(|_| None).collect(),
             relaxations: none(),
+            feet: none(),
             picks: none(),
             magnitudes: none(),
             foldings: none(),
@@ -107,7 +110,7 @@ impl<'a> State<'a> {
             match net.layer(value - 1) {
                 Placed::Affine(_) | Placed::AvgPool(_) | Placed::Scale { .. } => value = inputs[0],
                 Placed::Gather(_) if inputs.len() == 1 => value = inputs[0],
-                Placed::Gather(_) | Placed::Relu | Placed::MaxPool(_) | Placed::Add => break,
+                Placed::Gather(_) | Placed::Relu | Placed::Activation(_) | Placed::MaxPool(_) | Placed::Add => break,
             }
         }
         value
@@ -163,6 +166,7 @@ impl<'a> State<'a> {
                 conv::interval(d, &a.geometry, [c, r], &a.weight, &a.bias, to, lanes, charge, inflate)?;
             }
             Placed::Relu => relu::interval(d, c, r, to[0], to[1], inflate)?,
+            Placed::Activation(f) => activation::interval(d, f, c, r, to[0], to[1], lanes, inflate)?,
             Placed::MaxPool(g) => pool::max_interval(d, g, c, r, to[0], to[1], lanes, inflate)?,
             Placed::AvgPool(g) => pool::average_interval(d, g, c, r, to[0], to[1], lanes, inflate, deployed)?,
             Placed::Add => {
@@ -259,6 +263,15 @@ impl<'a> State<'a> {
                 // What it lets through is bounded no better than what it reads, which has been tightened already.
                 return Ok(());
             }
+            Placed::Activation(f) => {
+                let table = d.alloc(c.len() * linear::RELAX)?;
+                let feet = d.alloc(c.len())?;
+                let size = self.relaxation_magnitude(i)?;
+                activation::relax(d, f, [c, r], &size, [&table, &feet], self.boxes.lanes)?;
+                (self.relaxations[i], self.feet[i]) = (Some(table), Some(feet));
+                // As above: what it reads has been tightened already.
+                return Ok(());
+            }
             Placed::MaxPool(g) => {
                 let table = d.alloc(g.output.len() * self.boxes.lanes * linear::RELAX)?;
                 let picks = d.alloc(g.output.len() * self.boxes.lanes)?;
@@ -275,7 +288,7 @@ impl<'a> State<'a> {
         Ok(())
     }
 
-    /// What a walk through ReLU node `i` is charged against, `[element][lane]`.
+    /// What a walk through ReLU or activation node `i` is charged against, `[element][lane]`.
     pub fn relaxation_magnitude(&self, i: usize) -> Result<Buffer> {
         let net = &self.bounder.net;
         let input = net.model.nodes[i].inputs[0];
@@ -308,7 +321,9 @@ impl<'a> State<'a> {
                 scale::forward(d, &self.size(node.inputs[0])?, scale, shift, &v, lanes)?;
             }
             Placed::AvgPool(g) => pool::average_forward(d, g, &self.size(node.inputs[0])?, &v, lanes)?,
-            Placed::Relu | Placed::MaxPool(_) | Placed::Add | Placed::Gather(_) => return Ok(None),
+            Placed::Relu | Placed::Activation(_) | Placed::MaxPool(_) | Placed::Add | Placed::Gather(_) => {
+                return Ok(None);
+            }
         }
         if self.bounder.range.watches_layer(i) {
             self.watch(&v, MOST_IN_LAYER)?;
@@ -332,12 +347,12 @@ impl<'a> State<'a> {
     }
 
     fn feeds_relaxation(&self, value: ValueId) -> bool {
-        self.is_read(value, |layer| matches!(layer, Placed::Relu)) || self.feeds_max_pool(value)
+        self.is_read(value, |layer| matches!(layer, Placed::Relu)) || self.ends_matter(value)
     }
 
-    /// Max pooling compares its inputs: both ends of all of them matter, not their signs.
-    fn feeds_max_pool(&self, value: ValueId) -> bool {
-        self.is_read(value, |layer| matches!(layer, Placed::MaxPool(_)))
+    /// Max pooling compares its inputs, and activations bend anywhere: both ends of all inputs matter, not their signs.
+    fn ends_matter(&self, value: ValueId) -> bool {
+        self.is_read(value, |layer| matches!(layer, Placed::MaxPool(_) | Placed::Activation(_)))
     }
 
     fn is_read(&self, value: ValueId, by: impl Fn(&Placed) -> bool) -> bool {
@@ -387,7 +402,7 @@ impl<'a> State<'a> {
         let lanes = self.boxes.lanes;
         let [mut lower, mut upper] = self.ends(i + 1)?;
         let centre: Vec<f32> = self.bounder.device().read(self.interval(i + 1)[0])?;
-        let all = self.feeds_max_pool(i + 1);
+        let all = self.ends_matter(i + 1);
         let provable = self.provable()?;
         let mut targets = Vec::new();
         for image in (0..self.boxes.count).filter(|image| provable[*image]) {

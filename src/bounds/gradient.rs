@@ -8,6 +8,7 @@
 use super::forward::State;
 use super::{Ball, Bounder, not_finite};
 use crate::error::{Error, Result};
+use crate::model::activation::function_of;
 use crate::model::{Layer, Pool};
 use crate::network::{Affine, Placed};
 use crate::ops::conv::{self, Charge};
@@ -28,6 +29,11 @@ fn sum(a: Span, b: Span) -> Span {
 fn times(a: Span, factor: f64) -> Span {
     let (x, y) = (a[0] * factor, a[1] * factor);
     [x.min(y).next_down(), x.max(y).next_up()]
+}
+
+fn product(a: Span, b: Span) -> Span {
+    let ends = [times(a, b[0]), times(a, b[1])];
+    [ends[0][0].min(ends[1][0]), ends[0][1].max(ends[1][1])]
 }
 
 /// `a` times something between 0 and 1.
@@ -58,6 +64,11 @@ impl Bounder {
                 (Layer::Relu, _) => {
                     let z = values(&state, node.inputs[0], count)?;
                     vec![above.iter().zip(z).map(|(&g, z)| through_relu(g, z)).collect()]
+                }
+                (Layer::Activation(f), _) => {
+                    let z = values(&state, node.inputs[0], count)?;
+                    let slopes = |k: usize, z: Span| function_of(f, k / count, node.shape.len()).slopes(z[0], z[1]);
+                    vec![above.iter().zip(z).enumerate().map(|(k, (&g, z))| product(g, slopes(k, z))).collect()]
                 }
                 (Layer::MaxPool(p), _) => {
                     let x = values(&state, node.inputs[0], count)?;

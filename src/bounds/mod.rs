@@ -27,6 +27,7 @@ pub use boxes::RowBound;
 
 use crate::device::{Buffer, Device};
 use crate::error::{Error, Result};
+use crate::model::{Layer, Node};
 use crate::network::{Network, Placed, Range};
 use crate::ops::{ball, linear, range, relax};
 use crate::rounding::{self, UNIT};
@@ -193,6 +194,24 @@ impl Bounder {
         })
     }
 
+    /// The same bounds for other evaluations of the network.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where nothing says how they round a layer.
+    pub fn for_runtime(mut self, runtime: Runtime) -> Result<Self> {
+        let unknown = |n: &&Node| matches!(n.layer, Layer::Activation(_));
+        match (runtime, self.net.model.nodes.iter().find(unknown)) {
+            (Runtime::AnyF32, Some(node)) => Err(Error::usage(format!(
+                "node '{}' is an activation, of which nothing says how runtimes round it; leave out --runtime any-f32",
+                node.name
+            ))),
+            (Runtime::AnyF32, None) | (Runtime::Exact, _) => {
+                self.runtime = runtime;
+                Ok(self)
+            }
+        }
+    }
+
     /// The same bounds with every rounding charge set to zero: *unsound*, to measure the price of soundness.
     pub fn without_charges(mut self) -> Self {
         self.sound = false;
@@ -245,7 +264,12 @@ impl Bounder {
             }
             // Data movement hands the value on unchanged.
             Placed::Gather(_) => self.inflation(i + 1),
-            Placed::Relu | Placed::MaxPool(_) | Placed::AvgPool(_) | Placed::Add | Placed::Scale { .. } => 0.0,
+            Placed::Relu
+            | Placed::Activation(_)
+            | Placed::MaxPool(_)
+            | Placed::AvgPool(_)
+            | Placed::Add
+            | Placed::Scale { .. } => 0.0,
         });
         shares.fold(0.0, f32::max)
     }

@@ -19,7 +19,7 @@ use crate::network::Placed;
 use crate::ops::conv;
 use crate::ops::linear::RELAX;
 use crate::ops::optimizer::Adam;
-use crate::ops::{range, relax, select, shared_slopes};
+use crate::ops::{activation, range, relax, select, shared_slopes};
 
 /// Steps of the climb, and their size, falling to [`LAST`] of it.
 const STEPS: u32 = 4;
@@ -217,6 +217,10 @@ impl State<'_> {
                 (Placed::Relu, Some(a), Some(table), Some(gradient)) => {
                     shared_slopes::bend(d, window, read(inputs[0]), table, &rows, &weight, &y, &a.a)?;
                     shared_slopes::collect(d, window, &a.a, &rows, &span, gradient)?;
+                }
+                (Placed::Activation(_), Some(a), Some(table), _) => {
+                    let feet = self.feet[m].as_ref().expect("relaxed on the way forward");
+                    activation::follow(d, &a.a, read(inputs[0]), [table, feet], &rows, &y)?;
                 }
                 (Placed::MaxPool(g), Some(a), ..) => {
                     select::forward(d, g, [read(inputs[0]), &a.a], self.peaks(m), &rows, &y)?;

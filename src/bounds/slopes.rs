@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::network::Placed;
 use crate::ops::linear::{self, Rows};
 use crate::ops::optimizer::Adam;
-use crate::ops::{range, select, signs, slopes};
+use crate::ops::{activation, range, select, signs, slopes};
 use crate::tensor;
 
 /// How hard to climb.
@@ -315,6 +315,10 @@ impl State<'_> {
             match (net.layer(i), &above[i], &self.relaxations[i], &moments.slopes[i]) {
                 (Placed::MaxPool(g), Some(a), ..) => {
                     select::forward(d, g, [inputs[0], a], self.peaks(i), &each, &y)?;
+                }
+                (Placed::Activation(_), Some(a), Some(table), _) => {
+                    let feet = self.feet[i].as_ref().expect("relaxed on the way forward");
+                    activation::follow(d, a, inputs[0], [table, feet], &each, &y)?;
                 }
                 (Placed::Relu, Some(a), Some(table), Some([m, v])) => {
                     slopes::climb(d, a, inputs[0], &y, table, [m, v], lanes, adam, step)?;

@@ -189,6 +189,7 @@ impl State<'_> {
             }
             Placed::Affine(_)
             | Placed::Relu
+            | Placed::Activation(_)
             | Placed::MaxPool(_)
             | Placed::AvgPool(_)
             | Placed::Add

@@ -108,8 +108,8 @@ pub fn run(args: CertifyArgs) -> Result<()> {
     let data = args.data.load_for(&model, args.split, args.limit)?;
     let device = args.run.open()?;
     let net = Network::new(&device, &model)?;
-    let mut bounder = Bounder::new(&net, args.method).map_err(|e| e.about(&args.model))?;
-    bounder.runtime = args.runtime;
+    let bounder = Bounder::new(&net, args.method).and_then(|b| b.for_runtime(args.runtime));
+    let mut bounder = bounder.map_err(|e| e.about(&args.model))?;
     bounder.memory = args.memory.map_or(bounder.memory, |mib| (mib as usize) << 20);
     let [i, n] = args.shard.unwrap_or([0, 1]);
     let range = data.len() * i / n..data.len() * (i + 1) / n;

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::activation::Activation;
 use super::{Layer, Model, Node, Pool};
 use crate::tensor::Shape;
 
@@ -42,7 +43,7 @@ impl Model {
         for f in &self.folded {
             let affine = self.nodes.get(f.node).is_some_and(|n| match &n.layer {
                 Layer::Conv(_) | Layer::Dense(_) | Layer::Scale { .. } | Layer::AvgPool(_) => true,
-                Layer::Relu | Layer::MaxPool(_) | Layer::Add | Layer::Gather(_) => false,
+                Layer::Relu | Layer::Activation(_) | Layer::MaxPool(_) | Layer::Add | Layer::Gather(_) => false,
             });
             let sane = |v: f32| (0.0..f32::INFINITY).contains(&v);
             let charges = (0.0..1.0).contains(&f.relative) && sane(f.absolute) && sane(f.terms);
@@ -58,7 +59,7 @@ impl Model {
             Layer::Add => 2,
             Layer::Gather(_) => node.inputs.len().max(1),
             Layer::Conv(_) | Layer::Dense(_) | Layer::Relu | Layer::MaxPool(_) | Layer::AvgPool(_) => 1,
-            Layer::Scale { .. } => 1,
+            Layer::Activation(_) | Layer::Scale { .. } => 1,
         };
         if node.inputs.len() != arity {
             return Err(format!("has {} inputs, needs {arity}", node.inputs.len()));
@@ -77,6 +78,13 @@ impl Model {
                 check_weights(&d.bias, y.len(), "biases")
             }
             Layer::Relu => same_len(x, y),
+            Layer::Activation(f) => {
+                same_len(x, y)?;
+                if f.is_empty() || y.len() % f.len() != 0 {
+                    return Err(format!("has {} functions for {} values", f.len(), y.len()));
+                }
+                f.iter().try_for_each(Activation::check)
+            }
             Layer::MaxPool(p) => check_pool(p, x, y).and_then(|()| check_taps(p)),
             Layer::AvgPool(p) => check_pool(p, x, y).and_then(|()| check_area(p)),
             Layer::Add => {

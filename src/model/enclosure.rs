@@ -1,6 +1,7 @@
 //! The forward pass in f64 with a bound on how far it may be from the network over real numbers as its file defines
 //! it: roundings of f64 and folding errors included. Counterexamples rest on it.
 
+use super::activation::function_of;
 use super::reference::apply;
 use super::{Conv, Dense, Folding, Layer, Model};
 use crate::rounding::{ETA, gamma, to_f32_up};
@@ -27,6 +28,10 @@ pub fn forward(model: &Model, input: &[f32]) -> (Vec<f64>, Vec<f64>) {
             Some(layer) => apply(&layer, &[&charged()], x, y),
             None => match &node.layer {
                 Layer::Relu | Layer::MaxPool(_) | Layer::Gather(_) => apply(&node.layer, &errors, x, y),
+                Layer::Activation(f) => {
+                    let each = inputs[0].iter().zip(errors[0]).enumerate();
+                    each.map(|(k, (v, e))| function_of(f, k, y.len()).drift(*v, *e)).collect()
+                }
                 Layer::AvgPool(_) => apply(&node.layer, &[&charged()], x, y),
                 Layer::Add => {
                     value.iter().zip(apply(&node.layer, &errors, x, y)).map(|(v, e)| e + share * v.abs()).collect()
@@ -64,7 +69,12 @@ fn terms(layer: &Layer, inputs: usize) -> usize {
         Layer::Conv(c) => c.weight.len() / c.bias.len().max(1) + 1,
         Layer::Dense(_) => inputs + 1,
         Layer::AvgPool(p) => p.kernel[0] * p.kernel[1],
-        Layer::Relu | Layer::MaxPool(_) | Layer::Add | Layer::Scale { .. } | Layer::Gather(_) => 2,
+        Layer::Relu
+        | Layer::Activation(_)
+        | Layer::MaxPool(_)
+        | Layer::Add
+        | Layer::Scale { .. }
+        | Layer::Gather(_) => 2,
     }
 }
 
@@ -76,7 +86,9 @@ fn magnitudes(layer: &Layer, share: f64) -> Option<Layer> {
         Layer::Conv(c) => Some(Layer::Conv(Conv { weight: abs(&c.weight), bias: part(&c.bias), ..*c })),
         Layer::Dense(d) => Some(Layer::Dense(Dense { weight: abs(&d.weight), bias: part(&d.bias) })),
         Layer::Scale { scale, shift } => Some(Layer::Scale { scale: abs(scale), shift: part(shift) }),
-        Layer::Relu | Layer::MaxPool(_) | Layer::AvgPool(_) | Layer::Add | Layer::Gather(_) => None,
+        Layer::Relu | Layer::Activation(_) | Layer::MaxPool(_) | Layer::AvgPool(_) | Layer::Add | Layer::Gather(_) => {
+            None
+        }
     }
 }
 

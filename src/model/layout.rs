@@ -1,5 +1,6 @@
 //! Images come as channels, rows, columns. A network whose file takes rows, columns, channels is turned round here.
 
+use super::activation::function_of;
 use super::{Folding, Layer, Model, Node, Source, ValueId};
 use crate::tensor::Shape;
 
@@ -46,6 +47,14 @@ impl Model {
                 Layer::Scale { scale, shift } if !last => {
                     (Layer::Scale { scale: permute(scale), shift: permute(shift) }, Order::Turned)
                 }
+                Layer::Activation(f) if !last && all => {
+                    let mut functions = vec![f[0]; node.shape.len()];
+                    for k in 0..functions.len() {
+                        functions[moved(k)] = *function_of(f, k, node.shape.len());
+                    }
+                    functions.truncate(if f.len() == 1 { 1 } else { functions.len() });
+                    (Layer::Activation(functions), Order::Turned)
+                }
                 Layer::Dense(d) => {
                     let mut d = d.clone();
                     d.weight = d.weight.chunks(input.len()).flat_map(permute).collect();
@@ -62,6 +71,7 @@ impl Model {
                 | Layer::MaxPool(_)
                 | Layer::AvgPool(_)
                 | Layer::Relu
+                | Layer::Activation(_)
                 | Layer::Add
                 | Layer::Scale { .. } => (node.layer.clone(), Order::Restored),
             };
@@ -83,6 +93,7 @@ impl Model {
                 Layer::Conv(_)
                 | Layer::Dense(_)
                 | Layer::Relu
+                | Layer::Activation(_)
                 | Layer::MaxPool(_)
                 | Layer::AvgPool(_)
                 | Layer::Add

@@ -1,5 +1,6 @@
 //! A network as plain data: a feed-forward graph of layers over f32 weights, no device.
 
+pub mod activation;
 mod check;
 pub mod cnn;
 pub mod enclosure;
@@ -11,6 +12,7 @@ mod transform;
 use sha2::{Digest, Sha256};
 
 use crate::tensor::Shape;
+use activation::Activation;
 
 /// Identifies a value of the graph: 0 is the model's input, `i + 1` is the output of node `i`.
 pub type ValueId = usize;
@@ -60,6 +62,9 @@ pub enum Layer {
     /// Fully connected: `y = W x + b` over the flattened input.
     Dense(Dense),
     Relu,
+    /// Other functions of one number: one for all values, or for as many values in a row each (per channel, or per
+    /// value).
+    Activation(Vec<Activation>),
     MaxPool(Pool),
     /// Average over the window; padding (if any) counts as zeros iff `count_include_pad`.
     AvgPool(Pool),
@@ -138,7 +143,12 @@ impl Model {
                 Layer::Conv(c) => c.weight.len() + c.bias.len(),
                 Layer::Dense(d) => d.weight.len() + d.bias.len(),
                 Layer::Scale { scale, shift } => scale.len() + shift.len(),
-                Layer::Relu | Layer::MaxPool(_) | Layer::AvgPool(_) | Layer::Add | Layer::Gather(_) => 0,
+                Layer::Relu
+                | Layer::Activation(_)
+                | Layer::MaxPool(_)
+                | Layer::AvgPool(_)
+                | Layer::Add
+                | Layer::Gather(_) => 0,
             })
             .sum()
     }
@@ -149,7 +159,7 @@ impl Model {
             Layer::Conv(c) => n.shape.len() * (c.weight.len() / n.shape.channels.max(1)),
             Layer::Dense(d) => d.weight.len(),
             Layer::MaxPool(p) | Layer::AvgPool(p) => n.shape.len().saturating_mul(p.kernel[0] * p.kernel[1]),
-            Layer::Relu | Layer::Add | Layer::Scale { .. } | Layer::Gather(_) => n.shape.len(),
+            Layer::Relu | Layer::Activation(_) | Layer::Add | Layer::Scale { .. } | Layer::Gather(_) => n.shape.len(),
         };
         self.nodes.iter().map(|n| count(n) as u64).sum()
     }
@@ -181,6 +191,7 @@ impl Model {
                     8,
                     map.iter().flat_map(|s| s.map_or([0, 0], |s| [s.input as usize + 1, s.index as usize])).collect(),
                 ),
+                Layer::Activation(f) => (9, f.iter().flat_map(identity).collect()),
             };
             sizes(&[kind, geometry.len()]);
             sizes(&geometry);
@@ -190,7 +201,12 @@ impl Model {
                 Layer::Conv(c) => [&c.weight, &c.bias],
                 Layer::Dense(d) => [&d.weight, &d.bias],
                 Layer::Scale { scale, shift } => [scale, shift],
-                Layer::Relu | Layer::MaxPool(_) | Layer::AvgPool(_) | Layer::Add | Layer::Gather(_) => [&[], &[]],
+                Layer::Relu
+                | Layer::Activation(_)
+                | Layer::MaxPool(_)
+                | Layer::AvgPool(_)
+                | Layer::Add
+                | Layer::Gather(_) => [&[], &[]],
             };
             for values in weights {
                 for chunk in values.chunks(4096) {
@@ -207,6 +223,13 @@ impl Model {
         }
         sha.finalize().iter().map(|b| format!("{b:02x}")).collect()
     }
+}
+
+/// What tells an activation from others.
+fn identity(f: &Activation) -> Vec<usize> {
+    let constants = f.function().constants();
+    let name = f.operator().bytes().map(usize::from);
+    name.chain(constants.iter().map(|c| c.to_bits() as usize)).collect()
 }
 
 /// Of two classes the first, whose logit is 1, beats `max(x, 0) - 0.3` at every x of [0,1]: but the 1 is summed between two

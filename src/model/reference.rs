@@ -1,6 +1,7 @@
 //! A plain forward pass in f64, written to be read rather than to be fast: tests, load checks and the re-evaluation of
 //! counterexamples compare against it.
 
+use super::activation::function_of;
 use super::{Conv, Layer, Model, Pool};
 use crate::tensor::Shape;
 
@@ -35,6 +36,7 @@ pub fn apply(layer: &Layer, inputs: &[&[f64]], x: Shape, y: Shape) -> Vec<f64> {
                 .collect()
         }
         Layer::Relu => first.iter().map(|v| v.max(0.0)).collect(),
+        Layer::Activation(f) => first.iter().enumerate().map(|(k, v)| function_of(f, k, y.len()).value(*v)).collect(),
         Layer::MaxPool(p) => pool(p, first, x, y, |window| window.iter().copied().fold(f64::NEG_INFINITY, f64::max)),
         Layer::AvgPool(p) => pool(p, first, x, y, |window| {
             let count = if p.count_include_pad { p.kernel[0] * p.kernel[1] } else { window.len() };

@@ -130,6 +130,7 @@ impl Network {
                     input(&node.inputs[0]) * gain.forward + gain.constant
                 }
                 Layer::Add => node.inputs.iter().map(input).sum(),
+                Layer::Activation(_) => input(&node.inputs[0]) * gain.forward + gain.constant,
                 Layer::Relu | Layer::MaxPool(_) | Layer::Gather(_) => node.inputs.iter().map(input).fold(0.0, f64::max),
             };
             layers.push(Cap::new(size * ROOM, MOST_IN_LAYER));
@@ -186,6 +187,11 @@ pub(super) fn gain(node: &Node) -> Gain {
         Layer::MaxPool(p) | Layer::AvgPool(p) => {
             let area = p.kernel[0] * p.kernel[1];
             Gain { forward: 1.0, backward: area as f64, constant: 0.0, fan_out: area }
+        }
+        Layer::Activation(f) => {
+            let steepest = f.iter().map(|f| f.function().steepest()).fold(0.0, f64::max);
+            let constant = f.iter().map(|f| f.value(0.0).abs() + f.error(0.0)).fold(0.0, f64::max);
+            Gain { forward: steepest, backward: steepest, constant, fan_out: 1 }
         }
         Layer::Add | Layer::Relu | Layer::Gather(_) => Gain { forward: 1.0, backward: 1.0, constant: 0.0, fan_out: 1 },
     }

@@ -158,6 +158,8 @@ pub static SEED: Kernel = kernel("linear_seed", "seed", 3, 2);
 /// Through a ReLU, with constants and charges of the layer below. Reads the relaxation table, bias, rows; changes A,
 /// sums.
 pub static RELU: Kernel = Kernel { twin: twin::relu, ..kernel("linear_relu", "relu", 3, 2) };
+/// Intercepts of the lines below an activation. Reads feet, rows, A; changes sums.
+pub static LIFT: Kernel = Kernel { twin: twin::lift, ..kernel("linear_lift", "lift", 3, 1) };
 /// Constants and charges of an affine layer; clears coefficients outside the layer. Reads bias, magnitudes, rows;
 /// changes A, sums.
 pub static AFFINE: Kernel = Kernel { twin: twin::affine, ..kernel("linear_affine", "affine", 3, 2) };
@@ -170,7 +172,7 @@ pub static DENSIFY: Kernel = Kernel { twin: twin::densify, ..kernel("linear_dens
 /// Some rows by themselves. Reads values by lane, sources; writes values by lane.
 pub static PICK: Kernel = Kernel { twin: twin::pick, ..kernel("linear_pick", "pick", 2, 1) };
 
-pub static KERNELS: &[&Kernel] = &[&SEED, &RELU, &AFFINE, &CONCRETIZE, &RADIUS, &DENSIFY, &PICK];
+pub static KERNELS: &[&Kernel] = &[&SEED, &RELU, &LIFT, &AFFINE, &CONCRETIZE, &RADIUS, &DENSIFY, &PICK];
 
 /// Bit of [`seed`]'s targets that asks for a lower bound of the *negated* neuron.
 pub const NEGATED: u32 = 1 << 31;
@@ -211,6 +213,21 @@ pub fn relu(
 ) -> Result<()> {
     let params = Params { charge, ..Params::new(window, window.slice(), rows.lanes, g) };
     device.run(&RELU, &params, &[table, bias, &rows.buffer], &[a, sums], [rows.lanes, SLICES, 1])
+}
+
+/// Adds `sum max(A_k, 0) * foot_k` to the constant, with `feet` `[image][element]`: what the lines below an activation need
+/// beside [`relu`], which comes after it. `g` bounds the relative error of the sum.
+pub fn lift(
+    device: &Device,
+    window: &Window,
+    feet: &Buffer,
+    rows: &Rows,
+    a: &Buffer,
+    sums: &Buffer,
+    g: f32,
+) -> Result<()> {
+    let params = Params::new(window, window.slice(), rows.lanes, g);
+    device.run(&LIFT, &params, &[feet, &rows.buffer, a], &[sums], [rows.lanes, SLICES, 1])
 }
 
 /// Adds `sum A_k bias_k` to the constant and `g * sum |A_k| magnitude_k` to the error, where `magnitude`

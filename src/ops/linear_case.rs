@@ -1,8 +1,8 @@
 //! Test cases of the kernels for rows of linear bounds: patches that hang over the layer, and whole layers.
 
 use super::case::{Case, Check, blank, random, rows, words};
-use super::linear::{AFFINE, CONCRETIZE, DENSIFY, NEGATED, PICK, RADIUS, RELAX, RELU, SEED, SLICES, Window};
-use super::linear::{affine, concretize, densify, pick, radius, relu, seed};
+use super::linear::{AFFINE, CONCRETIZE, DENSIFY, LIFT, NEGATED, PICK, RADIUS, RELAX, RELU, SEED, SLICES, Window};
+use super::linear::{affine, concretize, densify, lift, pick, radius, relu, seed};
 use crate::rng::Rng;
 use crate::rounding::sum_error;
 use crate::tensor::Shape;
@@ -112,6 +112,14 @@ fn setting_cases(s: &Setting, rng: &mut Rng) -> Vec<Case> {
             vec![a.clone(), sums.clone()],
             close(),
             move |d, r, w| affine(d, &window, &r[0], &r[1], &rows(d, &r[2], LANES)?, &w[0], &w[1], sum_error(n)),
+        ),
+        Case::new(
+            &LIFT,
+            s.label,
+            vec![random(rng, IMAGES * layer), s.rows_word(), a.clone()],
+            vec![sums.clone()],
+            close(),
+            move |d, r, w| lift(d, &window, &r[0], &rows(d, &r[1], LANES)?, &r[2], &w[0], sum_error(n)),
         ),
         Case::new(
             &DENSIFY,

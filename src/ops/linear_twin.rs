@@ -192,6 +192,57 @@ fn charged(size: f32, g: f32) -> f32 {
     up(up(g * size) * (1.0 + 2.0 * g))
 }
 
+pub(super) fn lift(call: Call<'_>) {
+    let p: Params = call.params();
+    let ([feet, rows, a], [sums]) = call.buffers();
+    let (lanes, rows) = (p.lanes as usize, as_u32(rows));
+    check_tables(&p, rows, &[(feet.len(), 1)]);
+    assert!(a.len() >= (p.channels * p.size_y * p.size_x) as usize * lanes && sums.len() >= 2 * SLICES * lanes);
+    let sums = Shared(sums.as_mut_ptr());
+    (0..lanes / BLOCK).into_par_iter().for_each(|block| {
+        let lane = block * BLOCK;
+        let places = Places::new(&p, rows, lane);
+        for slice in 0..SLICES {
+            let (mut constant, mut size) = ([0.0; BLOCK], [0.0; BLOCK]);
+            lift_sums(&p, &places, slice, &a[lane..], feet, &mut constant, &mut size);
+            // SAFETY: this task alone has this block of lanes.
+            unsafe { settle(&p, sums, slice, lane, constant, size.map(|s| charged(s, p.g))) };
+        }
+    });
+}
+
+dispatch! {
+    /// `sum max(A, 0) foot` and `sum |max(A, 0) foot|` of one slice of sixteen rows.
+    fn lift_sums = lift_sums_lanes(
+        p: &Params, places: &Places, slice: usize, a: &[f32], feet: &[f32], constant: &mut Block, size: &mut Block
+    )
+}
+
+#[inline(always)]
+unsafe fn lift_sums_lanes<L: Lanes>(
+    p: &Params,
+    places: &Places,
+    slice: usize,
+    a: &[f32],
+    feet: &[f32],
+    constant: &mut Block,
+    size: &mut Block,
+) {
+    let lanes = p.lanes as usize;
+    unsafe {
+        let (mut constants, mut sizes) = (Blocked::<L>::new(p), Blocked::<L>::new(p));
+        let zero = L::splat(0.0);
+        for at in places.elements(slice_elements(p, slice)) {
+            let above = places.clip(L::load(a.as_ptr().add(at.element * lanes)), at).max(zero);
+            let [foot] = places.look_up::<L, 1>(feet.as_ptr(), 1, at);
+            constants.add(above, foot);
+            sizes.add(above, foot.abs());
+        }
+        *constant = constants.value();
+        *size = sizes.value();
+    }
+}
+
 pub(super) fn affine(call: Call<'_>) {
     let p: Params = call.params();
     let ([bias, magnitude, rows], [a, sums]) = call.buffers();

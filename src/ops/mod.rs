@@ -1,5 +1,9 @@
 //! One file per operation: parameter structs, kernels with their CPU twins, and the calls that dispatch them.
 
+pub mod activation;
+mod activation_case;
+pub mod activation_table;
+mod activation_twin;
 pub mod add;
 #[cfg(test)]
 mod adversary;
@@ -36,6 +40,7 @@ use crate::kernel::Kernel;
 /// Every kernel of the product.
 pub fn kernels() -> Vec<&'static Kernel> {
     [
+        activation::KERNELS,
         add::KERNELS,
         ball::KERNELS,
         conv::KERNELS,
@@ -61,6 +66,7 @@ pub fn kernels() -> Vec<&'static Kernel> {
 /// Test cases of every kernel.
 pub fn cases() -> Vec<case::Case> {
     [
+        activation_case::cases(),
         add::cases(),
         ball::cases(),
         conv_case::cases(),

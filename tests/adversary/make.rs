@@ -1,6 +1,7 @@
 //! Small networks of every kind of layer, wired in every way, with weights that hurt: made from a list of words, so that
 //! a shorter list of smaller words makes a simpler network.
 
+use deltamax::model::activation::{Abs, Activation, Clip, HardSigmoid, LeakyRelu};
 use deltamax::model::{Conv, Dense, Layer, Model, Node, Pool, Source, reference};
 use deltamax::tensor::Shape;
 
@@ -174,8 +175,9 @@ impl Maker<'_, '_> {
 
     fn any(&mut self, from: usize) -> usize {
         let x = self.model.shape(from);
-        match self.c.below(12) {
+        match self.c.below(14) {
             0 | 1 => self.relu(from),
+            11 | 12 => self.activation(from),
             2..=4 => self.affine(from),
             5 => self.pool(from, true),
             6 => self.pool(from, false),
@@ -211,6 +213,38 @@ impl Maker<'_, '_> {
         let x = self.model.shape(from);
         let shape = self.reshaped(x);
         self.add(Layer::Relu, &[from], shape)
+    }
+
+    /// An activation made of lines, with its ends near the sample image.
+    fn activation(&mut self, from: usize) -> usize {
+        let x = self.model.shape(from);
+        let there = self.sample[from][self.c.below(x.len())] as f32;
+        let there = if there.abs() < 1e6 { there } else { 0.5 };
+        // No constants that the reader would refuse.
+        let sane = |v: f32| if v.abs() < 1e-20 { 0.0 } else { v };
+        let slope = |c: &mut Choices<'_>| match c.below(4) {
+            0 => 0.01,
+            1 => 1.0 - 2f32.powi(-20),
+            _ => sane(2.5 * c.unit() - 1.0),
+        };
+        let f = match self.c.below(5) {
+            0 => vec![Activation::LeakyRelu(LeakyRelu { slope: slope(self.c) })],
+            1 => (0..x.channels).map(|_| Activation::LeakyRelu(LeakyRelu { slope: slope(self.c) })).collect(),
+            2 => {
+                let low = sane(there - self.c.unit());
+                let high = [low + 0.5 + self.c.unit(), f32::INFINITY][self.c.below(2)];
+                vec![Activation::Clip(Clip { low, high })]
+            }
+            3 => vec![Activation::Abs(Abs)],
+            _ => {
+                let alpha = sane(2.4 * self.c.unit() - 1.2);
+                let alpha = if alpha == 0.0 { 0.2 } else { alpha };
+                vec![Activation::HardSigmoid(HardSigmoid { alpha, beta: sane(0.5 * self.c.unit() - alpha * there) })]
+            }
+        };
+        // Functions go by channels.
+        let shape = if f.len() == 1 { self.reshaped(x) } else { x };
+        self.add(Layer::Activation(f), &[from], shape)
     }
 
     fn affine(&mut self, from: usize) -> usize {

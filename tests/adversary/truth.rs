@@ -6,6 +6,7 @@
 
 use std::cmp::Ordering;
 
+use deltamax::model::activation::{Activation, function_of};
 use deltamax::model::{Layer, Model, Pool};
 use deltamax::tensor::Shape;
 
@@ -102,6 +103,9 @@ impl Truth {
                 out
             }
             Layer::Relu => first.iter().map(|&v| self.push(Scalar::Relu(v))).collect(),
+            Layer::Activation(f) => {
+                first.iter().enumerate().map(|(k, &v)| self.activation(function_of(f, k, y.len()), v)).collect()
+            }
             Layer::MaxPool(p) => self.pool(p, first, x, y, |truth, all| truth.push(Scalar::Max(all))),
             Layer::AvgPool(p) => self.pool(p, first, x, y, |truth, all| {
                 let count = if p.count_include_pad { p.kernel[0] * p.kernel[1] } else { all.len() };
@@ -123,6 +127,46 @@ impl Truth {
                     None => self.sum([], Exact::zero()),
                 };
                 map.iter().map(from).collect()
+            }
+        }
+    }
+
+    /// An activation made of lines, as a sum of rectifiers.
+    fn activation(&mut self, f: &Activation, x: usize) -> usize {
+        let number = |v: f32| Exact::from(v);
+        let one = || Exact::from(1.0);
+        // What is above a bound.
+        let over = |truth: &mut Truth, v: usize, bound: f32| {
+            let rest = truth.sum([(one(), v)], number(-bound));
+            truth.push(Scalar::Relu(rest))
+        };
+        match f {
+            Activation::LeakyRelu(l) => {
+                let rectified = self.push(Scalar::Relu(x));
+                self.sum([(number(l.slope), x), (one().minus(&number(l.slope)), rectified)], Exact::zero())
+            }
+            Activation::Abs(_) => {
+                let rectified = self.push(Scalar::Relu(x));
+                self.sum([(number(-1.0), x), (number(2.0), rectified)], Exact::zero())
+            }
+            Activation::Clip(c) => {
+                let (low, constant) = match c.low.is_finite() {
+                    true => (over(self, x, c.low), number(c.low)),
+                    false => (x, Exact::zero()),
+                };
+                let mut terms = vec![(one(), low)];
+                if c.high.is_finite() {
+                    terms.push((number(-1.0), over(self, x, c.high)));
+                }
+                self.sum(terms, constant)
+            }
+            Activation::HardSigmoid(h) => {
+                let line = self.sum([(number(h.alpha), x)], number(h.beta));
+                let (rectified, over) = (self.push(Scalar::Relu(line)), over(self, line, 1.0));
+                self.sum([(one(), rectified), (number(-1.0), over)], Exact::zero())
+            }
+            Activation::HardSwish(_) | Activation::Sigmoid(_) | Activation::Tanh(_) => {
+                unreachable!("not made of lines")
             }
         }
     }

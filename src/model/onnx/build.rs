@@ -86,7 +86,7 @@ impl<'a> Builder<'a> {
         while id > 0 {
             let node = &self.nodes[id - 1];
             match &node.layer {
-                Layer::Relu | Layer::Scale { .. } => id = node.inputs[0],
+                Layer::Relu | Layer::Activation(_) | Layer::Scale { .. } => id = node.inputs[0],
                 Layer::Conv(_)
                 | Layer::Dense(_)
                 | Layer::MaxPool(_)
@@ -141,7 +141,7 @@ impl<'a> Builder<'a> {
     }
 
     /// Constant `k`, not of integers.
-    fn tensor(&self, op: &Op, k: usize) -> OnnxResult<Option<&Tensor>> {
+    pub fn tensor(&self, op: &Op, k: usize) -> OnnxResult<Option<&Tensor>> {
         match self.constant(op, k)? {
             Some(Tensor { data: Data::Int(_), .. }) => op.fail(format!("input {k} holds integers, not floats")),
             tensor => Ok(tensor),

@@ -1,6 +1,7 @@
 //! Elementwise operators: Relu, and sums, differences, products and quotients with constants or of two values.
 
 use super::super::{Layer, ValueId};
+use super::activation;
 use super::build::{Builder, Live, Value};
 use super::error::OnnxResult;
 use super::fold;
@@ -91,28 +92,7 @@ pub fn negate(b: &mut Builder, op: &Op) -> OnnxResult<()> {
 pub fn relu(b: &mut Builder, op: &Op) -> OnnxResult<()> {
     op.only(&[])?;
     b.at_most(op, 1)?;
-    push_relu(b, op)
-}
-
-fn push_relu(b: &mut Builder, op: &Op) -> OnnxResult<()> {
-    let x = b.live(op, 0)?;
-    let live = b.push_shaped(op, Layer::Relu, vec![x.id], b.shape(x.id), x.dims)?;
-    b.define(op, Value::Live(live))
-}
-
-/// Clip to `[0, inf)`, as some exporters write a rectifier.
-pub fn clip(b: &mut Builder, op: &Op) -> OnnxResult<()> {
-    op.only(&["min", "max"])?;
-    b.at_most(op, 3)?;
-    let bound = |k: usize, name: &str, none: f32| -> OnnxResult<Near> {
-        let attribute = op.float(name, none)?;
-        Ok(b.number(op, k)?.unwrap_or(Near::from(attribute)))
-    };
-    let (min, max) = (bound(1, "min", f32::MIN)?, bound(2, "max", f32::MAX)?);
-    if !min.is(0.0) || max.error > 0.0 || max.value < f64::from(f32::MAX) {
-        return op.fail("only a Clip at zero from below is supported");
-    }
-    push_relu(b, op)
+    activation::push(b, op, Layer::Relu)
 }
 
 /// Softmax at the very end: dropped, since it keeps the order of the classes.

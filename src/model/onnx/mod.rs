@@ -4,6 +4,7 @@
 //! one `Gather` or disappears; what cannot be represented is refused by name. No content of a file makes it panic, loop
 //! or allocate without bound.
 
+mod activation;
 mod affine;
 mod build;
 mod elementwise;

@@ -98,6 +98,7 @@ pub struct Attribute {
 
 /// `AttributeProto.AttributeType`.
 pub mod attribute_type {
+    pub const FLOAT: i32 = 1;
     pub const INT: i32 = 2;
     pub const INTS: i32 = 7;
 }

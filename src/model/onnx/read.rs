@@ -13,7 +13,7 @@ use super::external::External;
 use super::op::Op;
 use super::tensors;
 use super::write::CLASSES;
-use super::{affine, fold, movement, proto, size, window};
+use super::{activation, affine, fold, movement, proto, size, window};
 use crate::error::{Error, Result};
 use crate::tensor::Shape;
 
@@ -241,7 +241,6 @@ fn operator(b: &mut Builder, op: &Op, output: &str) -> OnnxResult<()> {
         "MatMul" => affine::matmul(b, op),
         "BatchNormalization" => affine::batch_norm(b, op),
         "Relu" => elementwise::relu(b, op),
-        "Clip" => elementwise::clip(b, op),
         "Add" => elementwise::arithmetic(b, op, Arithmetic::Add),
         "Sub" => elementwise::arithmetic(b, op, Arithmetic::Sub),
         "Mul" => elementwise::arithmetic(b, op, Arithmetic::Mul),
@@ -268,6 +267,7 @@ fn operator(b: &mut Builder, op: &Op, output: &str) -> OnnxResult<()> {
         "ConstantOfShape" => fold::constant_of_shape(b, op),
         "Shape" => fold::shape(b, op),
         "Cast" => fold::cast(b, op),
+        _ if activation::read(b, op, kind)? => Ok(()),
         _ => {
             let operator = if domain.is_empty() {
                 quote(&op.node.op_type)
@@ -322,7 +322,12 @@ fn subnormal(model: &Model) -> usize {
             Layer::Conv(c) => [&c.weight, &c.bias],
             Layer::Dense(d) => [&d.weight, &d.bias],
             Layer::Scale { scale, shift } => [scale, shift],
-            Layer::Relu | Layer::MaxPool(_) | Layer::AvgPool(_) | Layer::Add | Layer::Gather(_) => [&[], &[]],
+            Layer::Relu
+            | Layer::Activation(_)
+            | Layer::MaxPool(_)
+            | Layer::AvgPool(_)
+            | Layer::Add
+            | Layer::Gather(_) => [&[], &[]],
         }
     }
     model.nodes.iter().flat_map(|n| weights(&n.layer)).flatten().filter(|w| w.is_subnormal()).count()

@@ -44,9 +44,13 @@ fn merged(b: &mut Builder, x: &Live, scale: &[Near], shift: &[Near], free: bool)
     let (weight, bias) = match &mut b.nodes[x.id - 1].layer {
         Layer::Conv(c) => (&mut c.weight, &mut c.bias),
         Layer::Dense(d) => (&mut d.weight, &mut d.bias),
-        Layer::Relu | Layer::MaxPool(_) | Layer::AvgPool(_) | Layer::Add | Layer::Scale { .. } | Layer::Gather(_) => {
-            return false;
-        }
+        Layer::Relu
+        | Layer::Activation(_)
+        | Layer::MaxPool(_)
+        | Layer::AvgPool(_)
+        | Layer::Add
+        | Layer::Scale { .. }
+        | Layer::Gather(_) => return false,
     };
     let out = bias.len();
     let (Some(scale), Some(shift)) = (per_output(scale, out), per_output(shift, out)) else { return false };

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use prost::Message;
 
+use super::super::activation::{Activation, function_of};
 use super::super::{Layer, Model, Node, Source};
 use super::proto::{self, attribute_type, data_type};
 use crate::error::{Error, Result};
@@ -109,6 +110,10 @@ impl Writer<'_> {
                 self.push(&node.name, "Relu", vec![first.name], &output, vec![]);
                 first.flat
             }
+            Layer::Activation(f) => {
+                self.activation(node, f, &first, &output)?;
+                first.flat
+            }
             Layer::MaxPool(p) => {
                 let geometry = window(p.kernel, p.stride, p.pad, x, y)?;
                 let input = self.image(first, x);
@@ -143,6 +148,55 @@ impl Writer<'_> {
             }
         };
         self.values.push(Value { name: output, flat });
+        Ok(())
+    }
+
+    fn activation(
+        &mut self,
+        node: &Node,
+        functions: &[Activation],
+        x: &Value,
+        output: &str,
+    ) -> std::result::Result<(), String> {
+        let mut inputs = vec![x.name.clone()];
+        let mut attributes = vec![];
+        let operator = match functions {
+            [f] => {
+                match f {
+                    Activation::LeakyRelu(l) => attributes.push(float("alpha", l.slope)),
+                    Activation::HardSigmoid(h) => attributes.extend([float("alpha", h.alpha), float("beta", h.beta)]),
+                    Activation::Clip(c) => {
+                        for (what, bound) in [("min", c.low), ("max", c.high)] {
+                            // A bound that is missing has an empty name.
+                            let name =
+                                if bound.is_finite() { self.floats(node, what, &[], &[bound]) } else { String::new() };
+                            inputs.push(name);
+                        }
+                    }
+                    Activation::Abs(_) | Activation::HardSwish(_) | Activation::Sigmoid(_) | Activation::Tanh(_) => {}
+                }
+                f.operator()
+            }
+            several => {
+                let slopes: Option<Vec<f32>> = (0..node.shape.len())
+                    .map(|k| match function_of(several, k, node.shape.len()) {
+                        Activation::LeakyRelu(l) => Some(l.slope),
+                        Activation::Clip(_)
+                        | Activation::Abs(_)
+                        | Activation::HardSigmoid(_)
+                        | Activation::HardSwish(_)
+                        | Activation::Sigmoid(_)
+                        | Activation::Tanh(_) => None,
+                    })
+                    .collect();
+                let slopes = slopes.ok_or("ONNX has no operator for several functions of these kinds")?;
+                let Shape { channels, height, width } = node.shape;
+                let dims = if x.flat { vec![node.shape.len()] } else { vec![channels, height, width] };
+                inputs.push(self.floats(node, "slope", &dims, &slopes));
+                "PRelu"
+            }
+        };
+        self.push(&node.name, operator, inputs, output, attributes);
         Ok(())
     }
 
@@ -231,6 +285,10 @@ fn value_info(value: &Value, shape: Shape) -> proto::ValueInfo {
 
 fn int(name: &str, value: i64) -> proto::Attribute {
     proto::Attribute { name: name.into(), i: Some(value), kind: Some(attribute_type::INT), ..Default::default() }
+}
+
+fn float(name: &str, value: f32) -> proto::Attribute {
+    proto::Attribute { name: name.into(), f: Some(value), kind: Some(attribute_type::FLOAT), ..Default::default() }
 }
 
 fn ints(name: &str, values: &[usize]) -> proto::Attribute {

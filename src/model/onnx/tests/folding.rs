@@ -157,7 +157,7 @@ fn the_file_as_it_is_has_every_constant_in_a_layer_of_its_own() {
             Layer::Scale { .. } => 's',
             Layer::Relu => 'r',
             Layer::Gather(_) => 'g',
-            Layer::MaxPool(_) | Layer::AvgPool(_) | Layer::Add => '?',
+            Layer::Activation(_) | Layer::MaxPool(_) | Layer::AvgPool(_) | Layer::Add => '?',
         };
         model.nodes.iter().map(kind).collect()
     };
