@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::bounds::{Bounder, Method, Runtime};
 use crate::close::{self, Bracket};
 use crate::dataset::Dataset;
-use crate::device::{Buffer, Device};
+use crate::device::{Buffer, Device, Traffic};
 use crate::error::Result;
 use crate::network::Network;
 use crate::ops::conv::{self, Charge, Geometry};
@@ -58,6 +58,10 @@ pub struct MethodRate {
     pub megaflop_per_image: f64,
     /// Measured time over the time these operations would take at the peak measured in the same run.
     pub over_floor: f64,
+    pub images: usize,
+    pub seconds: f64,
+    /// What passed between host and device meanwhile.
+    pub traffic: Traffic,
 }
 
 /// The attack, measured.
@@ -70,6 +74,10 @@ pub struct AttackRate {
     pub median_distance: f64,
     pub megaflop_per_image: f64,
     pub over_floor: f64,
+    pub images: usize,
+    pub seconds: f64,
+    /// What passed between host and device meanwhile.
+    pub traffic: Traffic,
 }
 
 /// Branch and bound, measured beyond radii by crown.
@@ -82,6 +90,10 @@ pub struct BranchRate {
     pub median_radius: f64,
     pub megaflop_per_image: f64,
     pub over_floor: f64,
+    pub images: usize,
+    pub seconds: f64,
+    /// What passed between host and device meanwhile.
+    pub traffic: Traffic,
 }
 
 /// Everything `deltamax bench` prints.
@@ -224,19 +236,20 @@ pub fn method(net: &Network, data: &Dataset, method: Method, count: usize, peak:
     let subjects = || -> Result<Vec<Subject>> {
         Ok(images.chunks(256).map(|c| Subject::classify(net, c)).collect::<Result<Vec<_>>>()?.concat())
     };
-    let run = |bounder: &Bounder| -> Result<(f64, Vec<f32>, u64)> {
+    let run = |bounder: &Bounder| -> Result<(f64, Vec<f32>, u64, Traffic)> {
         let settings = search::Settings::new(bounder);
         let subjects = subjects()?;
         let (mut radii, mut probes) = (Vec::new(), 0);
+        let before = net.device.traffic();
         let start = Instant::now();
         search::search(bounder, &settings, subjects, |_, found| {
             radii.push(found.proved);
             probes += u64::from(found.probes);
             Ok(())
         })?;
-        Ok((start.elapsed().as_secs_f64(), radii, probes))
+        Ok((start.elapsed().as_secs_f64(), radii, probes, net.device.traffic().since(&before)))
     };
-    let (seconds, radii, probes) = run(&bounder)?;
+    let (seconds, radii, probes, traffic) = run(&bounder)?;
     let operations = 2.0 * bounder.products() as f64;
     let ratio = |of: &[f32], to: &[f32]| {
         let pairs = of.iter().zip(to).filter(|(_, to)| **to > 0.0);
@@ -244,8 +257,8 @@ pub fn method(net: &Network, data: &Dataset, method: Method, count: usize, peak:
     };
     let mut deployed = bounder.clone();
     deployed.runtime = Runtime::AnyF32;
-    let (_, any, _) = run(&deployed)?;
-    let (_, free, _) = run(&bounder.without_charges())?;
+    let (_, any, ..) = run(&deployed)?;
+    let (_, free, ..) = run(&bounder.without_charges())?;
     Ok(MethodRate {
         method: method.to_string(),
         work: format!("{} images of {}", radii.len(), data.shape),
@@ -257,6 +270,9 @@ pub fn method(net: &Network, data: &Dataset, method: Method, count: usize, peak:
         price_of_any_f32: ratio(&any, &radii),
         megaflop_per_image: operations / 1e6 / radii.len() as f64,
         over_floor: seconds / (operations / peak),
+        images: radii.len(),
+        seconds,
+        traffic,
     })
 }
 
@@ -275,11 +291,11 @@ pub fn branch(net: &Network, data: &Dataset, count: usize, domains: usize, peak:
         brackets.push(Bracket { proved: found.proved, attacked: None });
         Ok(())
     })?;
-    let before = bounder.products();
+    let (before, crossed) = (bounder.products(), net.device.traffic());
     let start = Instant::now();
     let settings = close::Settings { domains, tolerance: 0.01 };
     let closed = close::close(&bounder, &settings, &subjects, &brackets)?;
-    let seconds = start.elapsed().as_secs_f64();
+    let (seconds, traffic) = (start.elapsed().as_secs_f64(), net.device.traffic().since(&crossed));
     let operations = 2.0 * (bounder.products() - before) as f64;
     let (n, used) = (images.len() as f64, closed.iter().map(|(_, used)| *used).sum::<usize>() as f64);
     Ok(BranchRate {
@@ -290,6 +306,9 @@ pub fn branch(net: &Network, data: &Dataset, count: usize, domains: usize, peak:
         median_radius: median(closed.iter().map(|(bracket, _)| f64::from(bracket.proved)).collect()),
         megaflop_per_image: operations / 1e6 / n,
         over_floor: seconds / (operations / peak),
+        images: images.len(),
+        seconds,
+        traffic,
     })
 }
 
@@ -299,9 +318,10 @@ pub fn attack(net: &Network, data: &Dataset, count: usize, peak: f64) -> Result<
     let settings = attack::Settings::default();
     let images: Vec<&[f32]> = (0..count.min(data.len())).map(|i| data.image(i)).collect();
     let subjects = Subject::classify(net, &images)?;
+    let before = net.device.traffic();
     let start = Instant::now();
     let hits = certify::attacks(&bounder, &subjects, &settings)?;
-    let seconds = start.elapsed().as_secs_f64();
+    let (seconds, traffic) = (start.elapsed().as_secs_f64(), net.device.traffic().since(&before));
     let mut distances: Vec<f64> = hits.iter().flatten().map(|(d, _)| f64::from(*d)).collect();
     distances.sort_by(f64::total_cmp);
     // A step is a forward and a backward pass; the last step of a round is forward only.
@@ -314,5 +334,8 @@ pub fn attack(net: &Network, data: &Dataset, count: usize, peak: f64) -> Result<
         median_distance: crate::results::quantile(&distances, 0.5),
         megaflop_per_image: operations / 1e6 / images.len() as f64,
         over_floor: seconds / (operations / peak),
+        images: images.len(),
+        seconds,
+        traffic,
     })
 }

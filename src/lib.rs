@@ -1,6 +1,47 @@
-//! deltamax: how much noise an image classifier can take: measured, attacked and proved.
+//! How much noise an image classifier can take: measured, attacked and proved.
 //!
-//! See `ARCHITECTURE.md` for the map and the invariants.
+//! The largest change of every pixel (delta, in units of pixels in [0,1]) under which an image provably keeps its class:
+//!
+//! ```
+//! use deltamax::bounds::{Bounder, Method};
+//! use deltamax::device::{Choice, Device};
+//! use deltamax::model::onnx;
+//! use deltamax::network::Network;
+//! use deltamax::search::{Settings, Subject, search};
+//!
+//! # use deltamax::model::cnn::{Architecture, cnn};
+//! # let folder = std::env::temp_dir().join(format!("deltamax-doctest-{}", std::process::id()));
+//! # std::fs::create_dir_all(&folder)?;
+//! # let path = folder.join("model.onnx");
+//! # let classes = ["boot", "shoe"].map(String::from);
+//! # let shape = deltamax::tensor::Shape::new(1, 8, 8);
+//! # onnx::write(&cnn(shape, &classes, &Architecture { channels: vec![4], hidden: 8 }, 1)?, &path)?;
+//! // A network, on a GPU if there is one (here: on the CPU), and an image as [channel][row][column].
+//! let model = onnx::read(&path)?;
+//! let device = Device::open(&Choice::Cpu)?;
+//! let net = Network::new(&device, &model)?;
+//! let image: Vec<f32> = (0..model.input.len()).map(|k| k as f32 / 64.0).collect();
+//!
+//! // Linear bounds by CROWN, and the largest radius that they prove.
+//! let bounder = Bounder::new(&net, Method::Crown)?;
+//! let subjects = Subject::classify(&net, &[&image])?;
+//! search(&bounder, &Settings::new(&bounder), subjects, |_, found| {
+//!     println!("no pixel change up to {} changes the class", found.proved);
+//!     assert!(found.proved > 0.0 && found.proved < 1.0);
+//!     Ok(())
+//! })?;
+//! # std::fs::remove_dir_all(&folder)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! From the bottom up: [`model`] is a network as plain data, read from ONNX by [`model::onnx`]; [`device`] runs kernels, on a
+//! GPU through wgpu or on the built-in CPU backend; [`network`] is a model on a device; [`bounds`] are sound bounds of its
+//! outputs over a ball of images; [`search`] turns them into the largest proved radius, [`attack`] looks for the smallest
+//! that breaks, [`close`] narrows the bracket by branch and bound; [`certify`] does all of it for a data set, [`verify`]
+//! answers properties in VNN-LIB, [`audit`] proves radii again by code that shares nothing with the bounds.
+//!
+//! What a proved radius promises is in the README; how rounding, flushing and folding are accounted for, and where each
+//! thing lives, in `ARCHITECTURE.md`.
 
 pub mod attack;
 pub mod audit;

@@ -156,7 +156,7 @@ impl Network {
             }
             if let Placed::Add = self.layers[i] {
                 let copy = d.alloc(gy.len())?;
-                self.copy(&gy, &copy, lanes)?;
+                d.copy(&gy, &copy)?;
                 self.merge(&mut grads, node.inputs[0], copy)?;
                 self.merge(&mut grads, node.inputs[1], gy)?;
                 continue;
@@ -197,12 +197,6 @@ impl Network {
     pub fn products(&self) -> usize {
         let affine = |l: &Placed| if let Placed::Affine(a) = l { a.geometry.products() } else { 0 };
         self.layers.iter().map(affine).sum()
-    }
-
-    /// Copies a buffer on the device.
-    pub fn copy(&self, from: &Buffer, to: &Buffer, lanes: usize) -> Result<()> {
-        let identity: Vec<u32> = (0..(from.len() / lanes) as u32).collect();
-        gather::forward(&self.device, from, &self.device.upload(&identity)?, to, lanes, false)
     }
 
     /// The model with the weights now on the device.

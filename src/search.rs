@@ -98,7 +98,7 @@ pub fn search(
         while active.len() < settings.batch {
             let Some((position, subject)) = waiting.next() else { break };
             let usual = median(&recent).unwrap_or(settings.usual);
-            active.push(Track::new(position, subject, bounder.method != Method::Ibp, usual));
+            active.push(Track::new(position, subject, bounder.method.relaxes(), usual));
         }
         if active.is_empty() {
             return Ok(());

@@ -39,8 +39,12 @@ class Residual(nn.Module):
         return torch.relu(x + self.body(x))
 
 
-def head(features, hidden):
-    return nn.Flatten(), nn.Linear(features, hidden), nn.ReLU(), nn.Linear(hidden, 10)
+def head(features, hidden, activation=nn.ReLU):
+    return nn.Flatten(), nn.Linear(features, hidden), activation(), nn.Linear(hidden, 10)
+
+
+def activated(activation):
+    return nn.Sequential(conv(1, 8), activation(), conv(8, 8), activation(), *head(8 * 49, 32, activation))
 
 
 def conv(inputs, outputs):
@@ -61,6 +65,9 @@ NETWORKS = {
     "mlp": lambda: nn.Sequential(
         nn.Flatten(), nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 10),
     ),
+    "leaky": lambda: activated(lambda: nn.LeakyReLU(0.1)),
+    "sigmoid": lambda: activated(nn.Sigmoid),
+    "tanh": lambda: activated(nn.Tanh),
 }
 
 

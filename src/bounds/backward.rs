@@ -1,7 +1,7 @@
 //! Backward walks: rows of linear lower bounds from some value down to the input box.
 
+use super::Bounds;
 use super::forward::{FOLDING_UNIT, State};
-use super::{Bounds, Method};
 use crate::device::Buffer;
 use crate::error::{Error, Result};
 use crate::model::{Model, ValueId};
@@ -41,7 +41,7 @@ impl State<'_> {
     /// also the slopes over the input if asked for and known.
     pub fn finish(&self, a: Buffer, rows: &Rows, sums: &Buffer, slopes: bool) -> Result<Bounds> {
         let model = &self.bounder.net.model;
-        let stop = if self.bounder.method == Method::Ibp { self.frontier() } else { 0 };
+        let stop = if self.bounder.method.relaxes() { 0 } else { self.frontier() };
         let start = Coefficients { a, window: Window::dense(model.shape(model.output())) };
         let end = self.walk(model.output(), start, rows, sums, stop, None)?;
         let Some((images, delta)) = self.boxes.ball.as_ref().filter(|_| stop == 0) else {
@@ -130,7 +130,7 @@ impl State<'_> {
             match net.layer(i) {
                 Placed::Relu => {
                     if let Some(keep) = &mut keep {
-                        keep.above[i] = Some(self.copy(&c, rows)?);
+                        keep.above[i] = Some(self.copy(&c)?);
                     }
                     if let Some(s) = &self.signs[i] {
                         // Only rows over the logits are walked under assumptions, and those are whole layers.
@@ -141,7 +141,7 @@ impl State<'_> {
                 }
                 Placed::Activation(_) => {
                     if let Some(keep) = &mut keep {
-                        keep.above[i] = Some(self.copy(&c, rows)?);
+                        keep.above[i] = Some(self.copy(&c)?);
                     }
                     let feet = self.feet[i].as_ref().expect("relaxed on the way forward");
                     linear::lift(d, &c.window, feet, rows, &c.a, sums, self.bounder.sum_error(c.window.slice()))?;
@@ -157,7 +157,7 @@ impl State<'_> {
                     if self.bounder.deployed(i) > 0.0 {
                         self.charge_value(value, &c, rows, sums, self.bounder.deployed(i))?;
                     }
-                    let copy = self.copy(&c, rows)?;
+                    let copy = self.copy(&c)?;
                     self.deposit(&mut at, i, inputs[0], c, rows, sums)?;
                     self.deposit(&mut at, i, inputs[1], copy, rows, sums)?;
                 }
@@ -190,7 +190,7 @@ impl State<'_> {
                 Placed::MaxPool(g) => {
                     let c = self.densify(c, rows)?;
                     if let Some(keep) = &mut keep {
-                        keep.above[i] = Some(self.copy(&c, rows)?);
+                        keep.above[i] = Some(self.copy(&c)?);
                     }
                     let [table, picks] = self.peaks(i);
                     let terms = self.bounder.sum_error(c.window.slice());
@@ -348,9 +348,9 @@ impl State<'_> {
         Ok(())
     }
 
-    fn copy(&self, c: &Coefficients, rows: &Rows) -> Result<Coefficients> {
+    fn copy(&self, c: &Coefficients) -> Result<Coefficients> {
         let a = self.bounder.device().alloc(c.a.len())?;
-        self.bounder.net.copy(&c.a, &a, rows.lanes)?;
+        self.bounder.device().copy(&c.a, &a)?;
         Ok(Coefficients { a, window: c.window })
     }
 

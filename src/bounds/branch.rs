@@ -134,7 +134,7 @@ impl Bounder {
     fn whole_boxes<'a>(&'a self, boxes: &'a Boxes, rows: &[Row]) -> Result<(State<'a>, Vec<f32>)> {
         let mut state = State::new(self, boxes)?;
         let mut bounds = self.evaluate(&state, rows, false)?;
-        if self.method == Method::Alpha {
+        if self.method.optimises() {
             state.optimise(rows, &mut bounds, false, |_, _| Ok(()))?;
         }
         Ok((state, bounds.lower))

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use super::neurons::LowerSlopes;
 use super::targets::Target;
 use super::watch::Watch;
-use super::{Bounder, Bounds, Boxes, Method, Row};
+use super::{Bounder, Bounds, Boxes, Row};
 use crate::device::Buffer;
 use crate::error::{Error, Result};
 use crate::model::{Folding, ValueId};
@@ -82,7 +82,7 @@ impl<'a> State<'a> {
         let mut state = State::blank(bounder, boxes);
         state.watch = Watch::new(bounder, boxes.lanes)?;
         // Interval margins stop at the last nonlinearity; the layers above it are left to the backward walk.
-        let frontier = if bounder.method == Method::Ibp { state.frontier() } else { 0 };
+        let frontier = if bounder.method.relaxes() { 0 } else { state.frontier() };
         for i in 0..nodes {
             bounder.check_deadline()?;
             let folding = state.folding(i)?;
@@ -94,7 +94,7 @@ impl<'a> State<'a> {
             if i >= frontier && (!state.charged_above(i) || state.foldings[i].is_some()) {
                 state.magnitude(i)?;
             }
-            if bounder.method >= Method::CrownIbp {
+            if bounder.method.relaxes() {
                 state.relaxation_step(i)?;
             }
         }
@@ -282,7 +282,7 @@ impl<'a> State<'a> {
         }
         // Through a single layer over the box, interval bounds are as tight as any.
         let exact = net.model.nodes[i].inputs.iter().all(|&v| v == 0);
-        if self.bounder.method >= Method::Crown && !exact && self.feeds_relaxation(i + 1) {
+        if self.bounder.method.refines() && !exact && self.feeds_relaxation(i + 1) {
             self.refine(i)?;
         }
         Ok(())

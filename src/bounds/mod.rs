@@ -9,12 +9,14 @@ mod branch;
 mod domain;
 mod forward;
 mod gradient;
+mod method;
 mod neurons;
 mod slopes;
 mod targets;
 mod watch;
 
 pub use branch::Decision;
+pub use method::{Method, Runtime};
 pub use slopes::{Assumed, Branches, Certificate, InnerSlopes, Leaf, NeuronSlopes, ReluSlopes};
 
 use std::sync::Arc;
@@ -33,59 +35,11 @@ use crate::ops::{ball, linear, range, relax};
 use crate::rounding::{self, UNIT};
 use crate::tensor;
 
-/// How bounds are computed, cheapest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Method {
-    /// Interval bound propagation (Gowal et al. 2018).
-    Ibp,
-    /// Interval bounds inside, one backward linear pass for the margins (Zhang et al. 2020).
-    CrownIbp,
-    /// Backward linear bounds for every unstable neuron (Zhang et al. 2018).
-    Crown,
-    /// Crown, then the lower lines improved by gradient, of margins and of neurons behind them (Xu et al. 2021).
-    Alpha,
-}
-
-impl Method {
-    /// Cheapest first.
-    pub const ALL: [Method; 4] = [Method::Ibp, Method::CrownIbp, Method::Crown, Method::Alpha];
-}
-
-impl std::fmt::Display for Method {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Method::Ibp => "ibp",
-            Method::CrownIbp => "crown-ibp",
-            Method::Crown => "crown",
-            Method::Alpha => "alpha",
-        })
-    }
-}
-
-/// Which evaluations of the network a proof speaks of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Runtime {
-    /// Its real arithmetic over the weights of the file.
-    #[default]
-    Exact,
-    /// Also every runtime that computes each layer of the file in f32, rounded to nearest, its sums in any order and with
-    /// or without fused multiply-adds; not those that compute in fewer bits or by transforms (TF32, f16, Winograd).
-    AnyF32,
-}
-
-impl std::fmt::Display for Runtime {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Runtime::Exact => "exact",
-            Runtime::AnyF32 => "any-f32",
-        })
-    }
-}
-
 /// Largest relative error of one f32 operation rounded to nearest, as runtimes do.
 const NEAREST: f64 = 0.5 * UNIT;
+
+/// Rows of a chunk, whatever the memory, if the device has buffers for them.
+const LEAST_ROWS: usize = 4 * tensor::LANE_BLOCK;
 
 /// One question: does `class` dominate on the ball of radius `delta` around `image`, clipped to [0,1]?
 #[derive(Clone, Copy, Debug)]
@@ -334,7 +288,7 @@ impl Bounder {
         let delta = d.upload(&deltas)?;
         let (centre, radius) = (d.alloc(x.len())?, d.alloc(x.len())?);
         ball::clip(d, &x, &delta, [&centre, &radius], lanes, self.inflation(0))?;
-        let ball = if self.method == Method::Ibp {
+        let ball = if !self.method.relaxes() {
             None
         } else {
             let images = d.alloc(x.len())?;
@@ -355,7 +309,7 @@ impl Bounder {
     fn lower_bounds_with(&self, boxes: &Boxes, rows: &[Row], slopes: bool) -> Result<Bounds> {
         let mut state = forward::State::new(self, boxes)?;
         let mut bounds = self.evaluate(&state, rows, slopes)?;
-        if self.method == Method::Alpha {
+        if self.method.optimises() {
             state.optimise(rows, &mut bounds, slopes, |_, _| Ok(()))?;
         }
         Ok(bounds)
@@ -402,7 +356,8 @@ impl Bounder {
     fn rows_per_chunk(&self, elements: usize) -> usize {
         let fit = self.memory / (2 * 4 * elements.max(1));
         let device = self.device().max_buffer() / elements.max(1);
-        (fit.min(device) / tensor::LANE_BLOCK).max(1) * tensor::LANE_BLOCK
+        // Products over fewer rows read every weight for too little.
+        (fit.max(LEAST_ROWS).min(device) / tensor::LANE_BLOCK).max(1) * tensor::LANE_BLOCK
     }
 }
 

@@ -4,7 +4,7 @@
 
 use super::forward::State;
 use super::watch::Watch;
-use super::{Ball, Bounder, Bounds, Method, Row};
+use super::{Ball, Bounder, Bounds, Row};
 use crate::device::Buffer;
 use crate::error::Result;
 use crate::network::Placed;
@@ -127,7 +127,7 @@ impl Bounder {
         let mut state = State::new(self, &boxes)?;
         let mut bounds = self.evaluate(&state, &rows, false)?;
         let mut lines = state.lines(balls.len())?;
-        if self.method == Method::Alpha {
+        if self.method.optimises() {
             state.optimise(&rows, &mut bounds, false, |state, better| {
                 for (lane, new) in state.lines(balls.len())?.into_iter().enumerate().filter(|(l, _)| better[*l]) {
                     lines[lane] = new;

@@ -94,6 +94,25 @@ pub fn run(args: BenchArgs) -> Result<()> {
         attack.over_floor
     ));
     args.run.say("time/floor: measured time over that of the affine layers' operations at the peak above; +branch: after crown, domains in place\nof probes; attack: median distance.");
+    let rows = methods.iter().map(|m| (m.method.as_str(), m.probes_per_image, m.images, &m.traffic, m.seconds));
+    let rows = rows.chain([
+        ("+branch", branch.domains_per_image, branch.images, &branch.traffic, branch.seconds),
+        ("attack", 1.0, attack.images, &attack.traffic, attack.seconds),
+    ]);
+    args.run.say("\nmethod     kB to, from the device per image and probe   dispatches   submissions    waits   share of time waited");
+    for (method, probes, images, t, seconds) in rows {
+        let each = |bytes: u64| bytes as f64 / 1e3 / (probes * images as f64);
+        args.run.say(format!(
+            "{method:9}  {:22.2}  {:22.2}  {:11}  {:12}  {:7}  {:19.2} %",
+            each(t.uploaded),
+            each(t.downloaded),
+            t.dispatches,
+            t.submissions,
+            t.waits,
+            100.0 * t.waited_seconds / seconds
+        ));
+    }
+    args.run.say("probe: for +branch a domain, for the attack all of its steps.");
     args.run.answer(&Report {
         device: device.describe(),
         peak_gflops: peak / 1e9,

@@ -93,10 +93,10 @@ pub fn run(args: CertifyArgs) -> Result<()> {
     if args.tolerance.is_some_and(|t| !(t > 0.0 && t < 1.0)) {
         bail!(Error::usage("--tolerance lies between 0 and 1"));
     }
-    if args.certificates.is_some() && args.method == Method::Ibp {
+    if args.certificates.is_some() && !args.method.relaxes() {
         bail!(Error::usage("--certificates: interval bounds have no lines to keep; audit needs none for them"));
     }
-    if args.branch > 0 && args.method < Method::Crown {
+    if args.branch > 0 && !args.method.refines() {
         bail!(Error::usage("--branch starts from bounds by crown; give --method crown or alpha"));
     }
     common::check_folder(&args.out)?;

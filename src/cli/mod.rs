@@ -13,6 +13,7 @@ mod shoes;
 mod study;
 mod sweep;
 mod train;
+mod values;
 mod verify;
 
 use std::process::ExitCode;

@@ -10,6 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 
 use super::pool::{Pool, size_class};
+use super::traffic::Counters;
 use super::{Adapter, Buffer};
 use crate::error::{Error, Result};
 use crate::kernel::Kernel;
@@ -28,6 +29,7 @@ pub(super) struct Gpu {
     queue: wgpu::Queue,
     info: Adapter,
     fault: Fault,
+    counters: Arc<Counters>,
     /// Parameters of the batch being recorded, [`PARAMS`] bytes each.
     uniforms: wgpu::Buffer,
     pipelines: Mutex<HashMap<&'static str, Pipeline>>,
@@ -56,6 +58,7 @@ struct Recorder {
 enum Command {
     Dispatch { pipeline: wgpu::ComputePipeline, bindings: wgpu::BindGroup, params: u32, groups: [u32; 3] },
     Clear(wgpu::Buffer),
+    Copy { from: wgpu::Buffer, to: wgpu::Buffer, bytes: u64 },
 }
 
 /// The first fault the device reported.
@@ -131,7 +134,7 @@ pub(super) fn adapters() -> Vec<Adapter> {
 }
 
 impl Gpu {
-    pub(super) fn open(index: usize) -> Result<Gpu> {
+    pub(super) fn open(index: usize, counters: Arc<Counters>) -> Result<Gpu> {
         let all = enumerate();
         let Some(chosen) = all.get(index) else {
             return Err(Error::device(match all.len() {
@@ -164,6 +167,7 @@ impl Gpu {
             queue,
             info,
             fault,
+            counters,
             uniforms,
             pipelines: Mutex::default(),
             recorder: Mutex::default(),
@@ -208,6 +212,11 @@ impl Gpu {
 
     pub(super) fn clear(&self, storage: &Storage) -> Result<()> {
         self.record(&mut lock(&self.recorder), Command::Clear(storage.buffer.clone()))
+    }
+
+    pub(super) fn copy(&self, from: &Storage, to: &Storage, words: usize) -> Result<()> {
+        let (from, to, bytes) = (from.buffer.clone(), to.buffer.clone(), 4 * words as u64);
+        self.record(&mut lock(&self.recorder), Command::Copy { from, to, bytes })
     }
 
     pub(super) fn write(&self, storage: &Storage, data: &[u8]) -> Result<()> {
@@ -295,11 +304,18 @@ impl Gpu {
         self.queue.write_buffer(&self.uniforms, 0, &recorder.params);
         recorder.params.clear();
         let mut encoder = self.device.create_command_encoder(&Default::default());
-        let is_clear = |c: &Command| matches!(c, Command::Clear(_));
-        for run in recorder.commands.chunk_by(|a, b| !is_clear(a) && !is_clear(b)) {
-            if let [Command::Clear(buffer)] = run {
-                encoder.clear_buffer(buffer, 0, None);
-                continue;
+        let dispatches = |c: &Command| matches!(c, Command::Dispatch { .. });
+        for run in recorder.commands.chunk_by(|a, b| dispatches(a) && dispatches(b)) {
+            match run {
+                [Command::Clear(buffer)] => {
+                    encoder.clear_buffer(buffer, 0, None);
+                    continue;
+                }
+                [Command::Copy { from, to, bytes }] => {
+                    encoder.copy_buffer_to_buffer(from, 0, to, 0, *bytes);
+                    continue;
+                }
+                _ => {}
             }
             let mut pass = encoder.begin_compute_pass(&Default::default());
             for command in run {
@@ -310,6 +326,7 @@ impl Gpu {
             }
         }
         recorder.commands.clear();
+        self.counters.submitted();
         self.queue.submit([encoder.finish()]);
         self.fault.check()
     }

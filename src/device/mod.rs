@@ -5,6 +5,7 @@ mod fit;
 mod gpu;
 mod pool;
 mod tape;
+mod traffic;
 
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::kernel::Kernel;
 pub use fit::Fit;
 pub use tape::{Step, Taped};
+pub use traffic::Traffic;
 
 /// What the user asks for with `--device`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +65,7 @@ const LARGEST_BUFFER: usize = 1 << 30;
 pub struct Device {
     backend: Arc<Backend>,
     tape: Option<Arc<tape::Tape>>,
+    counters: Arc<traffic::Counters>,
 }
 
 enum Backend {
@@ -118,7 +121,7 @@ impl Device {
 
     /// The same with memory for so many 4-byte words only: shows what a full device does.
     pub fn cpu_with_memory(words: usize) -> Device {
-        Device { backend: Arc::new(Backend::Cpu(cpu::Cpu::new(words))), tape: None }
+        Device::new(Backend::Cpu(cpu::Cpu::new(words)), Arc::default())
     }
 
     /// The built-in CPU backend, which also notes what it is told.
@@ -131,27 +134,38 @@ impl Device {
         self.tape.as_ref().map_or_else(Vec::new, |t| t.steps())
     }
 
+    fn new(backend: Backend, counters: Arc<traffic::Counters>) -> Device {
+        Device { backend: Arc::new(backend), tape: None, counters }
+    }
+
+    /// What has passed between host and device so far, clones included.
+    pub fn traffic(&self) -> Traffic {
+        self.counters.totals()
+    }
+
     /// Opens what `choice` names.
     pub fn open(choice: &Choice) -> Result<Device> {
+        let counters = Arc::<traffic::Counters>::default();
+        let open = |index: usize| gpu::Gpu::open(index, counters.clone());
         let gpu = match choice {
             Choice::Cpu => return Ok(Device::cpu()),
             Choice::Auto => match adapters().into_iter().find(|a| !a.software) {
-                Some(a) => gpu::Gpu::open(a.index)?,
+                Some(a) => open(a.index)?,
                 None => return Ok(Device::cpu()),
             },
             Choice::Gpu => {
                 let all = adapters();
                 let best = all.iter().find(|a| !a.software).or(all.first());
                 match best {
-                    Some(a) => gpu::Gpu::open(a.index)?,
+                    Some(a) => open(a.index)?,
                     None => {
                         return Err(Error::device("no GPU adapter found; install a Vulkan driver or use --device cpu"));
                     }
                 }
             }
-            Choice::Index(i) => gpu::Gpu::open(*i)?,
+            Choice::Index(i) => open(*i)?,
         };
-        Ok(Device { backend: Arc::new(Backend::Gpu(Box::new(gpu))), tape: None })
+        Ok(Device::new(Backend::Gpu(Box::new(gpu)), counters))
     }
 
     /// One line for reports: adapter, backend and driver.
@@ -219,6 +233,7 @@ impl Device {
         if data.len() > buffer.len {
             return Err(Error::device(format!("{} words written to a buffer of {}", data.len(), buffer.len)));
         }
+        self.counters.uploaded(4 * data.len());
         match (&*self.backend, &buffer.storage) {
             (Backend::Cpu(_), Storage::Cpu(s)) => s.write()[..data.len()].copy_from_slice(bytemuck::cast_slice(data)),
             (Backend::Gpu(g), Storage::Gpu(s)) => g.write(s, bytemuck::cast_slice(data))?,
@@ -230,15 +245,39 @@ impl Device {
         Ok(())
     }
 
+    /// Copies all of `from` to the beginning of `to`, on the device.
+    pub fn copy(&self, from: &Buffer, to: &Buffer) -> Result<()> {
+        if from.len > to.len || std::ptr::eq(from, to) {
+            return Err(Error::device(format!("{} words copied to a buffer of {}", from.len, to.len)));
+        }
+        match (&*self.backend, &from.storage, &to.storage) {
+            (Backend::Cpu(_), Storage::Cpu(from_words), Storage::Cpu(to_words)) => {
+                let from_words = from_words.read();
+                to_words.write()[..from.len].copy_from_slice(&from_words[..from.len]);
+                if let Some(tape) = &self.tape {
+                    tape.write(to, bytemuck::cast_slice(&from_words[..from.len]));
+                }
+            }
+            (Backend::Gpu(g), Storage::Gpu(from_words), Storage::Gpu(to_words)) => {
+                g.copy(from_words, to_words, from.len)?;
+            }
+            _ => return Err(Error::device("a buffer of another device was passed")),
+        }
+        Ok(())
+    }
+
     /// Waits for everything dispatched so far and copies the buffer back.
     pub fn read<T: Pod>(&self, buffer: &Buffer) -> Result<Vec<T>> {
         const { assert!(size_of::<T>() == 4) };
         let mut out = vec![T::zeroed(); buffer.len];
         match (&*self.backend, &buffer.storage) {
             (Backend::Cpu(_), Storage::Cpu(s)) => out.copy_from_slice(bytemuck::cast_slice(&s.read()[..buffer.len])),
-            (Backend::Gpu(g), Storage::Gpu(s)) => g.read(s, bytemuck::cast_slice_mut(&mut out))?,
+            (Backend::Gpu(g), Storage::Gpu(s)) => {
+                self.counters.waiting(|| g.read(s, bytemuck::cast_slice_mut(&mut out)))?;
+            }
             _ => return Err(Error::device("a buffer of another device was passed")),
         }
+        self.counters.downloaded(4 * buffer.len);
         if let Some(tape) = &self.tape {
             tape.read(buffer);
         }
@@ -249,7 +288,7 @@ impl Device {
     pub fn sync(&self) -> Result<()> {
         match &*self.backend {
             Backend::Cpu(_) => Ok(()),
-            Backend::Gpu(g) => g.sync(),
+            Backend::Gpu(g) => self.counters.waiting(|| g.sync()),
         }
     }
 
@@ -269,6 +308,7 @@ impl Device {
         if writes.iter().enumerate().any(twice) {
             return Err(Error::device(format!("{}: one buffer is bound twice", kernel.name)));
         }
+        self.counters.dispatched();
         match &*self.backend {
             Backend::Cpu(c) => c.run(kernel, params, reads, writes)?,
             Backend::Gpu(g) => g.run(kernel, params, reads, writes, groups(kernel, threads)?)?,

@@ -119,6 +119,24 @@ pub struct Pool {
     pub count_include_pad: bool,
 }
 
+impl Layer {
+    /// Weights and biases, factors and shifts; nothing for layers without constants, and for activations, whose few are no
+    /// weights.
+    pub fn weights(&self) -> [&[f32]; 2] {
+        match self {
+            Layer::Conv(c) => [&c.weight, &c.bias],
+            Layer::Dense(d) => [&d.weight, &d.bias],
+            Layer::Scale { scale, shift } => [scale, shift],
+            Layer::Relu
+            | Layer::Activation(_)
+            | Layer::MaxPool(_)
+            | Layer::AvgPool(_)
+            | Layer::Add
+            | Layer::Gather(_) => [&[], &[]],
+        }
+    }
+}
+
 impl Model {
     /// Number of logits.
     pub fn outputs(&self) -> usize {
@@ -137,20 +155,7 @@ impl Model {
 
     /// Number of weights and biases.
     pub fn parameters(&self) -> usize {
-        self.nodes
-            .iter()
-            .map(|n| match &n.layer {
-                Layer::Conv(c) => c.weight.len() + c.bias.len(),
-                Layer::Dense(d) => d.weight.len() + d.bias.len(),
-                Layer::Scale { scale, shift } => scale.len() + shift.len(),
-                Layer::Relu
-                | Layer::Activation(_)
-                | Layer::MaxPool(_)
-                | Layer::AvgPool(_)
-                | Layer::Add
-                | Layer::Gather(_) => 0,
-            })
-            .sum()
+        self.nodes.iter().flat_map(|n| n.layer.weights()).map(<[f32]>::len).sum()
     }
 
     /// Multiplications of one forward pass, the measure of work.
@@ -197,18 +202,7 @@ impl Model {
             sizes(&geometry);
         }
         for node in &self.nodes {
-            let weights: [&[f32]; 2] = match &node.layer {
-                Layer::Conv(c) => [&c.weight, &c.bias],
-                Layer::Dense(d) => [&d.weight, &d.bias],
-                Layer::Scale { scale, shift } => [scale, shift],
-                Layer::Relu
-                | Layer::Activation(_)
-                | Layer::MaxPool(_)
-                | Layer::AvgPool(_)
-                | Layer::Add
-                | Layer::Gather(_) => [&[], &[]],
-            };
-            for values in weights {
+            for values in node.layer.weights() {
                 for chunk in values.chunks(4096) {
                     let bytes: Vec<u8> = chunk.iter().flat_map(|v| v.to_le_bytes()).collect();
                     sha.update(bytes);

@@ -120,7 +120,7 @@ fn finish(net: &Network, queries: &mut Queries<'_>, open: Vec<Part>, method: Met
     let varying = |p: &Part| p.lower.iter().zip(&p.upper).filter(|(l, u)| l < u).count();
     let mut rest: Vec<Vec<Part>> = vec![];
     for parts in open.chunk_by(|a, b| a.query == b.query) {
-        if method >= Method::CrownIbp && parts.iter().all(|p| varying(p) <= SPLITTABLE) {
+        if method.relaxes() && parts.iter().all(|p| varying(p) <= SPLITTABLE) {
             let Some(bounder) = bounder(net, queries, parts, method)? else { continue };
             split::split(&bounder, queries, parts.to_vec())?;
             queries.give_up(&[parts[0].query])?;
@@ -133,7 +133,7 @@ fn finish(net: &Network, queries: &mut Queries<'_>, open: Vec<Part>, method: Met
         }
     }
     for mut parts in rest {
-        if method >= Method::Crown
+        if method.refines()
             && let Some(bounder) = bounder(net, queries, &parts, Method::Alpha)?
         {
             parts = signs::branch(&bounder, queries, parts)?;

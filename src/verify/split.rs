@@ -4,7 +4,7 @@
 use super::attack::{self, Start};
 use super::query::{Queries, members};
 use super::refute::{Part, Rest, batch, refute};
-use crate::bounds::{Bounder, Method};
+use crate::bounds::Bounder;
 use crate::error::{Error, Result};
 
 /// Splits the parts of one property until every one is refuted, a counterexample turns up, or time is over.
@@ -47,7 +47,7 @@ pub(super) fn bound(bounder: &Bounder, queries: &mut Queries<'_>, mut parts: Vec
         }
     };
     rests.retain(|r| r.part.as_ref().is_some_and(|p| queries.is_open(p.query)));
-    if bounder.method > Method::Ibp {
+    if bounder.method.relaxes() {
         attack::points(&bounder.net, queries, candidates(&rests))?;
         rests.retain(|r| r.part.as_ref().is_some_and(|p| queries.is_open(p.query)));
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use prost::Message;
 
-use super::super::{Layer, Model};
+use super::super::Model;
 use super::build::{Builder, Live, Value, shape_of};
 use super::elementwise::{self, Arithmetic};
 use super::error::{OnnxError, OnnxResult, quote};
@@ -317,18 +317,5 @@ fn is_channels_last(b: &Builder, dims: &[usize]) -> bool {
 
 /// Number of weights that devices may flush.
 fn subnormal(model: &Model) -> usize {
-    fn weights(layer: &Layer) -> [&[f32]; 2] {
-        match layer {
-            Layer::Conv(c) => [&c.weight, &c.bias],
-            Layer::Dense(d) => [&d.weight, &d.bias],
-            Layer::Scale { scale, shift } => [scale, shift],
-            Layer::Relu
-            | Layer::Activation(_)
-            | Layer::MaxPool(_)
-            | Layer::AvgPool(_)
-            | Layer::Add
-            | Layer::Gather(_) => [&[], &[]],
-        }
-    }
-    model.nodes.iter().flat_map(|n| weights(&n.layer)).flatten().filter(|w| w.is_subnormal()).count()
+    model.nodes.iter().flat_map(|n| n.layer.weights()).flatten().filter(|w| w.is_subnormal()).count()
 }

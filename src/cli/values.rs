@@ -1,0 +1,41 @@
+//! What the command line makes of choices that the library knows: their names and what help says of them.
+
+use clap::ValueEnum;
+use clap::builder::PossibleValue;
+
+use crate::bounds::{Method, Runtime};
+
+impl ValueEnum for Method {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Method::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let help = match self {
+            Method::Ibp => "Interval bound propagation (Gowal et al. 2018)",
+            Method::CrownIbp => "Interval bounds inside, one backward linear pass for the margins (Zhang et al. 2020)",
+            Method::Crown => "Backward linear bounds for every unstable neuron (Zhang et al. 2018)",
+            Method::Alpha => {
+                "Crown, then the lower lines improved by gradient, of margins and of neurons behind them (Xu et al. 2021)"
+            }
+        };
+        Some(PossibleValue::new(self.name()).help(help))
+    }
+}
+
+impl ValueEnum for Runtime {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Runtime::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let help = match self {
+            Runtime::Exact => "Its real arithmetic over the weights of the file",
+            Runtime::AnyF32 => {
+                "Also every runtime that computes each layer of the file in f32, rounded to nearest, its sums in any order and with \
+                 or without fused multiply-adds; not those that compute in fewer bits or by transforms (TF32, f16, Winograd)"
+            }
+        };
+        Some(PossibleValue::new(self.name()).help(help))
+    }
+}
