@@ -93,7 +93,7 @@ pub fn attack(
     };
     let mut targets: Vec<Target> = images.iter().zip(classes).enumerate().map(target).collect();
     for round in 0..settings.rounds {
-        for target in &mut targets {
+        targets.par_iter_mut().for_each(|target| {
             (target.hit_now, target.fresh) = (false, false);
             target.momentum.fill(0.0);
             // Start where the last hit was, pulled into the new ball: the way out is usually the same.
@@ -102,7 +102,7 @@ pub fn attack(
             for (p, (x, start)) in target.point.iter_mut().zip(target.image.iter().zip(start)) {
                 *p = start.clamp(x - target.radius, x + target.radius).clamp(0.0, 1.0);
             }
-        }
+        });
         for step in 0..=settings.steps {
             advance(net, &mut targets, step, settings.steps)?;
         }
@@ -128,21 +128,27 @@ fn advance(net: &Network, targets: &mut [Target], step: usize, steps: usize) -> 
     let x = d.upload(&tensor::interleave(targets.iter().map(|t| t.point.as_slice()), elements))?;
     let values = net.forward(x, lanes, true)?;
     let logits: Vec<f32> = d.read(values[net.model.output()].as_ref().expect("kept"))?;
-    let mut seed = vec![0.0f32; outputs * lanes];
-    for (lane, target) in targets.iter_mut().enumerate() {
+    let judge = |(lane, target): (usize, &mut Target)| {
         let scores: Vec<f32> = (0..outputs).map(|k| logits[k * lanes + lane]).collect();
         let class = largest(&scores);
-        let distance = distance(&target.image, &target.point);
-        // The image itself has its class, whatever f32 says.
-        if class != target.class && distance > 0.0 {
-            target.hit_now = true;
-            if target.hits.last().is_none_or(|b| distance < b.distance) {
-                target.keep(Hit { distance, class, image: target.point.clone() });
+        if class != target.class {
+            let distance = distance(&target.image, &target.point);
+            // The image itself has its class, whatever f32 says.
+            if distance > 0.0 {
+                target.hit_now = true;
+                if target.hits.last().is_none_or(|b| distance < b.distance) {
+                    target.keep(Hit { distance, class, image: target.point.clone() });
+                }
             }
         }
         let mut rivals = scores;
         rivals[target.class] = f32::NEG_INFINITY;
-        seed[largest(&rivals) * lanes + lane] = 1.0;
+        largest(&rivals)
+    };
+    let rivals: Vec<usize> = targets.par_iter_mut().enumerate().map(judge).collect();
+    let mut seed = vec![0.0f32; outputs * lanes];
+    for (lane, (rival, target)) in rivals.iter().zip(&*targets).enumerate() {
+        seed[rival * lanes + lane] = 1.0;
         seed[target.class * lanes + lane] = -1.0;
     }
     if step == steps {

@@ -1,5 +1,7 @@
 //! Shapes, and the one memory layout of activations on a device: `[channel, row, column, lane]`, images innermost.
 
+use rayon::prelude::*;
+
 /// Lanes (images, draws, probes or rows) are padded to a multiple of this, so that no kernel has a ragged vector.
 pub const LANE_BLOCK: usize = 16;
 
@@ -49,16 +51,23 @@ pub fn check_room(numbers: u64) -> std::result::Result<(), f64> {
     Vec::<f32>::new().try_reserve_exact(room).map_err(|_| gib)
 }
 
+/// Values of one item that are moved at a time: a cache line, since lanes lie far apart.
+const LINE: usize = 16;
+
 /// Interleaves `items` (each `elements` values long) into `[element][lane]` order, unused lanes zero.
 pub fn interleave<'a>(items: impl ExactSizeIterator<Item = &'a [f32]>, elements: usize) -> Vec<f32> {
+    let items: Vec<&[f32]> = items.collect();
+    assert!(items.iter().all(|i| i.len() == elements), "every item has the same number of values");
     let lanes = lanes(items.len());
     let mut out = vec![0.0; elements * lanes];
-    for (lane, item) in items.enumerate() {
-        assert_eq!(item.len(), elements, "every item has the same number of values");
-        for (k, &v) in item.iter().enumerate() {
-            out[k * lanes + lane] = v;
-        }
-    }
+    out.par_chunks_mut((LINE * lanes).max(1)).with_min_len(TASK.div_ceil(LINE * lanes)).enumerate().for_each(
+        |(c, out)| {
+            for (lane, item) in items.iter().enumerate() {
+                let values = item[c * LINE..].iter().take(LINE);
+                values.enumerate().for_each(|(k, &v)| out[k * lanes + lane] = v);
+            }
+        },
+    );
     out
 }
 
@@ -66,10 +75,20 @@ pub fn interleave<'a>(items: impl ExactSizeIterator<Item = &'a [f32]>, elements:
 pub fn deinterleave(data: &[f32], elements: usize, count: usize) -> Vec<f32> {
     let lanes = data.len() / elements.max(1);
     let mut out = vec![0.0; elements * count];
-    for k in 0..elements {
-        for i in 0..count {
-            out[i * elements + k] = data[k * lanes + i];
-        }
+    if elements == 0 {
+        return out;
     }
+    out.par_chunks_mut(LINE * elements).with_min_len(TASK.div_ceil(LINE * elements)).enumerate().for_each(
+        |(c, out)| {
+            let items = out.len() / elements;
+            for k in 0..elements {
+                let values = &data[k * lanes + c * LINE..][..items];
+                values.iter().enumerate().for_each(|(i, &v)| out[i * elements + k] = v);
+            }
+        },
+    );
     out
 }
+
+/// Values that are worth a task of their own.
+const TASK: usize = 1 << 14;
