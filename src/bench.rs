@@ -300,9 +300,9 @@ pub fn attack(net: &Network, data: &Dataset, count: usize, peak: f64) -> Result<
     let images: Vec<&[f32]> = (0..count.min(data.len())).map(|i| data.image(i)).collect();
     let subjects = Subject::classify(net, &images)?;
     let start = Instant::now();
-    let hits = certify::attacks(&bounder, &subjects, &settings)?;
+    let hits = certify::attacks(&bounder, &subjects, &settings, |hit| f64::from(hit.distance))?;
     let seconds = start.elapsed().as_secs_f64();
-    let mut distances: Vec<f64> = hits.iter().flatten().map(|(d, _)| f64::from(*d)).collect();
+    let mut distances: Vec<f64> = hits.into_iter().flatten().collect();
     distances.sort_by(f64::total_cmp);
     // A step is a forward and a backward pass; the last step of a round is forward only.
     let passes = settings.rounds * (2 * settings.steps + 1) * images.len();
