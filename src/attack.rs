@@ -4,6 +4,7 @@
 use rayon::prelude::*;
 
 use crate::error::Result;
+use crate::interrupt;
 use crate::model::enclosure::{self, lead};
 use crate::network::{Network, largest};
 use crate::tensor;
@@ -122,6 +123,7 @@ pub fn attack(
 
 /// Classifies all points, records hits, and moves every point along the sign of the gradient.
 fn advance(net: &Network, targets: &mut [Target], step: usize, steps: usize) -> Result<()> {
+    interrupt::check()?;
     let d = &net.device;
     let (elements, outputs) = (net.model.input.len(), net.model.outputs());
     let lanes = tensor::lanes(targets.len());

@@ -320,9 +320,9 @@ pub fn attack(net: &Network, data: &Dataset, count: usize, peak: f64) -> Result<
     let subjects = Subject::classify(net, &images)?;
     let before = net.device.traffic();
     let start = Instant::now();
-    let hits = certify::attacks(&bounder, &subjects, &settings)?;
+    let hits = certify::attacks(&bounder, &subjects, &settings, |hit| f64::from(hit.distance))?;
     let (seconds, traffic) = (start.elapsed().as_secs_f64(), net.device.traffic().since(&before));
-    let mut distances: Vec<f64> = hits.iter().flatten().map(|(d, _)| f64::from(*d)).collect();
+    let mut distances: Vec<f64> = hits.into_iter().flatten().collect();
     distances.sort_by(f64::total_cmp);
     // A step is a forward and a backward pass; the last step of a round is forward only.
     let passes = settings.rounds * (2 * settings.steps + 1) * images.len();

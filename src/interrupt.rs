@@ -2,10 +2,16 @@
 //!
 //! Work is not asked to stop at a convenient place, which on a large network may be minutes away. The process ends at
 //! once, between two writes: whoever writes a file holds a [`shield`] meanwhile, and leaves a cleaner for what must not stay.
+//!
+//! A program that calls the library and means to outlive its work does not [`watch`]. It lets the work run in a thread that
+//! [heeds](heed) its wish, which is [asked for](check) between two batches.
 
-use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, TryLockError};
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, TryLockError};
 use std::time::{Duration, Instant};
 
+use crate::error::{Error, Result};
 use crate::terminal;
 
 /// The exit code of a process that Ctrl-C has ended.
@@ -65,6 +71,32 @@ pub fn say(text: impl Fn() -> String + Send + 'static) -> Registered {
 /// What is said where a command keeps nothing until it is done.
 pub fn say_nothing_written() -> Registered {
     say(|| "nothing was written or changed; run the command again".into())
+}
+
+thread_local! {
+    static STOP: RefCell<Option<Arc<AtomicBool>>> = const { RefCell::new(None) };
+}
+
+/// From here on, work of this thread ends with an error soon after `stop` was set.
+pub fn heed(stop: Arc<AtomicBool>) {
+    STOP.set(Some(stop));
+}
+
+/// Between two batches of work.
+///
+/// # Errors
+/// If this thread heeds a wish to stop, which has come.
+pub fn check() -> Result<()> {
+    checker()()
+}
+
+/// [`check`] for threads that share the work of this one.
+pub fn checker() -> impl Fn() -> Result<()> + Send + Sync + use<> {
+    let stop = STOP.with_borrow(Option::clone);
+    move || match &stop {
+        Some(stop) if stop.load(Ordering::Relaxed) => Err(Error::failed("stopped")),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// Ends the process: its last words, its cleaners, its exit code.
@@ -135,4 +167,30 @@ pub fn watch() {
 #[cfg(not(unix))]
 fn leave() -> ! {
     std::process::exit(EXIT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::Fit;
+
+    #[test]
+    fn a_thread_stops_on_request_and_others_go_on() {
+        let stop = Arc::new(AtomicBool::new(false));
+        let wish = stop.clone();
+        let stopped = std::thread::spawn(move || {
+            heed(wish.clone());
+            let mut seen = 0;
+            let ended = Fit::new(1).run(&[(); 9], |part| {
+                seen += 1;
+                wish.store(seen == 3, Ordering::Relaxed);
+                Ok(part.to_vec())
+            });
+            let shared = checker();
+            let helper = std::thread::spawn(move || shared().is_err());
+            (ended.unwrap_err().to_string(), seen, helper.join().unwrap())
+        });
+        assert_eq!(stopped.join().unwrap(), ("stopped".to_string(), 3, true));
+        assert!(stop.load(Ordering::Relaxed) && check().is_ok());
+    }
 }

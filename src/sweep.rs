@@ -2,7 +2,8 @@
 
 use crate::dataset::Dataset;
 use crate::device::Device;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::interrupt;
 use crate::network::{Network, largest};
 use crate::ops::noise::{self, Noise};
 use crate::progress::Progress;
@@ -83,6 +84,22 @@ pub fn sweep(net: &Network, data: &Dataset, settings: &Settings, progress: &mut 
     Ok(levels)
 }
 
+/// Refuses lists of noise variances that make no sense.
+///
+/// # Errors
+/// [`Error::Usage`] with the flag.
+pub fn check_variances(variances: &[f64]) -> Result<()> {
+    if variances.is_empty() || variances.iter().any(|v| !(0.0..=1.0).contains(v)) {
+        return Err(Error::usage("--variance takes numbers from 0 to 1, in squared pixel units"));
+    }
+    let mut sorted = variances.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    if sorted.windows(2).any(|w| w[0] == w[1]) {
+        return Err(Error::usage("--variance names one value twice"));
+    }
+    Ok(())
+}
+
 /// Counts `[label][predicted]` of one draw.
 fn confusion_of(
     net: &Network,
@@ -95,6 +112,7 @@ fn confusion_of(
     let classes = data.classes.len();
     let mut counts = vec![vec![0.0; classes]; classes];
     for first in (0..data.len()).step_by(BATCH) {
+        interrupt::check()?;
         let count = BATCH.min(data.len() - first);
         let images = noisy(&net.device, data, first, count, variance, seed, draw)?;
         let images: Vec<&[f32]> = images.chunks(data.shape.len()).collect();

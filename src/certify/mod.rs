@@ -1,15 +1,17 @@
 //! Delta max for every image of a test set, clean and under noise: rows as they come, resumable.
 
 pub mod manifest;
+mod options;
 mod subjects;
 pub mod table;
 
+pub use options::Options;
 pub(crate) use subjects::classify;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use crate::attack;
+use crate::attack::{self, Hit};
 use crate::bounds::{Ball, Bounder, Certificate, Method};
 use crate::close::{self, Bracket};
 use crate::dataset::Dataset;
@@ -57,7 +59,7 @@ pub fn certify(
         for block in todo.chunks(block) {
             let subjects = subjects::subjects(bounder, data, block, variance, settings.seed)?;
             let hits = match &settings.attack {
-                Some(attack) => attacks(bounder, &subjects, attack)?,
+                Some(attack) => attacks(bounder, &subjects, attack, |hit| (hit.distance, hit.class))?,
                 None => vec![None; subjects.len()],
             };
             // Brackets are closed side by side, so their rows come together.
@@ -90,8 +92,7 @@ pub fn certify(
                     }
                     let branched = radius > found.proved;
                     let proved = (radius - PIXEL_ROUNDING).next_down().max(0.0);
-                    // Nor is the nearest hit nearer to the true value than this.
-                    let attacked = bracket.attacked.map(|(distance, _)| (distance + PIXEL_ROUNDING).next_up());
+                    let attacked = bracket.attacked.map(|(distance, _)| from_stored(distance));
                     if let Some(attacked) = attacked.filter(|a| *a <= proved) {
                         let problem =
                             format!("image {index}: proved {proved} but broken at {attacked}; the device miscomputes");
@@ -137,12 +138,43 @@ fn certificate<'a>(
     Ok(Certificate { radius: certificate.radius.min(found.proved), ..certificate })
 }
 
-/// Distance and class of the nearest hit per subject. Linear bounds say where to start.
-pub(crate) fn attacks(
+/// The nearest hit is no further than this from the true value of a stored image.
+fn from_stored(distance: f32) -> f32 {
+    (distance + PIXEL_ROUNDING).next_up()
+}
+
+/// Attacks every image and proves nothing: hands its index, its predicted class and the nearest hit to `emit`, in order.
+/// Distances are those that [`certify`] calls attacked, as long as it closes no brackets.
+///
+/// # Errors
+/// A fault of the device, or what `emit` returns.
+pub fn attack_all(
+    bounder: &Bounder,
+    data: &Dataset,
+    settings: &attack::Settings,
+    mut emit: impl FnMut(usize, usize, Option<Hit>) -> Result<()>,
+) -> Result<()> {
+    // Few enough that their hits, which are whole images, take little memory.
+    const BLOCK: usize = 256;
+    let all: Vec<usize> = (0..data.len()).collect();
+    for block in all.chunks(BLOCK) {
+        let subjects = subjects::subjects(bounder, data, block, 0.0, 0)?;
+        let hits = attacks(bounder, &subjects, settings, |hit| hit)?;
+        for ((index, subject), hit) in block.iter().zip(&subjects).zip(hits) {
+            let hit = hit.map(|hit| Hit { distance: from_stored(hit.distance), ..hit });
+            emit(*index, subject.class, hit)?;
+        }
+    }
+    Ok(())
+}
+
+/// What `keep` takes of the nearest hit per subject. Linear bounds say where to start.
+pub(crate) fn attacks<T>(
     bounder: &Bounder,
     subjects: &[Subject],
     settings: &attack::Settings,
-) -> Result<Vec<Option<(f32, usize)>>> {
+    keep: impl Fn(Hit) -> T,
+) -> Result<Vec<Option<T>>> {
     let net = &bounder.net;
     let mut linear = bounder.clone();
     // The bounds of neurons matter less here than their cost.
@@ -157,7 +189,7 @@ pub(crate) fn attacks(
             Method::CrownIbp | Method::Crown | Method::Alpha => linear.corners(&balls.collect::<Vec<_>>())?,
         };
         let found = attack::attack(net, &images, &classes, &corners, settings)?;
-        Ok(found.into_iter().map(|h| h.map(|h| (h.distance, h.class))).collect())
+        Ok(found.into_iter().map(|hit| hit.map(&keep)).collect())
     })
 }
 

@@ -17,7 +17,7 @@ use crate::input;
 use crate::model::onnx;
 use crate::progress::Progress;
 use crate::results::{CertifyRow, short};
-use crate::{sweep, terminal};
+use crate::{interrupt, sweep, terminal};
 
 /// Prove certified radii again: CPU, f64 rounded outward, none of the code that proved them first.
 #[derive(Args)]
@@ -69,11 +69,75 @@ struct Answer<'a> {
     unchecked: usize,
 }
 
+/// What to prove again.
+pub struct Request {
+    /// Folder written by certify or merge.
+    pub dir: PathBuf,
+    /// Model and images, where they no longer are where the manifest says.
+    pub model: Option<PathBuf>,
+    pub data: Option<PathBuf>,
+    pub sample: Sample,
+}
+
+/// What came of it.
+pub struct Outcome {
+    pub report: audit::Report,
+    /// Rows of the table.
+    pub rows: usize,
+    /// Rows that only a certificate could prove, and have none.
+    pub unchecked: usize,
+}
+
+impl Outcome {
+    /// Refuses results of which a row is not proved.
+    ///
+    /// # Errors
+    /// [`Error::Input`] with their number.
+    pub fn check(&self, dir: &Path) -> crate::error::Result<()> {
+        let (failed, checked) = (self.report.failures.len(), self.report.checked);
+        if failed == 0 {
+            return Ok(());
+        }
+        let problem = format!("{failed} of {checked} checked rows are not proved; do not rely on them");
+        Err(Error::input(table::table_path(dir), problem))
+    }
+}
+
 pub fn run(args: AuditArgs) -> Result<()> {
-    let (manifest, rows) = table::read_whole(&args.dir)?;
-    let path = table::table_path(&args.dir);
-    let model_path = args.model.unwrap_or_else(|| PathBuf::from(&manifest.model));
-    let ModelFile { model, hash, .. } = load_model(&model_path, &args.output)
+    let sample = match args.sample {
+        Sample::All => Sample::All,
+        Sample::Some { count, .. } => Sample::Some { count, seed: args.seed },
+    };
+    let request = Request { dir: args.dir, model: args.model, data: args.data, sample };
+    let outcome = audit(&request, &args.output)?;
+    let Outcome { report, rows, unchecked } = &outcome;
+    for f in report.failures.iter().take(SHOWN) {
+        terminal::note(format_args!("image {} at variance {}: {}", f.index, short(f.variance), f.reason));
+    }
+    args.output.answer(&Answer { report, unchecked: *unchecked })?;
+    if report.failures.is_empty() {
+        let zero = if report.zero > 0 { format!(" ({} rows claim nothing)", report.zero) } else { String::new() };
+        args.output.say(format!("checked {} of {rows} rows: all proofs hold{zero}", report.checked));
+    }
+    if *unchecked > 0 && !args.output.quiet {
+        terminal::note(format_args!(
+            "{unchecked} rows have no certificate, made by alpha or --branch, and were not checked"
+        ));
+    }
+    Ok(outcome.check(&request.dir)?)
+}
+
+/// Proves the rows of a result folder again, as far as what is there allows.
+///
+/// # Errors
+/// If the folder, the model or the images cannot be read or are not those of the results. Rows that are not proved are no
+/// error: see [`Outcome::check`].
+pub fn audit(request: &Request, say: &SayArgs) -> Result<Outcome> {
+    let dir = &request.dir;
+    let (manifest, rows) = table::read_whole(dir)?;
+    let path = table::table_path(dir);
+    let model_path = request.model.clone().unwrap_or_else(|| PathBuf::from(&manifest.model));
+    let ModelFile { model, hash, .. } = load_model(&model_path, say)
         .context("an audit reads the model that was certified, or the one given as --model")?;
     same("model", &model_path, &hash, &manifest.model_hash)?;
     // What was certified may have constants folded into its weights; what is proved here is the file's own.
@@ -84,34 +148,33 @@ pub fn run(args: AuditArgs) -> Result<()> {
         "any-f32" => audit::any_f32(&file).map_err(|e| e.about(&model_path))?,
         other => {
             let problem = format!("knows no runtime '{other}'; it was altered, certify again");
-            bail!(Error::input(args.dir.join("manifest.json"), problem));
+            bail!(Error::input(dir.join("manifest.json"), problem));
         }
     };
     let forms = Forms::new(&model, &file).map_err(|e| e.about(&model_path))?;
-    if manifest.deltamax != env!("CARGO_PKG_VERSION") && !args.output.quiet {
+    if manifest.deltamax != env!("CARGO_PKG_VERSION") && !say.quiet {
         terminal::note(format_args!(
             "{}: made by deltamax {}; what holds is said by {}",
-            args.dir.join("manifest.json").display(),
+            dir.join("manifest.json").display(),
             manifest.deltamax,
             env!("CARGO_PKG_VERSION")
         ));
     }
     let source = DataArgs {
-        data: args.data.unwrap_or_else(|| PathBuf::from(&manifest.data)),
+        data: request.data.clone().unwrap_or_else(|| PathBuf::from(&manifest.data)),
         classes: manifest.chosen.clone(),
         size: manifest.size,
         split_seed: manifest.split_seed,
     };
     let split = Split::from_str(&manifest.split, false)
-        .map_err(|_| Error::input(args.dir.join("manifest.json"), format!("knows no split '{}'", manifest.split)))?;
+        .map_err(|_| Error::input(dir.join("manifest.json"), format!("knows no split '{}'", manifest.split)))?;
     let data = source.load_for(&model, split, Some(manifest.images))?;
     same("data", &source.data, &data.hash(), &manifest.data_hash)?;
     if manifest.classes != data.classes {
         let problem = format!("names the classes {}, not {}", manifest.classes.join(", "), data.classes.join(", "));
-        bail!(Error::input(args.dir.join("manifest.json"), problem + "; it was altered, certify again"));
+        bail!(Error::input(dir.join("manifest.json"), problem + "; it was altered, certify again"));
     }
-    let mut claims: Vec<Claim> =
-        rows.iter().map(|row| claim(&args.dir, &path, row, &data, &forms)).collect::<Result<_>>()?;
+    let mut claims: Vec<Claim> = rows.iter().map(|row| claim(dir, &path, row, &data, &forms)).collect::<Result<_>>()?;
     // Optimised slopes and domains cannot be guessed.
     let guessed = |row: &CertifyRow| row.method != "alpha" && !row.method.ends_with(table::BRANCHED);
     let missing = |(c, row): (&Claim, &CertifyRow)| c.certificate.is_none() && c.radius != 0.0 && !guessed(row);
@@ -125,43 +188,26 @@ pub fn run(args: AuditArgs) -> Result<()> {
     }
     let mut without = without.into_iter();
     claims.retain(|_| !without.next().expect("one per claim"));
-    let sample = match args.sample {
-        Sample::All => Sample::All,
-        Sample::Some { count, .. } => Sample::Some { count, seed: args.seed },
-    };
     let total = claims.iter().filter(|c| c.radius != 0.0).count();
-    let total = if let Sample::Some { count, .. } = sample { total.min(count) } else { total };
-    let progress = Mutex::new(Progress::start(args.output.verbosity(), "auditing", total));
+    let total = if let Sample::Some { count, .. } = request.sample { total.min(count) } else { total };
+    let progress = Mutex::new(Progress::start(say.verbosity(), "auditing", total));
     let started = Instant::now();
     let device = Device::cpu();
-    let image = |index, variance| sweep::noisy(&device, &data, index, 1, variance, manifest.seed, 0);
+    let go_on = interrupt::checker();
+    let image = |index, variance| {
+        go_on()?;
+        sweep::noisy(&device, &data, index, 1, variance, manifest.seed, 0)
+    };
     let advance = || {
         if let Ok(mut progress) = progress.lock() {
             progress.advance(1);
         }
     };
-    let report = audit::folder(claims, &file, image, PIXEL_ROUNDING, sample, advance)?;
+    let report = audit::folder(claims, &file, image, PIXEL_ROUNDING, request.sample, advance)?;
     if let Ok(progress) = progress.into_inner() {
         progress.finish(&format!("{} rows in {:.1} s", report.checked, started.elapsed().as_secs_f64()));
     }
-    for f in report.failures.iter().take(SHOWN) {
-        terminal::note(format_args!("image {} at variance {}: {}", f.index, short(f.variance), f.reason));
-    }
-    let (checked, rows, failed) = (report.checked, rows.len(), report.failures.len());
-    args.output.answer(&Answer { report: &report, unchecked })?;
-    if failed == 0 {
-        let zero = if report.zero > 0 { format!(" ({} rows claim nothing)", report.zero) } else { String::new() };
-        args.output.say(format!("checked {checked} of {rows} rows: all proofs hold{zero}"));
-    }
-    if unchecked > 0 && !args.output.quiet {
-        terminal::note(format_args!(
-            "{unchecked} rows have no certificate, made by alpha or --branch, and were not checked"
-        ));
-    }
-    if failed > 0 {
-        bail!(Error::input(&path, format!("{failed} of {checked} checked rows are not proved; do not rely on them")));
-    }
-    Ok(())
+    Ok(Outcome { report, rows: rows.len(), unchecked })
 }
 
 /// Refuses a file other than the one the results were made from.

@@ -9,18 +9,16 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use super::common::{self, DataArgs, ModelFile, RunArgs, SayArgs, Split, load_model};
-use crate::attack;
-use crate::bounds::{Bounder, Method, Runtime};
+use crate::bounds::{Method, Runtime};
 use crate::certify::table::{self, Manifest, Table};
-use crate::certify::{Settings, certify};
-use crate::close;
+use crate::certify::{Options, Settings, certify};
 use crate::error::Error;
 use crate::interrupt;
 use crate::network::Network;
 use crate::progress::Progress;
 use crate::results::{short, write_json};
 use crate::rng::Rng;
-use crate::search;
+use crate::sweep::check_variances;
 
 /// Prove a delta max for every image of a test set.
 #[derive(Args)]
@@ -89,15 +87,19 @@ fn certificates(text: &str) -> Result<usize, String> {
 }
 
 pub fn run(args: CertifyArgs) -> Result<()> {
-    common::check_variances(&args.variance)?;
-    if args.tolerance.is_some_and(|t| !(t > 0.0 && t < 1.0)) {
-        bail!(Error::usage("--tolerance lies between 0 and 1"));
-    }
+    check_variances(&args.variance)?;
+    let options = Options {
+        method: args.method,
+        runtime: args.runtime,
+        tolerance: args.tolerance,
+        batch: args.batch,
+        memory: args.memory.map(|mib| (mib as usize) << 20),
+        branch: args.branch,
+        attack: !args.no_attack,
+    };
+    options.check()?;
     if args.certificates.is_some() && !args.method.relaxes() {
         bail!(Error::usage("--certificates: interval bounds have no lines to keep; audit needs none for them"));
-    }
-    if args.branch > 0 && !args.method.refines() {
-        bail!(Error::usage("--branch starts from bounds by crown; give --method crown or alpha"));
     }
     common::check_folder(&args.out)?;
     if !args.resume && table::table_path(&args.out).exists() {
@@ -108,14 +110,10 @@ pub fn run(args: CertifyArgs) -> Result<()> {
     let data = args.data.load_for(&model, args.split, args.limit)?;
     let device = args.run.open()?;
     let net = Network::new(&device, &model)?;
-    let bounder = Bounder::new(&net, args.method).and_then(|b| b.for_runtime(args.runtime));
-    let mut bounder = bounder.map_err(|e| e.about(&args.model))?;
-    bounder.memory = args.memory.map_or(bounder.memory, |mib| (mib as usize) << 20);
+    let bounder = options.bounder(&net).map_err(|e| e.about(&args.model))?;
     let [i, n] = args.shard.unwrap_or([0, 1]);
     let range = data.len() * i / n..data.len() * (i + 1) / n;
-    let mut search = search::Settings::new(&bounder);
-    search.tolerance = args.tolerance.unwrap_or(search.tolerance);
-    search.batch = args.batch.unwrap_or(search.batch);
+    let settings = options.settings(&bounder, args.variance.clone(), args.run.seed, range.clone());
     let manifest = Manifest {
         deltamax: env!("CARGO_PKG_VERSION").into(),
         command: common::command_line(),
@@ -133,8 +131,8 @@ pub fn run(args: CertifyArgs) -> Result<()> {
         method: args.method.to_string(),
         variances: args.variance.clone(),
         seed: args.run.seed,
-        tolerance: search.tolerance,
-        attack: !args.no_attack,
+        tolerance: settings.search.tolerance,
+        attack: options.attack,
         branch: args.branch,
         runtime: args.runtime.to_string(),
         images: data.len(),
@@ -171,10 +169,7 @@ pub fn run(args: CertifyArgs) -> Result<()> {
     };
     let _words = interrupt::say(kept.clone());
     let table = std::cell::RefCell::new(table);
-    let attack = (!args.no_attack).then(attack::Settings::default);
-    let close = (args.branch > 0).then_some(close::Settings { domains: args.branch, tolerance: 0.01 });
-    let (variances, seed) = (args.variance, args.run.seed);
-    let settings = Settings { variances, seed, range: range.clone(), search, attack, close, certificates };
+    let settings = Settings { certificates, ..settings };
     let how = if args.branch > 0 { table::BRANCHED } else { "" };
     let title = format!("proving ({}{how})", args.method);
     let mut progress = Progress::start(args.run.verbosity(), &title, range.len() * settings.variances.len());

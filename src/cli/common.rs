@@ -246,16 +246,3 @@ pub fn delta(text: &str) -> Result<f32, String> {
     let number = text.parse().ok().filter(|d| *d > 0.0 && *d <= 1.0);
     number.ok_or_else(|| "expected a number above 0, at most 1".into())
 }
-
-/// Refuses lists of noise variances that make no sense.
-pub fn check_variances(variances: &[f64]) -> Result<()> {
-    if variances.is_empty() || variances.iter().any(|v| !(0.0..=1.0).contains(v)) {
-        bail!(Error::usage("--variance takes numbers from 0 to 1, in squared pixel units"));
-    }
-    let mut sorted = variances.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    if sorted.windows(2).any(|w| w[0] == w[1]) {
-        bail!(Error::usage("--variance names one value twice"));
-    }
-    Ok(())
-}

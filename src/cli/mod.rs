@@ -1,10 +1,10 @@
 //! Flags become plain settings here, once; errors become one line and an exit code (0 done, 1 failed, 2 wrong usage,
 //! 130 ended by Ctrl-C).
 
-mod audit;
+pub mod audit;
 mod bench;
 mod certify;
-mod common;
+pub mod common;
 mod compare;
 mod devices;
 mod explain;

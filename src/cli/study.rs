@@ -65,7 +65,7 @@ pub struct StudyArgs {
 }
 
 pub fn run(args: StudyArgs) -> Result<()> {
-    common::check_variances(&args.variance)?;
+    sweep::check_variances(&args.variance)?;
     if args.variance[0] != 0.0 {
         anyhow::bail!(Error::usage("the first --variance must be 0, the clean images"));
     }

@@ -10,7 +10,7 @@ use crate::network::Network;
 use crate::output::Folder;
 use crate::progress::Progress;
 use crate::results::{NoiseLevel, short, write_atomically, write_json};
-use crate::sweep::{Settings, sweep};
+use crate::sweep::{Settings, check_variances, sweep};
 
 /// Accuracy, per-class rates and confusion matrices under Gaussian noise.
 #[derive(Args)]
@@ -46,7 +46,7 @@ pub struct SweepArgs {
 }
 
 pub fn run(args: SweepArgs) -> Result<()> {
-    common::check_variances(&args.variance)?;
+    check_variances(&args.variance)?;
     let folder = Folder::open(&args.out, "sweep", &["confusion.csv", "sweep.json"], args.force)?;
     let model = load_model(&args.model, &args.run)?.model;
     let data = args.data.load_for(&model, args.split, args.limit)?;

@@ -1,6 +1,7 @@
 //! Work on many images at once, as many as the device's memory holds.
 
 use crate::error::{Error, Result};
+use crate::interrupt;
 
 /// How many items may be worked on at once.
 pub struct Fit {
@@ -22,6 +23,7 @@ impl Fit {
         let mut done = Vec::with_capacity(items.len());
         let mut rest = items;
         while !rest.is_empty() {
+            interrupt::check()?;
             let (part, after) = rest.split_at(self.most.min(rest.len()));
             match work(part) {
                 Ok(results) => {

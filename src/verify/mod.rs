@@ -6,6 +6,7 @@
 
 mod attack;
 pub mod batch;
+mod loaded;
 mod query;
 mod refute;
 mod signs;
@@ -22,6 +23,7 @@ use attack::Effort;
 use query::{Queries, members};
 use refute::Part;
 
+pub use loaded::Loaded;
 pub use query::Answered;
 pub use witness::Witness;
 

@@ -7,6 +7,7 @@ use super::refute::{Part, Test, tests};
 use super::witness::Witness;
 use super::{Property, Verdict, check_fit};
 use crate::error::Result;
+use crate::interrupt;
 use crate::network::Network;
 use crate::rng::Rng;
 use crate::spec::Spec;
@@ -145,6 +146,7 @@ impl<'a> Queries<'a> {
     /// Divides the time since the last call evenly over `who`, and tells the answers of those that are decided or out
     /// of time.
     pub fn charge(&mut self, who: &[usize]) -> Result<()> {
+        interrupt::check()?;
         let now = Instant::now();
         let share = (now - self.since) / who.len().max(1) as u32;
         self.since = now;

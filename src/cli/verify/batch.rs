@@ -8,14 +8,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use super::super::common;
-use super::{Loaded, VerifyArgs, blame, say_notes};
+use super::{VerifyArgs, blame, say_notes};
 use crate::device::Device;
 use crate::error::Error;
+use crate::model::onnx;
 use crate::output::{Place, STANDARD, check_own, is_standard_output, place, write_atomically};
 use crate::progress::Progress;
 use crate::spec::{Spec, vnnlib};
 use crate::verify::batch::{Instance, Results, locate, read_instances};
-use crate::verify::{Property, Verdict, verify_all};
+use crate::verify::{Loaded, Property, Verdict, verify_all};
 use crate::{interrupt, terminal};
 
 /// Properties are held, and go through the device, in groups of some so many input ranges.
@@ -132,12 +133,15 @@ impl<'a> Batch<'a> {
     fn group(&mut self, path: &Path, mut group: Vec<Asked<'a>>, loaded: &mut Option<Loaded>) -> Result<()> {
         let start = Instant::now();
         if loaded.is_none() {
-            match Loaded::read(&self.device, path) {
+            match onnx::load(path).and_then(|file| Loaded::new(&self.device, file)) {
                 Ok(read) => {
                     say_notes(path, &read.warnings, &self.args.run);
                     *loaded = Some(read);
                 }
-                Err(error) => return Ok(group.iter().try_for_each(|a| self.fail(a.instance, &error, a.used))?),
+                Err(error) => {
+                    let error = error.into();
+                    return Ok(group.iter().try_for_each(|a| self.fail(a.instance, &error, a.used))?);
+                }
             }
         }
         let Some(loaded) = loaded else { return Ok(()) };
@@ -147,7 +151,7 @@ impl<'a> Batch<'a> {
             asked.used += share;
             match loaded.check(&asked.property, path, &asked.path) {
                 Ok(()) => fit.push(asked),
-                Err(error) => self.fail(asked.instance, &error, asked.used)?,
+                Err(error) => self.fail(asked.instance, &error.into(), asked.used)?,
             }
         }
         let limit = |a: &Asked<'_>| {

@@ -10,12 +10,10 @@ use clap::Args;
 
 use super::common::{RunArgs, say_notes};
 use crate::bounds::Method;
-use crate::device::Device;
 use crate::error::Error;
 use crate::model::onnx;
-use crate::network::Network;
-use crate::spec::{Spec, vnnlib};
-use crate::verify::{Property, Settings, Verdict, check_fit, verify};
+use crate::spec::vnnlib;
+use crate::verify::{Loaded, Property, Settings, Verdict, verify};
 use crate::{interrupt, terminal};
 
 /// Prove or refute a VNN-LIB property of an ONNX network.
@@ -108,7 +106,7 @@ pub fn run(args: VerifyArgs) -> Result<()> {
     {
         bail!(Error::input(spec, format!("its network is called '{own}', not '{given}'; give --network {own}=FILE")));
     }
-    let network = Loaded::read(&args.run.open()?, net)?;
+    let network = Loaded::new(&args.run.open()?, onnx::load(net)?)?;
     say_notes(net, &network.warnings, &args.run);
     network.check(&property, net, spec)?;
     let asked = Property { spec: &property, limit: timeout.saturating_sub(start.elapsed()) };
@@ -119,31 +117,6 @@ pub fn run(args: VerifyArgs) -> Result<()> {
     });
     let counterexample = if let Verdict::Sat(w) = &verdict { Some(w.input.clone()) } else { None };
     args.run.answer(&Answer { result: verdict.word(), seconds: start.elapsed().as_secs_f64(), counterexample })
-}
-
-/// A network on the device.
-struct Loaded {
-    net: Network,
-    warnings: Vec<String>,
-    softmax: bool,
-}
-
-impl Loaded {
-    fn read(device: &Device, path: &Path) -> Result<Loaded> {
-        let loaded = onnx::load(path)?;
-        Ok(Loaded { net: Network::new(device, &loaded.model)?, warnings: loaded.warnings, softmax: loaded.softmax })
-    }
-
-    /// Refuses a property, read from `spec`, that cannot be asked of this network, read from `net`.
-    fn check(&self, property: &Spec, net: &Path, spec: &Path) -> Result<()> {
-        check_fit(&self.net, property).map_err(|e| Error::input(spec, e.to_string()))?;
-        if self.softmax && !property.only_compares() {
-            let problem =
-                "ends in a softmax, whose values the property asks for; only comparisons of its outputs are supported";
-            bail!(Error::input(net, problem));
-        }
-        Ok(())
-    }
 }
 
 /// What a network cannot be asked, said of its file.

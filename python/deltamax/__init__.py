@@ -1,0 +1,243 @@
+"""How much noise can an image classifier take: measured, attacked and proved.
+
+Models are ONNX files (paths, or their content as bytes). Images are arrays [n, c, h, w] of float32 in [0,1] or of uint8,
+which are divided by 255; any strides. Distances are in pixel units of [0,1]: 1/255 is one grey level.
+
+Every function computes with the interpreter's lock released and ends soon after Ctrl-C. Wrong arguments are ValueError or
+TypeError, files that cannot be read OSError, faults of a device RuntimeError; the message is one line.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import TYPE_CHECKING, Any, Literal, Sequence, Union
+
+from . import _arrays, _core
+from ._core import __version__
+from ._results import Attacked, Audited, AuditFailed, Certified, Explained, Swept, Verified
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    Path = Union[str, "os.PathLike[str]"]
+    Model = Union[Path, bytes, bytearray, memoryview]
+    Method = Literal["ibp", "crown-ibp", "crown", "alpha"]
+    Runtime = Literal["exact", "any-f32"]
+
+__all__ = [
+    "AuditFailed",
+    "Attacked",
+    "Audited",
+    "Certified",
+    "Explained",
+    "Swept",
+    "Verified",
+    "__version__",
+    "attack",
+    "audit",
+    "certify",
+    "explain",
+    "sweep",
+    "verify",
+]
+
+
+def certify(
+    model: Model,
+    images: ArrayLike,
+    labels: ArrayLike | None = None,
+    method: Method = "crown",
+    branch: int = 0,
+    attack: bool = True,
+    runtime: Runtime = "exact",
+    device: str = "auto",
+    tolerance: float | None = None,
+    batch: int | None = None,
+) -> Certified:
+    """A bracket [proved, attacked] for every image, as `deltamax certify` makes it.
+
+    Args:
+        model: path of an ONNX file, or its bytes.
+        images: [n, c, h, w], float32 in [0,1] or uint8.
+        labels: [n], whole numbers; only to be kept beside the result. The predicted class is what is proved.
+        method: how bounds are computed, cheapest first: "ibp", "crown-ibp", "crown", "alpha".
+        branch: close brackets further, by up to so many domains per image; needs "crown" or "alpha".
+        attack: whether to look for the upper end of the bracket.
+        runtime: "exact" for the network over real numbers; "any-f32" for radii that also hold for every runtime that
+            computes in f32 with sums in any order.
+        device: "auto" (a real GPU, else the CPU), "gpu", "cpu", or an index of `deltamax devices`.
+        tolerance: stop when the radius is within this share of what the bounds can prove.
+        batch: images whose bounds are computed at once.
+
+    Radii hold for the image as given and for the true u8/255 behind it, which is no float32: 2^-24 is taken off.
+    """
+    kept = None if labels is None else _arrays.labels(labels)
+    fields = _core.certify(
+        _arrays.model(model),
+        _arrays.images(images),
+        kept,
+        method,
+        _arrays.whole(branch, "branch"),
+        bool(attack),
+        runtime,
+        str(device),
+        tolerance,
+        None if batch is None else _arrays.whole(batch, "batch"),
+    )
+    _warn(fields)
+    return Certified(**fields, label=kept)
+
+
+def attack(model: Model, images: ArrayLike, rounds: int = 10, steps: int = 12, device: str = "auto") -> Attacked:
+    """The nearest image of another class that projected gradients find, for every image.
+
+    A hit counts only if exact bounds on the rounding leave no doubt about its class; distances are those that `certify`
+    calls attacked (without `branch`).
+
+    Args:
+        model: path of an ONNX file, or its bytes.
+        images: [n, c, h, w], float32 in [0,1] or uint8.
+        rounds: radii tried per image.
+        steps: gradient steps per radius.
+        device: as for `certify`.
+    """
+    fields = _core.attack(
+        _arrays.model(model),
+        _arrays.images(images),
+        _arrays.whole(rounds, "rounds"),
+        _arrays.whole(steps, "steps"),
+        str(device),
+    )
+    _warn(fields)
+    return Attacked(**fields)
+
+
+def sweep(
+    model: Model,
+    images: ArrayLike,
+    labels: ArrayLike,
+    variance: Sequence[float] = (0.0, 0.001, 0.005, 0.025),
+    draws: int = 3,
+    seed: int = 0,
+    device: str = "auto",
+) -> Swept:
+    """Accuracy and confusion under Gaussian noise, clipped to [0,1], as `deltamax sweep` measures it.
+
+    Args:
+        model: path of an ONNX file, or its bytes.
+        images: [n, c, h, w], float32 in [0,1] or uint8.
+        labels: [n], whole numbers: the true class of each image.
+        variance: variances of the noise, in squared pixel units of [0,1].
+        draws: independent draws per image and variance.
+        seed: of the noise; the same on every device.
+        device: as for `certify`.
+    """
+    fields = _core.sweep(
+        _arrays.model(model),
+        _arrays.images(images),
+        _arrays.labels(labels),
+        [float(v) for v in variance],
+        _arrays.whole(draws, "draws"),
+        _arrays.whole(seed, "seed"),
+        str(device),
+    )
+    _warn(fields)
+    return Swept(**fields)
+
+
+def verify(
+    model: Model,
+    property: Path,
+    timeout: float = 300.0,
+    method: Method = "crown",
+    seed: int = 0,
+    device: str = "auto",
+) -> Verified:
+    """Decides a VNN-LIB property of a network, as `deltamax verify` does.
+
+    Args:
+        model: path of an ONNX file, or its bytes.
+        property: path of a `.vnnlib` file (gzip is accepted), or the text of one: a string that begins with a parenthesis
+            or a comment (`;`).
+        timeout: seconds before giving up.
+        method: the costliest bounds to try.
+        seed: of the attacks.
+        device: as for `certify`.
+    """
+    text = isinstance(property, str) and property.lstrip().startswith(("(", ";"))
+    fields = _core.verify(
+        _arrays.model(model),
+        property if text else None,
+        None if text else _arrays.path(property, "property"),
+        float(timeout),
+        method,
+        _arrays.whole(seed, "seed"),
+        str(device),
+    )
+    _warn(fields)
+    return Verified(**fields)
+
+
+def explain(
+    model: Model,
+    image: ArrayLike | Path,
+    delta: float = 1 / 255,
+    method: Method = "crown",
+    device: str = "auto",
+) -> Explained:
+    """What one decision rests on and how far it holds, as `deltamax explain` computes it.
+
+    Args:
+        model: path of an ONNX file, or its bytes.
+        image: [c, h, w], float32 in [0,1] or uint8; or the path of a JPEG or PNG, which is brought to the model's size.
+        delta: half-width of the box of noise that bounds are computed on, in pixel units of [0,1].
+        method: how bounds are computed.
+        device: as for `certify`.
+    """
+    if isinstance(image, (str, os.PathLike)):
+        subject: Any = _arrays.path(image, "image")
+    else:
+        subject = _arrays.images(image, "image", dimensions=3)[None]
+    fields = _core.explain(_arrays.model(model), subject, float(delta), method, str(device))
+    _warn(fields)
+    return Explained(**fields)
+
+
+def audit(
+    folder: Path,
+    model: Path | None = None,
+    data: Path | None = None,
+    sample: int | None = None,
+    seed: int = 0,
+) -> Audited:
+    """Proves the radii of a folder written by `deltamax certify` or `merge` again, by separate code on the CPU.
+
+    Args:
+        folder: where `delta_max.csv` and `manifest.json` are.
+        model: the ONNX file, if it is no longer where the manifest says.
+        data: the images, if they are no longer where the manifest says.
+        sample: how many rows to check; None for all.
+        seed: of the sample.
+
+    Raises:
+        AuditFailed: if a row is not proved; its `report` says which.
+    """
+    fields = _core.audit(
+        _arrays.path(folder, "folder"),
+        None if model is None else _arrays.path(model, "model"),
+        None if data is None else _arrays.path(data, "data"),
+        None if sample is None else _arrays.whole(sample, "sample"),
+        _arrays.whole(seed, "seed"),
+    )
+    problem = fields.pop("problem")
+    report = Audited(**fields)
+    if problem is not None:
+        raise AuditFailed(problem, report)
+    return report
+
+
+def _warn(fields: dict[str, Any]) -> None:
+    """Says what the user of a model should know about it, as the command line does on standard error."""
+    for note in fields["notes"]:
+        warnings.warn(note, stacklevel=3)

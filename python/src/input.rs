@@ -1,0 +1,158 @@
+//! What Python hands over: models, images and choices by name.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use deltamax::dataset::Dataset;
+use deltamax::device::{Choice, Device};
+use deltamax::error::Error;
+use deltamax::model::{Model, onnx};
+use deltamax::network::Network;
+use deltamax::tensor::Shape;
+use numpy::{PyReadonlyArray1, PyReadonlyArray4, PyUntypedArrayMethods};
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
+
+use crate::call::misuse;
+
+/// A model: the path of its file, or what stands in the file.
+#[derive(FromPyObject)]
+pub enum Source {
+    Bytes(PyBackedBytes),
+    Path(PathBuf),
+}
+
+impl Source {
+    /// What errors call it.
+    pub fn path(&self) -> PathBuf {
+        match self {
+            Source::Bytes(_) => PathBuf::from("model"),
+            Source::Path(path) => path.clone(),
+        }
+    }
+
+    /// As [`onnx::load`]: the input in the flat order of the file's.
+    pub fn load(&self) -> deltamax::error::Result<onnx::Loaded> {
+        match self {
+            Source::Bytes(bytes) => onnx::decode(bytes, None).map_err(|e| Error::input(self.path(), e.to_string())),
+            Source::Path(path) => onnx::load(path),
+        }
+    }
+
+    /// As [`onnx::read_noted`]: the input as channels, rows, columns.
+    fn read(&self) -> deltamax::error::Result<(Model, Vec<String>)> {
+        match self {
+            Source::Bytes(_) => {
+                let onnx::Loaded { model, warnings, channels_last, .. } = self.load()?;
+                let turned = if channels_last { model.channels_first() } else { Ok(model) };
+                Ok((turned.map_err(|e| Error::input(self.path(), e))?, warnings))
+            }
+            Source::Path(path) => onnx::read_noted(path),
+        }
+    }
+}
+
+/// A model on its device, with what its user should know of it, a line each.
+pub struct Placed {
+    pub net: Network,
+    pub notes: Vec<String>,
+}
+
+impl Placed {
+    /// Reads a model, and sees to it that it takes images of this shape before a device is opened.
+    pub fn new(source: &Source, device: &Choice, images: Option<Shape>) -> Result<Placed> {
+        let (model, notes) = source.read().context("cannot use the model")?;
+        if let Some(images) = images.filter(|images| *images != model.input) {
+            let problem =
+                format!("images are {images} but the model takes {} (channels x rows x columns)", model.input);
+            return Err(Error::usage(problem).into());
+        }
+        let notes = notes.iter().map(|note| format!("{}: {note}", source.path().display())).collect();
+        Ok(Placed { net: Network::new(&Device::open(device)?, &model)?, notes })
+    }
+
+    /// Images with the classes of this model, and their labels, of which there are none or one per image.
+    pub fn data(&self, images: Images, labels: Option<Vec<i64>>) -> Result<Dataset> {
+        let (classes, shape) = (self.net.model.classes.clone(), images.shape);
+        let count = images.pixels.len() / shape.len();
+        let labels = match labels {
+            None => vec![0; count],
+            Some(labels) if labels.len() == count => labels
+                .iter()
+                .enumerate()
+                .map(|(i, &label)| usize::try_from(label).ok().filter(|l| *l < classes.len()).ok_or((i, label)))
+                .collect::<std::result::Result<_, _>>()
+                .map_err(|(i, label)| {
+                    let last = classes.len() - 1;
+                    Error::usage(format!("labels[{i}] is {label}; the model's classes are 0 to {last}"))
+                })?,
+            Some(labels) => {
+                return Err(Error::usage(format!("{} labels for {count} images", labels.len())).into());
+            }
+        };
+        let names = (0..count).map(|i| i.to_string()).collect();
+        Ok(Dataset { shape, classes, names, labels, pixels: images.pixels })
+    }
+}
+
+/// Images as models take them.
+pub struct Images {
+    pub shape: Shape,
+    /// `[image][channel][row][column]`, in [0,1].
+    pub pixels: Vec<f32>,
+}
+
+/// Pixels in the order of memory, as `deltamax/_arrays.py` hands them over.
+#[derive(FromPyObject)]
+pub enum Pixels<'py> {
+    Bytes(PyReadonlyArray4<'py, u8>),
+    Floats(PyReadonlyArray4<'py, f32>),
+}
+
+impl Pixels<'_> {
+    /// Copies them, bytes divided by 255 as readers of image files do.
+    ///
+    /// # Errors
+    /// `ValueError` that names the first pixel which is no number of [0,1].
+    pub fn images(&self) -> PyResult<Images> {
+        let (dims, pixels) = match self {
+            Pixels::Bytes(array) => {
+                (array.shape(), array.as_slice()?.iter().map(|&v| f32::from(v) / 255.0).collect::<Vec<f32>>())
+            }
+            Pixels::Floats(array) => (array.shape(), array.as_slice()?.to_vec()),
+        };
+        let &[count, channels, height, width] = dims else { return Err(misuse("images are [n, c, h, w]")) };
+        let shape = Shape::new(channels, height, width);
+        if count == 0 || shape.is_empty() {
+            return Err(misuse(format!("images of shape {dims:?} hold no pixels")));
+        }
+        if let Some(at) = pixels.iter().position(|x| !(0.0..=1.0).contains(x)) {
+            let (image, at) = (at / shape.len(), at % shape.len());
+            let (channel, row, column) = (at / (height * width), at / width % height, at % width);
+            return Err(misuse(format!(
+                "images[{image}, {channel}, {row}, {column}] is {}; pixels lie in [0,1], or are uint8",
+                pixels[image * shape.len() + at]
+            )));
+        }
+        Ok(Images { shape, pixels })
+    }
+}
+
+/// Class numbers, as `deltamax/_arrays.py` hands them over.
+pub fn labels(labels: Option<PyReadonlyArray1<'_, i64>>) -> PyResult<Option<Vec<i64>>> {
+    Ok(labels.map(|labels| labels.as_slice().map(<[i64]>::to_vec)).transpose()?)
+}
+
+/// A choice by the name that it has on the command line.
+pub fn choice<T: ValueEnum>(argument: &str, name: &str) -> PyResult<T> {
+    T::from_str(name, false).map_err(|_| {
+        let names = T::value_variants().iter().filter_map(ValueEnum::to_possible_value);
+        let names: Vec<String> = names.map(|v| v.get_name().to_string()).collect();
+        misuse(format!("{argument} is '{name}'; it is one of {}", names.join(", ")))
+    })
+}
+
+pub fn device(name: &str) -> PyResult<Choice> {
+    name.parse().map_err(|problem| misuse(format!("device is '{name}': {problem}")))
+}

@@ -1,0 +1,77 @@
+//! What users choose of a certify run: checked and turned into settings in one place, whoever asks.
+
+use std::ops::Range;
+
+use super::Settings;
+use crate::attack;
+use crate::bounds::{Bounder, Method, Runtime};
+use crate::close;
+use crate::error::{Error, Result};
+use crate::network::Network;
+use crate::search;
+
+/// Choices by the names of their flags.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    pub method: Method,
+    pub runtime: Runtime,
+    /// Share of the best provable radius at which the search stops; `None`: what suits the method.
+    pub tolerance: Option<f32>,
+    /// Balls probed at once; `None`: what suits method and device.
+    pub batch: Option<usize>,
+    /// Bytes that the rows of one step of bounds may take; `None`: what suits the device.
+    pub memory: Option<usize>,
+    /// Domains of branch and bound per image; 0 for none.
+    pub branch: usize,
+    pub attack: bool,
+}
+
+/// Brackets whose ends are within this share of each other are not closed further.
+const CLOSED: f32 = 0.01;
+
+impl Options {
+    /// Refuses choices that do not fit each other, before anything is read.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] with the flag.
+    pub fn check(&self) -> Result<()> {
+        if self.tolerance.is_some_and(|t| !(t > 0.0 && t < 1.0)) {
+            return Err(Error::usage("--tolerance lies between 0 and 1"));
+        }
+        if self.batch == Some(0) {
+            return Err(Error::usage("--batch is at least 1"));
+        }
+        if self.branch > 0 && !self.method.refines() {
+            return Err(Error::usage("--branch starts from bounds by crown; give --method crown or alpha"));
+        }
+        Ok(())
+    }
+
+    /// The bounds to certify by.
+    ///
+    /// # Errors
+    /// As [`Bounder::new`] and [`Bounder::for_runtime`].
+    pub fn bounder(&self, net: &Network) -> Result<Bounder> {
+        let mut bounder = Bounder::new(net, self.method)?.for_runtime(self.runtime)?;
+        bounder.memory = self.memory.unwrap_or(bounder.memory);
+        Ok(bounder)
+    }
+
+    /// The settings of a run over these images, without certificates.
+    pub fn settings(&self, bounder: &Bounder, variances: Vec<f64>, seed: u64, range: Range<usize>) -> Settings {
+        let usual = search::Settings::new(bounder);
+        Settings {
+            variances,
+            seed,
+            range,
+            search: search::Settings {
+                tolerance: self.tolerance.unwrap_or(usual.tolerance),
+                batch: self.batch.unwrap_or(usual.batch),
+                ..usual
+            },
+            attack: self.attack.then(attack::Settings::default),
+            close: (self.branch > 0).then_some(close::Settings { domains: self.branch, tolerance: CLOSED }),
+            certificates: None,
+        }
+    }
+}
