@@ -13,6 +13,11 @@ import os
 import warnings
 from typing import TYPE_CHECKING, Any, Literal, Sequence, Union
 
+# As in the program: Mesa's layer for choosing devices looks for a display server whenever adapters are listed, and complains
+# on standard error where there is none. It stays where it is asked for.
+if "MESA_VK_DEVICE_SELECT" not in os.environ:
+    os.environ.setdefault("NODEVICE_SELECT", "1")
+
 from . import _arrays, _core
 from ._core import __version__
 from ._results import Attacked, Audited, AuditFailed, Certified, Explained, Swept, Verified
@@ -165,11 +170,11 @@ def verify(
         seed: of the attacks.
         device: as for `certify`.
     """
-    text = isinstance(property, str) and property.lstrip().startswith(("(", ";"))
+    text = property if isinstance(property, str) and property.lstrip().startswith(("(", ";")) else None
     fields = _core.verify(
         _arrays.model(model),
-        property if text else None,
-        None if text else _arrays.path(property, "property"),
+        text,
+        _arrays.path(property, "property") if text is None else None,
         float(timeout),
         method,
         _arrays.whole(seed, "seed"),

@@ -1,19 +1,23 @@
 """What users pass, brought into the few forms that the compiled half takes."""
 
+from __future__ import annotations
+
 import os
 import warnings
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 
-def model(source):
+def model(source: Any) -> bytes | str:
     """The path of an ONNX file, or its content."""
     if isinstance(source, (bytes, bytearray, memoryview)):
         return bytes(source)
     return path(source, "model")
 
 
-def path(source, argument):
+def path(source: Any, argument: str) -> str:
     """A path as text."""
     try:
         return os.fsdecode(os.fspath(source))
@@ -22,7 +26,7 @@ def path(source, argument):
         raise TypeError(f"{argument} is {expected}, not {_kind(source)}") from None
 
 
-def images(source, argument="images", dimensions=4):
+def images(source: Any, argument: str = "images", dimensions: int = 4) -> NDArray[Any]:
     """An array in the order of memory, of float32 or uint8."""
     array = np.asarray(source)
     if array.dtype.kind != "u" or array.dtype.itemsize != 1:
@@ -42,7 +46,7 @@ def images(source, argument="images", dimensions=4):
     return np.require(array, requirements=["C_CONTIGUOUS", "ALIGNED"])
 
 
-def labels(source):
+def labels(source: Any) -> NDArray[np.int64]:
     """One class number per image."""
     array = np.asarray(source)
     if array.ndim != 1:
@@ -53,10 +57,10 @@ def labels(source):
     return np.require(array.astype(np.int64), requirements=["C_CONTIGUOUS", "ALIGNED"])
 
 
-def whole(value, argument):
+def whole(value: Any, argument: str) -> int:
     """A whole number, not below zero."""
     try:
-        number = value.__index__()
+        number = int(value.__index__())
     except AttributeError:
         raise TypeError(f"{argument} is a whole number, not {_kind(value)}") from None
     if number < 0 or number >= 1 << 63:
@@ -64,5 +68,5 @@ def whole(value, argument):
     return number
 
 
-def _kind(value):
+def _kind(value: Any) -> str:
     return type(value).__name__

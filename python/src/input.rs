@@ -131,7 +131,7 @@ impl Pixels<'_> {
             let (image, at) = (at / shape.len(), at % shape.len());
             let (channel, row, column) = (at / (height * width), at / width % height, at % width);
             return Err(misuse(format!(
-                "images[{image}, {channel}, {row}, {column}] is {}; pixels lie in [0,1], or are uint8",
+                "images[{image}, {channel}, {row}, {column}] is {}; pixels lie in [0,1], or are bytes (uint8) up to 255",
                 pixels[image * shape.len() + at]
             )));
         }

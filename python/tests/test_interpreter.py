@@ -96,7 +96,7 @@ def test_ctrl_c_ends_the_call_and_not_the_program(call):
 
 
 def test_nothing_is_printed(model, images, capfd):
-    deltamax.certify(model, images, device="cpu")
+    deltamax.certify(model, images)
     deltamax.sweep(model, images, [0] * 6, device="cpu")
     deltamax.explain(model, images[0], device="cpu")
     assert capfd.readouterr() == ("", "")

@@ -170,7 +170,7 @@ def test_an_image_is_explained(model, images, logits):
 
 
 def test_what_is_to_be_known_is_a_warning(images):
-    with pytest.warns(UserWarning, match="softmax") as said:
+    with pytest.warns(UserWarning, match="the final Softmax is left out") as said:
         found = deltamax.certify(network(last="Softmax"), images, attack=False, device="cpu")
     assert len(found.notes) == 1 and said[0].filename == __file__
     with pytest.warns(UserWarning, match="nearly black") as said:
