@@ -122,7 +122,8 @@ fn paths(source: &Source, code: &str) -> Vec<(usize, Vec<String>)> {
             ends.push(closing(&tokens, i + 2).expect("a brace that closes"));
         }
         if ends.last() == Some(&i) {
-            (module.pop(), ends.pop());
+            module.pop();
+            ends.pop();
         }
         let inside = i > 0 && tokens[i - 1].text == "::";
         if inside || tokens.get(i + 1).is_none_or(|next| next.text != "::") {

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use super::report;
-use super::source::{files, rust};
+use super::source::{Source, closing, files, rust, tokens};
 
 #[test]
 fn shaders_and_ops_share_their_names() {
@@ -48,6 +48,38 @@ fn every_kernel_of_an_op_is_in_the_table() {
         );
     }
     report(faults);
+}
+
+/// Interval formulas that run over an adversary's arithmetic in their twins: shaders step outward as often, in the same
+/// places. Where a twin rounds to nearest by `up`, its shader steps further, and the kernel's cases judge it.
+#[test]
+fn formulas_step_outward_as_their_shaders_do() {
+    let mut faults = Vec::new();
+    let mut compared = 0;
+    for shader in files("shaders", "wgsl") {
+        let stem = shader.path.file_stem().expect("a name").to_string_lossy().into_owned();
+        let twins = [format!("ops/{stem}.rs"), format!("ops/{stem}_twin.rs"), format!("{stem}.rs")];
+        let twins: Vec<&Source> = rust().iter().filter(|s| twins.contains(&s.below)).collect();
+        if twins.iter().any(|s| s.code.contains(": Real>")) {
+            let host: Vec<String> = twins.iter().flat_map(|s| steps(&s.code)).collect();
+            let own: Vec<String> = steps(&shader.text).iter().map(|s| s.trim_end_matches('u').to_string()).collect();
+            if own != host {
+                faults.push(format!("{}: steps of {own:?}, in Rust of {host:?}", shader.below));
+            }
+            compared += 1;
+        }
+    }
+    assert!(compared >= 5, "only {compared} formulas were found");
+    report(faults);
+}
+
+/// How many units each `raise` and `lower` steps, where it is a number.
+fn steps(code: &str) -> Vec<String> {
+    let tokens = tokens(code);
+    let calls =
+        (1..tokens.len()).filter(|&i| tokens[i].text == "(" && ["raise", "lower"].contains(&tokens[i - 1].text));
+    let last = calls.map(|open| tokens[closing(&tokens, open).expect("a bracket that closes") - 1].text);
+    last.filter(|t| t.starts_with(|c: char| c.is_ascii_digit())).map(String::from).collect()
 }
 
 #[test]

@@ -70,7 +70,7 @@ pub fn files(folder: &str, extension: &str) -> Vec<Source> {
     found.sort_by(|a, b| a.below.cmp(&b.below));
     let modules = |s: &Source| {
         let own = s.module_path();
-        s.test_modules.iter().map(move |m| [&own[..], &[m.clone()]].concat()).collect::<Vec<_>>()
+        s.test_modules.iter().map(move |m| [&own[..], std::slice::from_ref(m)].concat()).collect::<Vec<_>>()
     };
     let tests: BTreeSet<Vec<String>> = found.iter().flat_map(modules).collect();
     for source in &mut found {
