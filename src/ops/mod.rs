@@ -32,6 +32,7 @@ pub mod slopes;
 mod tile;
 
 use crate::kernel::Kernel;
+use crate::rounding;
 
 /// Every kernel of the product.
 pub fn kernels() -> Vec<&'static Kernel> {
@@ -83,6 +84,27 @@ pub fn cases() -> Vec<case::Case> {
     .into_iter()
     .flatten()
     .collect()
+}
+
+/// Every constant that shaders have a name for, with the bits of what twins and host take for it. The other numbers of a
+/// proof (`UNIT`, `ETA`, limits, lengths of blocks) reach shaders as parameters.
+pub fn constants() -> Vec<(&'static str, u32)> {
+    vec![
+        ("CAUTION", linear::CAUTION.to_bits()),
+        ("INACTIVE", signs::INACTIVE),
+        ("LARGEST_SUBNORMAL", rounding::LARGEST_SUBNORMAL),
+        ("LOWEST", select::LOWEST.to_bits()),
+        ("MAGNITUDE", rounding::MAGNITUDE),
+        ("MOST", signs::MOST.to_bits()),
+        ("NEGATED", linear::NEGATED),
+        ("NONE", linear::NONE),
+        ("NONE", signs::NONE),
+        ("NOWHERE", gather::NOWHERE),
+        ("RAISED_BITS", rounding::RAISED.to_bits()),
+        ("SLICES", linear::SLICES as u32),
+        ("STEEPEST", optimizer::STEEPEST.to_bits()),
+        ("TINY_BITS", rounding::TINY.to_bits()),
+    ]
 }
 
 /// Grid of a flat kernel over `n` work items: x first, then rows of x. The shader recovers
