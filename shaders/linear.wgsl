@@ -35,6 +35,8 @@ struct Params {
 const SLICES: u32 = 8u;
 const NEGATED: u32 = 0x80000000u;
 const NONE: u32 = 0xffffffffu;
+// Keeps candidates on the safe side of the root; any candidate is checked before it counts.
+const CAUTION: f32 = 0.99999;
 
 @group(0) @binding(0) var<uniform> params: Params;
 
@@ -333,8 +335,6 @@ fn fall_within(lane: u32, image: u32, d: f32) -> vec2<f32> {
 
 @compute @workgroup_size(64, 1, 1)
 fn radius(@builtin(global_invocation_id) id: vec3<u32>) {
-    // Keeps candidates on the safe side of the root; any candidate is checked before it counts.
-    const CAUTION: f32 = 1.0 - 1e-5;
     let lane = id.x;
     if (lane >= params.lanes) {
         return;

@@ -25,7 +25,7 @@ fn cleared(slice: u32, lane: u32) -> bool {
     var lost = false;
     for (var k = slice * share; k < end; k++) {
         let i = k * params.lanes + lane;
-        if ((x[i] & 0x7fffffffu) > bitcast<u32>(params.most)) {
+        if ((x[i] & MAGNITUDE) > bitcast<u32>(params.most)) {
             x[i] = 0u;
             lost = true;
         }

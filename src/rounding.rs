@@ -34,7 +34,17 @@ pub fn down(x: f32) -> f32 {
 /// worth several [`ETA`], so a step also pays for subnormals that an operation flushed.
 pub const TINY: f32 = f32::from_bits(0x0d80_0000);
 
-const MAGNITUDE: u32 = 0x7fff_ffff;
+/// What [`raise`] and [`lower`] make of such a magnitude, before signs.
+pub const RAISED: f32 = 2.0 * TINY;
+
+/// All bits but the sign.
+pub const MAGNITUDE: u32 = 0x7fff_ffff;
+
+/// Bits of the largest magnitude that devices may flush.
+pub const LARGEST_SUBNORMAL: u32 = 0x7f_ffff;
+
+// In the last place a raised number has several units of what flushing takes.
+const _: () = assert!(TINY.to_bits() == (127 - 100) << 23 && ETA.to_bits() == LARGEST_SUBNORMAL + 1);
 
 /// Arithmetic of interval formulas: f32 itself, or in tests one that rounds either way and flushes at random.
 pub trait Real:
@@ -69,7 +79,7 @@ impl Real for f32 {
 pub fn raise<T: Real>(x: T, steps: u32) -> T {
     let bits = x.get().to_bits();
     let moved = if bits > MAGNITUDE { bits.wrapping_sub(steps) } else { bits.wrapping_add(steps) };
-    T::of(f32::from_bits(if bits & MAGNITUDE < TINY.to_bits() { (2.0 * TINY).to_bits() } else { moved }))
+    T::of(f32::from_bits(if bits & MAGNITUDE < TINY.to_bits() { RAISED.to_bits() } else { moved }))
 }
 
 /// Mirror image of [`raise`].
@@ -85,7 +95,7 @@ pub fn is_zero<T: Real>(x: T) -> bool {
 
 #[inline(always)]
 pub fn is_subnormal<T: Real>(x: T) -> bool {
-    (x.get().to_bits() & MAGNITUDE).wrapping_sub(1) < 0x7f_ffff
+    (x.get().to_bits() & MAGNITUDE).wrapping_sub(1) < LARGEST_SUBNORMAL
 }
 
 /// `x`, or zero where it is subnormal: what every device agrees to read.

@@ -1,6 +1,6 @@
 //! Sixteen f32 lanes in the widest registers of this machine, chosen at run time.
 //!
-//! Hot loops are written once, generic over [`Lanes`], and instantiated by [`dispatch!`] for AVX-512, AVX2 and plain
+//! Hot loops are written once, generic over [`Lanes`], and instantiated by [`dispatch!`](crate::dispatch) for AVX-512, AVX2 and plain
 //! Rust. Results differ between them only by the fusing of multiply and add.
 
 /// Sixteen lanes of f32. Methods are inlined into a function that enables the instruction set.

@@ -2,10 +2,13 @@
 // through reassociation. Same arithmetic as src/rounding.rs. Subnormals are told by their bits, for a comparison of
 // floats may flush them.
 
+const MAGNITUDE: u32 = 0x7fffffffu;
+const LARGEST_SUBNORMAL: u32 = 0x7fffffu;
 const TINY_BITS: u32 = 0x0d800000u; // 2^-100
+const RAISED_BITS: u32 = 0x0e000000u; // 2^-99
 
 fn magnitude_bits(x: vec4<f32>) -> vec4<u32> {
-    return bitcast<vec4<u32>>(x) & vec4<u32>(0x7fffffffu);
+    return bitcast<vec4<u32>>(x) & vec4<u32>(MAGNITUDE);
 }
 
 fn is_zero(x: vec4<f32>) -> vec4<bool> {
@@ -13,14 +16,14 @@ fn is_zero(x: vec4<f32>) -> vec4<bool> {
 }
 
 fn is_subnormal(x: vec4<f32>) -> vec4<bool> {
-    return magnitude_bits(x) - vec4<u32>(1u) < vec4<u32>(0x7fffffu);
+    return magnitude_bits(x) - vec4<u32>(1u) < vec4<u32>(LARGEST_SUBNORMAL);
 }
 
 // At least x plus `steps` units in the last place; 2^-99 where |x| < 2^-100.
 fn raise(x: vec4<f32>, steps: u32) -> vec4<f32> {
     let bits = bitcast<vec4<u32>>(x);
-    let moved = select(bits - vec4<u32>(steps), bits + vec4<u32>(steps), bits < vec4<u32>(0x80000000u));
-    return bitcast<vec4<f32>>(select(moved, vec4<u32>(TINY_BITS + 0x800000u), magnitude_bits(x) < vec4<u32>(TINY_BITS)));
+    let moved = select(bits - vec4<u32>(steps), bits + vec4<u32>(steps), bits <= vec4<u32>(MAGNITUDE));
+    return bitcast<vec4<f32>>(select(moved, vec4<u32>(RAISED_BITS), magnitude_bits(x) < vec4<u32>(TINY_BITS)));
 }
 
 fn lower(x: vec4<f32>, steps: u32) -> vec4<f32> {

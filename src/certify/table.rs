@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 pub use super::manifest::{Manifest, read_manifest};
-use crate::bounds::Certificate;
 use crate::error::{Error, Result};
 use crate::output::{Folder, append, clear_locked, lock};
 use crate::results::{CertifyRow, quantile, short, write_atomically, write_json};
@@ -285,8 +284,9 @@ pub fn certificate_path(dir: &Path, index: usize, variance: f64) -> PathBuf {
     dir.join(CERTIFICATES).join(format!("{index}_{}.json", short(variance)))
 }
 
-/// Writes the certificate of a row.
-pub fn keep_certificate(dir: &Path, index: usize, variance: f64, certificate: &Certificate) -> Result<()> {
+/// Writes the certificate of a row. What stands in it is up to those who make and audit it: the report reads this table,
+/// and knows no bound.
+pub fn keep_certificate(dir: &Path, index: usize, variance: f64, certificate: &impl Serialize) -> Result<()> {
     let path = certificate_path(dir, index, variance);
     let text = serde_json::to_vec(certificate).map_err(|e| Error::input(&path, e.to_string()))?;
     write_atomically(&path, &text)

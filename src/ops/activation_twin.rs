@@ -9,10 +9,10 @@ use crate::kernel::{Call, as_u32};
 use crate::rounding::{inflated, lower, raise, settle, settle_radius};
 
 /// Slopes tried for one line, after that of the segment in the middle.
-const STEPS: usize = 12;
+pub(super) const STEPS: usize = 12;
 
 /// A tangent is left for a chord that is this much lower: less is the table's own error.
-const NEARER: f32 = 1.0 / (1 << 17) as f32;
+pub(super) const NEARER: f32 = 1.0 / (1 << 17) as f32;
 
 /// One curve of the table.
 #[derive(Clone, Copy)]

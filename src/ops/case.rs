@@ -1,5 +1,5 @@
 //! Test cases as data: inputs of one dispatch and what its outputs must satisfy. Every kernel has at least one;
-//! `tests/kernels.rs` runs them all, on the GPU and on the twin.
+//! `tests/kernels/` runs them all, on the GPU and on the twin.
 
 use crate::device::{Buffer, Device};
 use crate::error::Result;

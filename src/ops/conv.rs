@@ -232,7 +232,8 @@ impl Charge {
 }
 
 /// Bounds of `w * x + b`: inputs lie in `xc ± xr`, where `xr` has already been inflated by `charge.g * |xc|` by its
-/// producer; outputs lie in `yc ± yr`, and `yr` is inflated by `inflate * |yc|` (soundness.md, "Interval bounds").
+/// producer; outputs lie in `yc ± yr`, and `yr` is inflated by `inflate * |yc|` (`ARCHITECTURE.md`,
+/// "Soundness", intervals).
 #[allow(clippy::too_many_arguments)]
 pub fn interval(
     device: &Device,

@@ -7,8 +7,8 @@
 //! outside the layer multiply padding zeros and are dropped. Affine layers are walked by their `input_grad`.
 //!
 //! `sums` is `[2 * SLICES][lanes]`: constants and errors, one pair of rows per slice of the elements, so that few rows
-//! still keep many threads busy. Errors bound every rounding of the walk (soundness.md, "CROWN at almost no extra
-//! cost") and are always rounded up.
+//! still keep many threads busy. Errors bound every rounding of the walk (`ARCHITECTURE.md`, "Soundness",
+//! linear bounds) and are always rounded up.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -23,7 +23,7 @@ use crate::tensor::Shape;
 pub const SLICES: usize = 8;
 
 /// Words per neuron in the relaxation table: upper slope, upper intercept, lower slope, and the magnitude against which
-/// a walk through the neuron is charged (for max pooling: the input picked).
+/// a walk through the neuron is charged. Which inputs the lines of max pooling are over stands beside the table.
 pub const RELAX: usize = 4;
 
 /// The part of a layer that rows have coefficients for.
@@ -176,9 +176,13 @@ pub static KERNELS: &[&Kernel] = &[&SEED, &RELU, &LIFT, &AFFINE, &CONCRETIZE, &R
 
 /// Bit of [`seed`]'s targets that asks for a lower bound of the *negated* neuron.
 pub const NEGATED: u32 = 1 << 31;
+/// Target of an unused lane.
+pub const NONE: u32 = u32::MAX;
+/// Keeps candidates for the radius on the safe side of the root.
+pub(super) const CAUTION: f32 = 0.99999;
 
 /// Starts rows for neurons of an affine layer with packed weights `w` `[in][taps][out]`: `target` holds per lane the
-/// output channel (with [`NEGATED`]), `u32::MAX` for unused lanes. `a` gets `[inputs * taps][lanes]`.
+/// output channel (with [`NEGATED`]), [`NONE`] for unused lanes. `a` gets `[inputs * taps][lanes]`.
 #[allow(clippy::too_many_arguments)]
 pub fn seed(
     device: &Device,

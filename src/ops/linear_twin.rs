@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::linear::{NEGATED, Params, RELAX, SLICES};
+use super::linear::{NEGATED, NONE, Params, RELAX, SLICES};
 use super::places::{BLOCK, Block, Places, check_tables};
 use crate::dispatch;
 use crate::kernel::{Call, as_u32};
@@ -76,16 +76,16 @@ pub(super) fn seed(call: Call<'_>) {
     let (lanes, outputs, target) = (p.lanes as usize, p.step_y as usize, as_u32(target));
     sums[..2 * SLICES * lanes].fill(0.0);
     let sign = |t: u32| if t & NEGATED != 0 { -1.0f32 } else { 1.0 };
-    for (lane, &t) in target.iter().enumerate().filter(|(_, t)| **t != u32::MAX) {
+    for (lane, &t) in target.iter().enumerate().filter(|(_, t)| **t != NONE) {
         sums[lane] = sign(t) * b[(t & !NEGATED) as usize];
     }
     let elements = (p.channels * p.size_y * p.size_x) as usize;
-    assert!(w.len() >= elements * outputs && target.iter().all(|&t| t == u32::MAX || (t & !NEGATED) < outputs as u32));
+    assert!(w.len() >= elements * outputs && target.iter().all(|&t| t == NONE || (t & !NEGATED) < outputs as u32));
     // A few elements of all rows at a time, so that weights and coefficients are both read in order.
     a[..elements * lanes].par_chunks_mut(16 * lanes).zip(w.par_chunks(16 * outputs)).for_each(|(a, w)| {
         for lane in (0..lanes).step_by(BLOCK) {
             let target = &target[lane..lane + BLOCK];
-            let unused = |i: usize| target[i] == u32::MAX;
+            let unused = |i: usize| target[i] == NONE;
             let output = std::array::from_fn(|i| if unused(i) { 0 } else { (target[i] & !NEGATED) as i32 });
             let sign = std::array::from_fn(|i| if unused(i) { 0.0 } else { sign(target[i]) });
             seed_rows(&mut a[lane..], w, [lanes, outputs], &output, &sign);

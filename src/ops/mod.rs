@@ -36,6 +36,7 @@ pub mod slopes;
 mod tile;
 
 use crate::kernel::Kernel;
+use crate::rounding;
 
 /// Every kernel of the product.
 pub fn kernels() -> Vec<&'static Kernel> {
@@ -89,6 +90,31 @@ pub fn cases() -> Vec<case::Case> {
     .into_iter()
     .flatten()
     .collect()
+}
+
+/// Every constant that shaders have a name for, with the bits of what twins and host take for it. The other numbers of a
+/// proof (`UNIT`, `ETA`, limits, lengths of blocks) reach shaders as parameters.
+pub fn constants() -> Vec<(&'static str, u32)> {
+    vec![
+        ("CAUTION", linear::CAUTION.to_bits()),
+        ("HALVINGS", activation_table::HALVINGS as u32),
+        ("INACTIVE", signs::INACTIVE),
+        ("LARGEST_SUBNORMAL", rounding::LARGEST_SUBNORMAL),
+        ("LOWEST", select::LOWEST.to_bits()),
+        ("MAGNITUDE", rounding::MAGNITUDE),
+        ("MOST", signs::MOST.to_bits()),
+        ("NEARER", activation_twin::NEARER.to_bits()),
+        ("NEGATED", linear::NEGATED),
+        ("NONE", linear::NONE),
+        ("NONE", signs::NONE),
+        ("NOWHERE", gather::NOWHERE),
+        ("PIECES", activation_table::PIECES as u32),
+        ("RAISED_BITS", rounding::RAISED.to_bits()),
+        ("SLICES", linear::SLICES as u32),
+        ("STEEPEST", optimizer::STEEPEST.to_bits()),
+        ("STEPS", activation_twin::STEPS as u32),
+        ("TINY_BITS", rounding::TINY.to_bits()),
+    ]
 }
 
 /// Grid of a flat kernel over `n` work items: x first, then rows of x. The shader recovers

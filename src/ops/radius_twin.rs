@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::linear::Params;
+use super::linear::{CAUTION, Params};
 use super::linear_twin::{Blocked, gather_sums};
 use super::places::{BLOCK, Block, check_tables};
 use crate::dispatch;
@@ -63,7 +63,6 @@ unsafe fn largest_radius_lanes<L: Lanes>(ball: &Ball<'_>, lowers: &mut [f32], ra
         if lowers[i] > 0.0 { goal[i] } else { 0.0 }
     });
     // Newton's method from the left on a convex falling function: every iterate is a candidate.
-    const CAUTION: f32 = 1.0 - 1e-5;
     let mut d: Block = std::array::from_fn(|i| (base[i].max(0.0) * CAUTION / slope[i].max(f32::MIN_POSITIVE)).min(1.0));
     for _ in 0..4 {
         let (fallen, active) = unsafe { fall::<L>(ball, &d) };

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::kernel::{Call, Kernel, as_u32_mut};
 use crate::ops::case::{Case, Check};
 use crate::rng::Rng;
-use crate::rounding::up;
+use crate::rounding::{MAGNITUDE, up};
 use crate::vectorise;
 
 /// Magnitude up to which values and coefficients may be read by a kernel (2^40): a sum of up to 2^26 products with
@@ -64,8 +64,6 @@ pub fn rows(device: &Device, a: &Buffer, sums: &Buffer, lanes: usize) -> Result<
     let params = Params { elements: (a.len() / lanes) as u32, lanes: lanes as u32, most: MOST, lost: LOST };
     device.run(&ROWS, &params, &[], &[a, sums], [lanes, SLICES, 1])
 }
-
-const MAGNITUDE: u32 = 0x7fff_ffff;
 
 vectorise!(fn clear = clear_body(x: &mut [f32], lost: &mut [u32], most: f32));
 

@@ -144,10 +144,13 @@ pub fn roundings(g: &Geometry) -> usize {
 /// Centre and ends of one input, and its tap.
 type Input = (f32, [f32; 2], usize);
 
+/// Below every bound that the range check lets through.
+pub(super) const LOWEST: f32 = -3.0e38;
+
 /// The entry of a window, and the taps that its lower and upper line are over.
 fn lines(window: impl Iterator<Item = Input>) -> ([f32; RELAX], [usize; 2]) {
-    let (mut best, mut picked) = (f32::MIN, ([0.0; 2], 0));
-    let (mut top, mut others) = (([f32::MIN; 2], 0), f32::MIN);
+    let (mut best, mut picked) = (LOWEST, ([0.0; 2], 0));
+    let (mut top, mut others) = (([LOWEST; 2], 0), LOWEST);
     for (centre, ends, k) in window {
         if centre > best {
             (best, picked) = (centre, (ends, k));

@@ -43,7 +43,7 @@ fn name_numbers(classes: &mut [String]) {
     }
 }
 
-/// Reads the results that [`write`] left in `dir`.
+/// Reads the results that [`write()`] left in `dir`.
 pub fn load(dir: &Path) -> Result<Study> {
     Study::load(&dir.join("results.json"))
 }

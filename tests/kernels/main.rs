@@ -2,6 +2,7 @@
 //! the GPU what the twin gives. Without an adapter the GPU half shows as ignored.
 
 mod browser;
+mod layout;
 mod whole;
 
 use std::collections::HashSet;
@@ -12,7 +13,6 @@ use deltamax::device::{Choice, Device};
 use deltamax::kernel::Kernel;
 use deltamax::ops::{self, case::Case};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
-use wgpu::naga;
 
 fn main() {
     // SAFETY: no other thread exists yet.
@@ -34,7 +34,7 @@ fn main() {
         let (own, rest) = cases.into_iter().partition::<Vec<Case>, _>(|c| c.kernel.name == kernel.name);
         cases = rest;
         let own = Arc::new(own);
-        trials.push(Trial::test(format!("layout::{}", kernel.name), move || layout(kernel).map_err(Failed::from)));
+        trials.push(Trial::test(format!("layout::{}", kernel.name), move || Ok(layout::agrees(kernel)?)));
         if let (Some(folder), judged) = (returned.clone(), own.clone()) {
             let outputs = move |i, case: &Case| browser::outputs(&folder, i, case);
             let trial = Trial::test(format!("browser::{}", kernel.name), move || Ok(agrees(kernel, &judged, outputs)?));
@@ -55,6 +55,8 @@ fn main() {
         true => Ok(()),
         false => Err(format!("not in ops::kernels(): {strays:?}").into()),
     }));
+    trials.push(Trial::test("layout::changes_are_seen", || Ok(layout::changes_are_seen()?)));
+    trials.push(Trial::test("table::constants_are_used", || Ok(layout::constants_are_used()?)));
     trials.push(Trial::test("table::is_written_for_browsers", || Ok(browser::is_understood()?)));
     trials.push(on_gpu(&missing, "fault::a_broken_shader_is_an_error".into(), broken_shader));
     trials.push(on_gpu(&missing, "fault::too_large_a_buffer_is_an_error".into(), too_large_a_buffer));
@@ -106,81 +108,6 @@ fn agrees(
         }
     }
     Ok(())
-}
-
-/// Compares the shader, as naga reads it, with the kernel's row.
-fn layout(kernel: &Kernel) -> Result<(), String> {
-    let module = naga::front::wgsl::parse_str(kernel.source).map_err(|e| e.emit_to_string(kernel.source))?;
-    let info = naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::default())
-        .validate(&module)
-        .map_err(|e| e.emit_to_string(kernel.source))?;
-    let (index, entry) = (module.entry_points.iter().enumerate())
-        .find(|(_, e)| e.name == kernel.entry)
-        .ok_or_else(|| format!("no entry point {}", kernel.entry))?;
-    if entry.workgroup_size != kernel.workgroup {
-        return Err(format!("workgroup size {:?}, the table says {:?}", entry.workgroup_size, kernel.workgroup));
-    }
-    let used = info.get_entry_point(index);
-    let mut bindings = Vec::new();
-    for (handle, variable) in module.global_variables.iter() {
-        if let (Some(b), false) = (variable.binding, used[handle].is_empty()) {
-            bindings.push((b.group, b.binding, variable));
-        }
-    }
-    bindings.sort_by_key(|&(group, binding, _)| (group, binding));
-    let expected = 1 + kernel.reads + kernel.writes;
-    if bindings.len() != expected {
-        return Err(format!("uses {} bindings, the table says {expected}", bindings.len()));
-    }
-    for (i, &(group, binding, variable)) in bindings.iter().enumerate() {
-        let name = variable.name.as_deref().unwrap_or("?");
-        if (group, binding as usize) != (0, i) {
-            return Err(format!("{name} is at group {group}, binding {binding}; expected group 0, binding {i}"));
-        }
-        let ty = &module.types[variable.ty].inner;
-        match (i, variable.space) {
-            (0, naga::AddressSpace::Uniform) => params(&module, ty, kernel)?,
-            (1.., naga::AddressSpace::Storage { access }) => {
-                let writes = access.contains(naga::StorageAccess::STORE);
-                if writes != (i > kernel.reads) {
-                    return Err(format!("{name}: {access:?}, but binding {i} of {} + {}", kernel.reads, kernel.writes));
-                }
-                words(&module, ty).map_err(|e| format!("{name}: {e}"))?;
-            }
-            (_, space) => return Err(format!("{name} is in {space:?}")),
-        }
-    }
-    Ok(())
-}
-
-/// The uniform block is as long as the host's struct and all its members are 4-byte scalars.
-fn params(module: &naga::Module, ty: &naga::TypeInner, kernel: &Kernel) -> Result<(), String> {
-    let naga::TypeInner::Struct { members, span } = ty else {
-        return Err("binding 0 is not a struct".into());
-    };
-    if *span as usize != kernel.params || kernel.params > 256 {
-        return Err(format!("parameters: {span} bytes, the host's struct has {}, at most 256", kernel.params));
-    }
-    for (i, member) in members.iter().enumerate() {
-        let scalar = matches!(module.types[member.ty].inner, naga::TypeInner::Scalar(s) if s.width == 4);
-        if !scalar || member.offset as usize != 4 * i {
-            return Err(format!("parameter {}: not a 4-byte scalar", member.name.as_deref().unwrap_or("?")));
-        }
-    }
-    Ok(())
-}
-
-/// Storage is a run-time array of 4-byte scalars or of vectors of four (or two) of them.
-fn words(module: &naga::Module, ty: &naga::TypeInner) -> Result<(), String> {
-    let naga::TypeInner::Array { base, size: naga::ArraySize::Dynamic, .. } = ty else {
-        return Err("not a run-time array".into());
-    };
-    let ok = match &module.types[*base].inner {
-        naga::TypeInner::Scalar(s) | naga::TypeInner::Atomic(s) => s.width == 4,
-        naga::TypeInner::Vector { size, scalar } => scalar.width == 4 && *size != naga::VectorSize::Tri,
-        _ => false,
-    };
-    if ok { Ok(()) } else { Err("elements are not 4-byte words or vectors of them".into()) }
 }
 
 fn no_twin(_: deltamax::kernel::Call<'_>) {}
