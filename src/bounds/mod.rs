@@ -153,7 +153,17 @@ impl Bounder {
     /// # Errors
     /// [`Error::Usage`] where nothing says how they round a layer.
     pub fn for_runtime(mut self, runtime: Runtime) -> Result<Self> {
-        let unknown = |n: &&Node| matches!(n.layer, Layer::Activation(_));
+        let unknown = |n: &&Node| match &n.layer {
+            Layer::Activation(_) => true,
+            Layer::Conv(_)
+            | Layer::Dense(_)
+            | Layer::Relu
+            | Layer::MaxPool(_)
+            | Layer::AvgPool(_)
+            | Layer::Add
+            | Layer::Scale { .. }
+            | Layer::Gather(_) => false,
+        };
         match (runtime, self.net.model.nodes.iter().find(unknown)) {
             (Runtime::AnyF32, Some(node)) => Err(Error::usage(format!(
                 "node '{}' is an activation, of which nothing says how runtimes round it; leave out --runtime any-f32",
