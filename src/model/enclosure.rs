@@ -12,7 +12,11 @@ use crate::rounding::{ETA, gamma, to_f32_up};
 /// If `input` does not have the model's size, or the model does not pass [`Model::validate`].
 pub fn forward(model: &Model, input: &[f32]) -> (Vec<f64>, Vec<f64>) {
     assert_eq!(input.len(), model.input.len(), "the input has the model's size");
-    let mut values = vec![(input.iter().map(|&v| f64::from(v)).collect::<Vec<f64>>(), vec![0.0; input.len()])];
+    // Maxima pass over NaN: where a value is no number, nothing is known of it, and its error says so from then on.
+    let known = |value: f64, error: f64| if value.is_finite() && error.is_finite() { error } else { f64::INFINITY };
+    let input: Vec<f64> = input.iter().map(|&v| f64::from(v)).collect();
+    let exact = input.iter().map(|&v| known(v, 0.0)).collect::<Vec<f64>>();
+    let mut values = vec![(input, exact)];
     for (i, node) in model.nodes.iter().enumerate() {
         let (x, y) = (model.shape(node.inputs[0]), node.shape);
         let inputs: Vec<&[f64]> = node.inputs.iter().map(|&v| &values[v].0[..]).collect();
@@ -40,7 +44,8 @@ pub fn forward(model: &Model, input: &[f32]) -> (Vec<f64>, Vec<f64>) {
             },
         };
         // The bounds are themselves sums in f64: one part in a million is far more than they lose.
-        let error = error.into_iter().map(|e| 1.000_001 * e + absolute + f64::from(ETA)).collect();
+        let charged = error.into_iter().map(|e| 1.000_001 * e + absolute + f64::from(ETA));
+        let error = value.iter().zip(charged).map(|(&v, e)| known(v, e)).collect();
         values.push((value, error));
     }
     values.pop().expect("the input at least")
@@ -119,5 +124,9 @@ mod tests {
         model.folded = vec![Folding { node: 0, relative: 0.01, absolute: 0.5, terms: 0.0 }];
         let (_, e) = forward(&model, &[3.0, 1.0]);
         assert!(e[0] >= 0.5 + 0.01 * 5.0 && e[0] < 0.56, "{e:?}");
+        // A rectifier makes a number of NaN, of which nothing is known.
+        let lost = forward(&model, &[f32::NAN, 1.0]);
+        assert_eq!((&lost.0[..], &lost.1[..]), (&[0.0; 2][..], &[f64::INFINITY; 2][..]));
+        assert!(largest(&lost).is_none() && !(lead(&lost, 0, 1) >= 0.0));
     }
 }
