@@ -255,8 +255,7 @@ pub fn method(net: &Network, data: &Dataset, method: Method, count: usize, peak:
         let pairs = of.iter().zip(to).filter(|(_, to)| **to > 0.0);
         median(pairs.map(|(of, to)| f64::from(*of) / f64::from(*to)).collect())
     };
-    let mut deployed = bounder.clone();
-    deployed.runtime = Runtime::AnyF32;
+    let deployed = bounder.clone().for_runtime(Runtime::AnyF32)?;
     let (_, any, ..) = run(&deployed)?;
     let (_, free, ..) = run(&bounder.without_charges())?;
     Ok(MethodRate {

@@ -242,8 +242,7 @@ impl Network {
             Placed::AvgPool(g) => g.kernel[0] * g.kernel[1] + 2,
             Placed::Scale { .. } => 2 + MERGED,
             Placed::Add => 1,
-            Placed::Relu | Placed::MaxPool(_) | Placed::Gather(_) => 0,
-            Placed::Activation(_) => 0,
+            Placed::Relu | Placed::Activation(_) | Placed::MaxPool(_) | Placed::Gather(_) => 0,
         }
     }
 }

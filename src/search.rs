@@ -197,10 +197,15 @@ impl Track {
         self.next = if aim > self.low { aim } else { self.low * (1.0 + 0.6 * t) }.min(1.0);
     }
 
+    /// How many of the points come before the first that failed.
+    fn split(&self) -> usize {
+        self.points.iter().position(|p| p.1 <= 0.0).unwrap_or(self.points.len())
+    }
+
     /// No more can be proved than this: a failed radius, or where the last chord before it leads, for margins fall ever
     /// faster.
     fn ceiling(&self) -> f32 {
-        let split = self.points.iter().position(|p| p.1 <= 0.0).unwrap_or(self.points.len());
+        let split = self.split();
         let failed = self.points.get(split).map_or(f32::INFINITY, |p| p.0);
         match self.points[..split] {
             [.., (d0, y0), (d1, y1)] if y1 < y0 => failed.min(d1 + y1 * (d1 - d0) / (y0 - y1)),
@@ -211,7 +216,7 @@ impl Track {
     /// Whether no more is to be learned between the proved radius and the failed one. Bounds choose (a slope, the rows to
     /// refine), so that margins may rise a little with the radius: where both ends lie within such a rise, they are noise.
     fn lost_in_noise(&self) -> bool {
-        let split = self.points.iter().position(|p| p.1 <= 0.0).unwrap_or(self.points.len());
+        let split = self.split();
         let (Some(inner), Some(failed)) = (split.checked_sub(1).map(|i| self.points[i]), self.points.get(split)) else {
             return false;
         };
@@ -227,7 +232,7 @@ impl Track {
     /// below zero at many times the proved radius, the middle of the two, by factors, leads on faster.
     fn cautious(&self, estimate: f32) -> f32 {
         const FAR: f32 = 8.0;
-        let split = self.points.iter().position(|p| p.1 <= 0.0).unwrap_or(self.points.len());
+        let split = self.split();
         match self.points.get(split) {
             Some(&(failed, y)) if self.low > 0.0 && y < -FAR * self.points[0].1 && failed > FAR * self.low => {
                 (failed * self.low).sqrt()
@@ -239,7 +244,7 @@ impl Track {
     /// Where the margin is estimated to vanish.
     fn root(&self) -> f32 {
         let margin = f64::from(self.points[0].1);
-        let split = self.points.iter().position(|p| p.1 <= 0.0).unwrap_or(self.points.len());
+        let split = self.split();
         let Some(inner) = split.checked_sub(1).map(|i| self.points[i].0) else { return 0.0 };
         // All positive so far: do not go too far at once.
         let outer = self.points.get(split).map_or((8.0 * inner).clamp(f32::MIN_POSITIVE, 1.0), |p| p.0);

@@ -143,8 +143,15 @@ impl State<'_> {
                     if let Some(keep) = &mut keep {
                         keep.above[i] = Some(self.copy(&c)?);
                     }
-                    let feet = self.feet[i].as_ref().expect("relaxed on the way forward");
-                    linear::lift(d, &c.window, feet, rows, &c.a, sums, self.bounder.sum_error(c.window.slice()))?;
+                    linear::lift(
+                        d,
+                        &c.window,
+                        self.feet(i),
+                        rows,
+                        &c.a,
+                        sums,
+                        self.bounder.sum_error(c.window.slice()),
+                    )?;
                     let c = self.through_relu(i, c, rows, sums)?;
                     self.deposit(&mut at, i, inputs[0], c, rows, sums)?;
                 }

@@ -340,6 +340,11 @@ impl<'a> State<'a> {
         Ok(m)
     }
 
+    /// Intercepts of the lines below activation node `i`.
+    pub fn feet(&self, i: usize) -> &Buffer {
+        self.feet[i].as_ref().expect("relaxed on the way forward")
+    }
+
     /// Table and picks of max pooling node `i`.
     pub fn peaks(&self, i: usize) -> [&Buffer; 2] {
         let relaxed = self.relaxations[i].as_ref().zip(self.picks[i].as_ref());

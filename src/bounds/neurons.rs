@@ -219,8 +219,7 @@ impl State<'_> {
                     shared_slopes::collect(d, window, &a.a, &rows, &span, gradient)?;
                 }
                 (Placed::Activation(_), Some(a), Some(table), _) => {
-                    let feet = self.feet[m].as_ref().expect("relaxed on the way forward");
-                    activation::follow(d, &a.a, read(inputs[0]), [table, feet], &rows, &y)?;
+                    activation::follow(d, &a.a, read(inputs[0]), [table, self.feet(m)], &rows, &y)?;
                 }
                 (Placed::MaxPool(g), Some(a), ..) => {
                     select::forward(d, g, [read(inputs[0]), &a.a], self.peaks(m), &rows, &y)?;

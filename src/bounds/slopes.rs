@@ -317,8 +317,7 @@ impl State<'_> {
                     select::forward(d, g, [inputs[0], a], self.peaks(i), &each, &y)?;
                 }
                 (Placed::Activation(_), Some(a), Some(table), _) => {
-                    let feet = self.feet[i].as_ref().expect("relaxed on the way forward");
-                    activation::follow(d, a, inputs[0], [table, feet], &each, &y)?;
+                    activation::follow(d, a, inputs[0], [table, self.feet(i)], &each, &y)?;
                 }
                 (Placed::Relu, Some(a), Some(table), Some([m, v])) => {
                     slopes::climb(d, a, inputs[0], &y, table, [m, v], lanes, adam, step)?;
