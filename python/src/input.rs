@@ -42,14 +42,7 @@ impl Source {
 
     /// As [`onnx::read_noted`]: the input as channels, rows, columns.
     fn read(&self) -> deltamax::error::Result<(Model, Vec<String>)> {
-        match self {
-            Source::Bytes(_) => {
-                let onnx::Loaded { model, warnings, channels_last, .. } = self.load()?;
-                let turned = if channels_last { model.channels_first() } else { Ok(model) };
-                Ok((turned.map_err(|e| Error::input(self.path(), e))?, warnings))
-            }
-            Source::Path(path) => onnx::read_noted(path),
-        }
+        self.load()?.in_order(&self.path())
     }
 }
 

@@ -47,12 +47,12 @@ impl Model {
                 Layer::Scale { scale, shift } if !last => {
                     (Layer::Scale { scale: permute(scale), shift: permute(shift) }, Order::Turned)
                 }
-                Layer::Activation(f) if !last && all => {
+                Layer::Activation(f) if all && !last && f.len() == 1 => (node.layer.clone(), Order::Turned),
+                Layer::Activation(f) if all && !last => {
                     let mut functions = vec![f[0]; node.shape.len()];
                     for k in 0..functions.len() {
                         functions[moved(k)] = *function_of(f, k, node.shape.len());
                     }
-                    functions.truncate(if f.len() == 1 { 1 } else { functions.len() });
                     (Layer::Activation(functions), Order::Turned)
                 }
                 Layer::Dense(d) => {

@@ -175,10 +175,10 @@ const MOST: f32 = (1u64 << 40) as f32;
 const LEAST: f32 = 1e-30;
 
 /// The pieces that have a place in `[low, high]`: number, part of the range, bend.
-pub fn overlap(pieces: &[Piece], low: f64, high: f64) -> Vec<(usize, [f64; 2], Bend)> {
+pub fn overlap(pieces: &[Piece], low: f64, high: f64) -> impl Iterator<Item = (usize, [f64; 2], Bend)> {
     let end = |i: usize| pieces.get(i + 1).map_or(f64::INFINITY, |p| p.from);
-    let parts = pieces.iter().enumerate().map(|(i, p)| (i, [low.max(p.from), high.min(end(i))], p.bend));
-    parts.filter(|(_, [a, b], _)| a <= b).collect()
+    let parts = pieces.iter().enumerate().map(move |(i, p)| (i, [low.max(p.from), high.min(end(i))], p.bend));
+    parts.filter(|(_, [a, b], _)| a <= b)
 }
 
 #[cfg(test)]

@@ -20,27 +20,15 @@ pub fn read(b: &mut Builder, op: &Op, kind: &str) -> OnnxResult<bool> {
             Some(clip) => (vec![Activation::Clip(clip)], 3),
             None => (vec![], 3),
         },
-        "Abs" => {
-            op.only(&[])?;
-            (vec![Activation::Abs(Abs)], 1)
-        }
+        "Abs" => plain(op, Activation::Abs(Abs))?,
         "HardSigmoid" => {
             op.only(&["alpha", "beta"])?;
             let (alpha, beta) = (op.float("alpha", 0.2)?, op.float("beta", 0.5)?);
             (vec![Activation::HardSigmoid(HardSigmoid { alpha, beta })], 1)
         }
-        "HardSwish" => {
-            op.only(&[])?;
-            (vec![Activation::HardSwish(HardSwish)], 1)
-        }
-        "Sigmoid" => {
-            op.only(&[])?;
-            (vec![Activation::Sigmoid(Sigmoid)], 1)
-        }
-        "Tanh" => {
-            op.only(&[])?;
-            (vec![Activation::Tanh(Tanh)], 1)
-        }
+        "HardSwish" => plain(op, Activation::HardSwish(HardSwish))?,
+        "Sigmoid" => plain(op, Activation::Sigmoid(Sigmoid))?,
+        "Tanh" => plain(op, Activation::Tanh(Tanh))?,
         _ => return Ok(false),
     };
     b.at_most(op, inputs)?;
@@ -50,6 +38,12 @@ pub fn read(b: &mut Builder, op: &Op, kind: &str) -> OnnxResult<bool> {
     let layer = if functions.is_empty() { Layer::Relu } else { Layer::Activation(functions) };
     push(b, op, layer)?;
     Ok(true)
+}
+
+/// A function without constants, and the one input of its operator.
+fn plain(op: &Op, f: Activation) -> OnnxResult<(Vec<Activation>, usize)> {
+    op.only(&[])?;
+    Ok((vec![f], 1))
 }
 
 /// Appends a layer that treats every value of the operator's first input by itself.

@@ -49,8 +49,17 @@ pub fn read(path: impl AsRef<Path>) -> Result<Model> {
 /// As [`load`].
 pub fn read_noted(path: impl AsRef<Path>) -> Result<(Model, Vec<String>)> {
     let path = path.as_ref();
-    let loaded = load(path)?;
-    Ok((channels_first(path, loaded.model, loaded.channels_last)?, loaded.warnings))
+    load(path)?.in_order(path)
+}
+
+impl Loaded {
+    /// The model over channels, rows, columns, and what its user should know about it. Errors name `path`.
+    ///
+    /// # Errors
+    /// If turning its channels round changes what it computes: a fault of this program.
+    pub fn in_order(self, path: &Path) -> Result<(Model, Vec<String>)> {
+        Ok((channels_first(path, self.model, self.channels_last)?, self.warnings))
+    }
 }
 
 /// The file's own network, in the order of [`read`]: every batch normalisation, product, quotient and sum with constants
