@@ -1,5 +1,4 @@
 // Better lower lines of rectifiers for one row per image; lane i is image i. See src/ops/slopes.rs.
-//   corner: a[element][lane], centre, radius -> worst[element][lane]      where the row is least
 //   climb:  a[element][lane], z -> y[element][lane], table[lane][element], m[element][lane], v
 //           the row's line on z, and one step of Adam on the lower slopes
 
@@ -19,24 +18,11 @@ const STEEPEST: f32 = 1152921504606846976.0; // 2^60
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> a: array<f32>;
-
-@group(0) @binding(2) var<storage, read> centre: array<f32>;
-@group(0) @binding(3) var<storage, read> radius: array<f32>;
-@group(0) @binding(4) var<storage, read_write> worst: array<f32>;
-
 @group(0) @binding(2) var<storage, read> z: array<f32>;
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
 @group(0) @binding(4) var<storage, read_write> table: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read_write> m: array<f32>;
 @group(0) @binding(6) var<storage, read_write> v: array<f32>;
-
-@compute @workgroup_size(64, 1, 1)
-fn corner(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let i = id.y * groups.x * 64u + id.x;
-    if (i < params.elements * params.lanes) {
-        worst[i] = centre[i] + select(radius[i], -radius[i], a[i] > 0.0);
-    }
-}
 
 @compute @workgroup_size(64, 1, 1)
 fn climb(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {

@@ -1,17 +1,18 @@
 //! A model placed on a device: forward, backward and one interval step per layer.
 
+mod placed;
 mod range;
 
+pub use placed::{Affine, Bend, Placed};
 pub use range::{MOST_IN_LAYER, Range};
 
 use std::sync::Arc;
 
 use crate::device::{Buffer, Device};
 use crate::error::{Error, Result};
-use crate::model::{Layer, Model, Node, ValueId};
+use crate::model::{Layer, Model, ValueId};
 use crate::ops::conv;
 use crate::ops::{activation, add, gather, pool, relu, scale};
-use crate::rounding;
 use crate::tensor::{self, Shape};
 
 /// A network on a device. Weights are shared by clones.
@@ -21,36 +22,6 @@ pub struct Network {
     pub model: Arc<Model>,
     layers: Arc<Vec<Placed>>,
     gains: Arc<Vec<range::Gain>>,
-}
-
-/// One layer's constants on the device; same order as the model's nodes.
-pub enum Placed {
-    Affine(Affine),
-    Relu,
-    Activation(activation::Curves),
-    MaxPool(pool::Geometry),
-    AvgPool(pool::Geometry),
-    Add,
-    Scale { scale: Buffer, shift: Buffer, magnitude: [Buffer; 2] },
-    Gather(Vec<Moves>),
-}
-
-/// A convolution or dense layer.
-pub struct Affine {
-    pub geometry: conv::Geometry,
-    /// `[in][kernel row][kernel column][out]`.
-    pub weight: Buffer,
-    pub bias: Buffer,
-    /// |weight| and |bias| as [`magnitude`] counts them, for bounds on rounding errors.
-    pub magnitude: [Buffer; 2],
-    /// The bias of every output value, for dot products with rows of coefficients.
-    pub bias_values: Buffer,
-}
-
-/// Index maps of one input of a gather, to and fro.
-pub struct Moves {
-    pub forward: Buffer,
-    pub backward: Buffer,
 }
 
 /// Values of a forward pass; index = [`ValueId`]. Those no longer needed are `None`.
@@ -66,7 +37,7 @@ impl Network {
     /// [`Error::Usage`] if the model is not whole, on which every kernel relies; a fault of the device.
     pub fn new(device: &Device, model: &Model) -> Result<Network> {
         model.validate().map_err(Error::usage)?;
-        let layers = model.nodes.iter().map(|n| place(device, model, n)).collect::<Result<_>>()?;
+        let layers = model.nodes.iter().map(|n| Placed::new(device, model, n)).collect::<Result<_>>()?;
         let gains = model.nodes.iter().map(range::gain).collect();
         Ok(Network {
             device: device.clone(),
@@ -144,7 +115,7 @@ impl Network {
             let Some(gy) = grads[i + 1].take() else { continue };
             let x = |k: usize| values[node.inputs[k]].as_ref().expect("kept by the forward pass");
             let elements = |k: usize| self.model.shape(node.inputs[k]).len() * lanes;
-            if let (true, Placed::Affine(a)) = (weights, &self.layers[i]) {
+            if let Some(a) = self.layers[i].affine().filter(|_| weights) {
                 let (gw, gb) = (d.alloc(a.weight.len())?, d.alloc(a.bias.len())?);
                 conv::weight_grad(d, &a.geometry, x(0), &gy, &gw, lanes)?;
                 conv::bias_grad(d, &a.geometry, &gy, &gb, lanes)?;
@@ -154,7 +125,7 @@ impl Network {
                     continue;
                 }
             }
-            if let Placed::Add = self.layers[i] {
+            if self.layers[i].is_sum() {
                 let copy = d.alloc(gy.len())?;
                 d.copy(&gy, &copy)?;
                 self.merge(&mut grads, node.inputs[0], copy)?;
@@ -195,15 +166,14 @@ impl Network {
 
     /// Multiply-adds of one forward pass of one image.
     pub fn products(&self) -> usize {
-        let affine = |l: &Placed| if let Placed::Affine(a) = l { a.geometry.products() } else { 0 };
-        self.layers.iter().map(affine).sum()
+        self.layers.iter().filter_map(Placed::affine).map(|a| a.geometry.products()).sum()
     }
 
     /// The model with the weights now on the device.
     pub fn download(&self) -> Result<Model> {
         let mut model = (*self.model).clone();
         for (i, layer) in self.layers.iter().enumerate() {
-            let Placed::Affine(a) = layer else { continue };
+            let Some(a) = layer.affine() else { continue };
             let outputs = a.geometry.output.channels;
             let packed: Vec<f32> = self.device.read(&a.weight)?;
             let unpacked = conv::unpack(&packed, packed.len() / outputs, outputs);
@@ -231,20 +201,6 @@ impl Network {
         }
         last
     }
-
-    /// Roundings between the terms of node `i` and an output value, where a runtime computes it in f32 with sums in any
-    /// order.
-    pub fn roundings(&self, i: usize) -> usize {
-        /// Constants of a layer may be operations of their own in its file: a batch normalisation, factors, sums.
-        const MERGED: usize = 8;
-        match &self.layers[i] {
-            Placed::Affine(a) => a.geometry.fan_in() + 1 + MERGED,
-            Placed::AvgPool(g) => g.kernel[0] * g.kernel[1] + 2,
-            Placed::Scale { .. } => 2 + MERGED,
-            Placed::Add => 1,
-            Placed::Relu | Placed::Activation(_) | Placed::MaxPool(_) | Placed::Gather(_) => 0,
-        }
-    }
 }
 
 /// Frees the values whose last use is node `i`.
@@ -252,67 +208,6 @@ pub fn free<T>(values: &mut [Option<T>], last: &[usize], i: usize) {
     for (v, value) in values.iter_mut().enumerate() {
         if last[v] == i {
             *value = None;
-        }
-    }
-}
-
-/// What a constant counts in bounds on rounding errors: a device may read a subnormal one as zero, which no error
-/// relative to its size covers, but one relative to this does.
-fn magnitude(constant: f32) -> f32 {
-    if constant.is_subnormal() { rounding::ETA / rounding::UNIT as f32 } else { constant.abs() }
-}
-
-fn place(device: &Device, model: &Model, node: &Node) -> Result<Placed> {
-    let input = model.shape(node.inputs[0]);
-    let affine = |geometry: conv::Geometry, packed: Vec<f32>, bias: &[f32]| -> Result<Placed> {
-        let plane = geometry.output.height * geometry.output.width;
-        let abs = |v: &[f32]| device.upload(&v.iter().map(|x| magnitude(*x)).collect::<Vec<_>>());
-        Ok(Placed::Affine(Affine {
-            geometry,
-            weight: device.upload(&packed)?,
-            bias: device.upload(bias)?,
-            magnitude: [abs(&packed)?, abs(bias)?],
-            bias_values: device.upload(&(0..plane * bias.len()).map(|i| bias[i / plane]).collect::<Vec<_>>())?,
-        }))
-    };
-    match &node.layer {
-        Layer::Conv(c) => {
-            let packed = conv::pack_conv(c, input.channels, node.shape.channels);
-            affine(conv::Geometry::of(c, input, node.shape), packed, &c.bias)
-        }
-        Layer::Dense(d) => {
-            let packed = conv::pack_dense(d, input.len(), node.shape.len());
-            affine(conv::Geometry::dense(input.len(), node.shape.len()), packed, &d.bias)
-        }
-        Layer::Relu => Ok(Placed::Relu),
-        Layer::Activation(f) => {
-            let values = node.shape.len() / f.len();
-            Ok(Placed::Activation(activation::Curves::new(device, f, values)?))
-        }
-        Layer::MaxPool(p) => Ok(Placed::MaxPool(pool::Geometry::new(p, input, node.shape))),
-        Layer::AvgPool(p) => Ok(Placed::AvgPool(pool::Geometry::new(p, input, node.shape))),
-        Layer::Add => Ok(Placed::Add),
-        Layer::Scale { scale, shift } => {
-            let abs = |v: &[f32]| device.upload(&v.iter().map(|x| magnitude(*x)).collect::<Vec<_>>());
-            Ok(Placed::Scale {
-                scale: device.upload(scale)?,
-                shift: device.upload(shift)?,
-                magnitude: [abs(scale)?, abs(shift)?],
-            })
-        }
-        Layer::Gather(sources) => {
-            let moves = node.inputs.iter().enumerate().map(|(k, &v)| {
-                let mut forward = vec![u32::MAX; sources.len()];
-                let mut backward = vec![u32::MAX; model.shape(v).len()];
-                for (to, source) in sources.iter().enumerate() {
-                    if let Some(s) = source.filter(|s| s.input as usize == k) {
-                        forward[to] = s.index;
-                        backward[s.index as usize] = to as u32;
-                    }
-                }
-                Ok(Moves { forward: device.upload(&forward)?, backward: device.upload(&backward)? })
-            });
-            Ok(Placed::Gather(moves.collect::<Result<_>>()?))
         }
     }
 }

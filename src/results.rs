@@ -4,6 +4,7 @@
 //! are numbers everywhere; their names are in [`DataSummary::classes`]. Deltas are in pixel units of `[0,1]`, variances
 //! are of the Gaussian noise added to such pixels.
 
+pub mod certificate;
 mod file;
 mod picture;
 mod relevance;

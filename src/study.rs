@@ -210,7 +210,6 @@ fn delta_max(
                 search: search::Settings::new(&bounder),
                 attack: Some(attack::Settings::default()),
                 close: None,
-                certificates: None,
             };
             rows.extend(certify::collect(&bounder, test, &settings, &mut progress)?);
         }

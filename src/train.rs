@@ -5,7 +5,7 @@ use crate::device::{Buffer, Device};
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::model::cnn::{self, Architecture};
-use crate::network::{Network, Placed};
+use crate::network::Network;
 use crate::ops::optimizer::Adam;
 use crate::ops::{loss, optimizer};
 use crate::progress::Progress;
@@ -107,7 +107,7 @@ struct Moments(Vec<Option<[[Buffer; 2]; 2]>>);
 impl Moments {
     fn new(net: &Network) -> Result<Self> {
         let moments = (0..net.model.nodes.len()).map(|i| {
-            let Placed::Affine(a) = net.layer(i) else { return Ok(None) };
+            let Some(a) = net.layer(i).affine() else { return Ok(None) };
             let pair = |n: usize| Ok::<_, Error>([net.device.zeros(n)?, net.device.zeros(n)?]);
             Ok(Some([pair(a.weight.len())?, pair(a.bias.len())?]))
         });
@@ -136,7 +136,7 @@ fn train_step(
     loss::softmax_cross_entropy(d, logits, &d.upload(&labels)?, &losses, &seed, classes, batch.len(), lanes)?;
     let (_, gradients) = net.backward(&values, seed, lanes, true)?;
     for (i, gradient) in gradients.iter().enumerate() {
-        let (Placed::Affine(a), Some(g), Some(m)) = (net.layer(i), gradient, &moments.0[i]) else { continue };
+        let (Some(a), Some(g), Some(m)) = (net.layer(i).affine(), gradient, &moments.0[i]) else { continue };
         optimizer::adam(d, &g[0], &a.weight, &m[0][0], &m[0][1], adam, step)?;
         optimizer::adam(d, &g[1], &a.bias, &m[1][0], &m[1][1], &Adam { decay: 0.0, ..*adam }, step)?;
     }

@@ -142,13 +142,14 @@ fn proved(model: &Model, images: &[Vec<f32>], method: Method) -> Vec<Claim> {
     if bounder.method == Method::Alpha {
         for claim in claims.iter_mut().filter(|c| c.radius > 0.0) {
             let ball = Ball { image: &images[claim.index], class: claim.class, delta: balls[claim.index] };
-            let certificate = bounder.certificates(&[ball]).unwrap().remove(0);
-            // What alpha proves of a ball depends on the batch that the ball is in; a certificate is made by itself.
-            let share = f64::from(certificate.radius) / claim.radius;
+            let proof = bounder.proofs(&[ball]).unwrap().remove(0);
+            // What alpha proves of a ball depends on the batch that the ball is in; a proof is made by itself.
+            let share = f64::from(proof.radius) / claim.radius;
             assert!(share >= if pools { 0.9 } else { 0.99 }, "{share}");
-            claim.radius = f64::from(certificate.radius);
-            // Through the file's format, which the auditor reads with code of its own.
-            claim.certificate = Some(serde_json::from_str(&serde_json::to_string(&certificate).unwrap()).unwrap());
+            claim.radius = f64::from(proof.radius);
+            // Through the file's format.
+            claim.certificate =
+                Some(serde_json::from_str(&serde_json::to_string(&proof.certificate).unwrap()).unwrap());
         }
     }
     claims
@@ -206,12 +207,12 @@ fn domains_prove_what_branching_proves_and_no_domain_may_be_missing() {
         for claim in proved(&model, &images, method).iter().filter(|c| c.radius > 0.0 && c.radius < 0.8) {
             let (image, delta) = (&images[claim.index], 1.1 * claim.radius as f32);
             let ball = Ball { image, class: claim.class, delta };
-            let Some(found) = bounder.branch_certificate(&ball, 200).unwrap() else { continue };
+            let Some(found) = bounder.branch_proof(&ball, 200).unwrap() else { continue };
             let decided = bounder.branch_balls(&[ball], &[200]).unwrap().remove(0).0;
             assert_eq!(decided, deltamax::bounds::Decision::Proved);
             assert!(found.radius > 0.99 * delta, "{} of {delta}", found.radius);
             let certificate: audit::Certificate =
-                serde_json::from_str(&serde_json::to_string(&found).unwrap()).unwrap();
+                serde_json::from_str(&serde_json::to_string(&found.certificate).unwrap()).unwrap();
             let ask = |certificate: &audit::Certificate, radius: f32| {
                 audit::check(&model, image, claim.class, radius.into(), claim.method, Some(certificate))
             };
@@ -248,8 +249,8 @@ fn slopes_of_neurons_that_only_the_auditor_finds_stable_are_tried() {
                 assert!(matches!(verdict, audit::Verdict::Proved { .. }), "{seed} {between} {method}: {verdict:?}");
                 for grown in [1.06, 1.12, 1.25] {
                     let ball = Ball { image, class: claim.class, delta: grown * claim.radius as f32 };
-                    let Some(found) = bounder.branch_certificate(&ball, 300).unwrap() else { break };
-                    let text = serde_json::to_string(&found).unwrap();
+                    let Some(found) = bounder.branch_proof(&ball, 300).unwrap() else { break };
+                    let text = serde_json::to_string(&found.certificate).unwrap();
                     let certificate: audit::Certificate = serde_json::from_str(&text).unwrap();
                     let verdict = ask(Some(&certificate), f64::from(found.radius));
                     assert!(matches!(verdict, audit::Verdict::Proved { .. }), "{seed} {between} {method}: {verdict:?}");

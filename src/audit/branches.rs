@@ -4,12 +4,13 @@
 use std::collections::HashSet;
 
 use super::bounds::Interval;
-use super::certificate::{Assumed, Branches, Leaf, fail};
+use super::certificate::fail;
 use super::lines::Line;
 use super::rows::LANES;
 use super::state::State;
 use super::walk::{self, Stop, Target};
 use crate::error::Result;
+use crate::results::certificate::{Assumed, Branches, Leaf};
 
 /// Lower bounds of `logit_class - logit_j`, for all j but the class itself, on a box inside that of the state: the least
 /// over the leaves of j.

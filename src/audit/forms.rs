@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::certificate::Certificate;
 use crate::error::{Error, Result};
 use crate::model::{Layer, Model, Node};
+use crate::results::certificate::Certificate;
 
 /// Which node of the file's network is which of the certified one. Folding changes affine layers; the nonlinear ones are
 /// all there, in the same order.

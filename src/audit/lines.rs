@@ -1,9 +1,9 @@
 //! Linear bounds of the nonlinear layers.
 
 use super::bounds::{Interval, windows};
-use super::certificate::{Assumed, LowerSlopes, NodeSlopes};
 use super::rounding::{down, up};
 use crate::model::Pool;
+use crate::results::certificate::{Assumed, LowerSlopes, NodeSlopes};
 use crate::tensor::Shape;
 
 /// `lower * z + floor <= f(z) <= upper * z + intercept` wherever z may be, and whatever its coefficient, a row may have `shift`

@@ -24,7 +24,7 @@ mod window;
 #[cfg(test)]
 mod tests;
 
-pub use certificate::{Assumed, Branches, Certificate, Leaf, LowerSlopes, NeuronSlopes, NodeSlopes};
+pub use crate::results::certificate::{Assumed, Branches, Certificate, Leaf, LowerSlopes, NeuronSlopes, NodeSlopes};
 pub use deployed::any_f32;
 pub use folder::{Claim, Failure, Report, Sample, folder};
 pub use forms::Forms;
@@ -100,7 +100,7 @@ pub fn check(
         return Err(Error::usage(format!("pixel {k} of the image is {}, not in [0,1]", image[k])));
     }
     if let Some(certificate) = certificate {
-        certificate.check(model)?;
+        certificate::check(certificate, model)?;
     }
     let outer = certificate.and_then(|c| c.ball).map_or(radius, |ball| radius.max(f64::from(ball)));
     let branches = certificate.and_then(|c| c.branches.as_ref()).filter(|_| method != Method::Ibp);

@@ -3,13 +3,13 @@
 use super::Method;
 use super::activation;
 use super::bounds::{self, Interval};
-use super::certificate::{Certificate, NeuronSlopes};
 use super::lines::{self, Given, Line, Peak};
 use super::rounding::Charge;
 use super::rows::LANES;
 use super::walk::{self, Stop, Target};
 use crate::error::Result;
 use crate::model::{Layer, Model, ValueId};
+use crate::results::certificate::{Certificate, NeuronSlopes};
 
 /// Bounds of every value and relaxations of every nonlinear layer.
 pub struct State<'a> {

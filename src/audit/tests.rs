@@ -341,7 +341,7 @@ fn any_slopes_in_range_are_sound_and_others_are_rejected() {
             NeuronSlopes { node: reader - 1, relu: below.collect() }
         });
         let slopes = Certificate { relu: relu_slopes, inner: inner.collect(), ..Certificate::default() };
-        slopes.check(&model).unwrap();
+        super::certificate::check(&slopes, &model).unwrap();
         let state =
             State::new(&model, ball.clone(), Method::Crown, Choice { certificate: Some(&slopes), lean: 0.0, keep })
                 .unwrap();

@@ -5,7 +5,9 @@
 //! counts, so the difference quotient of two points of the box along one input lies within the bounds as well. The
 //! gradient is that of the network with its stored weights (`Model::folded` is not charged).
 
-use super::forward::State;
+use super::known::Known;
+use super::linearised::Linearised;
+use super::region::Region;
 use super::{Ball, Bounder, not_finite};
 use crate::error::{Error, Result};
 use crate::model::activation::function_of;
@@ -45,9 +47,9 @@ impl Bounder {
     /// For every ball and every input element (`[channel][row][column]`): bounds `[low, high]` of the derivative of the
     /// ball's class logit anywhere in the ball.
     pub fn gradient_bounds(&self, balls: &[Ball<'_>]) -> Result<Vec<Vec<Span>>> {
-        let boxes = self.balls(balls)?;
-        let state = State::new(self, &boxes)?;
-        if state.provable()?.contains(&false) {
+        let region = Region::balls(self, balls)?;
+        let known = Linearised::new(self, &region)?.known;
+        if known.provable()?.contains(&false) {
             return Err(out_of_range());
         }
         let model = &self.net.model;
@@ -60,18 +62,18 @@ impl Bounder {
             let Some(above) = spans[i + 1].take() else { continue };
             let input = model.shape(node.inputs[0]);
             let below: Vec<Spans> = match (&node.layer, self.net.layer(i)) {
-                (_, Placed::Affine(affine)) => vec![self.through_affine(i, affine, &above, boxes.lanes)?],
+                (_, Placed::Affine(affine)) => vec![self.through_affine(i, affine, &above, region.lanes)?],
                 (Layer::Relu, _) => {
-                    let z = values(&state, node.inputs[0], count)?;
+                    let z = values(&known, node.inputs[0], count)?;
                     vec![above.iter().zip(z).map(|(&g, z)| through_relu(g, z)).collect()]
                 }
                 (Layer::Activation(f), _) => {
-                    let z = values(&state, node.inputs[0], count)?;
+                    let z = values(&known, node.inputs[0], count)?;
                     let slopes = |k: usize, z: Span| function_of(f, k / count, node.shape.len()).slopes(z[0], z[1]);
                     vec![above.iter().zip(z).enumerate().map(|(k, (&g, z))| product(g, slopes(k, z))).collect()]
                 }
                 (Layer::MaxPool(p), _) => {
-                    let x = values(&state, node.inputs[0], count)?;
+                    let x = values(&known, node.inputs[0], count)?;
                     vec![through_max_pool(p, &above, &x, input, node.shape)]
                 }
                 (Layer::AvgPool(p), _) => vec![through_average_pool(p, &above, input, node.shape)],
@@ -150,11 +152,11 @@ fn out_of_range() -> Error {
 }
 
 /// Bounds of a value over every ball, `[element][ball]`.
-fn values(state: &State<'_>, value: usize, count: usize) -> Result<Spans> {
-    let d = &state.bounder.net.device;
-    let [c, r] = state.interval(value);
+fn values(known: &Known<'_>, value: usize, count: usize) -> Result<Spans> {
+    let d = known.bounder.device();
+    let [c, r] = known.interval(value);
     let (c, r): (Vec<f32>, Vec<f32>) = (d.read(c)?, d.read(r)?);
-    let lanes = state.boxes.lanes;
+    let lanes = known.region.lanes;
     let span = |k: usize| {
         let at = k / count * lanes + k % count;
         sum([f64::from(c[at]); 2], [-f64::from(r[at]), f64::from(r[at])])

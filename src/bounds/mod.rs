@@ -3,21 +3,27 @@
 //! A probe asks: over the ball of radius delta around an image, clipped to [0,1], by how much does the logit of one
 //! class exceed every other? All probes of a batch go through the same kernels, one lane each.
 
-mod backward;
-mod boxes;
+mod alpha;
 mod branch;
-mod domain;
-mod forward;
+mod certified;
+mod charge;
 mod gradient;
+mod graph;
+mod intermediate;
+mod known;
+mod linearised;
 mod method;
-mod neurons;
-mod slopes;
-mod targets;
+mod region;
+mod relaxation;
+mod replay;
+mod rows;
+mod shelf;
+mod walk;
 mod watch;
 
 pub use branch::Decision;
+pub use certified::Proof;
 pub use method::{Method, Runtime};
-pub use slopes::{Assumed, Branches, Certificate, InnerSlopes, Leaf, NeuronSlopes, ReluSlopes};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,14 +31,15 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 
-pub use boxes::RowBound;
+use linearised::Linearised;
+use region::Region;
 
-use crate::device::{Buffer, Device};
+use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::model::{Layer, Node};
-use crate::network::{Network, Placed, Range};
-use crate::ops::{ball, linear, range, relax};
-use crate::rounding::{self, UNIT};
+use crate::network::{Network, Range};
+use crate::ops::{linear, range};
+use crate::rounding::UNIT;
 use crate::tensor;
 
 /// Largest relative error of one f32 operation rounded to nearest, as runtimes do.
@@ -104,15 +111,14 @@ pub struct Bounder {
     work: Arc<AtomicU64>,
 }
 
-/// Boxes on the device, one per lane.
-pub(crate) struct Boxes {
-    pub count: usize,
-    pub lanes: usize,
-    /// Centre and radius `[element][lane]`, the radius inflated for the consumers of the input.
-    pub centre: Buffer,
-    pub radius: Buffer,
-    /// For balls: the images `[lane][element]` and their deltas.
-    pub ball: Option<(Buffer, Buffer)>,
+/// What is proved about one [`Row`].
+#[derive(Clone, Debug)]
+pub struct RowBound {
+    /// Lower bound of the row over its box.
+    pub lower: f32,
+    /// Slope of the linear bound with respect to each input: where to split a box. Empty unless asked for, and for
+    /// interval bounds, which have none.
+    pub slopes: Vec<f32>,
 }
 
 /// Bounds of rows, in order.
@@ -123,6 +129,45 @@ struct Bounds {
     reach: Option<Vec<f32>>,
     /// `[row][input]`, if asked for.
     slopes: Vec<f32>,
+}
+
+impl Bounds {
+    /// For each of the regions the row with the smallest bound; the first row for those without any.
+    fn worst_rows(&self, rows: &[Row], regions: usize) -> Vec<usize> {
+        let mut worst: Vec<Option<usize>> = vec![None; regions];
+        for (r, row) in rows.iter().enumerate() {
+            let at = &mut worst[row.lane];
+            if at.is_none_or(|w| self.lower[r] < self.lower[w]) {
+                *at = Some(r);
+            }
+        }
+        worst.into_iter().map(|w| w.unwrap_or(0)).collect()
+    }
+
+    /// Takes over the rows of every region whose smallest radius, or bound where there are no radii, has grown; says which.
+    fn keep_better(&mut self, next: &Bounds, rows: &[Row], regions: usize) -> Vec<bool> {
+        let measure = |bounds: &Bounds| {
+            let values = bounds.reach.as_ref().unwrap_or(&bounds.lower);
+            let mut least = vec![(f32::INFINITY, f32::INFINITY); regions];
+            for (r, row) in rows.iter().enumerate() {
+                let (value, lower) = &mut least[row.lane];
+                (*value, *lower) = (value.min(values[r]), lower.min(bounds.lower[r]));
+            }
+            least
+        };
+        let (old, new) = (measure(self), measure(next));
+        let better: Vec<bool> = new.iter().zip(&old).map(|(new, old)| new > old).collect();
+        let inputs = next.slopes.len() / rows.len().max(1);
+        for (r, _) in rows.iter().enumerate().filter(|(_, row)| better[row.lane]) {
+            self.lower[r] = next.lower[r];
+            if let (Some(mine), Some(theirs)) = (&mut self.reach, &next.reach) {
+                mine[r] = theirs[r];
+            }
+            let at = r * inputs..(r + 1) * inputs;
+            self.slopes[at.clone()].copy_from_slice(&next.slopes[at]);
+        }
+        better
+    }
 }
 
 impl Bounder {
@@ -195,49 +240,6 @@ impl Bounder {
         &self.net.device
     }
 
-    /// Relative error of a sum of `products` terms, or zero when charges are off.
-    fn sum_error(&self, products: usize) -> f32 {
-        if self.sound { rounding::sum_error(products) } else { 0.0 }
-    }
-
-    /// Absolute error of a row for flushed subnormals.
-    fn floor(&self) -> f32 {
-        if self.sound { self.range.floor } else { 0.0 }
-    }
-
-    /// Relative error of a sum of `terms` in one go.
-    fn chain_error(&self, terms: usize) -> f32 {
-        if self.sound { rounding::to_f32_up(rounding::gamma(terms + 8, UNIT)) } else { 0.0 }
-    }
-
-    /// Relative error of node `i` in the runtimes that proofs are to hold for, against `|W| |x| + |b|`.
-    fn deployed(&self, i: usize) -> f32 {
-        match self.runtime {
-            Runtime::AnyF32 if self.sound => rounding::to_f32_up(rounding::gamma(self.net.roundings(i), NEAREST)),
-            Runtime::AnyF32 | Runtime::Exact => 0.0,
-        }
-    }
-
-    /// Rounding charge that the consumers of `value` want in its radius, as a share of |centre|.
-    fn inflation(&self, value: usize) -> f32 {
-        let nodes = self.net.model.nodes.iter().enumerate();
-        let shares = nodes.filter(|(_, n)| n.inputs.contains(&value)).map(|(i, _)| match self.net.layer(i) {
-            Placed::Affine(a) => {
-                let g = self.sum_error(a.geometry.fan_in());
-                rounding::to_f32_up(1.001 * f64::from(g) + 1.001 * f64::from(self.deployed(i)))
-            }
-            // Data movement hands the value on unchanged.
-            Placed::Gather(_) => self.inflation(i + 1),
-            Placed::Relu
-            | Placed::Activation(_)
-            | Placed::MaxPool(_)
-            | Placed::AvgPool(_)
-            | Placed::Add
-            | Placed::Scale { .. } => 0.0,
-        });
-        shares.fold(0.0, f32::max)
-    }
-
     /// Bounds for a batch of balls, in order.
     pub fn probe(&self, balls: &[Ball<'_>]) -> Result<Vec<Outcome>> {
         // Kernels alone are too small to keep all cores of a CPU busy; batches are independent.
@@ -250,7 +252,10 @@ impl Bounder {
     fn probe_part(&self, balls: &[Ball<'_>]) -> Result<Vec<Outcome>> {
         let classes = self.net.model.outputs();
         let (rows, rivals) = self.margins(balls);
-        let (lower, reach) = self.lower_bounds(&self.balls(balls)?, &rows)?;
+        let (lower, reach) = {
+            let bounds = self.lower_bounds(&Region::balls(self, balls)?, &rows, false)?;
+            (bounds.lower, bounds.reach)
+        };
         let outcome =
             |b: &Ball<'_>| Outcome { margins: vec![f32::INFINITY; classes], radius: b.delta, reach: f32::INFINITY };
         let mut outcomes: Vec<Outcome> = balls.iter().map(outcome).collect();
@@ -286,49 +291,37 @@ impl Bounder {
 
     /// Lower bounds of linear functions of the logits, each over the ball at its row's `lane`.
     pub fn row_bounds(&self, balls: &[Ball<'_>], rows: &[Row]) -> Result<Vec<f32>> {
-        Ok(self.lower_bounds(&self.balls(balls)?, rows)?.0)
+        Ok(self.lower_bounds(&Region::balls(self, balls)?, rows, false)?.lower)
     }
 
-    fn balls(&self, balls: &[Ball<'_>]) -> Result<Boxes> {
-        let (d, elements) = (self.device(), self.net.model.input.len());
-        let lanes = tensor::lanes(balls.len());
-        let x = d.upload(&tensor::interleave(balls.iter().map(|b| b.image), elements))?;
-        let mut deltas = vec![0.0; lanes];
-        balls.iter().zip(&mut deltas).for_each(|(b, d)| *d = b.delta);
-        let delta = d.upload(&deltas)?;
-        let (centre, radius) = (d.alloc(x.len())?, d.alloc(x.len())?);
-        ball::clip(d, &x, &delta, [&centre, &radius], lanes, self.inflation(0))?;
-        let ball = if !self.method.relaxes() {
-            None
-        } else {
-            let images = d.alloc(x.len())?;
-            relax::transpose(d, &x, &images, lanes)?;
-            Some((images, delta))
-        };
-        Ok(Boxes { count: balls.len(), lanes, centre, radius, ball })
+    /// Lower bounds of linear functions of the logits; row `r` speaks of box `r.lane`, given by its lower and upper
+    /// ends `[channel][row][column]`. `slopes` asks for [`RowBound::slopes`].
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if a box reaches beyond the magnitude this bounder was made for, [`Error::Timeout`], or a fault
+    /// of the device.
+    pub fn box_bounds(&self, boxes: &[(&[f32], &[f32])], rows: &[Row], slopes: bool) -> Result<Vec<RowBound>> {
+        let bounds = self.lower_bounds(&Region::boxes(self, boxes)?, rows, slopes)?;
+        let n = self.net.model.input.len();
+        let slopes = |r: usize| bounds.slopes.get(r * n..(r + 1) * n).unwrap_or_default().to_vec();
+        Ok(bounds.lower.iter().enumerate().map(|(r, &lower)| RowBound { lower, slopes: slopes(r) }).collect())
     }
 
-    /// Lower bound of every row over its lane's box and, for balls bounded down to the input, the largest radius at
-    /// which the row's linear form stays positive.
-    pub(crate) fn lower_bounds(&self, boxes: &Boxes, rows: &[Row]) -> Result<(Vec<f32>, Option<Vec<f32>>)> {
-        let bounds = self.lower_bounds_with(boxes, rows, false)?;
-        Ok((bounds.lower, bounds.reach))
-    }
-
-    /// [`lower_bounds`](Self::lower_bounds), with the slopes of the linear bounds if asked for.
-    fn lower_bounds_with(&self, boxes: &Boxes, rows: &[Row], slopes: bool) -> Result<Bounds> {
-        let mut state = forward::State::new(self, boxes)?;
+    /// Lower bound of every row over its lane's region and, for balls bounded down to the input, the largest radius at
+    /// which the row's linear form stays positive; the slopes of the linear bounds if asked for.
+    fn lower_bounds(&self, region: &Region, rows: &[Row], slopes: bool) -> Result<Bounds> {
+        let mut state = Linearised::new(self, region)?;
         let mut bounds = self.evaluate(&state, rows, slopes)?;
         if self.method.optimises() {
-            state.optimise(rows, &mut bounds, slopes, |_, _| Ok(()))?;
+            alpha::optimise(&mut state, rows, &mut bounds, slopes, |_, _| Ok(()))?;
         }
         Ok(bounds)
     }
 
     /// Walks all rows down with the lines that `state` has now.
-    fn evaluate(&self, state: &forward::State<'_>, rows: &[Row], slopes: bool) -> Result<Bounds> {
+    fn evaluate(&self, state: &Linearised<'_>, rows: &[Row], slopes: bool) -> Result<Bounds> {
         let outputs = self.net.model.outputs();
-        let per_chunk = self.rows_per_chunk(state.widest(self.net.model.output()));
+        let per_chunk = self.rows_per_chunk(graph::widest(&self.net, self.net.model.output()));
         let mut all = Bounds::default();
         for chunk in rows.chunks(per_chunk) {
             self.check_deadline()?;
@@ -344,7 +337,7 @@ impl Bounder {
             }
             let d = self.device();
             let rows = linear::Rows::whole(d, chunk.len(), images)?;
-            let part = state.finish(d.upload(&a)?, &rows, &d.upload(&sums)?, slopes)?;
+            let part = state.walk().finish(d.upload(&a)?, &rows, &d.upload(&sums)?, slopes)?;
             all.lower.extend_from_slice(&part.lower[..chunk.len()]);
             all.slopes.extend_from_slice(&part.slopes);
             if let Some(r) = part.reach {
@@ -354,7 +347,7 @@ impl Bounder {
         if all.lower.iter().chain(all.reach.iter().flatten()).any(|b| !b.is_finite()) {
             return Err(not_finite());
         }
-        state.withdraw(rows, &mut all)?;
+        state.known.withdraw(rows, &mut all)?;
         Ok(all)
     }
 

@@ -8,17 +8,15 @@ pub mod table;
 pub use options::Options;
 pub(crate) use subjects::classify;
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
-
 use crate::attack::{self, Hit};
-use crate::bounds::{Ball, Bounder, Certificate, Method};
+use crate::bounds::{Ball, Bounder, Method, Proof};
 use crate::close::{self, Bracket};
 use crate::dataset::Dataset;
 use crate::device::Fit;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 use crate::results::CertifyRow;
+use crate::results::certificate::Certificate;
 use crate::search::{self, Found, Subject};
 
 /// Images are stored as u8/255, which is not an f32: a ball around the nearest f32 holds the ball around the true
@@ -38,23 +36,63 @@ pub struct Settings {
     pub attack: Option<attack::Settings>,
     /// Close the brackets further by branch and bound.
     pub close: Option<close::Settings>,
-    /// Keep the lines behind the radii of these images in this result folder.
-    pub certificates: Option<(PathBuf, BTreeSet<usize>)>,
 }
 
-/// Certifies every image of the range at every variance, skipping what `known` says is there already, and hands each
-/// row to `emit` in order.
+/// Where the rows of a run go, in order.
+pub trait Sink {
+    /// Whether the row is there already, so that nothing is to be done for it.
+    fn knows(&self, index: usize, variance: f64) -> bool;
+
+    /// Whether what proves this image's radii is to be kept, which takes another pass of bounds.
+    fn wants_proof(&self, index: usize) -> bool;
+
+    /// Takes what proves a radius, before its row comes.
+    ///
+    /// # Errors
+    /// What stops the run: a full disk, say.
+    fn proof(&mut self, index: usize, variance: f64, certificate: &Certificate) -> Result<()>;
+
+    /// Takes a row.
+    ///
+    /// # Errors
+    /// What stops the run.
+    fn row(&mut self, row: CertifyRow) -> Result<()>;
+}
+
+/// In memory, from the beginning, without proofs.
+impl Sink for Vec<CertifyRow> {
+    fn knows(&self, _: usize, _: f64) -> bool {
+        false
+    }
+
+    fn wants_proof(&self, _: usize) -> bool {
+        false
+    }
+
+    fn proof(&mut self, _: usize, _: f64, _: &Certificate) -> Result<()> {
+        Ok(())
+    }
+
+    fn row(&mut self, row: CertifyRow) -> Result<()> {
+        self.push(row);
+        Ok(())
+    }
+}
+
+/// Certifies every image of the range at every variance, but those that the sink knows.
+///
+/// # Errors
+/// A fault of the device, or of the sink.
 pub fn certify(
     bounder: &Bounder,
     data: &Dataset,
     settings: &Settings,
-    known: impl Fn(usize, f64) -> bool,
+    sink: &mut impl Sink,
     progress: &mut Progress,
-    mut emit: impl FnMut(CertifyRow) -> Result<()>,
 ) -> Result<()> {
     let block = (4 * settings.search.batch).max(1024);
     for &variance in &settings.variances {
-        let todo: Vec<usize> = settings.range.clone().filter(|&i| !known(i, variance)).collect();
+        let todo: Vec<usize> = settings.range.clone().filter(|&i| !sink.knows(i, variance)).collect();
         progress.advance(settings.range.len() - todo.len());
         for block in todo.chunks(block) {
             let subjects = subjects::subjects(bounder, data, block, variance, settings.seed)?;
@@ -62,56 +100,15 @@ pub fn certify(
                 Some(attack) => attacks(bounder, &subjects, attack, |hit| (hit.distance, hit.class))?,
                 None => vec![None; subjects.len()],
             };
+            let run = Run { bounder, data, settings, variance };
             // Brackets are closed side by side, so their rows come together.
             let together = if settings.close.is_some() { settings.search.batch } else { 1 };
             let mut waiting = Vec::with_capacity(together);
             search::search(bounder, &settings.search, subjects.clone(), |at, found| {
-                waiting.push((at, found));
-                if waiting.len() < together && at + 1 < block.len() {
-                    return Ok(());
-                }
-                let own: Vec<Subject> = waiting.iter().map(|(at, _)| subjects[*at].clone()).collect();
-                let brackets: Vec<Bracket> =
-                    waiting.iter().map(|(at, found)| Bracket { proved: found.proved, attacked: hits[*at] }).collect();
-                let closed = match &settings.close {
-                    Some(close) => close::close(bounder, close, &own, &brackets)?,
-                    None => brackets.iter().map(|b| (b.clone(), 0)).collect(),
-                };
-                for ((at, found), (bracket, domains)) in waiting.drain(..).zip(closed) {
-                    let (index, subject) = (block[at], &subjects[at]);
-                    let mut radius = bracket.proved;
-                    if let Some((folder, _)) = settings.certificates.as_ref().filter(|c| c.1.contains(&index))
-                        && radius > 0.0
-                    {
-                        let ball = |delta| Ball { image: &subject.image, class: subject.class, delta };
-                        let budget = settings.close.as_ref().map_or(0, |c| c.domains);
-                        let certificate = certificate(bounder, ball, &found, radius, budget)?;
-                        table::keep_certificate(folder, index, variance, &certificate)?;
-                        // What it proves may be a hair less than what the search found.
-                        radius = radius.min(certificate.radius);
-                    }
-                    let branched = radius > found.proved;
-                    let proved = (radius - PIXEL_ROUNDING).next_down().max(0.0);
-                    let attacked = bracket.attacked.map(|(distance, _)| from_stored(distance));
-                    if let Some(attacked) = attacked.filter(|a| *a <= proved) {
-                        let problem =
-                            format!("image {index}: proved {proved} but broken at {attacked}; the device miscomputes");
-                        return Err(Error::device(problem));
-                    }
-                    progress.advance(1);
-                    emit(CertifyRow {
-                        index,
-                        file: data.names[index].clone(),
-                        label: data.labels[index],
-                        predicted: subject.class,
-                        variance,
-                        proved: f64::from(proved),
-                        attacked: attacked.map(f64::from),
-                        rival_proved: Some(found.rival),
-                        rival_attacked: bracket.attacked.map(|(_, class)| class),
-                        method: format!("{}{}", bounder.method, if branched { table::BRANCHED } else { "" }),
-                        passes: found.probes as usize + domains,
-                    })?;
+                let bracket = Bracket { proved: found.proved, attacked: hits[at] };
+                waiting.push(Open { index: block[at], subject: &subjects[at], found, bracket });
+                if waiting.len() == together || at + 1 == block.len() {
+                    run.finish(std::mem::take(&mut waiting), sink, progress)?;
                 }
                 Ok(())
             })?;
@@ -120,22 +117,85 @@ pub fn certify(
     Ok(())
 }
 
-/// The lines, and where brackets were closed the domains, behind a radius.
-fn certificate<'a>(
-    bounder: &Bounder,
-    ball: impl Fn(f32) -> Ball<'a>,
-    found: &Found,
-    radius: f32,
-    budget: usize,
-) -> Result<Certificate> {
-    if radius > found.proved
-        && let Some(certificate) = bounder.branch_certificate(&ball(radius), budget)?
-        && certificate.radius > found.proved
-    {
-        return Ok(certificate);
+/// One image whose radius is searched.
+struct Open<'a> {
+    index: usize,
+    subject: &'a Subject,
+    found: Found,
+    bracket: Bracket,
+}
+
+/// What all images of a block have in common.
+struct Run<'a> {
+    bounder: &'a Bounder,
+    data: &'a Dataset,
+    settings: &'a Settings,
+    variance: f64,
+}
+
+impl Run<'_> {
+    /// Closes brackets, if asked to, and hands over the rows.
+    fn finish(&self, open: Vec<Open<'_>>, sink: &mut impl Sink, progress: &mut Progress) -> Result<()> {
+        let closed = match &self.settings.close {
+            Some(close) => {
+                let subjects: Vec<Subject> = open.iter().map(|o| o.subject.clone()).collect();
+                let brackets: Vec<Bracket> = open.iter().map(|o| o.bracket.clone()).collect();
+                close::close(self.bounder, close, &subjects, &brackets)?
+            }
+            None => open.iter().map(|o| (o.bracket.clone(), 0)).collect(),
+        };
+        for (open, (bracket, domains)) in open.into_iter().zip(closed) {
+            let mut radius = bracket.proved;
+            if radius > 0.0 && sink.wants_proof(open.index) {
+                let proof = self.prove_again(&open, radius)?;
+                sink.proof(open.index, self.variance, &proof.certificate)?;
+                // What it proves may be a hair less than what the search found.
+                radius = radius.min(proof.radius);
+            }
+            progress.advance(1);
+            sink.row(self.row(&open, &bracket, radius, domains)?)?;
+        }
+        Ok(())
     }
-    let certificate = bounder.certificates(&[ball(found.ball)])?.remove(0);
-    Ok(Certificate { radius: certificate.radius.min(found.proved), ..certificate })
+
+    /// The lines, and where brackets were closed the domains, behind a radius.
+    fn prove_again(&self, open: &Open<'_>, radius: f32) -> Result<Proof> {
+        let found = &open.found;
+        let ball = |delta| Ball { image: &open.subject.image, class: open.subject.class, delta };
+        let budget = self.settings.close.as_ref().map_or(0, |c| c.domains);
+        if radius > found.proved
+            && let Some(proof) = self.bounder.branch_proof(&ball(radius), budget)?
+            && proof.radius > found.proved
+        {
+            return Ok(proof);
+        }
+        let proof = self.bounder.proofs(&[ball(found.ball)])?.remove(0);
+        Ok(Proof { radius: proof.radius.min(found.proved), ..proof })
+    }
+
+    fn row(&self, open: &Open<'_>, bracket: &Bracket, radius: f32, domains: usize) -> Result<CertifyRow> {
+        let Open { index, subject, found, .. } = open;
+        let branched = radius > found.proved;
+        let proved = (radius - PIXEL_ROUNDING).next_down().max(0.0);
+        let attacked = bracket.attacked.map(|(distance, _)| from_stored(distance));
+        if let Some(attacked) = attacked.filter(|a| *a <= proved) {
+            let problem = format!("image {index}: proved {proved} but broken at {attacked}; the device miscomputes");
+            return Err(Error::device(problem));
+        }
+        Ok(CertifyRow {
+            index: *index,
+            file: self.data.names[*index].clone(),
+            label: self.data.labels[*index],
+            predicted: subject.class,
+            variance: self.variance,
+            proved: f64::from(proved),
+            attacked: attacked.map(f64::from),
+            rival_proved: Some(found.rival),
+            rival_attacked: bracket.attacked.map(|(_, class)| class),
+            method: format!("{}{}", self.bounder.method, if branched { table::BRANCHED } else { "" }),
+            passes: found.probes as usize + domains,
+        })
+    }
 }
 
 /// The nearest hit is no further than this from the true value of a stored image.
@@ -204,11 +264,7 @@ pub fn collect(
     progress: &mut Progress,
 ) -> Result<Vec<CertifyRow>> {
     let mut rows = Vec::new();
-    let keep = |row| {
-        rows.push(row);
-        Ok(())
-    };
-    certify(bounder, data, settings, |_, _| false, progress, keep)?;
+    certify(bounder, data, settings, &mut rows, progress)?;
     Ok(rows)
 }
 
@@ -239,7 +295,6 @@ mod tests {
             search: search::Settings { batch: 40, ..search::Settings::new(&bounder) },
             attack: Some(attack::Settings { rounds: 3, ..attack::Settings::default() }),
             close: (domains > 0).then_some(close::Settings { domains, tolerance: 0.01 }),
-            certificates: None,
         };
         collect(&bounder, &data, &settings, &mut Progress::start(Verbosity::Quiet, "", 0))
     }

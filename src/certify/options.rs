@@ -57,7 +57,7 @@ impl Options {
         Ok(bounder)
     }
 
-    /// The settings of a run over these images, without certificates.
+    /// The settings of a run over these images.
     pub fn settings(&self, bounder: &Bounder, variances: Vec<f64>, seed: u64, range: Range<usize>) -> Settings {
         let usual = search::Settings::new(bounder);
         Settings {
@@ -71,7 +71,6 @@ impl Options {
             },
             attack: self.attack.then(attack::Settings::default),
             close: (self.branch > 0).then_some(close::Settings { domains: self.branch, tolerance: CLOSED }),
-            certificates: None,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `deltamax certify` and `deltamax merge`.
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -11,12 +12,13 @@ use clap::Args;
 use super::common::{self, DataArgs, ModelFile, RunArgs, SayArgs, Split, load_model};
 use crate::bounds::{Method, Runtime};
 use crate::certify::table::{self, Manifest, Table};
-use crate::certify::{Options, Settings, certify};
+use crate::certify::{Options, Sink, certify};
 use crate::error::Error;
 use crate::interrupt;
 use crate::network::Network;
 use crate::progress::Progress;
-use crate::results::{short, write_json};
+use crate::results::certificate::Certificate;
+use crate::results::{CertifyRow, short, write_json};
 use crate::rng::Rng;
 use crate::sweep::check_variances;
 
@@ -155,9 +157,9 @@ pub fn run(args: CertifyArgs) -> Result<()> {
                 bail!(Error::input(table::table_path(&args.out), problem));
             }
             common::make_folder(&args.out.join(table::CERTIFICATES))?;
-            Some((args.out.clone(), images))
+            images
         }
-        None => None,
+        None => BTreeSet::new(),
     };
     let rows = Arc::new(AtomicUsize::new(table.known()));
     let kept = {
@@ -168,26 +170,19 @@ pub fn run(args: CertifyArgs) -> Result<()> {
         }
     };
     let _words = interrupt::say(kept.clone());
-    let table = std::cell::RefCell::new(table);
-    let settings = Settings { certificates, ..settings };
+    let mut folder = Folder { table, out: &args.out, certificates, rows: &rows };
     let how = if args.branch > 0 { table::BRANCHED } else { "" };
     let title = format!("proving ({}{how})", args.method);
     let mut progress = Progress::start(args.run.verbosity(), &title, range.len() * settings.variances.len());
     let started = Instant::now();
-    let known = |index, variance| table.borrow().knows(index, variance);
-    let push = |row| {
-        table.borrow_mut().push(&row)?;
-        rows.fetch_add(1, Ordering::Relaxed);
-        Ok(())
-    };
-    certify(&bounder, &data, &settings, known, &mut progress, push).with_context(kept)?;
+    certify(&bounder, &data, &settings, &mut folder, &mut progress).with_context(kept)?;
     progress.finish(&format!(
         "{} images in {:.1} s on {}",
         range.len(),
         started.elapsed().as_secs_f64(),
         device.describe()
     ));
-    drop(table);
+    drop(folder);
     let (_, rows) = table::read_whole(&args.out)?;
     let summary = table::summarize(&rows);
     write_json(&args.out.join("summary.json"), &summary)?;
@@ -205,6 +200,36 @@ pub fn run(args: CertifyArgs) -> Result<()> {
         ));
     }
     args.run.answer(&summary)
+}
+
+/// A result folder that rows go to.
+struct Folder<'a> {
+    table: Table,
+    out: &'a Path,
+    /// Images whose radii are to come with what proves them.
+    certificates: BTreeSet<usize>,
+    /// Rows in the table.
+    rows: &'a AtomicUsize,
+}
+
+impl Sink for Folder<'_> {
+    fn knows(&self, index: usize, variance: f64) -> bool {
+        self.table.knows(index, variance)
+    }
+
+    fn wants_proof(&self, index: usize) -> bool {
+        self.certificates.contains(&index)
+    }
+
+    fn proof(&mut self, index: usize, variance: f64, certificate: &Certificate) -> crate::error::Result<()> {
+        table::keep_certificate(self.out, index, variance, certificate)
+    }
+
+    fn row(&mut self, row: CertifyRow) -> crate::error::Result<()> {
+        self.table.push(&row)?;
+        self.rows.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
 }
 
 /// Join the shards of one certify run; refuses gaps and duplicates.

@@ -158,7 +158,7 @@ impl Network {
         let x = node.inputs.iter().map(|&v| range.value(v)).fold(0.0, f64::max);
         let (y, v, a) = (range.value(i + 1), range.layers[i].most, range.coefficients[i + 1].most);
         // What a runtime may flush in an output meets `A` as well.
-        let deployed = 3.0 * self.roundings(i) as f64 + self.gains[i].forward;
+        let deployed = 3.0 * self.layers[i].roundings() as f64 + self.gains[i].forward;
         let above = node.shape.len() as f64 * (4.0 + x + y + v + a * (x + 2.0 + deployed));
         let below = node.inputs.iter().map(|&v| {
             let a = range.coefficients[v].most;

@@ -38,31 +38,19 @@ impl Params {
     }
 }
 
-const fn kernel(name: &'static str, entry: &'static str, reads: usize, writes: usize, twin: fn(Call<'_>)) -> Kernel {
-    Kernel {
-        name,
-        source: include_str!("../../shaders/slopes.wgsl"),
-        entry,
-        workgroup: [64, 1, 1],
-        params: size_of::<Params>(),
-        reads,
-        writes,
-        twin,
-    }
-}
-
-/// Reads A, centre, radius; writes the corner.
-pub static CORNER: Kernel = kernel("slopes_corner", "corner", 3, 1, corner_twin);
 /// Reads A, z; writes the value after the ReLU, changes the relaxation table and the moments.
-pub static CLIMB: Kernel = kernel("slopes_climb", "climb", 2, 4, climb_twin);
+pub static CLIMB: Kernel = Kernel {
+    name: "slopes_climb",
+    source: include_str!("../../shaders/slopes.wgsl"),
+    entry: "climb",
+    workgroup: [64, 1, 1],
+    params: size_of::<Params>(),
+    reads: 2,
+    writes: 4,
+    twin: climb_twin,
+};
 
-pub static KERNELS: &[&Kernel] = &[&CORNER, &CLIMB];
-
-/// Where in the box `centre ± radius` the row with coefficients `a` is least; all `[element][lane]`.
-pub fn corner(device: &Device, a: &Buffer, [centre, radius]: [&Buffer; 2], to: &Buffer, lanes: usize) -> Result<()> {
-    let params = Params::new(to.len(), lanes);
-    device.run(&CORNER, &params, &[a, centre, radius], &[to], super::flat(to.len()))
-}
+pub static KERNELS: &[&Kernel] = &[&CLIMB];
 
 /// Runs the line that a row with coefficients `a` uses on `z`, and moves the lower slopes of unstable neurons by one
 /// step of Adam, counted from 1, up the gradient of the row's bound. `a`, `z`, `y` and the moments are
@@ -89,13 +77,6 @@ pub fn climb(
         ..Params::new(y.len(), lanes)
     };
     device.run(&CLIMB, &params, &[a, z], &[y, table, m, v], super::flat(y.len()))
-}
-
-fn corner_twin(call: Call<'_>) {
-    let ([a, centre, radius], [to]) = call.buffers();
-    for (((to, a), c), r) in to.iter_mut().zip(a).zip(centre).zip(radius) {
-        *to = if *a > 0.0 { c - r } else { c + r };
-    }
 }
 
 fn climb_twin(call: Call<'_>) {
@@ -134,8 +115,7 @@ pub fn cases() -> Vec<Case> {
     for (elements, lanes) in [(1, 16), (37, 48)] {
         let n = elements * lanes;
         let label = format!("{elements} elements, {lanes} lanes");
-        let [a, z, centre] = std::array::from_fn(|_| random(&mut rng, n));
-        let radius: Vec<f32> = (0..n).map(|_| rng.uniform()).collect();
+        let [a, z] = std::array::from_fn(|_| random(&mut rng, n));
         // Stable neurons among them keep their slopes.
         let table: Vec<f32> = (0..n)
             .flat_map(
@@ -145,15 +125,14 @@ pub fn cases() -> Vec<Case> {
         let moments = [random(&mut rng, n), (0..n).map(|_| rng.uniform()).collect()];
         let writes = vec![blank(n), table, moments[0].clone(), moments[1].clone()];
         let adam = Adam { rate: 0.3, ..Adam::default() };
-        let close = || Check::Value { abs: 1e-5, rel: 1e-5 };
-        cases.extend([
-            Case::new(&CORNER, &*label, vec![a.clone(), centre, radius], vec![blank(n)], close(), move |d, r, w| {
-                corner(d, &r[0], [&r[1], &r[2]], &w[0], lanes)
-            }),
-            Case::new(&CLIMB, &*label, vec![a, z], writes, close(), move |d, r, w| {
-                climb(d, &r[0], &r[1], &w[0], &w[1], [&w[2], &w[3]], lanes, &adam, 3)
-            }),
-        ]);
+        cases.push(Case::new(
+            &CLIMB,
+            &*label,
+            vec![a, z],
+            writes,
+            Check::Value { abs: 1e-5, rel: 1e-5 },
+            move |d, r, w| climb(d, &r[0], &r[1], &w[0], &w[1], [&w[2], &w[3]], lanes, &adam, 3),
+        ));
     }
     cases
 }

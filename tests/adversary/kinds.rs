@@ -356,9 +356,9 @@ fn certificates_of_rectified_rectifiers_are_accepted() {
         .unwrap();
         for factor in [1.01, 1.06, 1.12, 1.5, 2.0] {
             let ball = Ball { image: &image, class: subject.class, delta: (found[0] * factor).min(1.0) };
-            let Ok(Some(found)) = bounder.branch_certificate(&ball, 64) else { continue };
+            let Ok(Some(found)) = bounder.branch_proof(&ball, 64) else { continue };
             seen += 1;
-            let text = serde_json::to_string(&found).unwrap();
+            let text = serde_json::to_string(&found.certificate).unwrap();
             let read: audit::Certificate = serde_json::from_str(&text).unwrap();
             let method = audit::Method::Crown;
             let verdict = audit::check(&m, &image, subject.class, found.radius.into(), method, Some(&read));

@@ -28,7 +28,7 @@ const PLAIN: &[&str] = &["model", "dataset", "spec", "report", "results", "audit
 const DEVICE_SIDE: &[&str] = &["kernel", "device", "ops", "network", "bounds"];
 
 /// All that the auditor, its unit tests included, has in common with what it judges. `rng` is the generator of samples.
-const AUDIT_USES: &[&str] = &["audit", "model", "tensor", "error", "rng"];
+const AUDIT_USES: &[&str] = &["audit", "model", "results", "tensor", "error", "rng"];
 
 #[test]
 fn imports_go_downward() {

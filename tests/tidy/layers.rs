@@ -10,19 +10,10 @@ const LAYERS: &[&str] = &["Layer", "Placed"];
 const PASSED_OVER: &[(&str, usize, &str)] = &[
     ("audit/certificate.rs", 1, "slopes of a node that is no ReLU are refused"),
     ("audit/walk.rs", 1, "where a row may stop on its way; stopping nowhere is sound"),
-    ("bounds/backward.rs", 4, "which charge an affine layer below a ReLU has; how wide a window is"),
-    ("bounds/branch.rs", 1, "branches on ReLUs only"),
-    ("bounds/domain.rs", 2, "domains are signs of ReLUs; tables follow joins"),
-    ("bounds/forward.rs", 3, "what is refined, and the magnitudes below a ReLU"),
-    ("bounds/neurons.rs", 7, "linearises ReLU and max pooling, and runs any other layer as it is"),
-    ("bounds/slopes.rs", 5, "linearises ReLU and max pooling, and runs any other layer as it is"),
-    ("bounds/targets.rs", 2, "what a walk costs, and which neurons are worth one"),
     ("model/layout.rs", 1, "a layer none of whose inputs is turned stays as it is, whatever its kind"),
     ("model/onnx/affine.rs", 1, "joins an affine layer with a permutation before it"),
     ("model/onnx/build.rs", 1, "joins two permutations"),
     ("model/onnx/write.rs", 1, "whether the input is written as an image"),
-    ("network.rs", 4, "which layers have weights; a join hands its gradient to both"),
-    ("train.rs", 2, "which layers have weights"),
 ];
 
 #[test]

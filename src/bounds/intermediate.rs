@@ -1,10 +1,13 @@
-//! Rows that bound neurons: where they start, how far they are walked, and what they tell.
+//! Intermediate bounds: neurons bounded by rows of their own, where those start, how far they are walked, and what they
+//! tell.
 
 use rayon::prelude::*;
 
-use super::backward::{Coefficients, is_dense_layer};
-use super::forward::State;
-use super::not_finite;
+use super::known::Known;
+use super::relaxation::Relaxations;
+use super::rows::Coefficients;
+use super::walk::{Walk, is_dense_layer};
+use super::{graph, not_finite};
 use crate::device::Buffer;
 use crate::error::Result;
 use crate::model::ValueId;
@@ -21,14 +24,50 @@ pub(super) struct Target {
     pub negated: bool,
 }
 
+impl Target {
+    /// Where its ends stand in `[element][lane]`.
+    pub fn at(&self, lanes: usize) -> usize {
+        self.neuron as usize * lanes + self.image as usize
+    }
+}
+
 /// A walk stops on its way to see which rows are decided only where this share of its products is still to come, and goes
 /// on with the others by themselves only where this share of the rows is decided: both cost something.
 const WORTHWHILE: f64 = 0.25;
 
-impl State<'_> {
+/// Tightens the bounds of node `i`'s output by backward linear bounds of its unstable neurons.
+pub(super) fn refine(known: &mut Known<'_>, relaxations: &Relaxations, i: usize) -> Result<()> {
+    let (lanes, count) = (known.region.lanes, known.region.count);
+    let net = &known.bounder.net;
+    let [mut lower, mut upper] = known.ends(i + 1)?;
+    let centre: Vec<f32> = known.bounder.device().read(known.interval(i + 1)[0])?;
+    let all = graph::ends_matter(net, i + 1);
+    let provable = known.provable()?;
+    let mut targets = Vec::new();
+    for image in (0..count).filter(|image| provable[*image]) {
+        for k in graph::by_place(net.model.shape(i + 1)) {
+            let at = k * lanes + image;
+            if lower[at] < 0.0 && upper[at] > 0.0 || all && lower[at] < upper[at] {
+                // The sign at the centre is the likelier one: a row that proves it makes the other needless.
+                targets.push(Target { image: image as u32, neuron: k as u32, negated: centre[at] < 0.0 });
+            }
+        }
+    }
+    if targets.is_empty() {
+        return Ok(());
+    }
+    let walk = Walk { known, relaxations };
+    walk.bound_neurons(i, &targets, !all, &mut lower, &mut upper)?;
+    let open = targets.iter().filter(|t| all || lower[t.at(lanes)] < 0.0 && upper[t.at(lanes)] > 0.0);
+    let others: Vec<Target> = open.map(|t| Target { negated: !t.negated, ..*t }).collect();
+    walk.bound_neurons(i, &others, !all, &mut lower, &mut upper)?;
+    known.narrow(i + 1, targets.iter().map(|t| t.at(lanes)), &lower, &upper)
+}
+
+impl Walk<'_> {
     /// Raises `lower` and cuts `upper` `[neuron][lane]` by backward bounds of the targets. Where `signs` are all that
     /// matters, a row that is proved positive is not bounded any better.
-    pub fn refine_by(
+    pub fn bound_neurons(
         &self,
         i: usize,
         targets: &[Target],
@@ -37,12 +76,12 @@ impl State<'_> {
         upper: &mut [f32],
     ) -> Result<()> {
         let bound = |chunk: &[Target]| {
-            self.bounder.check_deadline()?;
+            self.bounder().check_deadline()?;
             self.neuron_bounds(i, chunk, signs)
         };
-        let share = self.bounder.rows_per_chunk(self.widest(i + 1));
+        let share = self.bounder().rows_per_chunk(graph::widest(self.net(), i + 1));
         // Chunks are independent, and kernels over one of them too small to keep all cores of a CPU busy.
-        let bounds: Vec<Vec<f32>> = if self.bounder.device().is_gpu() {
+        let bounds: Vec<Vec<f32>> = if self.device().is_gpu() {
             targets.chunks(share).map(bound).collect::<Result<_>>()?
         } else {
             targets.par_chunks(share).map(bound).collect::<Result<_>>()?
@@ -51,7 +90,7 @@ impl State<'_> {
             if !bound.is_finite() {
                 return Err(not_finite());
             }
-            let at = target.neuron as usize * self.boxes.lanes + target.image as usize;
+            let at = target.at(self.known.region.lanes);
             if target.negated {
                 upper[at] = upper[at].min(-bound);
             } else {
@@ -68,17 +107,15 @@ impl State<'_> {
         // A row that starts below its layer has passed by the error that runtimes make in it.
         let deployed = if from <= i { self.deployed(i)? } else { None };
         let less = |bound: f32, t: usize| match &deployed {
-            Some(error) => {
-                down(bound - error[targets[t].neuron as usize * self.boxes.lanes + targets[t].image as usize])
-            }
+            Some(error) => down(bound - error[targets[t].at(self.known.region.lanes)]),
             None => bound,
         };
         let mut bounds = vec![f32::NEG_INFINITY; targets.len()];
         let mut open: Vec<usize> = (0..targets.len()).collect();
-        for cut in self.cuts(from).into_iter().filter(|_| signs) {
+        for cut in graph::cuts(self.net(), from, WORTHWHILE).into_iter().filter(|_| signs) {
             c = self.walk(from, c, &rows, &sums, cut, None)?;
             from = cut;
-            let mut here = self.concretize(cut, &c, &rows, &sums)?;
+            let mut here = self.known.concretise(cut, &c, &rows, &sums)?;
             open.iter().zip(&mut here).for_each(|(&t, bound)| *bound = less(*bound, t));
             let undecided: Vec<usize> = (0..open.len()).filter(|&r| !(here[r] > 0.0)).collect();
             for (&t, &bound) in open.iter().zip(&here) {
@@ -96,7 +133,7 @@ impl State<'_> {
             }
         }
         let end = self.walk(from, c, &rows, &sums, 0, None)?;
-        for (&t, bound) in open.iter().zip(self.concretize(0, &end, &rows, &sums)?) {
+        for (&t, bound) in open.iter().zip(self.known.concretise(0, &end, &rows, &sums)?) {
             let bound = less(bound, t);
             // NaN must not hide behind an earlier bound.
             bounds[t] = if bound.is_nan() { bound } else { bound.max(bounds[t]) };
@@ -106,26 +143,14 @@ impl State<'_> {
 
     /// What runtimes may be off by in the outputs of affine node `i`, `[element][lane]`, if proofs are to hold for them.
     fn deployed(&self, i: usize) -> Result<Option<Vec<f32>>> {
-        let relative = self.bounder.deployed(i);
+        let relative = self.bounder().deployed(i);
         if relative == 0.0 {
             return Ok(None);
         }
-        let Some(magnitude) = self.magnitude_values(i)? else { return Ok(None) };
-        let size: Vec<f32> = self.bounder.device().read(&magnitude)?;
+        let Some(magnitude) = self.known.magnitude_values(i)? else { return Ok(None) };
+        let size: Vec<f32> = self.device().read(&magnitude)?;
         // The magnitudes come rounded to nearest; one percent covers it.
         Ok(Some(size.into_iter().map(|v| up(1.01 * relative * v)).collect()))
-    }
-
-    /// Outputs of ReLUs, from the top down, that every path from `from` to the input passes with enough of the way left.
-    /// At `from` itself a row is worth no more than the interval bounds it is to improve.
-    fn cuts(&self, from: ValueId) -> Vec<ValueId> {
-        let net = &self.bounder.net;
-        let products = |i: usize| if let Placed::Affine(a) = net.layer(i) { a.geometry.products() } else { 0 };
-        let below = |value: ValueId| (0..value).map(products).sum::<usize>() as f64;
-        let relu = |value: ValueId| matches!(net.layer(value - 1), Placed::Relu);
-        let passed = |value: ValueId| net.model.nodes[value..from].iter().flat_map(|n| &n.inputs).all(|&v| v >= value);
-        let all = below(from);
-        (1..from).rev().filter(|&v| relu(v) && passed(v) && below(v) >= WORTHWHILE * all).collect()
     }
 
     /// Some of the rows by themselves, in this order.
@@ -136,7 +161,7 @@ impl State<'_> {
         sums: &Buffer,
         which: &[usize],
     ) -> Result<(Coefficients, Rows, Buffer)> {
-        let d = self.bounder.device();
+        let d = self.device();
         let lanes = tensor::lanes(which.len());
         // Unused lanes repeat the last row.
         let source: Vec<u32> = (0..lanes).map(|l| which[l.min(which.len() - 1)] as u32).collect();
@@ -156,8 +181,8 @@ impl State<'_> {
 
     /// One row for each output neuron of node `i`, and its channel, with [`linear::NEGATED`].
     pub fn place_targets(&self, i: usize, targets: &[Target]) -> Result<(Rows, Vec<u32>)> {
-        let d = self.bounder.device();
-        let shape = self.bounder.net.model.nodes[i].shape;
+        let d = self.device();
+        let shape = self.net().model.nodes[i].shape;
         let plane = shape.height * shape.width;
         let lanes = tensor::lanes(targets.len());
         let mut place = vec![0; 3 * lanes];
@@ -179,12 +204,12 @@ impl State<'_> {
 
     /// Rows of output neurons of node `i` where they start: value, coefficients, sums.
     pub fn start(&self, i: usize, rows: &Rows, channels: &[u32]) -> Result<(ValueId, Coefficients, Buffer)> {
-        let d = self.bounder.device();
-        let node = &self.bounder.net.model.nodes[i];
+        let d = self.device();
+        let node = &self.net().model.nodes[i];
         let lanes = rows.lanes;
         // The charge for folding is taken where a walk passes the layer, so that a walk may not start below it.
-        let seeded = match self.bounder.net.layer(i) {
-            Placed::Affine(affine) if self.foldings[i].is_none() => {
+        let seeded = match self.net().layer(i) {
+            Placed::Affine(affine) if self.known.folding_table(i).is_none() => {
                 Some((affine, self.seed_window(affine, node.inputs[0])))
             }
             Placed::Affine(_)
@@ -218,7 +243,7 @@ impl State<'_> {
     fn seed_window(&self, affine: &Affine, input: ValueId) -> Window {
         let g = &affine.geometry;
         if is_dense_layer(g) {
-            return Window::dense(self.bounder.net.model.shape(input));
+            return Window::dense(self.net().model.shape(input));
         }
         Window { layer: g.input, size: g.kernel, step: g.stride, offset: [g.pad[0] as isize, g.pad[1] as isize] }
     }

@@ -6,18 +6,28 @@
 //! that stays open is halved at the neuron whose relaxation costs most where the row is least. Every point of the box
 //! lies in one of the two halves, so that a row holds on a box if it holds on all domains that are left.
 
+mod domain;
+mod progress;
+mod root;
+
 use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::domain::{Domain, Root};
-use super::forward::State;
-use super::slopes::{Certificate, Effort, Run};
-use super::{Ball, Bounder, Boxes, Method, Row};
+use domain::Domain;
+use progress::{Bounded, Progress};
+use root::Root;
+
+use super::alpha::{self, Effort, Run};
+use super::certified::Proof;
+use super::linearised::Linearised;
+use super::region::Region;
+use super::relaxation::Line;
+use super::{Ball, Bounder, Method, Row, graph};
 use crate::error::{Error, Result};
-use crate::network::Placed;
 use crate::ops::linear::RELAX;
 use crate::ops::signs;
+use crate::results::certificate::Certificate;
 use crate::tensor;
 
 /// What is known about a box of which some rows are to be positive.
@@ -38,23 +48,9 @@ const CLIMB: Effort = Effort { rounds: 1, steps: 8, rate: 0.2 };
 /// Domains that one thread bounds at once, and a GPU, where they fit.
 const BATCH: [usize; 2] = [32, 1024];
 
-/// Bytes that waiting domains may take.
-const WAITING: usize = 1 << 30;
-
 /// Multipliers are elementwise at most [`signs::MOST`] where rows start with at most one: coefficients may be larger than
 /// elsewhere by this factor.
 const GROWTH: f32 = 2.0 * signs::MOST;
-
-/// What came out of bounding one domain.
-struct Bounded {
-    lower: f32,
-    /// With its slopes and multipliers.
-    domain: Domain,
-    /// Node and neuron to halve it at.
-    next: Option<(usize, usize)>,
-    /// Where the row is not positive.
-    point: Option<Vec<f32>>,
-}
 
 impl Bounder {
     /// Whether each class dominates on its ball, and the domains it took to tell: no more for each ball than its budget.
@@ -62,7 +58,7 @@ impl Bounder {
     /// # Errors
     /// A fault of the device.
     pub fn branch_balls(&self, balls: &[Ball<'_>], budgets: &[usize]) -> Result<Vec<(Decision, usize)>> {
-        self.branch(&self.balls(balls)?, &self.margins(balls).0, budgets)
+        self.branch(&Region::balls(self, balls)?, &self.margins(balls).0, budgets)
     }
 
     /// Whether all rows of each box are positive on it, and the domains it took to tell: no more for each box than its
@@ -76,7 +72,7 @@ impl Bounder {
         rows: &[Row],
         budgets: &[usize],
     ) -> Result<Vec<(Decision, usize)>> {
-        self.branch(&self.boxes(boxes)?, rows, budgets)
+        self.branch(&Region::boxes(self, boxes)?, rows, budgets)
     }
 
     /// The domains by which [`branch_balls`](Self::branch_balls) proves a ball within a budget, if it does, with the
@@ -84,42 +80,45 @@ impl Bounder {
     ///
     /// # Errors
     /// A fault of the device.
-    pub fn branch_certificate(&self, ball: &Ball<'_>, budget: usize) -> Result<Option<Certificate>> {
+    pub fn branch_proof(&self, ball: &Ball<'_>, budget: usize) -> Result<Option<Proof>> {
         let balls = std::slice::from_ref(ball);
-        let (boxes, (rows, _)) = (self.balls(balls)?, self.margins(balls));
+        let (region, (rows, _)) = (Region::balls(self, balls)?, self.margins(balls));
         let crown = self.at_least_crown();
-        let (state, lower) = crown.whole_boxes(&boxes, &rows)?;
-        if state.provable()?.contains(&false) {
+        let (state, lower) = crown.whole_boxes(&region, &rows)?;
+        if state.known.provable()?.contains(&false) {
             return Ok(None);
         }
-        let lines = state.lines(1)?.remove(0);
+        let lines = state.certificates(1)?.remove(0);
         let Some((roomy, roots)) = roots(state)? else { return Ok(None) };
-        let mut progress = Progress { leaves: Some(vec![]), ..Progress::new(&rows, &lower, &[budget]) };
+        let mut progress = Progress::new(&rows, &lower, &[budget]).keeping_leaves();
         roomy.explore(&roots, &rows, &lower, &mut progress)?;
-        let leaves = progress.leaves.take().unwrap_or_default();
+        let leaves = progress.take_leaves();
         if progress.finish()[0].0 != Decision::Proved {
             return Ok(None);
         }
         let mut radius = ball.delta;
         for part in leaves.chunks(roomy.domains_at_once()) {
             let (home, own) = (vec![&roots[0]; part.len()], own_rows(&rows, part));
-            let boxes = Root::boxes(&roomy, &home)?;
-            let bounds = roomy.evaluate(&Domain::state(&roomy, &boxes, &home, part)?, &own, false)?;
+            let region = Domain::region(&roomy, &home)?;
+            let bounds = roomy.evaluate(&Domain::state(&roomy, &region, &home, part)?, &own, false)?;
             radius = bounds.reach.iter().flatten().fold(radius, |m, r| m.min(*r));
         }
         let rival = |row: usize| rows[row].coefficients.iter().position(|c| *c < 0.0).unwrap_or(ball.class);
         let branches = Some(roots[0].branches(&leaves, rival));
-        Ok(Some(Certificate { radius, ball: ball.delta, relu: vec![], branches, ..lines }))
+        let certificate = Certificate { ball: Some(ball.delta), relu: vec![], branches, ..lines };
+        Ok(Some(Proof { radius, certificate }))
     }
 
-    fn branch(&self, boxes: &Boxes, rows: &[Row], budgets: &[usize]) -> Result<Vec<(Decision, usize)>> {
+    fn branch(&self, region: &Region, rows: &[Row], budgets: &[usize]) -> Result<Vec<(Decision, usize)>> {
         let crown = self.at_least_crown();
-        let (state, lower) = crown.whole_boxes(boxes, rows)?;
+        let (state, lower) = crown.whole_boxes(region, rows)?;
         let mut progress = Progress::new(rows, &lower, budgets);
-        for (decision, _) in progress.decisions.iter_mut().zip(state.provable()?).filter(|(_, provable)| !provable) {
+        for (decision, _) in
+            progress.decisions.iter_mut().zip(state.known.provable()?).filter(|(_, provable)| !provable)
+        {
             *decision = Some(Decision::Open);
         }
-        let undecided = (0..boxes.count).any(|b| progress.decisions[b].is_none());
+        let undecided = (0..region.count).any(|b| progress.decisions[b].is_none());
         if undecided && let Some((roomy, roots)) = roots(state)? {
             roomy.explore(&roots, rows, &lower, &mut progress)?;
         }
@@ -131,11 +130,11 @@ impl Bounder {
     }
 
     /// What is known about boxes, and lower bounds of the rows.
-    fn whole_boxes<'a>(&'a self, boxes: &'a Boxes, rows: &[Row]) -> Result<(State<'a>, Vec<f32>)> {
-        let mut state = State::new(self, boxes)?;
+    fn whole_boxes<'a>(&'a self, region: &'a Region, rows: &[Row]) -> Result<(Linearised<'a>, Vec<f32>)> {
+        let mut state = Linearised::new(self, region)?;
         let mut bounds = self.evaluate(&state, rows, false)?;
         if self.method.optimises() {
-            state.optimise(rows, &mut bounds, false, |_, _| Ok(()))?;
+            alpha::optimise(&mut state, rows, &mut bounds, false, |_, _| Ok(()))?;
         }
         Ok((state, bounds.lower))
     }
@@ -186,15 +185,15 @@ impl Bounder {
     fn bound(&self, roots: &[Root], rows: &[Row], domains: &[Domain]) -> Result<Vec<Bounded>> {
         let home: Vec<&Root> = domains.iter().map(|d| &roots[rows[d.row].lane]).collect();
         let own = own_rows(rows, domains);
-        let boxes = Root::boxes(self, &home)?;
-        let state = Domain::state(self, &boxes, &home, domains)?;
+        let region = Domain::region(self, &home)?;
+        let state = Domain::state(self, &region, &home, domains)?;
         let mut bounds = self.evaluate(&state, &own, false)?;
         let at_once: Vec<bool> = bounds.lower.iter().map(|b| *b > 0.0).collect();
         if at_once.contains(&false) {
-            state.climb(&own, &mut bounds, false, CLIMB, |_, _| Ok(()))?;
+            alpha::climb(&state, &own, &mut bounds, false, CLIMB, |_, _| Ok(()))?;
         }
         let each: Vec<usize> = (0..domains.len()).collect();
-        let run = state.run(&own, &each, None)?;
+        let run = alpha::run_each(&state, &own, &each)?;
         let next = self.weakest(&state, domains, &run)?;
         let points = self.broken(&own, run)?;
         // What proved a domain is what it came with, or what it climbed to.
@@ -206,24 +205,20 @@ impl Bounder {
 
     /// For each domain the neuron whose relaxation costs most: its intercept, or, where the row takes the lower line, the
     /// distance from it at the point where the row is least.
-    fn weakest(&self, state: &State<'_>, domains: &[Domain], run: &Run) -> Result<Vec<Option<(usize, usize)>>> {
-        let (net, d, lanes) = (&self.net, self.device(), state.boxes.lanes);
+    fn weakest(&self, state: &Linearised<'_>, domains: &[Domain], run: &Run) -> Result<Vec<Option<(usize, usize)>>> {
+        let (net, d, lanes) = (&self.net, self.device(), state.region().lanes);
         let mut best: Vec<(f32, Option<(usize, usize)>)> = vec![(0.0, None); domains.len()];
-        for (i, node) in net.model.nodes.iter().enumerate() {
-            let (Placed::Relu, Some(above), Some(table)) = (net.layer(i), &run.above[i], &state.relaxations[i]) else {
-                continue;
-            };
-            let (above, table): (Vec<f32>, Vec<f32>) = (d.read(above)?, d.read(table)?);
-            let z: Vec<f32> = d.read(&run.values[node.inputs[0]])?;
+        for i in graph::relus(net) {
+            let node = &net.model.nodes[i];
+            let (Some(above), Some(z)) = (&run.above[i], &run.values[node.inputs[0]]) else { continue };
+            let (above, z): (Vec<f32>, Vec<f32>) = (d.read(&above.a)?, d.read(z)?);
+            let table: Vec<f32> = d.read(state.relaxations.relaxed(i))?;
             let elements = node.shape.len();
             best.par_iter_mut().enumerate().for_each(|(lane, best)| {
-                for (k, lines) in table[lane * elements * RELAX..][..elements * RELAX].chunks(RELAX).enumerate() {
-                    // Only an unstable neuron has an intercept.
-                    if lines[1] <= 0.0 {
-                        continue;
-                    }
+                let lines = Line::all(&table[lane * elements * RELAX..][..elements * RELAX]).enumerate();
+                for (k, line) in lines.filter(|(_, line)| line.is_unstable()) {
                     let (a, z) = (above[k * lanes + lane], z[k * lanes + lane]);
-                    let loss = if a < 0.0 { -a * lines[1] } else { a * (z.max(0.0) - lines[2] * z) };
+                    let loss = if a < 0.0 { -a * line.intercept } else { a * (z.max(0.0) - line.lower * z) };
                     if loss > best.0 || best.1.is_none() {
                         *best = (loss, Some((i, k)));
                     }
@@ -235,7 +230,7 @@ impl Bounder {
 
     /// For each row the point where its linear bound is least, if the row itself is not positive there.
     fn broken(&self, rows: &[Row], run: Run) -> Result<Vec<Option<Vec<f32>>>> {
-        let Some(x) = run.values.into_iter().next() else { return Ok(vec![]) };
+        let Some(x) = run.values.into_iter().next().flatten() else { return Ok(vec![]) };
         let lanes = tensor::lanes(rows.len());
         let elements = self.net.model.input.len();
         let points = tensor::deinterleave(&self.device().read::<f32>(&x)?, elements, rows.len());
@@ -250,9 +245,9 @@ impl Bounder {
 }
 
 /// Boxes to branch on, and a bounder with room for multipliers; none where no slopes can move.
-fn roots(state: State<'_>) -> Result<Option<(Bounder, Vec<Root>)>> {
-    let bounder = state.bounder;
-    if !state.can_climb() {
+fn roots(state: Linearised<'_>) -> Result<Option<(Bounder, Vec<Root>)>> {
+    let bounder = state.bounder();
+    if graph::relus(&bounder.net).next().is_none() {
         return Ok(None);
     }
     let range = Arc::new(bounder.net.range(bounder.peak, f64::from(GROWTH))?);
@@ -262,87 +257,4 @@ fn roots(state: State<'_>) -> Result<Option<(Bounder, Vec<Root>)>> {
 /// The row of every domain, on the domain's lane.
 fn own_rows(rows: &[Row], domains: &[Domain]) -> Vec<Row> {
     domains.iter().enumerate().map(|(lane, d)| Row { lane, ..rows[d.row].clone() }).collect()
-}
-
-/// Where all boxes stand.
-struct Progress {
-    decisions: Vec<Option<Decision>>,
-    /// Domains not yet proved, per box, queued or in hand.
-    open: Vec<usize>,
-    /// Domains each box may have bounded, and has had.
-    budgets: Vec<usize>,
-    used: Vec<usize>,
-    /// Box of each row.
-    boxes: Vec<usize>,
-    /// Depth first: it grows by no more than a batch each time.
-    queue: Vec<Domain>,
-    /// Domains that were proved, if they are to be kept.
-    leaves: Option<Vec<Domain>>,
-}
-
-impl Progress {
-    fn new(rows: &[Row], lower: &[f32], budgets: &[usize]) -> Progress {
-        let mut open = vec![0; budgets.len()];
-        rows.iter().zip(lower).filter(|(_, l)| !(**l > 0.0)).for_each(|(row, _)| open[row.lane] += 1);
-        let decisions = open.iter().map(|o| (*o == 0).then_some(Decision::Proved)).collect();
-        let boxes = rows.iter().map(|r| r.lane).collect();
-        let used = vec![0; budgets.len()];
-        Progress { decisions, open, budgets: budgets.to_vec(), used, boxes, queue: vec![], leaves: None }
-    }
-
-    /// The next domains, at most `most`, of boxes that are undecided.
-    fn take(&mut self, most: usize) -> Vec<Domain> {
-        let mut batch = Vec::with_capacity(most);
-        while batch.len() < most
-            && let Some(domain) = self.queue.pop()
-        {
-            let at = self.boxes[domain.row];
-            if self.decisions[at].is_some() {
-                continue;
-            }
-            if self.used[at] == self.budgets[at] {
-                self.decisions[at] = Some(Decision::Open);
-                continue;
-            }
-            self.used[at] += 1;
-            batch.push(domain);
-        }
-        batch
-    }
-
-    /// A domain was proved.
-    fn keep(&mut self, domain: &Domain) {
-        if let Some(leaves) = &mut self.leaves {
-            leaves.push(domain.clone());
-        }
-    }
-
-    fn settle(&mut self, bounded: Bounded) {
-        let at = self.boxes[bounded.domain.row];
-        if self.decisions[at].is_some() {
-            return;
-        }
-        if bounded.lower > 0.0 {
-            self.keep(&bounded.domain);
-            self.open[at] -= 1;
-            if self.open[at] == 0 {
-                self.decisions[at] = Some(Decision::Proved);
-            }
-        } else if let Some(point) = bounded.point {
-            self.decisions[at] = Some(Decision::Broken(point));
-        } else if let Some((node, neuron)) = bounded.next {
-            if (self.queue.len() + 2) * bounded.domain.bytes() > WAITING {
-                self.decisions[at] = Some(Decision::Open);
-                return;
-            }
-            self.open[at] += 1;
-            self.queue.extend(bounded.domain.halves(node, neuron));
-        } else {
-            self.decisions[at] = Some(Decision::Open);
-        }
-    }
-
-    fn finish(self) -> Vec<(Decision, usize)> {
-        self.decisions.into_iter().map(|d| d.unwrap_or(Decision::Open)).zip(self.used).collect()
-    }
 }

@@ -1,0 +1,142 @@
+//! Slopes of the margins: one row per region, its worst, climbs at a time.
+
+use crate::bounds::linearised::Linearised;
+use crate::bounds::rows::Coefficients;
+use crate::bounds::walk::Keep;
+use crate::bounds::{Bounds, Row, graph};
+use crate::device::Buffer;
+use crate::error::Result;
+use crate::ops::linear::{Rows, SLICES};
+use crate::ops::optimizer::Adam;
+use crate::ops::{signs, slopes};
+
+/// How hard to climb.
+#[derive(Clone, Copy)]
+pub(in crate::bounds) struct Effort {
+    /// How often the worst row is looked for and bounded.
+    pub rounds: usize,
+    /// Steps up its gradient each time.
+    pub steps: u32,
+    /// Step size, falling to [`LAST`] of it.
+    pub rate: f32,
+}
+
+const LAST: f32 = 0.1;
+
+/// First and second moments of Adam by node, for slopes and for multipliers.
+struct Moments {
+    slopes: Vec<Option<[Buffer; 2]>>,
+    signs: Vec<Option<[Buffer; 2]>>,
+}
+
+/// One row per region, run at the point where it is least; all `[element][lane]`.
+pub(in crate::bounds) struct Run {
+    /// Its coefficients above every nonlinear layer, by node.
+    pub above: Vec<Option<Coefficients>>,
+    /// Every value it was walked through; 0 is the point.
+    pub values: Vec<Option<Buffer>>,
+}
+
+/// Moves lower slopes, and multipliers of assumed signs, up the gradient of each region's worst row, and replaces the
+/// bounds of every region whose worst row gets better. After every round `kept` is told which got better.
+pub(in crate::bounds) fn climb(
+    state: &Linearised<'_>,
+    rows: &[Row],
+    best: &mut Bounds,
+    want_slopes: bool,
+    effort: Effort,
+    mut kept: impl FnMut(&Linearised<'_>, &[bool]) -> Result<()>,
+) -> Result<()> {
+    let (bounder, count) = (state.bounder(), state.region().count);
+    if graph::relus(&bounder.net).next().is_none() {
+        return Ok(());
+    }
+    let moments = Moments::at_rest(state)?;
+    let mut worst = best.worst_rows(rows, count);
+    let all = effort.rounds as u32 * effort.steps;
+    for done in 0..all {
+        bounder.check_deadline()?;
+        let share = done as f32 / all as f32;
+        let adam = Adam { rate: effort.rate * LAST.powf(share), beta2: 0.99, ..Adam::default() };
+        run(state, rows, &worst, &moments, &adam, done + 1)?;
+        if (done + 1) % effort.steps == 0 {
+            let next = bounder.evaluate(state, rows, want_slopes)?;
+            worst = next.worst_rows(rows, count);
+            kept(state, &best.keep_better(&next, rows, count))?;
+        }
+    }
+    Ok(())
+}
+
+/// Runs the row `worst[lane]` of every region and leaves slopes and multipliers where they are.
+pub(in crate::bounds) fn run_each(state: &Linearised<'_>, rows: &[Row], worst: &[usize]) -> Result<Run> {
+    run(state, rows, worst, &Moments::at_rest(state)?, &Adam { rate: 0.0, ..Adam::default() }, 1)
+}
+
+impl Moments {
+    fn at_rest(state: &Linearised<'_>) -> Result<Moments> {
+        let (net, d) = (&state.bounder().net, state.bounder().device());
+        let two = |len: usize| -> Result<_> { Ok(Some([d.zeros(len)?, d.zeros(len)?])) };
+        let (mut slopes, mut signs) = (vec![], vec![]);
+        for (i, node) in net.model.nodes.iter().enumerate() {
+            slopes.push(if graph::is_relu(net, i) { two(node.shape.len() * state.region().lanes)? } else { None });
+            signs.push(state.relaxations.signs(i).map_or(Ok(None), |s| two(s.beta.len()))?);
+        }
+        Ok(Moments { slopes, signs })
+    }
+}
+
+/// Runs the row `worst[lane]` of every region at the point of the region where it is least, and moves slopes and
+/// multipliers on the way.
+fn run(
+    state: &Linearised<'_>,
+    rows: &[Row],
+    worst: &[usize],
+    moments: &Moments,
+    adam: &Adam,
+    step: u32,
+) -> Result<Run> {
+    let (d, lanes) = (state.bounder().device(), state.region().lanes);
+    let model = &state.bounder().net.model;
+    let (each, start) = state.one_each(rows, worst)?;
+    let mut keep = Keep::new(model);
+    let sums = d.zeros(2 * SLICES * lanes)?;
+    let values = state.walk().replay(model.output(), start, &each, &sums, &mut keep, |bend| {
+        // Rows that start as whole layers stay so.
+        let a = &bend.above.a;
+        if let Some([m, v]) = &moments.slopes[bend.node] {
+            slopes::climb(d, a, bend.z, bend.y, bend.lines, [m, v], lanes, adam, step)?;
+        }
+        if let (Some(s), Some([m, v])) = (state.relaxations.signs(bend.node), &moments.signs[bend.node]) {
+            signs::climb(d, a, bend.z, bend.y, [&s.targets, &s.beta], [m, v], lanes, adam, step)?;
+        }
+        Ok(())
+    })?;
+    Ok(Run { above: keep.above, values })
+}
+
+impl Linearised<'_> {
+    /// The row `which[lane]` of every region, in their order, and its coefficients over the logits.
+    fn one_each(&self, rows: &[Row], which: &[usize]) -> Result<(Rows, Coefficients)> {
+        let (d, count, lanes) = (self.bounder().device(), self.region().count, self.region().lanes);
+        let model = &self.bounder().net.model;
+        let images = (0..lanes).map(|lane| if lane < count { lane as u32 } else { 0 });
+        let each = Rows::whole(d, count, images.collect())?;
+        let mut a = vec![0.0; model.outputs() * lanes];
+        for (lane, &r) in which.iter().enumerate() {
+            // A network of one output has no margins, and no row.
+            let coefficients = rows.get(r).map_or(&[][..], |row| &row.coefficients);
+            coefficients.iter().enumerate().for_each(|(k, c)| a[k * lanes + lane] = *c);
+        }
+        Ok((each, Coefficients::whole(d.upload(&a)?, model.shape(model.output()))))
+    }
+
+    /// Where in its region the row `which[lane]` is least, `[element][lane]`.
+    pub(in crate::bounds) fn corners(&self, rows: &[Row], which: &[usize]) -> Result<Buffer> {
+        let d = self.bounder().device();
+        let (each, start) = self.one_each(rows, which)?;
+        let sums = d.zeros(2 * SLICES * each.lanes)?;
+        let end = self.walk().walk(self.bounder().net.model.output(), start, &each, &sums, 0, None)?;
+        self.region().corner(d, &end, &each)
+    }
+}

@@ -1,0 +1,360 @@
+//! What is known about the values of a batch of regions: bounds of each, the magnitudes that walks are charged against,
+//! and the lanes of which nothing is known, since their numbers left the range in which sums cannot overflow.
+
+use std::sync::OnceLock;
+
+use super::graph;
+use super::region::{self, Region};
+use super::rows::Coefficients;
+use super::shelf::{self, Tables};
+use super::watch::Watch;
+use super::{Bounder, Bounds, Row};
+use crate::device::{Buffer, Device};
+use crate::error::{Error, Result};
+use crate::model::{Folding, ValueId};
+use crate::network::{MOST_IN_LAYER, Placed};
+use crate::ops::conv::{self, Charge};
+use crate::ops::linear::Rows;
+use crate::ops::{activation, add, gather, pool, range, relax, relu, scale};
+use crate::rounding::{down, to_f32_up, up};
+use crate::tensor;
+
+/// Unit of the table of folding charges: walks inflate a charge by twice its factor, which had better be small.
+pub(super) const FOLDING_UNIT: f32 = 1.0 / 1024.0;
+
+/// Bounds of one value for all lanes, `[element][lane]`.
+struct Interval {
+    centre: Buffer,
+    radius: Buffer,
+}
+
+/// Bounds of every value of a batch. Written on the way forward ([`super::Linearised`]) and narrowed by bounds of neurons;
+/// walks read it.
+pub(super) struct Known<'a> {
+    pub bounder: &'a Bounder,
+    pub region: &'a Region,
+    /// By value; 0 is the region itself.
+    intervals: Vec<Option<Interval>>,
+    /// `|W| |x| + |b|` by affine node, `[lane][element]`.
+    magnitudes: Vec<Option<Buffer>>,
+    /// How far folded layers may be from those of the file, in units of [`FOLDING_UNIT`], by node, `[lane][element]`.
+    foldings: Vec<Option<Buffer>>,
+    /// Nothing is proved about the regions of lanes that it marked.
+    watch: Watch,
+    /// Centre and radius by value, `[lane][element]`, once they were asked for.
+    tables: Vec<OnceLock<[Buffer; 2]>>,
+}
+
+/// What walks from the logits read of one lane, on the host.
+pub(super) struct KnownLane {
+    magnitudes: Tables,
+    foldings: Tables,
+    /// Bounds of values that several nodes read, where walks charge for joining, and of sums, where runtimes round.
+    joins: Vec<Option<[Vec<f32>; 2]>>,
+}
+
+impl<'a> Known<'a> {
+    /// Nothing beyond the region.
+    pub fn new(bounder: &'a Bounder, region: &'a Region) -> Result<Self> {
+        let nodes = bounder.net.model.nodes.len();
+        Ok(Known {
+            bounder,
+            region,
+            intervals: (0..=nodes).map(|_| None).collect(),
+            magnitudes: vec![],
+            foldings: vec![],
+            watch: Watch::new(bounder, region.lanes)?,
+            tables: (0..=nodes).map(|_| OnceLock::new()).collect(),
+        })
+    }
+
+    /// What was known about these lanes; nothing is watched, since lanes that were marked are not kept.
+    pub fn place(bounder: &'a Bounder, region: &'a Region, lanes: &[&KnownLane]) -> Result<Self> {
+        let (d, width) = (bounder.device(), region.lanes);
+        let nodes = bounder.net.model.nodes.len();
+        let interval = |value: ValueId| -> Result<Option<Interval>> {
+            if lanes.iter().all(|l| l.joins[value].is_none()) {
+                return Ok(None);
+            }
+            let elements = bounder.net.model.shape(value).len();
+            let join = |side: usize| lanes.iter().map(move |l| l.joins[value].as_ref().map_or(&[][..], |j| &j[side]));
+            let side = |side: usize| d.upload(&tensor::interleave(join(side), elements));
+            Ok(Some(Interval { centre: side(0)?, radius: side(1)? }))
+        };
+        Ok(Known {
+            bounder,
+            region,
+            intervals: (0..=nodes).map(interval).collect::<Result<_>>()?,
+            magnitudes: shelf::place(d, width, lanes.iter().map(|l| &l.magnitudes))?,
+            foldings: shelf::place(d, width, lanes.iter().map(|l| &l.foldings))?,
+            watch: Watch::default(),
+            tables: (0..=nodes).map(|_| OnceLock::new()).collect(),
+        })
+    }
+
+    /// Every lane, for [`place`](Self::place).
+    pub fn lanes(&self) -> Result<Vec<KnownLane>> {
+        let (net, d) = (&self.bounder.net, self.bounder.device());
+        let (lanes, count) = (self.region.lanes, self.region.count);
+        let is_sum = |v: ValueId| v > 0 && net.layer(v - 1).is_sum();
+        let mut joins: Vec<Vec<Option<[Vec<f32>; 2]>>> = (0..count).map(|_| vec![]).collect();
+        for (value, interval) in self.intervals.iter().enumerate() {
+            match interval {
+                Some(i) if graph::readers(net, value) > 1 || is_sum(value) => {
+                    let (c, r) =
+                        (shelf::columns(d, &i.centre, lanes, count)?, shelf::columns(d, &i.radius, lanes, count)?);
+                    joins.iter_mut().zip(c.into_iter().zip(r)).for_each(|(own, (c, r))| own.push(Some([c, r])));
+                }
+                Some(_) | None => joins.iter_mut().for_each(|own| own.push(None)),
+            }
+        }
+        let tables = |of: &[Option<Buffer>]| shelf::all_lanes(d, of, lanes, count);
+        let known = tables(&self.magnitudes)?.into_iter().zip(tables(&self.foldings)?).zip(joins);
+        Ok(known.map(|((magnitudes, foldings), joins)| KnownLane { magnitudes, foldings, joins }).collect())
+    }
+
+    fn device(&self) -> &'a Device {
+        self.bounder.device()
+    }
+
+    /// Bounds what node `i` gives, from the bounds of what it reads, and keeps what walks through it are charged against,
+    /// unless they pass it by: where `walked` is false.
+    pub fn step(&mut self, i: usize, bounded: bool, walked: bool) -> Result<()> {
+        let folding = self.folding(i)?;
+        if bounded {
+            let interval = self.interval_after(i, folding.as_ref())?;
+            self.intervals[i + 1] = Some(interval);
+        }
+        // Walks of a folded layer's own neurons start above it.
+        let walked = walked && (!graph::charged_above(&self.bounder.net, i) || folding.is_some());
+        let magnitude = if walked { self.magnitude_values(i)? } else { None };
+        self.magnitudes.push(magnitude.map(|v| self.table(&v)).transpose()?);
+        Ok(())
+    }
+
+    /// Bounds of a value.
+    pub fn interval(&self, value: ValueId) -> [&Buffer; 2] {
+        if value == 0 {
+            return self.region.interval();
+        }
+        let known = self.intervals[value].as_ref().expect("bounded on the way forward");
+        [&known.centre, &known.radius]
+    }
+
+    /// Centre and radius of a value as tables `[lane][element]`.
+    fn tables(&self, value: ValueId) -> Result<&[Buffer; 2]> {
+        shelf::transposed(self.device(), &self.tables[value], self.interval(value), self.region.lanes)
+    }
+
+    /// `[lane][element]` of `[element][lane]`.
+    pub fn table(&self, values: &Buffer) -> Result<Buffer> {
+        shelf::transpose(self.device(), values, self.region.lanes)
+    }
+
+    /// Magnitudes of node `i` as a table, where walks are charged at the node itself.
+    pub fn magnitude(&self, i: usize) -> &Buffer {
+        self.magnitudes[i].as_ref().expect("computed on the way forward")
+    }
+
+    /// Distances of a folded node's outputs from those of the file, as a table.
+    pub fn folding_table(&self, i: usize) -> Option<&Buffer> {
+        self.foldings[i].as_ref()
+    }
+
+    /// Least values of rows over the bounds of `value`.
+    pub fn concretise(&self, value: ValueId, c: &Coefficients, rows: &Rows, sums: &Buffer) -> Result<Vec<f32>> {
+        match value {
+            0 => self.region.concretise(self.bounder, c, rows, sums),
+            _ => region::concretise(self.bounder, self.tables(value)?, c, rows, sums),
+        }
+    }
+
+    fn interval_after(&self, i: usize, folding: Option<&Buffer>) -> Result<Interval> {
+        let net = &self.bounder.net;
+        let (d, lanes) = (self.device(), self.region.lanes);
+        let node = &net.model.nodes[i];
+        let wanted = self.bounder.inflation(i + 1);
+        let inflate = if folding.is_some() { 0.0 } else { wanted };
+        let deployed = self.bounder.deployed(i);
+        let len = node.shape.len() * lanes;
+        let out = Interval { centre: d.alloc(len)?, radius: d.alloc(len)? };
+        let to = [&out.centre, &out.radius];
+        let [c, r] = self.interval(node.inputs[0]);
+        match net.layer(i) {
+            Placed::Affine(a) => {
+                let charge = if self.bounder.sound {
+                    let largest = self.bounder.range.value(node.inputs[0]).max(net.gain(i));
+                    Charge::new(a.geometry.fan_in(), largest).and(deployed)
+                } else {
+                    Charge::none()
+                };
+                self.bounder.count(2 * a.geometry.products() * self.region.count);
+                conv::interval(d, &a.geometry, [c, r], &a.weight, &a.bias, to, lanes, charge, inflate)?;
+            }
+            Placed::Relu => relu::interval(d, c, r, to[0], to[1], inflate)?,
+            Placed::Activation(f) => activation::interval(d, f, c, r, to[0], to[1], lanes, inflate)?,
+            Placed::MaxPool(g) => pool::max_interval(d, g, c, r, to[0], to[1], lanes, inflate)?,
+            Placed::AvgPool(g) => pool::average_interval(d, g, c, r, to[0], to[1], lanes, inflate, deployed)?,
+            Placed::Add => {
+                let [c2, r2] = self.interval(node.inputs[1]);
+                add::interval(d, c, r, c2, r2, to[0], to[1], inflate, deployed)?;
+            }
+            Placed::Scale { scale, shift, .. } => {
+                scale::interval(d, c, r, scale, shift, to[0], to[1], lanes, inflate, deployed)?;
+            }
+            Placed::Gather(moves) => {
+                for (k, m) in moves.iter().enumerate() {
+                    let from = self.interval(node.inputs[k]);
+                    for side in 0..2 {
+                        gather::forward(d, from[side], &m.forward, to[side], lanes, k > 0)?;
+                    }
+                }
+            }
+        }
+        let out = match folding {
+            None => out,
+            Some(folding) => {
+                let zero = d.zeros(len)?;
+                let wide = Interval { centre: d.alloc(len)?, radius: d.alloc(len)? };
+                add::interval(d, &out.centre, &out.radius, &zero, folding, &wide.centre, &wide.radius, wanted, 0.0)?;
+                wide
+            }
+        };
+        if self.bounder.range.watches_value(i + 1) {
+            self.watch(&out.centre, range::MOST)?;
+            self.watch(&out.radius, range::MOST)?;
+        }
+        Ok(out)
+    }
+
+    /// Marks lanes with a value beyond `most`.
+    fn watch(&self, values: &Buffer, most: f32) -> Result<()> {
+        self.watch.clear(self.bounder, values, self.region.lanes, most)
+    }
+
+    /// Whether anything can be proved about each region: nothing about one that was marked.
+    pub fn provable(&self) -> Result<Vec<bool>> {
+        let clean = self.watch.clean(self.bounder, self.region.lanes, self.region.count)?;
+        Ok(clean.unwrap_or_else(|| vec![true; self.region.count]))
+    }
+
+    /// Takes back what was said of rows over regions that were marked.
+    pub fn withdraw(&self, rows: &[Row], bounds: &mut Bounds) -> Result<()> {
+        let Some(provable) = self.watch.clean(self.bounder, self.region.lanes, self.region.count)? else {
+            return Ok(());
+        };
+        for (r, _) in rows.iter().enumerate().filter(|(_, row)| !provable[row.lane]) {
+            bounds.lower[r] = -range::LOST;
+            if let Some(reach) = &mut bounds.reach {
+                reach[r] = 0.0;
+            }
+        }
+        Ok(())
+    }
+
+    /// How far the outputs of node `i` may be from those of the layer its file defines, `[element][lane]`, if the
+    /// stored weights are folded; keeps the table that walks charge.
+    fn folding(&mut self, i: usize) -> Result<Option<Buffer>> {
+        self.foldings.push(None);
+        let net = &self.bounder.net;
+        let records = net.model.folded.iter().filter(|f| f.node == i && self.bounder.sound);
+        let deployed = f64::from(self.bounder.deployed(i));
+        let absolute = |f: &Folding| f64::from(f.absolute) + deployed * f64::from(f.terms);
+        let (relative, absolute) = records.fold((0.0, 0.0), |(r, a), f| (r + f64::from(f.relative), a + absolute(f)));
+        if relative + absolute == 0.0 {
+            return Ok(None);
+        }
+        let Some(magnitude) = self.magnitude_values(i)? else { return Ok(None) };
+        let (d, lanes) = (self.device(), self.region.lanes);
+        let elements = net.model.nodes[i].shape.len();
+        // The magnitudes and the product below come rounded to nearest; one percent covers it.
+        let charge = |unit: f32| -> Result<Buffer> {
+            let constant = |v: f64| d.upload(&vec![up(to_f32_up(1.01 * v / f64::from(unit))); elements]);
+            let out = d.alloc(magnitude.len())?;
+            scale::forward(d, &magnitude, &constant(relative)?, &constant(absolute)?, &out, lanes)?;
+            Ok(out)
+        };
+        self.foldings[i] = Some(self.table(&charge(FOLDING_UNIT)?)?);
+        Ok(Some(charge(1.0)?))
+    }
+
+    /// What a walk through ReLU or activation node `i` is charged against, `[element][lane]`.
+    pub fn relaxation_magnitude(&self, i: usize) -> Result<Buffer> {
+        let net = &self.bounder.net;
+        let input = net.model.nodes[i].inputs[0];
+        match graph::affine_behind(net, input).filter(|(below, _)| graph::charged_above(net, *below)) {
+            Some((below, _)) => Ok(self.magnitude_values(below)?.expect("an affine layer has magnitudes")),
+            None => self.size(input),
+        }
+    }
+
+    /// `|W| |x| + |b|` of an affine node, `[element][lane]`.
+    pub fn magnitude_values(&self, i: usize) -> Result<Option<Buffer>> {
+        let net = &self.bounder.net;
+        let (d, lanes) = (self.device(), self.region.lanes);
+        let node = &net.model.nodes[i];
+        let v = d.alloc(node.shape.len() * lanes)?;
+        match net.layer(i) {
+            Placed::Affine(a) => {
+                let [weight, bias] = &a.magnitude;
+                self.bounder.count(a.geometry.products() * self.region.count);
+                conv::forward(d, &a.geometry, &self.size(node.inputs[0])?, weight, bias, &v, lanes)?;
+            }
+            Placed::Scale { magnitude: [scale, shift], .. } => {
+                scale::forward(d, &self.size(node.inputs[0])?, scale, shift, &v, lanes)?;
+            }
+            Placed::AvgPool(g) => pool::average_forward(d, g, &self.size(node.inputs[0])?, &v, lanes)?,
+            Placed::Relu | Placed::Activation(_) | Placed::MaxPool(_) | Placed::Add | Placed::Gather(_) => {
+                return Ok(None);
+            }
+        }
+        if self.bounder.range.watches_layer(i) {
+            self.watch(&v, MOST_IN_LAYER)?;
+        }
+        Ok(Some(v))
+    }
+
+    /// A bound on |x| of a value, `[element][lane]`.
+    pub fn size(&self, value: ValueId) -> Result<Buffer> {
+        let d = self.device();
+        let [c, r] = self.interval(value);
+        let m = d.alloc(c.len())?;
+        relax::magnitude(d, c, r, &m)?;
+        Ok(m)
+    }
+
+    /// Lower and upper ends of a value, `[element][lane]`.
+    pub fn ends(&self, value: ValueId) -> Result<[Vec<f32>; 2]> {
+        let d = self.device();
+        let [c, r] = self.interval(value);
+        let (c, r): (Vec<f32>, Vec<f32>) = (d.read(c)?, d.read(r)?);
+        let ends = |end: fn(f32, f32) -> f32| c.iter().zip(&r).map(|(c, r)| end(*c, *r)).collect();
+        Ok([ends(|c, r| down(c - r)), ends(|c, r| up(c + r))])
+    }
+
+    /// Writes the ends `[element][lane]` of some elements `at` there back.
+    pub fn narrow(
+        &mut self,
+        value: ValueId,
+        places: impl Iterator<Item = usize>,
+        lower: &[f32],
+        upper: &[f32],
+    ) -> Result<()> {
+        let d = self.device();
+        let [centre, radius] = self.interval(value);
+        let (mut c, mut r): (Vec<f32>, Vec<f32>) = (d.read(centre)?, d.read(radius)?);
+        let inflate = self.bounder.inflation(value);
+        for at in places {
+            if lower[at] > upper[at] {
+                return Err(Error::device("a lower bound came back above its upper bound"));
+            }
+            c[at] = 0.5 * (lower[at] + upper[at]);
+            let radius = up((upper[at] - c[at]).max(c[at] - lower[at]));
+            r[at] = up(radius + inflate * c[at].abs());
+        }
+        d.write(centre, &c)?;
+        d.write(radius, &r)?;
+        self.tables[value].take();
+        Ok(())
+    }
+}

@@ -1,0 +1,76 @@
+//! What proves a radius: slopes and domains, one JSON file per radius in `certificates/`.
+
+use serde::{Deserialize, Serialize};
+
+/// What an auditor needs to prove the margins of one ball again: the lines of the margins' walk, and the lower slopes of
+/// the walks from neurons. Nodes that are not listed get the standard slopes; stable neurons need none.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// Radius of the ball on which neurons are bounded, if larger than the one claimed.
+    #[serde(default)]
+    pub ball: Option<f32>,
+    /// For the margins.
+    pub relu: Vec<NodeSlopes>,
+    /// For the neurons behind them.
+    #[serde(default)]
+    pub inner: Vec<NeuronSlopes>,
+    /// For the margins of a ball that is halved, in place of `relu`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branches: Option<Branches>,
+}
+
+/// Slopes of one ReLU node, one pair per neuron.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NodeSlopes {
+    /// Index into the model's nodes.
+    pub node: usize,
+    /// `lower * z <= relu(z)` for unstable neurons.
+    pub lower: Vec<f32>,
+    /// `relu(z) <= upper * z + intercept`, the intercept being the auditor's own.
+    pub upper: Vec<f32>,
+}
+
+/// Lower slopes of one ReLU node, one per neuron; the upper line is the chord.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LowerSlopes {
+    /// Index into the model's nodes.
+    pub node: usize,
+    /// `lower * z <= relu(z)` for unstable neurons.
+    pub lower: Vec<f32>,
+}
+
+/// Slopes for the bounds of one node's neurons, which are tried beside the standard ones.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NeuronSlopes {
+    /// Index into the model's nodes.
+    pub node: usize,
+    pub relu: Vec<LowerSlopes>,
+}
+
+/// Domains of a ball, which for each rival of the class together are to cover it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Branches {
+    /// Node and neuron of those that leaves have slopes for.
+    pub unstable: Vec<(usize, usize)>,
+    pub leaves: Vec<Leaf>,
+}
+
+/// One domain, on which the margin over one rival is to be proved.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Leaf {
+    pub rival: usize,
+    pub assumed: Vec<Assumed>,
+    /// Lower slopes of the unstable neurons, in steps of 1/255.
+    pub slopes: Vec<u8>,
+}
+
+/// A neuron whose sign is assumed.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Assumed {
+    pub node: usize,
+    pub neuron: usize,
+    /// At least zero, rather than at most.
+    pub active: bool,
+    /// Multiplier of the assumption.
+    pub beta: f32,
+}
