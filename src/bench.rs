@@ -292,7 +292,7 @@ pub fn branch(net: &Network, data: &Dataset, count: usize, domains: usize, peak:
     })?;
     let (before, crossed) = (bounder.products(), net.device.traffic());
     let start = Instant::now();
-    let settings = close::Settings { domains, tolerance: 0.01 };
+    let settings = close::Settings { domains, seconds: None, tolerance: 0.01 };
     let closed = close::close(&bounder, &settings, &subjects, &brackets)?;
     let (seconds, traffic) = (start.elapsed().as_secs_f64(), net.device.traffic().since(&crossed));
     let operations = 2.0 * (bounder.products() - before) as f64;

@@ -1,8 +1,10 @@
 //! Closing brackets [proved, attacked] by branch and bound: proved radii grow beyond what one pass of bounds proves, and
 //! broken images found on the way pull the other end down.
 
+use std::time::Instant;
+
 use crate::attack::{self, Hit};
-use crate::bounds::{Ball, Bounder, Decision};
+use crate::bounds::{Ball, Bounder, Tree};
 use crate::device::Fit;
 use crate::error::Result;
 use crate::search::Subject;
@@ -12,6 +14,8 @@ use crate::search::Subject;
 pub struct Settings {
     /// Domains that may be bounded per image.
     pub domains: usize,
+    /// Seconds that may be spent per image; those of a round are shared by the images in it.
+    pub seconds: Option<f64>,
     /// Stop when the ends of the bracket are within this share of each other.
     pub tolerance: f32,
 }
@@ -31,6 +35,9 @@ const STEP: f32 = 0.06;
 /// Fewer domains are not worth a question.
 const LEAST: usize = 16;
 
+/// Share of what is left of the budget that one question may take.
+const PART: f64 = 1.0 / 3.0;
+
 /// One bracket being closed.
 struct Track<'a> {
     subject: &'a Subject,
@@ -38,8 +45,11 @@ struct Track<'a> {
     /// The smallest radius asked for in vain.
     failed: f32,
     step: f32,
-    /// Domains left.
-    left: usize,
+    tree: Option<Tree>,
+    /// While a radius is asked for: when to give up, in domains and seconds spent so far.
+    until: Option<(usize, f64)>,
+    seconds: f64,
+    done: bool,
 }
 
 impl Track<'_> {
@@ -48,37 +58,54 @@ impl Track<'_> {
         self.failed.min(self.bracket.attacked.map_or(1.0, |(distance, _)| distance))
     }
 
-    /// The next radius to ask for, and the domains to spend on it.
-    fn question(&self, tolerance: f32) -> Option<(f32, usize)> {
-        let (low, high) = (self.bracket.proved, self.high());
-        if low <= 0.0 || high <= low * (1.0 + tolerance) || self.left < LEAST {
-            return None;
-        }
-        let next = (low * (1.0 + self.step)).min(0.5 * (low + high));
-        Some((next, (self.left / 3).max(LEAST)))
+    fn domains(&self) -> usize {
+        self.tree.as_ref().map_or(0, Tree::domains)
     }
 
-    fn answer(&mut self, bounder: &Bounder, asked: f32, decision: Decision) {
-        let gained = asked / self.bracket.proved - 1.0;
-        match decision {
-            Decision::Proved => {
-                self.bracket.proved = asked;
-                self.step = 2.0 * gained;
-            }
-            Decision::Open | Decision::Broken(_) => {
-                self.failed = asked;
-                self.step = 0.5 * gained;
-            }
+    /// Seconds left.
+    fn time(&self, settings: &Settings) -> f64 {
+        settings.seconds.map_or(f64::INFINITY, |s| s - self.seconds)
+    }
+
+    /// The next radius to ask for, if any.
+    fn question(&mut self, settings: &Settings) -> Option<f32> {
+        let (low, high) = (self.bracket.proved, self.high());
+        let left = settings.domains.saturating_sub(self.domains());
+        let narrow = high <= low * (1.0 + settings.tolerance);
+        if low <= 0.0 || narrow || left < LEAST || self.time(settings) <= 0.0 {
+            self.done = true;
+            return None;
         }
+        let domains = ((left as f64 * PART) as usize).max(LEAST);
+        self.until = Some((self.domains().saturating_add(domains), self.seconds + PART * self.time(settings)));
+        Some((low * (1.0 + self.step)).min(0.5 * (low + high)))
+    }
+
+    /// Takes in what a round found, and the answer if there is one.
+    fn update(&mut self, bounder: &Bounder, broken: Vec<Vec<f32>>) {
+        let (Some(tree), Some((domains, seconds))) = (&self.tree, self.until) else { return };
+        let asked = tree.delta();
         // Corners of boxes rounded outward may lie a hair outside the ball, and outside what images can be.
         let within = |(x, y): (&f32, f32)| y.clamp(x - asked, x + asked).clamp(0.0, 1.0);
-        if let Decision::Broken(image) = decision
-            && let image = self.subject.image.iter().zip(image).map(within).collect()
-            && let Some(Hit { distance, class, .. }) =
+        let mut lost = false;
+        for point in broken {
+            let image = self.subject.image.iter().zip(point).map(within).collect();
+            if let Some(Hit { distance, class, .. }) =
                 attack::confirm(&bounder.net, &self.subject.image, self.subject.class, image)
-            && self.bracket.attacked.is_none_or(|(d, _)| distance < d)
-        {
-            self.bracket.attacked = Some((distance, class));
+            {
+                lost = true;
+                if self.bracket.attacked.is_none_or(|(d, _)| distance < d) {
+                    self.bracket.attacked = Some((distance, class));
+                }
+            }
+        }
+        let gained = asked / self.bracket.proved - 1.0;
+        if tree.is_proved() {
+            self.bracket.proved = asked;
+            (self.step, self.until) = (2.0 * gained, None);
+        } else if lost || tree.is_stuck() || tree.domains() >= domains || self.seconds >= seconds {
+            self.failed = asked;
+            (self.step, self.until) = (0.5 * gained, None);
         }
     }
 }
@@ -98,31 +125,50 @@ pub fn close(
         bracket: bracket.clone(),
         failed: f32::INFINITY,
         step: STEP,
-        left: settings.domains,
+        tree: None,
+        until: None,
+        seconds: 0.0,
+        done: false,
     };
     let mut tracks: Vec<Track<'_>> = subjects.iter().zip(brackets).map(track).collect();
     let mut fit = Fit::new(tracks.len());
     loop {
-        let asked: Vec<(usize, f32, usize)> = tracks
-            .iter()
-            .enumerate()
-            .filter_map(|(i, t)| t.question(settings.tolerance).map(|(delta, domains)| (i, delta, domains)))
-            .collect();
-        if asked.is_empty() {
-            return Ok(tracks.into_iter().map(|t| (t.bracket, settings.domains - t.left)).collect());
+        let started = Instant::now();
+        plant(bounder, settings, &mut tracks, &mut fit)?;
+        let mut open: Vec<&mut Track<'_>> = tracks.iter_mut().filter(|t| !t.done).collect();
+        if open.is_empty() {
+            return Ok(tracks.into_iter().map(|t| (t.bracket.clone(), t.domains())).collect());
         }
-        let ball = |&(i, delta, _): &(usize, f32, usize)| {
+        let left = |t: &&mut Track<'_>| t.until.map_or(0, |(domains, _)| domains.saturating_sub(t.domains()));
+        let most: Vec<usize> = open.iter().map(left).collect();
+        let mut trees: Vec<&mut Tree> = open.iter_mut().filter_map(|t| t.tree.as_mut()).collect();
+        let broken = bounder.grow(&mut trees, &most)?;
+        let share = started.elapsed().as_secs_f64() / open.len() as f64;
+        for (track, broken) in open.iter_mut().zip(broken) {
+            track.seconds += share;
+            track.update(bounder, broken);
+        }
+    }
+}
+
+/// Balls for those that wait for a question; they are done where there is none.
+fn plant(bounder: &Bounder, settings: &Settings, tracks: &mut [Track<'_>], fit: &mut Fit) -> Result<()> {
+    let waiting = tracks.iter_mut().enumerate().filter(|(_, t)| !t.done && t.until.is_none());
+    let asked: Vec<(usize, f32)> = waiting.filter_map(|(i, t)| t.question(settings).map(|delta| (i, delta))).collect();
+    let planted = fit.run(&asked, |asked| {
+        let ball = |&(i, delta): &(usize, f32)| {
             let subject = tracks[i].subject;
             Ball { image: &subject.image, class: subject.class, delta }
         };
-        let decided = fit.run(&asked, |asked| {
-            let balls: Vec<Ball<'_>> = asked.iter().map(ball).collect();
-            bounder.branch_balls(&balls, &asked.iter().map(|a| a.2).collect::<Vec<_>>())
-        })?;
-        for (&(i, delta, _), (decision, used)) in asked.iter().zip(decided) {
-            // An answer without any domain cost a pass all the same.
-            tracks[i].left = tracks[i].left.saturating_sub(used.max(1));
-            tracks[i].answer(bounder, delta, decision);
+        bounder.plant(&asked.iter().map(ball).collect::<Vec<_>>())
+    })?;
+    for ((i, _), new) in asked.into_iter().zip(planted) {
+        let track = &mut tracks[i];
+        match (&mut track.tree, new) {
+            (_, None) => track.done = true,
+            (Some(tree), Some(new)) => tree.replant(new),
+            (empty, new) => *empty = new,
         }
     }
+    Ok(())
 }

@@ -65,7 +65,7 @@ pub fn certify<'py>(
     batch: Option<usize>,
 ) -> Fields<'py> {
     let (method, runtime, device) = (choice("method", method)?, choice("runtime", runtime)?, input::device(device)?);
-    let options = Options { method, runtime, tolerance, batch, memory: None, branch, attack };
+    let options = Options { method, runtime, tolerance, batch, memory: None, branch, seconds: None, gap: None, attack };
     options.check().map_err(|e| exception(&e.into()))?;
     let (images, label) = (images.images()?, labels(label)?);
     let work = move || {

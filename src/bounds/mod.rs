@@ -21,7 +21,7 @@ mod shelf;
 mod walk;
 mod watch;
 
-pub use branch::Decision;
+pub use branch::{Decision, Tree};
 pub use certified::Proof;
 pub use method::{Method, Runtime};
 

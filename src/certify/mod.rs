@@ -147,7 +147,7 @@ impl Run<'_> {
         for (open, (bracket, domains)) in open.into_iter().zip(closed) {
             let mut radius = bracket.proved;
             if radius > 0.0 && sink.wants_proof(open.index) {
-                let proof = self.prove_again(&open, radius)?;
+                let proof = self.prove_again(&open, radius, domains)?;
                 sink.proof(open.index, self.variance, &proof.certificate)?;
                 // What it proves may be a hair less than what the search found.
                 radius = radius.min(proof.radius);
@@ -159,12 +159,12 @@ impl Run<'_> {
     }
 
     /// The lines, and where brackets were closed the domains, behind a radius.
-    fn prove_again(&self, open: &Open<'_>, radius: f32) -> Result<Proof> {
+    fn prove_again(&self, open: &Open<'_>, radius: f32, domains: usize) -> Result<Proof> {
         let found = &open.found;
         let ball = |delta| Ball { image: &open.subject.image, class: open.subject.class, delta };
-        let budget = self.settings.close.as_ref().map_or(0, |c| c.domains);
+        // From the beginning on one ball, where the search went from ball to ball.
         if radius > found.proved
-            && let Some(proof) = self.bounder.branch_proof(&ball(radius), budget)?
+            && let Some(proof) = self.bounder.branch_proof(&ball(radius), 2 * domains + 256)?
             && proof.radius > found.proved
         {
             return Ok(proof);
@@ -294,7 +294,7 @@ mod tests {
             range: 0..data.len(),
             search: search::Settings { batch: 40, ..search::Settings::new(&bounder) },
             attack: Some(attack::Settings { rounds: 3, ..attack::Settings::default() }),
-            close: (domains > 0).then_some(close::Settings { domains, tolerance: 0.01 }),
+            close: (domains > 0).then_some(close::Settings { domains, seconds: None, tolerance: 0.01 }),
         };
         collect(&bounder, &data, &settings, &mut Progress::start(Verbosity::Quiet, "", 0))
     }

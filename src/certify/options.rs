@@ -21,8 +21,12 @@ pub struct Options {
     pub batch: Option<usize>,
     /// Bytes that the rows of one step of bounds may take; `None`: what suits the device.
     pub memory: Option<usize>,
-    /// Domains of branch and bound per image; 0 for none.
+    /// Domains of branch and bound per image; 0 for none, unless `seconds` are given.
     pub branch: usize,
+    /// Seconds of branch and bound per image.
+    pub seconds: Option<f64>,
+    /// Share of the proved radius below which a bracket is not closed further; `None`: [`CLOSED`].
+    pub gap: Option<f32>,
     pub attack: bool,
 }
 
@@ -41,10 +45,25 @@ impl Options {
         if self.batch == Some(0) {
             return Err(Error::usage("--batch is at least 1"));
         }
-        if self.branch > 0 && !self.method.refines() {
-            return Err(Error::usage("--branch starts from bounds by crown; give --method crown or alpha"));
+        if self.closes() && !self.method.refines() {
+            let problem = "--branch and --seconds start from bounds by crown; give --method crown or alpha";
+            return Err(Error::usage(problem));
+        }
+        if self.gap.is_some_and(|gap| !(gap > 0.0 && gap.is_finite())) {
+            return Err(Error::usage("--gap is above 0"));
+        }
+        if self.seconds.is_some_and(|s| !(s > 0.0 && s.is_finite())) {
+            return Err(Error::usage("--seconds is above 0"));
+        }
+        if self.gap.is_some() && !self.closes() {
+            return Err(Error::usage("--gap says when to stop closing brackets; give --branch or --seconds too"));
         }
         Ok(())
+    }
+
+    /// Whether brackets are closed by branch and bound.
+    pub fn closes(&self) -> bool {
+        self.branch > 0 || self.seconds.is_some()
     }
 
     /// The bounds to certify by.
@@ -70,7 +89,11 @@ impl Options {
                 ..usual
             },
             attack: self.attack.then(attack::Settings::default),
-            close: (self.branch > 0).then_some(close::Settings { domains: self.branch, tolerance: CLOSED }),
+            close: self.closes().then_some(close::Settings {
+                domains: if self.branch > 0 { self.branch } else { usize::MAX },
+                seconds: self.seconds,
+                tolerance: self.gap.unwrap_or(CLOSED),
+            }),
         }
     }
 }

@@ -61,6 +61,12 @@ pub struct CertifyArgs {
     /// Close the bracket further by splitting it into up to N domains per image, by the signs of neurons
     #[arg(long, value_name = "N", default_value_t = 0)]
     branch: usize,
+    /// Close the bracket further for up to S seconds per image
+    #[arg(long, value_name = "S")]
+    seconds: Option<f64>,
+    /// Stop closing a bracket whose ends are within this share of each other (default: 0.01)
+    #[arg(long, value_name = "SHARE")]
+    gap: Option<f32>,
     /// What the radii hold for: the network in real arithmetic, or also every runtime that evaluates it in f32 with sums
     /// in any order
     #[arg(long, value_enum, default_value_t)]
@@ -97,6 +103,8 @@ pub fn run(args: CertifyArgs) -> Result<()> {
         batch: args.batch,
         memory: args.memory.map(|mib| (mib as usize) << 20),
         branch: args.branch,
+        seconds: args.seconds,
+        gap: args.gap,
         attack: !args.no_attack,
     };
     options.check()?;
@@ -171,7 +179,7 @@ pub fn run(args: CertifyArgs) -> Result<()> {
     };
     let _words = interrupt::say(kept.clone());
     let mut folder = Folder { table, out: &args.out, certificates, rows: &rows };
-    let how = if args.branch > 0 { table::BRANCHED } else { "" };
+    let how = if options.closes() { table::BRANCHED } else { "" };
     let title = format!("proving ({}{how})", args.method);
     let mut progress = Progress::start(args.run.verbosity(), &title, range.len() * settings.variances.len());
     let started = Instant::now();
@@ -186,7 +194,7 @@ pub fn run(args: CertifyArgs) -> Result<()> {
     let (_, rows) = table::read_whole(&args.out)?;
     let summary = table::summarize(&rows);
     write_json(&args.out.join("summary.json"), &summary)?;
-    let probes = if args.branch > 0 { "probes and domains" } else { "probes" };
+    let probes = if options.closes() { "probes and domains" } else { "probes" };
     for s in &summary {
         args.run.say(format!(
             "variance {:<6} {} images, accuracy {:.2} %, proved > 0 for {:.2} %; median delta max {:.5} ({:.2}/255), {:.1} {probes} each",

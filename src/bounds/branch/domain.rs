@@ -44,6 +44,23 @@ impl Domain {
         })
     }
 
+    /// The same signs on another ball around the image, whose root is `root`; `unstable` are the neurons that its slopes
+    /// are of. Those of others are the root's.
+    pub fn moved(self, unstable: &[(usize, usize)], root: &Root) -> Domain {
+        let mut slopes: Vec<u8> = root.slopes.to_vec();
+        let mut at = 0;
+        // Both lists are in order.
+        for (to, place) in root.unstable.iter().enumerate() {
+            while at < unstable.len() && unstable[at] < *place {
+                at += 1;
+            }
+            if unstable.get(at) == Some(place) {
+                slopes[to] = self.slopes[at];
+            }
+        }
+        Domain { slopes: slopes.into(), ..self }
+    }
+
     /// The boxes of these roots, one per lane.
     pub fn region(bounder: &Bounder, home: &[&Root]) -> Result<Region> {
         Region::place(bounder, &home.iter().map(|r| &r.inputs).collect::<Vec<_>>())

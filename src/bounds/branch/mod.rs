@@ -9,6 +9,7 @@
 mod domain;
 mod progress;
 mod root;
+mod tree;
 
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use rayon::prelude::*;
 use domain::Domain;
 use progress::{Bounded, Progress};
 use root::Root;
+pub use tree::Tree;
 
 use super::alpha::{self, Effort, Run};
 use super::certified::Proof;
@@ -153,7 +155,11 @@ impl Bounder {
             if batch.is_empty() {
                 return Ok(());
             }
-            let parts = batch.par_chunks(share).map(|part| self.bound(roots, rows, part));
+            let bound = |part: &[Domain]| {
+                let home: Vec<&Root> = part.iter().map(|d| &roots[rows[d.row].lane]).collect();
+                self.bound(&home, rows, part)
+            };
+            let parts = batch.par_chunks(share).map(bound);
             let parts: Vec<Result<Vec<Bounded>>> = parts.collect();
             let mut late = false;
             for part in parts {
@@ -181,12 +187,11 @@ impl Bounder {
         (fit.min(buffer) / tensor::LANE_BLOCK * tensor::LANE_BLOCK).clamp(tensor::LANE_BLOCK, most)
     }
 
-    /// Bounds each domain's row.
-    fn bound(&self, roots: &[Root], rows: &[Row], domains: &[Domain]) -> Result<Vec<Bounded>> {
-        let home: Vec<&Root> = domains.iter().map(|d| &roots[rows[d.row].lane]).collect();
+    /// Bounds each domain's row; `home[i]` is the box of `domains[i]`.
+    fn bound(&self, home: &[&Root], rows: &[Row], domains: &[Domain]) -> Result<Vec<Bounded>> {
         let own = own_rows(rows, domains);
-        let region = Domain::region(self, &home)?;
-        let state = Domain::state(self, &region, &home, domains)?;
+        let region = Domain::region(self, home)?;
+        let state = Domain::state(self, &region, home, domains)?;
         let mut bounds = self.evaluate(&state, &own, false)?;
         let at_once: Vec<bool> = bounds.lower.iter().map(|b| *b > 0.0).collect();
         if at_once.contains(&false) {
@@ -197,10 +202,13 @@ impl Bounder {
         let next = self.weakest(&state, domains, &run)?;
         let points = self.broken(&own, run)?;
         // What proved a domain is what it came with, or what it climbed to.
-        let after = Domain::after(&state, &home, domains)?.into_iter().zip(domains).zip(at_once);
+        let after = Domain::after(&state, home, domains)?.into_iter().zip(domains).zip(at_once);
         let after = after.map(|((after, before), at_once)| if at_once { before.clone() } else { after });
-        let bounded = bounds.lower.into_iter().zip(after).zip(next).zip(points);
-        Ok(bounded.map(|(((lower, domain), next), point)| Bounded { lower, domain, next, point }).collect())
+        let reach = bounds.reach.map_or_else(|| vec![0.0; domains.len()], |reach| reach);
+        let bounded = bounds.lower.into_iter().zip(reach).zip(after).zip(next).zip(points);
+        let bounded =
+            bounded.map(|((((lower, reach), domain), next), point)| Bounded { lower, reach, domain, next, point });
+        Ok(bounded.collect())
     }
 
     /// For each domain the neuron whose relaxation costs most: its intercept, or, where the row takes the lower line, the

@@ -10,6 +10,8 @@ const WAITING: usize = 1 << 30;
 /// What came out of bounding one domain.
 pub(super) struct Bounded {
     pub lower: f32,
+    /// For balls: the radius up to which the row is positive on the domain.
+    pub reach: f32,
     /// With its slopes and multipliers.
     pub domain: Domain,
     /// Node and neuron to halve it at.

@@ -1,0 +1,201 @@
+//! Trees: balls around one image, halved by signs of neurons. Signs do not depend on radii, so that a larger or smaller
+//! ball goes on with the domains there are.
+
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use super::domain::Domain;
+use super::progress::Bounded;
+use super::root::Root;
+use super::{GROWTH, Row};
+use crate::bounds::linearised::Linearised;
+use crate::bounds::region::Region;
+use crate::bounds::{Ball, Bounder, alpha, graph};
+use crate::device::Fit;
+use crate::error::Result;
+
+/// Bytes that the domains of a tree may take.
+const MEMORY: usize = 1 << 29;
+
+/// How often a domain in which no sign is left to assume is bounded again: its slopes and multipliers go on climbing.
+const TRIES: u8 = 6;
+
+/// Domains that a tree bounds at once, at least.
+const AT_ONCE: usize = 16;
+
+/// A ball, halved.
+pub struct Tree {
+    /// Radius of the ball.
+    delta: f32,
+    root: Root,
+    /// One for each rival.
+    rows: Vec<Row>,
+    /// Domains still to be proved on the ball, depth first.
+    open: Vec<Branch>,
+    /// Those that are.
+    settled: Vec<Branch>,
+    /// No sign is left to assume in a domain that is open.
+    stuck: bool,
+    /// Domains bounded so far.
+    domains: usize,
+}
+
+/// A domain, and how far it is proved.
+struct Branch {
+    /// Radius up to which its row is known to be positive on it.
+    reach: f32,
+    /// Where to halve it, once it was bounded on this ball.
+    next: Option<(usize, usize)>,
+    tries: u8,
+    domain: Domain,
+}
+
+impl Tree {
+    /// Radius of the ball.
+    pub fn delta(&self) -> f32 {
+        self.delta
+    }
+
+    /// Whether dominance is proved on the ball.
+    pub fn is_proved(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// Whether halving goes no further on this ball.
+    pub fn is_stuck(&self) -> bool {
+        let one = self.open.last().map_or(0, |b| b.domain.bytes() + size_of::<Branch>());
+        self.stuck || one * (self.open.len() + self.settled.len()) > MEMORY
+    }
+
+    /// Domains bounded so far.
+    pub fn domains(&self) -> usize {
+        self.domains
+    }
+
+    /// The domains to bound next, `most` or one more: those bounded before are halved.
+    fn take(&mut self, most: usize) -> Vec<Branch> {
+        let mut taken: Vec<Branch> = vec![];
+        while taken.len() < most
+            && let Some(branch) = self.open.pop()
+        {
+            match branch.next {
+                None if branch.tries > TRIES => {
+                    self.stuck = true;
+                    self.open.push(branch);
+                    break;
+                }
+                None => taken.push(branch),
+                Some((node, neuron)) => {
+                    let half = |domain| Branch { next: None, tries: 0, domain, ..branch };
+                    taken.extend(branch.domain.halves(node, neuron).map(half));
+                }
+            }
+        }
+        taken
+    }
+
+    /// A domain was bounded.
+    fn settle(&mut self, before: &Branch, bounded: Bounded) {
+        self.domains += 1;
+        let proved = bounded.lower > 0.0;
+        let reach = if proved { self.delta } else { bounded.reach.min(self.delta).max(before.reach) };
+        let branch = Branch { reach, next: bounded.next, tries: before.tries + 1, domain: bounded.domain };
+        if reach >= self.delta { self.settled.push(branch) } else { self.open.push(branch) }
+    }
+
+    /// Goes on with another ball around the same image, on which `new` has been planted.
+    pub fn replant(&mut self, new: Tree) {
+        // Rows that are proved on the whole of the new ball need no domains.
+        let open = |row: usize| new.open.iter().any(|branch| branch.domain.row == row);
+        let whole: Vec<bool> = (0..new.rows.len()).map(|row| !open(row)).collect();
+        let branches = [std::mem::take(&mut self.open), std::mem::take(&mut self.settled)].into_iter().flatten();
+        let unstable = std::mem::replace(&mut self.root, new.root).unstable;
+        (self.delta, self.stuck) = (new.delta, false);
+        self.domains += new.domains;
+        for branch in branches {
+            let domain = branch.domain.moved(&unstable, &self.root);
+            // What was proved of a larger ball holds on a smaller one.
+            if whole[domain.row] || branch.reach >= self.delta {
+                self.settled.push(Branch { domain, tries: 0, ..branch });
+            } else {
+                self.open.push(Branch { domain, tries: 0, next: None, ..branch });
+            }
+        }
+    }
+}
+
+impl Bounder {
+    /// A tree for each ball, not halved yet; none where nothing can be proved or halved. Starts from `crown` at least.
+    ///
+    /// # Errors
+    /// A fault of the device.
+    pub fn plant(&self, balls: &[Ball<'_>]) -> Result<Vec<Option<Tree>>> {
+        let crown = self.at_least_crown();
+        if graph::relus(&crown.net).next().is_none() {
+            return Ok(balls.iter().map(|_| None).collect());
+        }
+        let region = Region::balls(&crown, balls)?;
+        let (rows, _) = crown.margins(balls);
+        let mut state = Linearised::new(&crown, &region)?;
+        let mut bounds = crown.evaluate(&state, &rows, false)?;
+        if crown.method.optimises() {
+            alpha::optimise(&mut state, &rows, &mut bounds, false, |_, _| Ok(()))?;
+        }
+        let provable = state.known.provable()?;
+        let tree = |(lane, (root, ball)): (usize, (Root, &Ball<'_>))| {
+            let own: Vec<usize> = (0..rows.len()).filter(|&r| rows[r].lane == lane).collect();
+            let reach = |r: usize| if bounds.lower[r] > 0.0 { ball.delta } else { 0.0 };
+            let branch =
+                |(row, &r)| Branch { reach: reach(r), next: None, tries: 0, domain: Domain::whole(row, &root) };
+            let (settled, open) = own.iter().enumerate().map(branch).partition(|b: &Branch| b.reach >= ball.delta);
+            provable[lane].then(|| Tree {
+                delta: ball.delta,
+                rows: own.iter().map(|&r| Row { lane: 0, ..rows[r].clone() }).collect(),
+                open,
+                settled,
+                root,
+                stuck: false,
+                domains: 1,
+            })
+        };
+        Ok(Root::all(&state)?.into_iter().zip(balls).enumerate().map(tree).collect())
+    }
+
+    /// Bounds domains of each tree, about as many as asked for at most. Returns for each the points where a row is not
+    /// positive, as far as f32 can tell: to be checked. They may lie outside the ball by roundings.
+    ///
+    /// # Errors
+    /// A fault of the device.
+    pub fn grow(&self, trees: &mut [&mut Tree], most: &[usize]) -> Result<Vec<Vec<Vec<f32>>>> {
+        let range = Arc::new(self.net.range(self.peak, f64::from(GROWTH))?);
+        let roomy = Bounder { range, ..self.at_least_crown() };
+        let (gpu, threads) = (self.device().is_gpu(), rayon::current_num_threads());
+        let share = roomy.domains_at_once();
+        let each = (if gpu { share } else { share * threads } / trees.len().max(1)).max(AT_ONCE);
+        let taken: Vec<Vec<Branch>> =
+            trees.iter_mut().zip(most).map(|(tree, most)| tree.take(each.min(*most).max(1))).collect();
+        let batch: Vec<(usize, &Branch)> =
+            taken.iter().enumerate().flat_map(|(t, own)| own.iter().map(move |b| (t, b))).collect();
+        let part = if gpu { share } else { batch.len().div_ceil(threads).clamp(1, share) };
+        let bound = |part: &[(usize, &Branch)]| {
+            let homes: Vec<&Root> = part.iter().map(|(t, _)| &trees[*t].root).collect();
+            let rows: Vec<Row> = part.iter().map(|(t, b)| trees[*t].rows[b.domain.row].clone()).collect();
+            let own = |(row, (_, b)): (usize, &(usize, &Branch))| Domain { row, ..b.domain.clone() };
+            roomy.bound(&homes, &rows, &part.iter().enumerate().map(own).collect::<Vec<_>>())
+        };
+        let bounded = Fit::new(if gpu { share } else { batch.len() }).run(&batch, |all| {
+            Ok(all.par_chunks(part).map(bound).collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+        })?;
+        let mut broken: Vec<Vec<Vec<f32>>> = trees.iter().map(|_| vec![]).collect();
+        let branches = taken.iter().enumerate().flat_map(|(t, own)| own.iter().map(move |b| (t, b)));
+        for ((t, branch), mut found) in branches.zip(bounded) {
+            found.domain.row = branch.domain.row;
+            if !(found.lower > 0.0) {
+                broken[t].extend(found.point.take());
+            }
+            trees[t].settle(branch, found);
+        }
+        Ok(broken)
+    }
+}
