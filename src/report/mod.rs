@@ -7,6 +7,7 @@ mod figure;
 pub mod findings;
 mod font;
 mod html;
+mod outline;
 mod picture;
 mod raster;
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! The auditor accepts what the bounder proves, by every method, and rejects what was tampered with; the command line
 //! from certify to audit.
 
-#[path = "audit/folded.rs"]
 mod folded;
 
 use std::fs;

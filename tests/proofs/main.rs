@@ -1,0 +1,9 @@
+//! Small networks from bounds to verdicts: what is proved holds, and the auditor agrees. One program, since each that is
+//! linked with the library takes its time to build.
+
+mod activations;
+mod audit;
+mod range;
+mod runtime;
+mod shapes;
+mod soundness;
