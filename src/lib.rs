@@ -48,6 +48,7 @@ pub mod audit;
 pub mod bench;
 pub mod bounds;
 pub mod certify;
+#[cfg(feature = "cli")]
 pub mod cli;
 pub mod close;
 pub mod dataset;
@@ -63,6 +64,7 @@ pub mod ops;
 pub mod output;
 pub mod progress;
 pub mod relevance;
+#[cfg(feature = "report")]
 pub mod report;
 pub mod results;
 pub mod rng;
@@ -70,6 +72,7 @@ pub mod rounding;
 pub mod search;
 pub mod simd;
 pub mod spec;
+#[cfg(feature = "study")]
 pub mod study;
 pub mod sweep;
 pub mod tensor;

@@ -1,5 +1,6 @@
 //! Delta max for every image of a test set, clean and under noise: rows as they come, resumable.
 
+pub mod audit;
 pub mod manifest;
 mod options;
 mod subjects;

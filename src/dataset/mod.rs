@@ -6,13 +6,16 @@ mod classes;
 mod folder;
 mod idx;
 mod npz;
+mod part;
 mod picture;
+#[cfg(feature = "study")]
 pub mod shoes;
 mod source;
 pub mod split;
 
 use sha2::{Digest, Sha256};
 
+pub use self::part::{Split, load_for};
 pub use self::picture::load_image;
 pub use self::source::{MAX_SIZE, Source, Splits, load, reads};
 use crate::tensor::Shape;

@@ -4,6 +4,7 @@ pub mod activation;
 mod check;
 pub mod cnn;
 pub mod enclosure;
+mod file;
 mod layout;
 pub mod onnx;
 pub mod reference;
@@ -11,6 +12,7 @@ mod transform;
 
 use sha2::{Digest, Sha256};
 
+pub use self::file::ModelFile;
 use crate::tensor::Shape;
 use activation::Activation;
 
