@@ -17,14 +17,16 @@ use crate::tensor::{self, Shape};
 /// A network on a device. Weights are shared by clones.
 #[derive(Clone)]
 pub struct Network {
+    /// Where the weights lie.
     pub device: Device,
+    /// What was placed.
     pub model: Arc<Model>,
     layers: Arc<Vec<Placed>>,
     gains: Arc<Vec<range::Gain>>,
 }
 
 /// One layer's constants on the device; same order as the model's nodes.
-pub enum Placed {
+pub(crate) enum Placed {
     Affine(Affine),
     Relu,
     Activation(activation::Curves),
@@ -36,7 +38,7 @@ pub enum Placed {
 }
 
 /// A convolution or dense layer.
-pub struct Affine {
+pub(crate) struct Affine {
     pub geometry: conv::Geometry,
     /// `[in][kernel row][kernel column][out]`.
     pub weight: Buffer,
@@ -48,7 +50,7 @@ pub struct Affine {
 }
 
 /// Index maps of one input of a gather, to and fro.
-pub struct Moves {
+pub(crate) struct Moves {
     pub forward: Buffer,
     pub backward: Buffer,
 }
@@ -77,7 +79,7 @@ impl Network {
     }
 
     /// The placed form of node `i`.
-    pub fn layer(&self, i: usize) -> &Placed {
+    pub(crate) fn layer(&self, i: usize) -> &Placed {
         &self.layers[i]
     }
 

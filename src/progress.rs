@@ -8,7 +8,9 @@ use crate::terminal;
 /// Whether to show anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verbosity {
+    /// Nothing is written.
     Quiet,
+    /// Progress and notes go to standard error.
     Normal,
 }
 

@@ -30,6 +30,7 @@ pub struct LowerSlopes {
 pub struct NeuronSlopes {
     /// Index into [`Model::nodes`].
     pub node: usize,
+    /// Of the ReLUs that walks from these neurons pass.
     pub relu: Vec<LowerSlopes>,
 }
 
@@ -54,13 +55,16 @@ pub struct Certificate {
 pub struct Branches {
     /// Node and neuron of those that leaves have slopes for.
     pub unstable: Vec<(usize, usize)>,
+    /// In no order; the auditor shows that they cover the ball.
     pub leaves: Vec<Leaf>,
 }
 
 /// One domain, on which the margin over one rival is to be proved.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Leaf {
+    /// The class whose margin is proved here.
     pub rival: usize,
+    /// Signs that make this part of the ball.
     pub assumed: Vec<Assumed>,
     /// Lower slopes of the unstable neurons, in steps of 1/255.
     pub slopes: Vec<u8>,
@@ -69,7 +73,9 @@ pub struct Leaf {
 /// A neuron whose sign is assumed.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Assumed {
+    /// Index of its ReLU in [`Model::nodes`].
     pub node: usize,
+    /// Flat `[channel][row][column]` index.
     pub neuron: usize,
     /// At least zero, rather than at most.
     pub active: bool,
@@ -79,7 +85,7 @@ pub struct Assumed {
 
 impl Certificate {
     /// # Errors
-    /// Names what makes no sense: a slope that is not a number in [0,1], a multiplier below zero, a node that is no ReLU
+    /// Names what makes no sense: a slope that is not a number in `[0,1]`, a multiplier below zero, a node that is no ReLU
     /// or is listed twice, a list of the wrong length.
     pub fn check(&self, model: &Model) -> Result<()> {
         if self.ball.is_some_and(|ball| !(0.0..=1.0).contains(&ball)) {

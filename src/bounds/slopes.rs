@@ -72,6 +72,7 @@ pub struct InnerSlopes {
 pub struct NeuronSlopes {
     /// Index into the model's nodes.
     pub node: usize,
+    /// Of the ReLUs that walks from these neurons pass.
     pub relu: Vec<InnerSlopes>,
 }
 
@@ -84,7 +85,9 @@ pub struct Certificate {
     pub radius: f32,
     /// Radius of the ball on which neurons are bounded, at least the one that is proved.
     pub ball: f32,
+    /// For the margins.
     pub relu: Vec<ReluSlopes>,
+    /// For the neurons behind them.
     pub inner: Vec<NeuronSlopes>,
     /// For radii found by branch and bound, in place of `relu`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -96,13 +99,16 @@ pub struct Certificate {
 pub struct Branches {
     /// Node and neuron of those that leaves have slopes for.
     pub unstable: Vec<(usize, usize)>,
+    /// In no order.
     pub leaves: Vec<Leaf>,
 }
 
 /// One domain, and how the margin over one rival is proved on it.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Leaf {
+    /// The class whose margin is proved here.
     pub rival: usize,
+    /// Signs that make this part of the ball.
     pub assumed: Vec<Assumed>,
     /// Lower slopes, in steps of 1/255.
     pub slopes: Vec<u8>,
@@ -111,7 +117,9 @@ pub struct Leaf {
 /// A neuron whose sign is assumed.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct Assumed {
+    /// Index of its ReLU in the model's nodes.
     pub node: usize,
+    /// Flat `[channel][row][column]` index.
     pub neuron: usize,
     /// At least zero, rather than at most.
     pub active: bool,

@@ -24,12 +24,15 @@ pub struct Request {
     pub dir: PathBuf,
     /// Model and images, where they no longer are where the manifest says.
     pub model: Option<PathBuf>,
+    /// Its images, likewise.
     pub data: Option<PathBuf>,
+    /// Which rows.
     pub sample: Sample,
 }
 
 /// What came of it.
 pub struct Outcome {
+    /// What the auditor found.
     pub report: Report,
     /// Rows of the table.
     pub rows: usize,

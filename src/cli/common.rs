@@ -138,7 +138,7 @@ pub fn command_line() -> String {
 }
 
 /// Where the one file of a command goes, settled before hours are spent on what goes into it. Refuses one of the command's
-/// own inputs; for `own` and `force` see [`Target::choose`]. Standard output then belongs to the file.
+/// own inputs; for `own` and `force` see `Target::choose`. Standard output then belongs to the file.
 pub fn target(
     path: &Path,
     inputs: (&Path, Option<&Path>),
