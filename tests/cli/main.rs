@@ -2,6 +2,7 @@
 //! to, what they never destroy, how they end early, and everything that must be refused.
 
 mod folders;
+mod formats;
 mod identity;
 mod jobs;
 mod outputs;
