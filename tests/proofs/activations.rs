@@ -5,11 +5,13 @@ use deltamax::audit::{self, Verdict};
 use deltamax::bounds::{Ball, Bounder, Decision, Method, Runtime};
 use deltamax::device::Device;
 use deltamax::model::activation::{Abs, Activation, Clip, HardSigmoid, HardSwish, LeakyRelu, Sigmoid, Tanh};
-use deltamax::model::{Conv, Dense, Layer, Model, Node, onnx, reference};
+use deltamax::model::{Layer, Model, onnx, reference};
 use deltamax::network::{Network, largest};
 use deltamax::rng::Rng;
 use deltamax::search::{self, Settings, Subject};
 use deltamax::tensor::Shape;
+
+use crate::nets::{Net, point};
 
 fn leaky(slope: f32) -> Activation {
     Activation::LeakyRelu(LeakyRelu { slope })
@@ -32,35 +34,17 @@ fn functions() -> Vec<(&'static str, Vec<Activation>)> {
 
 /// Convolution, activation, convolution, rectifier or activation, sum with what came before, dense, activation, logits.
 fn network(f: &[Activation], rectifier: bool, seed: u64) -> Model {
-    let mut rng = Rng::new(seed, 5);
-    let mut normal =
-        |n: usize, fan_in: f32| -> Vec<f32> { (0..n).map(|_| rng.normal() * (2.5 / fan_in).sqrt()).collect() };
-    let plane = Shape::new(4, 5, 5);
-    let mut conv = |inputs: usize| {
-        let weight = normal(4 * inputs * 9, 9.0 * inputs as f32);
-        Layer::Conv(Conv { weight, bias: normal(4, 20.0), kernel: [3, 3], stride: [1, 1], pad: [1, 1] })
-    };
-    let (first, second) = (conv(1), conv(4));
-    let mut dense =
-        |from: usize, to: usize| Layer::Dense(Dense { weight: normal(to * from, from as f32), bias: normal(to, 20.0) });
-    let (hidden, last) = (dense(plane.len(), 8), dense(8, 3));
+    let mut b = Net { gain: 2.5, ..Net::new(Shape::new(1, 5, 5), Rng::new(seed, 5)) }.with_bias((2.5f32 / 20.0).sqrt());
     let activation = || Layer::Activation(f.to_vec());
-    let nodes = [
-        (first, vec![0], plane),
-        (activation(), vec![1], plane),
-        (second, vec![2], plane),
-        (if rectifier { Layer::Relu } else { activation() }, vec![3], plane),
-        (Layer::Add, vec![4, 2], plane),
-        (hidden, vec![5], Shape::flat(8)),
-        (Layer::Activation(vec![f[0]]), vec![6], Shape::flat(8)),
-        (last, vec![7], Shape::flat(3)),
-    ];
-    let node = |(i, (layer, inputs, shape))| Node { name: format!("n{i}"), layer, inputs, shape };
-    let nodes = nodes.into_iter().enumerate().map(node).collect();
-    let classes = (0..3).map(|i| i.to_string()).collect();
-    let model = Model { input: Shape::new(1, 5, 5), nodes, classes, folded: vec![] };
-    model.validate().unwrap();
-    model
+    let v = b.conv3x3(0, 4);
+    let first = b.same(activation(), &[v]);
+    let v = b.conv3x3(first, 4);
+    let v = b.same(if rectifier { Layer::Relu } else { activation() }, &[v]);
+    let v = b.same(Layer::Add, &[v, first]);
+    let v = b.dense(v, 8);
+    let v = b.same(Layer::Activation(vec![f[0]]), &[v]);
+    b.dense(v, 3);
+    b.finish()
 }
 
 fn images(seed: u64, count: usize) -> Vec<Vec<f32>> {
@@ -81,13 +65,6 @@ fn radii(bounder: &Bounder, images: &[Vec<f32>]) -> Vec<(usize, f32)> {
     found
 }
 
-/// Points of the ball, corners among them.
-fn points(image: &[f32], radius: f32, rng: &mut Rng) -> Vec<f32> {
-    let corner = rng.below(2) == 0;
-    let step = |rng: &mut Rng| if corner { [-1.0, 1.0][rng.below(2)] } else { rng.range(-1.0, 1.0) };
-    image.iter().map(|x| (x + radius * 0.999_999 * step(rng)).clamp(0.0, 1.0)).collect()
-}
-
 #[test]
 fn every_method_proves_what_holds_and_the_auditor_agrees() {
     let images = images(3, 6);
@@ -102,7 +79,7 @@ fn every_method_proves_what_holds_and_the_auditor_agrees() {
                 let mut rng = Rng::new(seed as u64, 7);
                 for (image, &(class, radius)) in images.iter().zip(&found).filter(|(_, f)| f.1 > 0.0) {
                     for _ in 0..200 {
-                        let scores = reference::forward(&model, &points(image, radius, &mut rng)).pop().unwrap();
+                        let scores = reference::forward(&model, &point(image, radius, &mut rng)).pop().unwrap();
                         let best = scores.iter().enumerate().all(|(j, s)| j == class || *s < scores[class]);
                         assert!(best, "{name} {method}: {scores:?} within {radius}");
                     }
@@ -143,7 +120,7 @@ fn branching_stands_beside_activations() {
             let (decision, _) = bounder.branch_balls(&[ball], &[60]).unwrap().remove(0);
             let mut rng = Rng::new(2, 8);
             for _ in 0..200 * usize::from(matches!(decision, Decision::Proved)) {
-                let scores = reference::forward(&model, &points(image, ball.delta, &mut rng)).pop().unwrap();
+                let scores = reference::forward(&model, &point(image, ball.delta, &mut rng)).pop().unwrap();
                 assert!(scores.iter().enumerate().all(|(j, s)| j == class || *s < scores[class]), "{name}: {scores:?}");
             }
         }

@@ -11,11 +11,13 @@ use deltamax::audit::{self, Claim, Sample};
 use deltamax::bounds::{Ball, Bounder, Method};
 use deltamax::device::Device;
 use deltamax::model::cnn::{Architecture, cnn};
-use deltamax::model::{Conv, Dense, Layer, Model, Node, Pool, onnx};
+use deltamax::model::{Layer, Model, onnx};
 use deltamax::network::Network;
 use deltamax::rng::Rng;
 use deltamax::search::{self, Subject};
 use deltamax::tensor::Shape;
+
+use crate::nets::{Net, image};
 
 fn classes(n: usize) -> Vec<String> {
     (0..n).map(|i| i.to_string()).collect()
@@ -26,99 +28,64 @@ fn strided(seed: u64) -> Model {
     cnn(Shape::new(1, 8, 8), &classes(4), &architecture, seed).unwrap()
 }
 
-fn normal(rng: &mut Rng, n: usize, fan_in: f32) -> Vec<f32> {
-    (0..n).map(|_| rng.normal() * (2.0 / fan_in).sqrt()).collect()
-}
-
-fn conv3x3(rng: &mut Rng, inputs: usize, outputs: usize) -> Layer {
-    let weight = normal(rng, outputs * inputs * 9, 9.0 * inputs as f32);
-    Layer::Conv(Conv { weight, bias: normal(rng, outputs, 20.0), kernel: [3, 3], stride: [1, 1], pad: [1, 1] })
-}
-
-fn assemble(input: Shape, nodes: impl IntoIterator<Item = (Layer, Vec<usize>, Shape)>) -> Model {
-    let node = |(i, (layer, inputs, shape))| Node { name: format!("n{i}"), layer, inputs, shape };
-    let nodes: Vec<Node> = nodes.into_iter().enumerate().map(node).collect();
-    let outputs = nodes.last().unwrap().shape.len();
-    let model = Model { input, nodes, classes: classes(outputs), folded: vec![] };
-    model.validate().unwrap();
-    model
+fn net(input: Shape, seed: u64) -> Net {
+    Net::new(input, Rng::new(seed, 3)).with_bias((2.0f32 / 20.0).sqrt())
 }
 
 /// Stem, residual block with a scale, average pooling, logits.
 fn residual(seed: u64) -> Model {
-    let mut rng = Rng::new(seed, 3);
-    let plane = Shape::new(3, 6, 6);
-    let [stem, first, second] = [2, 3, 3].map(|inputs| conv3x3(&mut rng, inputs, 3));
-    let mut weights = |n: usize, fan_in: f32| normal(&mut rng, n, fan_in);
-    let scale = Layer::Scale { scale: weights(plane.len(), 2.0), shift: weights(plane.len(), 20.0) };
-    let pool = Pool { kernel: [2, 2], stride: [2, 2], pad: [0, 0], count_include_pad: false };
-    let pooled = Shape::new(3, 3, 3);
-    let dense = Dense { weight: weights(3 * pooled.len(), pooled.len() as f32), bias: weights(3, 20.0) };
-    let nodes = [
-        (stem, vec![0], plane),
-        (Layer::Relu, vec![1], plane),
-        (first, vec![2], plane),
-        (Layer::Relu, vec![3], plane),
-        (second, vec![4], plane),
-        (Layer::Add, vec![5, 2], plane),
-        (scale, vec![6], plane),
-        (Layer::Relu, vec![7], plane),
-        (Layer::AvgPool(pool), vec![8], pooled),
-        (Layer::Dense(dense), vec![9], Shape::flat(3)),
-    ];
-    assemble(Shape::new(2, 6, 6), nodes)
+    let mut b = net(Shape::new(2, 6, 6), seed);
+    let stem = b.conv3x3(0, 3);
+    let stem = b.relu(stem);
+    let v = b.conv3x3(stem, 3);
+    let v = b.relu(v);
+    let v = b.conv3x3(v, 3);
+    let v = b.same(Layer::Add, &[v, stem]);
+    let n = b.shape(v).len();
+    let (scale, shift) = (b.weights(n, 2), b.weights(n, 20));
+    let v = b.same(Layer::Scale { scale, shift }, &[v]);
+    let v = b.relu(v);
+    let v = b.average_pool(v, [2, 2], [2, 2], [0, 0]);
+    b.dense(v, 3);
+    b.finish()
 }
 
 /// Max pooling over windows that overlap, twice: the rectified values have many zeros in common.
 fn pooled(seed: u64) -> Model {
-    let mut rng = Rng::new(seed, 3);
-    let [first, second] = [1, 4].map(|inputs| conv3x3(&mut rng, inputs, 4));
-    let dense = Dense { weight: normal(&mut rng, 3 * 16, 16.0), bias: normal(&mut rng, 3, 20.0) };
-    let pool = || Layer::MaxPool(Pool { kernel: [3, 3], stride: [2, 2], pad: [1, 1], count_include_pad: false });
-    let plane = |side| Shape::new(4, side, side);
-    let layers = [
-        (first, plane(8)),
-        (Layer::Relu, plane(8)),
-        (pool(), plane(4)),
-        (second, plane(4)),
-        (Layer::Relu, plane(4)),
-        (pool(), plane(2)),
-        (Layer::Dense(dense), Shape::flat(3)),
-    ];
-    assemble(Shape::new(1, 8, 8), layers.into_iter().enumerate().map(|(i, (layer, shape))| (layer, vec![i], shape)))
+    let mut b = net(Shape::new(1, 8, 8), seed);
+    let mut v = 0;
+    for _ in 0..2 {
+        v = b.conv3x3(v, 4);
+        v = b.relu(v);
+        v = b.max_pool(v, [3, 3], [2, 2], [1, 1]);
+    }
+    b.dense(v, 3);
+    b.finish()
 }
 
 /// A ReLU of what is never negative: of a ReLU, of a sum of ReLUs, of a maximum of ReLUs. Its inputs' lower ends are zero, but
 /// not after f32 has rounded them outward.
 fn rectified_twice(seed: u64, between: usize) -> Model {
-    let mut rng = Rng::new(seed, 3);
-    let [first, second] = [2, 4].map(|inputs| conv3x3(&mut rng, inputs, 4));
-    let plane = Shape::new(4, 5, 5);
-    let mut nodes = vec![
-        (first, vec![0], plane),
-        (Layer::Relu, vec![1], plane),
-        (second, vec![2], plane),
-        (Layer::Relu, vec![3], plane),
-    ];
-    let pool = Pool { kernel: [2, 2], stride: [1, 1], pad: [0, 0], count_include_pad: false };
-    let (layer, inputs, shape) = match between {
-        0 => (Layer::Relu, vec![4], plane),
-        1 => (Layer::Add, vec![4, 2], plane),
-        _ => (Layer::MaxPool(pool), vec![4], Shape::new(4, 4, 4)),
+    let mut b = net(Shape::new(2, 5, 5), seed);
+    let first = b.conv3x3(0, 4);
+    let first = b.relu(first);
+    let v = b.conv3x3(first, 4);
+    let v = b.relu(v);
+    let v = match between {
+        0 => b.relu(v),
+        1 => b.same(Layer::Add, &[v, first]),
+        _ => b.max_pool(v, [2, 2], [1, 1], [0, 0]),
     };
-    nodes.extend([(layer, inputs, shape), (Layer::Relu, vec![5], shape)]);
-    let hidden =
-        Dense { weight: normal(&mut rng, 8 * shape.len(), shape.len() as f32), bias: normal(&mut rng, 8, 20.0) };
-    let last = Dense { weight: normal(&mut rng, 3 * 8, 8.0), bias: normal(&mut rng, 3, 20.0) };
-    nodes.push((Layer::Dense(hidden), vec![6], Shape::flat(8)));
-    nodes.push((Layer::Relu, vec![7], Shape::flat(8)));
-    nodes.push((Layer::Dense(last), vec![8], Shape::flat(3)));
-    assemble(Shape::new(2, 5, 5), nodes)
+    let v = b.relu(v);
+    let v = b.dense(v, 8);
+    let v = b.relu(v);
+    b.dense(v, 3);
+    b.finish()
 }
 
 fn images(model: &Model, count: usize, seed: u64) -> Vec<Vec<f32>> {
     let mut rng = Rng::new(seed, 4);
-    (0..count).map(|_| (0..model.input.len()).map(|_| (1.4 * rng.uniform() - 0.2).clamp(0.0, 1.0)).collect()).collect()
+    (0..count).map(|_| image(model, &mut rng)).collect()
 }
 
 /// What the search proves about each image.

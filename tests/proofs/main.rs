@@ -3,6 +3,8 @@
 
 mod activations;
 mod audit;
+#[path = "../common/nets.rs"]
+mod nets;
 mod range;
 mod runtime;
 mod shapes;

@@ -3,30 +3,11 @@
 
 use deltamax::bounds::{Ball, Bounder, Method};
 use deltamax::device::Device;
-use deltamax::model::{Dense, Layer, Model, Node, reference};
+use deltamax::model::{Model, reference};
 use deltamax::network::Network;
 use deltamax::search;
-use deltamax::tensor::Shape;
 
-/// Dense layers with ReLUs between them.
-fn chain(layers: Vec<(Vec<f32>, Vec<f32>)>, inputs: usize) -> Model {
-    let mut model = Model { input: Shape::flat(inputs), nodes: vec![], classes: vec![], folded: vec![] };
-    let last = layers.len() - 1;
-    for (i, (weight, bias)) in layers.into_iter().enumerate() {
-        let shape = Shape::flat(bias.len());
-        let mut push = |name: String, layer| {
-            let inputs = vec![model.nodes.len()];
-            model.nodes.push(Node { name, layer, inputs, shape });
-        };
-        push(format!("dense{i}"), Layer::Dense(Dense { weight, bias }));
-        if i < last {
-            push(format!("relu{i}"), Layer::Relu);
-        }
-    }
-    model.classes = (0..model.outputs()).map(|i| i.to_string()).collect();
-    model.validate().unwrap();
-    model
-}
+use crate::nets::{mlp, mlp_of};
 
 /// `relu(k (a - b) + 1)` for two copies of one number, many times over: values stay near one while every layer's norm is
 /// `2 k - 1`.
@@ -34,7 +15,7 @@ fn deep(depth: usize, k: f32) -> Model {
     let mut layers = vec![(vec![1.0, 1.0], vec![0.0, 0.0])];
     layers.extend((0..depth).map(|_| (vec![k, 1.0 - k, k, 1.0 - k], vec![0.0, 0.0])));
     layers.push((vec![1.0, 0.0, 0.0, 0.0], vec![0.0, 0.5]));
-    chain(layers, 1)
+    mlp_of(1, &layers)
 }
 
 fn proved(model: &Model, image: &[f32], method: Method) -> f32 {
@@ -65,7 +46,7 @@ fn quiet(depth: usize) -> Model {
     let mut last = vec![0.0; 16];
     last[0] = 1.0;
     layers.push((last, vec![0.0, 0.5]));
-    chain(layers, 1)
+    mlp_of(1, &layers)
 }
 
 #[test]
@@ -98,7 +79,7 @@ fn values_that_leave_the_range_prove_nothing_and_spoil_no_other_image() {
         (vec![k, 0.0, 0.0, 1.0], vec![0.0, 0.0]),
         (vec![0.0, 1.0, 0.0, 0.0], vec![0.0, 0.5]),
     ];
-    let model = chain(layers, 2);
+    let model = mlp_of(2, &layers);
     let net = Network::new(&Device::cpu(), &model).unwrap();
     for method in Method::ALL {
         let bounder = Bounder::new(&net, method).unwrap();
@@ -116,17 +97,17 @@ fn values_that_leave_the_range_prove_nothing_and_spoil_no_other_image() {
 
 #[test]
 fn a_single_layer_beyond_f32_is_refused_by_name() {
-    let model = chain(vec![(vec![1.0; 4], vec![0.0; 2]), (vec![1e25; 4], vec![0.0; 2])], 2);
+    let model = mlp(2, &[(&[1.0; 4], &[0.0; 2]), (&[1e25; 4], &[0.0; 2])]);
     let net = Network::new(&Device::cpu(), &model).unwrap();
     let error = Bounder::new(&net, Method::Crown).err().unwrap().to_string();
-    assert!(error.contains("'dense1'") && !error.contains('\n'), "{error}");
+    assert!(error.contains("'n2'") && !error.contains('\n'), "{error}");
 }
 
 #[test]
 fn subnormal_weights_are_charged_as_if_they_were_zero() {
     // 1e-39 x, times 1e20 and 1e19 again: on a device that flushes, logit 0 is zero and class 1 wins; really it is x.
     let layers = vec![(vec![1e-39], vec![0.0]), (vec![1e20], vec![0.0]), (vec![1e19, 0.0], vec![0.0, 0.5])];
-    let model = chain(layers, 1);
+    let model = mlp_of(1, &layers);
     let exact = reference::forward(&model, &[0.9]).pop().unwrap();
     assert!(exact[0] > exact[1]);
     let net = Network::new(&Device::cpu(), &model).unwrap();

@@ -4,42 +4,24 @@
 use deltamax::audit;
 use deltamax::bounds::{Ball, Bounder, Method, Runtime};
 use deltamax::device::Device;
-use deltamax::model::{Dense, Layer, Model, Node};
+use deltamax::model::{Layer, Model, Node};
 use deltamax::network::{Network, largest};
 use deltamax::rng::Rng;
 use deltamax::tensor::Shape;
 
-fn dense(weight: Vec<f32>, bias: Vec<f32>) -> Layer {
-    Layer::Dense(Dense { weight, bias })
-}
-
-fn chain(input: usize, layers: Vec<(Layer, usize)>) -> Model {
-    let node = |(i, (layer, outputs)): (usize, (Layer, usize))| Node {
-        name: format!("node{i}"),
-        layer,
-        inputs: vec![i],
-        shape: Shape::flat(outputs),
-    };
-    let nodes: Vec<Node> = layers.into_iter().enumerate().map(node).collect();
-    let classes = (0..nodes.last().unwrap().shape.len()).map(|i| i.to_string()).collect();
-    let model = Model { input: Shape::flat(input), nodes, classes, folded: vec![] };
-    model.validate().unwrap();
-    model
-}
+use crate::nets::{mlp_of, weights};
 
 /// Logit 0 is `h + n t - h` with `h = 1 + x`, each `t` less than half a unit in the last place of `h`; logit 1 is half
 /// of `n t`.
 fn absorbing(n: usize) -> Model {
     let t = 0.49 * f32::EPSILON;
-    let first = (
-        vec![1.0; n + 2].iter().enumerate().map(|(i, w)| if i == 0 || i == n + 1 { *w } else { 0.0 }).collect(),
-        vec![1.0; n + 2],
-    );
+    let mut first = (vec![0.0; n + 2], vec![1.0; n + 2]);
+    (first.0[0], first.0[n + 1]) = (1.0, 1.0);
     let mut last = vec![t; n + 2];
     (last[0], last[n + 1]) = (1.0, -1.0);
     last.extend(vec![0.0; n + 2]);
     let bias = vec![0.0, 0.5 * n as f32 * t];
-    chain(1, vec![(dense(first.0, first.1), n + 2), (Layer::Relu, n + 2), (dense(last, bias), 2)])
+    mlp_of(1, &[first, (last, bias)])
 }
 
 /// The logits in f32, every sum in an order of its own; the first time in the order of the weights.
@@ -104,17 +86,12 @@ fn no_order_of_summation_loses_a_class_that_is_proved_for_all() {
     let mut rng = Rng::new(5, 2);
     let mut proved = 0;
     for _ in 0..30 {
-        let mut weights = |n: usize, fan_in: usize| -> Vec<f32> {
-            (0..n).map(|_| (2.0 / fan_in as f32).sqrt() * rng.normal()).collect()
-        };
-        let layers = vec![
-            (dense(weights(30 * 6, 6), weights(30, 10)), 30),
-            (Layer::Relu, 30),
-            (dense(weights(20 * 30, 30), weights(20, 10)), 20),
-            (Layer::Relu, 20),
-            (dense(weights(3 * 20, 20), weights(3, 10)), 3),
-        ];
-        let model = chain(6, layers);
+        let sizes = [(30, 6), (20, 30), (3, 20)];
+        let model = mlp_of(
+            6,
+            &sizes
+                .map(|(outputs, inputs)| (weights(&mut rng, outputs * inputs, inputs), weights(&mut rng, outputs, 10))),
+        );
         let image: Vec<f32> = (0..6).map(|_| rng.uniform()).collect();
         let class = largest(&evaluate(&model, &image, &mut rng, true));
         let ball = Ball { image: &image, class, delta: 0.1 };

@@ -6,49 +6,29 @@ use std::time::Duration;
 
 use deltamax::bounds::{Ball, Bounder, Decision, Method};
 use deltamax::device::Device;
-use deltamax::model::{Conv, Dense, Layer, Model, Node, Pool, Source, reference};
+use deltamax::model::{Conv, Layer, Model, Pool, Source, reference};
 use deltamax::network::Network;
 use deltamax::rng::Rng;
 use deltamax::spec::vnnlib;
 use deltamax::tensor::Shape;
 use deltamax::verify::{Property, Settings, Verdict, verify};
 
-/// A model in the making; every layer reads the values it is given and names its own shape.
-struct Builder(Model);
+use crate::nets::{Net, dense, point};
 
-impl Builder {
-    fn new(input: Shape) -> Builder {
-        Builder(Model { input, nodes: vec![], classes: vec![], folded: vec![] })
-    }
+fn net(input: Shape, seed: u64) -> Net {
+    Net::new(input, Rng::new(seed, 16))
+}
 
-    fn push(&mut self, layer: Layer, inputs: &[usize], shape: Shape) -> usize {
-        let name = format!("node{}", self.0.nodes.len());
-        self.0.nodes.push(Node { name, layer, inputs: inputs.to_vec(), shape });
-        self.0.nodes.len()
-    }
+/// One channel to one channel, with one row of weights.
+fn row(b: &mut Net, from: usize, weight: &[f32], bias: f32, [stride, pad]: [usize; 2], shape: Shape) -> usize {
+    let (kernel, pad) = ([1, weight.len()], [0, pad]);
+    let (weight, bias) = (weight.to_vec(), vec![bias]);
+    b.push(Layer::Conv(Conv { weight, bias, kernel, stride: [stride; 2], pad }), &[from], shape)
+}
 
-    fn relu(&mut self, from: usize) -> usize {
-        let shape = self.0.shape(from);
-        self.push(Layer::Relu, &[from], shape)
-    }
-
-    /// One channel to one channel, with one column or row of weights.
-    fn conv(&mut self, from: usize, weight: &[f32], bias: f32, [stride, pad]: [usize; 2], shape: Shape) -> usize {
-        let (kernel, pad) = ([1, weight.len()], [0, pad]);
-        let (weight, bias) = (weight.to_vec(), vec![bias]);
-        self.push(Layer::Conv(Conv { weight, bias, kernel, stride: [stride; 2], pad }), &[from], shape)
-    }
-
-    fn dense(&mut self, from: usize, weight: Vec<f32>, bias: Vec<f32>) -> usize {
-        let outputs = bias.len();
-        self.push(Layer::Dense(Dense { weight, bias }), &[from], Shape::flat(outputs))
-    }
-
-    fn finish(mut self) -> Model {
-        self.0.classes = (0..self.0.outputs()).map(|k| k.to_string()).collect();
-        self.0.validate().unwrap();
-        self.0
-    }
+/// Logits of these weights and biases.
+fn logits(b: &mut Net, from: usize, weight: &[f32], bias: &[f32]) {
+    b.push(dense(weight, bias), &[from], Shape::flat(bias.len()));
 }
 
 /// Class 0 has the score 1, class 1 a thousand times `relu(relu(x - 0.5) - 0.25)` of the input value `k`, which begins at
@@ -81,13 +61,14 @@ fn neurons_have_places_beyond_sixteen_bits() {
     const SIDE: usize = 65_541;
     let wide: (_, &[Method]) = (Shape::new(1, 1, SIDE), &[Method::Crown, Method::Alpha]);
     for (input, methods) in [wide, (Shape::new(1, SIDE, 1), &[Method::Crown])] {
-        let mut b = Builder::new(input);
-        let v = b.conv(0, &[1.0], -0.5, [1, 0], input);
+        let mut b = net(input, 0);
+        let v = row(&mut b, 0, &[1.0], -0.5, [1, 0], input);
         let v = b.relu(v);
-        let v = b.conv(v, &[1.0], -0.25, [1, 0], input);
+        let v = row(&mut b, v, &[1.0], -0.25, [1, 0], input);
         let v = b.relu(v);
-        let weight = (0..2 * SIDE).map(|i| if i == 2 * SIDE - 1 { 1000.0 } else { 0.0 }).collect();
-        b.dense(v, weight, vec![1.0, 0.0]);
+        let mut weight = vec![0.0; 2 * SIDE];
+        weight[2 * SIDE - 1] = 1000.0;
+        logits(&mut b, v, &weight, &[1.0, 0.0]);
         one_value_decides(&b.finish(), SIDE - 1, methods);
     }
 }
@@ -96,35 +77,15 @@ fn neurons_have_places_beyond_sixteen_bits() {
 #[test]
 fn steps_of_windows_do_not_wrap_around() {
     let input = Shape::new(1, 1, 65_540);
-    let mut b = Builder::new(input);
-    let v = b.conv(0, &[1.0], -0.5, [1, 0], input);
+    let mut b = net(input, 0);
+    let v = row(&mut b, 0, &[1.0], -0.5, [1, 0], input);
     let v = b.relu(v);
-    let v = b.conv(v, &[0.0, 1.0, 0.0], 0.0, [1 << 16, 1], Shape::new(1, 1, 2));
+    let v = row(&mut b, v, &[0.0, 1.0, 0.0], 0.0, [1 << 16, 1], Shape::new(1, 1, 2));
     let v = b.relu(v);
-    let v = b.conv(v, &[1.0], -0.25, [1 << 16, 0], Shape::flat(1));
+    let v = row(&mut b, v, &[1.0], -0.25, [1 << 16, 0], Shape::flat(1));
     let v = b.relu(v);
-    b.dense(v, vec![0.0, 1000.0], vec![1.0, 0.0]);
+    logits(&mut b, v, &[0.0, 1000.0], &[1.0, 0.0]);
     one_value_decides(&b.finish(), 0, &[Method::Crown, Method::Alpha]);
-}
-
-/// Weights of a convolution from one shape to another, or a dense layer, at random.
-fn normal(rng: &mut Rng, n: usize) -> Vec<f32> {
-    (0..n).map(|_| 0.5 * rng.normal()).collect()
-}
-
-fn random_conv(
-    b: &mut Builder,
-    from: usize,
-    kernel: usize,
-    stride: usize,
-    pad: usize,
-    y: Shape,
-    rng: &mut Rng,
-) -> usize {
-    let weight = normal(rng, y.channels * b.0.shape(from).channels * kernel * kernel);
-    let bias = normal(rng, y.channels);
-    let conv = Conv { weight, bias, kernel: [kernel; 2], stride: [stride; 2], pad: [pad; 2] };
-    b.push(Layer::Conv(conv), &[from], y)
 }
 
 /// No sampled point of a ball has a margin below its bound, or another class within the radius, by any method; branching
@@ -133,8 +94,8 @@ fn bounds_hold(model: &Model, what: &str) {
     let net = Network::new(&Device::cpu(), model).unwrap();
     let mut rng = Rng::new(3, 17);
     let image: Vec<f32> = (0..model.input.len()).map(|_| rng.uniform()).collect();
-    let logits = |x: &[f32]| reference::forward(model, x).pop().unwrap();
-    let y = logits(&image);
+    let exact = |x: &[f32]| reference::forward(model, x).pop().unwrap();
+    let y = exact(&image);
     let class = (0..y.len()).max_by(|&i, &j| y[i].total_cmp(&y[j])).unwrap();
     for (method, delta) in Method::ALL.into_iter().flat_map(|m| [(m, 0.02), (m, 0.3)]) {
         let bounder = Bounder::new(&net, method).unwrap();
@@ -144,12 +105,7 @@ fn bounds_hold(model: &Model, what: &str) {
         assert_eq!(bounder.gradient_bounds(&[ball]).unwrap()[0].len(), image.len());
         for i in 0..300 {
             let d = if i % 2 == 0 { delta } else { outcome.radius };
-            let mut inside = |x: &f32| {
-                let t = if rng.below(2) == 0 { rng.range(-1.0, 1.0) } else { rng.below(2) as f32 * 2.0 - 1.0 };
-                (x + 0.999_999 * t * d).clamp((x - d).max(0.0), (x + d).min(1.0))
-            };
-            let point: Vec<f32> = image.iter().map(&mut inside).collect();
-            let y = logits(&point);
+            let y = exact(&point(&image, d, &mut rng));
             for rival in (0..y.len()).filter(|&j| j != class) {
                 let margin = y[class] - y[rival];
                 assert!(
@@ -165,18 +121,16 @@ fn bounds_hold(model: &Model, what: &str) {
 
 /// A network of two branches whose last layer is `last` of them, an image of two channels each.
 fn with_last(layer: Layer, both: bool, shape: Shape) -> Model {
-    let mut rng = Rng::new(5, 16);
-    let mut b = Builder::new(Shape::new(1, 3, 3));
-    let image = Shape::new(2, 2, 2);
-    let first = random_conv(&mut b, 0, 2, 1, 0, image, &mut rng);
+    let mut b = net(Shape::new(1, 3, 3), 5);
+    let first = b.conv(0, 2, [2, 2], [1, 1], [0, 0]);
     let first = b.relu(first);
-    let first = random_conv(&mut b, first, 1, 1, 0, image, &mut rng);
-    let second = random_conv(&mut b, 0, 2, 1, 0, image, &mut rng);
+    let first = b.conv(first, 2, [1, 1], [1, 1], [0, 0]);
+    let second = b.conv(0, 2, [2, 2], [1, 1], [0, 0]);
     let second = b.relu(second);
     if both {
         b.push(layer, &[first, second], shape);
     } else {
-        let sum = b.push(Layer::Add, &[first, second], image);
+        let sum = b.same(Layer::Add, &[first, second]);
         b.push(layer, &[sum], shape);
     }
     b.finish()
@@ -185,19 +139,19 @@ fn with_last(layer: Layer, both: bool, shape: Shape) -> Model {
 #[test]
 fn any_kind_of_layer_may_be_the_last() {
     let image = Shape::new(2, 2, 2);
-    let mut rng = Rng::new(6, 16);
+    let mut b = net(image, 6);
     let pool = Pool { kernel: [2, 1], stride: [1, 1], pad: [0, 0], count_include_pad: false };
     let pooled = Shape::new(2, 1, 2);
     let moved =
         |inputs: u32| (0..8 * inputs).map(|k| Some(Source { input: k % inputs, index: 7 - k / inputs })).collect();
-    let conv =
-        Conv { weight: normal(&mut rng, 24), bias: normal(&mut rng, 3), kernel: [2, 2], stride: [1, 1], pad: [0, 0] };
-    let dense = Dense { weight: normal(&mut rng, 24), bias: normal(&mut rng, 3) };
-    let scale = Layer::Scale { scale: normal(&mut rng, 8), shift: normal(&mut rng, 8) };
+    let (weight, bias) = (b.weights(24, 8), b.biases(3));
+    let conv = Conv { weight, bias, kernel: [2, 2], stride: [1, 1], pad: [0, 0] };
+    let dense = dense(&b.weights(24, 8), &b.biases(3));
+    let scale = Layer::Scale { scale: b.weights(8, 8), shift: b.biases(8) };
     let mut few: Vec<Option<Source>> = moved(2);
     few[3] = None;
     let lasts = [
-        ("dense", Layer::Dense(dense), false, Shape::flat(3)),
+        ("dense", dense, false, Shape::flat(3)),
         ("convolution", Layer::Conv(conv), false, Shape::flat(3)),
         ("relu", Layer::Relu, false, image),
         ("max pool", Layer::MaxPool(pool), false, pooled),
@@ -228,36 +182,31 @@ fn any_kind_of_layer_may_be_the_last() {
 /// Two convolutions joined, rectified and convolved again, with `flat` in one dimension from the first to the last of
 /// these.
 fn joined(flat: bool) -> Model {
-    let mut rng = Rng::new(8, 16);
-    let mut b = Builder::new(Shape::new(1, 7, 7));
+    let mut b = net(Shape::new(1, 7, 7), 8);
     let image = Shape::new(3, 7, 7);
     let between = if flat { Shape::flat(image.len()) } else { image };
-    let stem = random_conv(&mut b, 0, 3, 1, 1, image, &mut rng);
+    let stem = b.conv3x3(0, 3);
     let stem = b.relu(stem);
-    let [left, right] = [0, 1].map(|_| random_conv(&mut b, stem, 3, 1, 1, image, &mut rng));
+    let [left, right] = [0, 1].map(|_| b.conv3x3(stem, 3));
     let sum = b.push(Layer::Add, &[left, right], between);
     let bent = b.push(Layer::Relu, &[sum], between);
     let same = (0..image.len() as u32).map(|index| Some(Source { input: 0, index })).collect();
     let v = b.push(Layer::Gather(same), &[bent], image);
-    let v = random_conv(&mut b, v, 3, 2, 1, Shape::new(2, 4, 4), &mut rng);
+    let v = b.conv(v, 2, [3, 3], [2, 2], [1, 1]);
     let v = b.push(Layer::Relu, &[v], if flat { Shape::flat(32) } else { Shape::new(2, 4, 4) });
-    let (weight, bias) = (normal(&mut rng, 96), normal(&mut rng, 3));
-    b.dense(v, weight, bias);
+    b.dense(v, 3);
     b.finish()
 }
 
 /// A dense layer, rectified into an image or in one dimension, convolved and rectified again.
 fn unflattened(flat: bool) -> Model {
-    let mut rng = Rng::new(9, 16);
-    let mut b = Builder::new(Shape::flat(6));
+    let mut b = net(Shape::flat(6), 9);
     let image = Shape::new(2, 8, 8);
-    let (weight, bias) = (normal(&mut rng, 6 * image.len()), normal(&mut rng, image.len()));
-    let v = b.dense(0, weight, bias);
+    let v = b.dense(0, image.len());
     let v = b.push(Layer::Relu, &[v], image);
-    let v = random_conv(&mut b, v, 3, 1, 1, image, &mut rng);
+    let v = b.conv3x3(v, 2);
     let v = b.push(Layer::Relu, &[v], if flat { Shape::flat(image.len()) } else { image });
-    let (weight, bias) = (normal(&mut rng, 3 * image.len()), normal(&mut rng, 3));
-    b.dense(v, weight, bias);
+    b.dense(v, 3);
     b.finish()
 }
 
@@ -287,14 +236,14 @@ fn shapes_of_elementwise_layers_may_differ() {
 #[test]
 fn one_tap_in_the_padding_sees_nothing() {
     let one = Shape::flat(1);
-    let mut b = Builder::new(one);
-    let v = b.conv(0, &[1.0], 0.5, [1, 0], one);
+    let mut b = net(one, 0);
+    let v = row(&mut b, 0, &[1.0], 0.5, [1, 0], one);
     let v = b.relu(v);
     let weight = vec![1.0];
     let v =
         b.push(Layer::Conv(Conv { weight, bias: vec![0.0], kernel: [1; 2], stride: [2; 2], pad: [1; 2] }), &[v], one);
     let v = b.relu(v);
-    b.dense(v, vec![1.0, 0.0], vec![0.0, 0.5]);
+    logits(&mut b, v, &[1.0, 0.0], &[0.0, 0.5]);
     let model = b.finish();
     bounds_hold(&model, "one tap");
     let net = Network::new(&Device::cpu(), &model).unwrap();
@@ -309,18 +258,13 @@ fn one_tap_in_the_padding_sees_nothing() {
 #[test]
 fn windows_may_miss_their_layer() {
     for (kernel, stride, pad) in [(1, 1, 1), (1, 2, 1), (1, 3, 2), (2, 3, 4), (5, 1, 3), (7, 2, 3), (3, 5, 6)] {
-        let mut rng = Rng::new((kernel * 100 + stride * 10 + pad) as u64, 16);
-        let mut b = Builder::new(Shape::new(1, 3, 3));
-        let side = |n: usize| (n + 2 * pad - kernel) / stride + 1;
+        let mut b = net(Shape::new(1, 3, 3), (kernel * 100 + stride * 10 + pad) as u64);
         let mut v = 0;
         for _ in 0..3 {
-            let n = side(b.0.shape(v).height);
-            v = random_conv(&mut b, v, kernel, stride, pad, Shape::new(2, n, n), &mut rng);
+            v = b.conv(v, 2, [kernel; 2], [stride; 2], [pad; 2]);
             v = b.relu(v);
         }
-        let n = b.0.shape(v).len();
-        let (weight, bias) = (normal(&mut rng, 3 * n), normal(&mut rng, 3));
-        b.dense(v, weight, bias);
+        b.dense(v, 3);
         bounds_hold(&b.finish(), &format!("kernel {kernel}, stride {stride}, padding {pad}"));
     }
 }
@@ -332,13 +276,13 @@ fn means_over_millions_of_places_are_bounded() {
         [([2048; 2], [2046; 2], Shape::flat(1)), ([4096, 2048], [4090, 2045], Shape::new(1, 3, 2))]
     {
         for count_include_pad in [false, true] {
-            let mut b = Builder::new(Shape::new(1, 2, 2));
-            let v = b.conv(0, &[1.0], 0.1, [1, 0], Shape::new(1, 2, 2));
+            let mut b = net(Shape::new(1, 2, 2), 0);
+            let v = row(&mut b, 0, &[1.0], 0.1, [1, 0], Shape::new(1, 2, 2));
             let v = b.relu(v);
             let pool = Pool { kernel, stride: [1, 1], pad, count_include_pad };
             let v = b.push(Layer::AvgPool(pool), &[v], output);
-            let (weight, bias) = ((0..2 * output.len()).map(|k| k as f32 - 3.0).collect(), vec![0.0, 0.5]);
-            b.dense(v, weight, bias);
+            let weight: Vec<f32> = (0..2 * output.len()).map(|k| k as f32 - 3.0).collect();
+            logits(&mut b, v, &weight, &[0.0, 0.5]);
             bounds_hold(&b.finish(), &format!("{kernel:?}"));
         }
     }

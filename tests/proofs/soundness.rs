@@ -3,66 +3,22 @@
 
 use deltamax::bounds::{Ball, Bounder, Decision, Method};
 use deltamax::device::Device;
-use deltamax::model::{Conv, Dense, Layer, Model, Node, Pool, Source};
+use deltamax::model::{Layer, Model, Source};
 use deltamax::network::Network;
 use deltamax::rng::Rng;
 use deltamax::search;
 use deltamax::tensor::Shape;
 
+use crate::nets::{Net, image, point};
+
 const METHODS: [Method; 4] = Method::ALL;
 
-/// Builds a model layer by layer with random weights.
-struct Builder {
-    model: Model,
-    rng: Rng,
-}
-
-impl Builder {
-    fn new(input: Shape, seed: u64) -> Self {
-        Builder { model: Model { input, nodes: vec![], classes: vec![], folded: vec![] }, rng: Rng::new(seed, 77) }
-    }
-
-    fn weights(&mut self, n: usize, fan_in: usize) -> Vec<f32> {
-        let sigma = (2.0 / fan_in as f32).sqrt();
-        (0..n).map(|_| sigma * self.rng.normal()).collect()
-    }
-
-    fn push(&mut self, layer: Layer, inputs: Vec<usize>, shape: Shape) -> usize {
-        let name = format!("node{}", self.model.nodes.len());
-        self.model.nodes.push(Node { name, layer, inputs, shape });
-        self.model.nodes.len()
-    }
-
-    fn conv(&mut self, from: usize, channels: usize, kernel: [usize; 2], stride: [usize; 2], pad: [usize; 2]) -> usize {
-        let i = self.model.shape(from);
-        let side = |n: usize, d: usize| (n + 2 * pad[d] - kernel[d]) / stride[d] + 1;
-        let shape = Shape::new(channels, side(i.height, 0), side(i.width, 1));
-        let fan_in = i.channels * kernel[0] * kernel[1];
-        let weight = self.weights(channels * fan_in, fan_in);
-        let bias = self.weights(channels, 10);
-        self.push(Layer::Conv(Conv { weight, bias, kernel, stride, pad }), vec![from], shape)
-    }
-
-    fn dense(&mut self, from: usize, outputs: usize) -> usize {
-        let n = self.model.shape(from).len();
-        let weight = self.weights(outputs * n, n);
-        let bias = self.weights(outputs, 10);
-        self.push(Layer::Dense(Dense { weight, bias }), vec![from], Shape::flat(outputs))
-    }
-
-    fn relu(&mut self, from: usize) -> usize {
-        let shape = self.model.shape(from);
-        self.push(Layer::Relu, vec![from], shape)
-    }
-
-    fn finish(mut self) -> Model {
-        self.model.classes = (0..self.model.outputs()).map(|i| i.to_string()).collect();
-        self.model
-    }
+fn net(input: Shape, seed: u64) -> Net {
+    Net::new(input, Rng::new(seed, 77))
 }
 
 fn conv_net(seed: u64) -> Model {
-    let mut b = Builder::new(Shape::new(2, 9, 8), seed);
+    let mut b = net(Shape::new(2, 9, 8), seed);
     let v = b.conv(0, 5, [3, 3], [1, 2], [1, 0]);
     let v = b.relu(v);
     let v = b.conv(v, 6, [4, 3], [2, 1], [1, 1]);
@@ -74,7 +30,7 @@ fn conv_net(seed: u64) -> Model {
 }
 
 fn dense_net(seed: u64) -> Model {
-    let mut b = Builder::new(Shape::flat(11), seed);
+    let mut b = net(Shape::flat(11), seed);
     let v = b.dense(0, 20);
     let v = b.relu(v);
     let v = b.dense(v, 17);
@@ -84,19 +40,17 @@ fn dense_net(seed: u64) -> Model {
 }
 
 fn residual_net(seed: u64) -> Model {
-    let mut b = Builder::new(Shape::new(1, 8, 8), seed);
-    let stem = b.conv(0, 4, [3, 3], [1, 1], [1, 1]);
+    let mut b = net(Shape::new(1, 8, 8), seed);
+    let stem = b.conv3x3(0, 4);
     let stem = b.relu(stem);
-    let v = b.conv(stem, 4, [3, 3], [1, 1], [1, 1]);
+    let v = b.conv3x3(stem, 4);
     let v = b.relu(v);
-    let v = b.conv(v, 4, [3, 3], [1, 1], [1, 1]);
-    let shape = b.model.shape(v);
-    let sum = b.push(Layer::Add, vec![v, stem], shape);
+    let v = b.conv3x3(v, 4);
+    let sum = b.same(Layer::Add, &[v, stem]);
     let v = b.relu(sum);
-    let n = b.model.shape(v);
-    let scale = b.weights(n.len(), 2);
-    let shift = b.weights(n.len(), 20);
-    let v = b.push(Layer::Scale { scale, shift }, vec![v], n);
+    let n = b.shape(v).len();
+    let (scale, shift) = (b.weights(n, 2), b.weights(n, 20));
+    let v = b.same(Layer::Scale { scale, shift }, &[v]);
     let v = b.conv(v, 3, [2, 2], [2, 2], [0, 0]);
     let v = b.relu(v);
     b.dense(v, 4);
@@ -105,13 +59,12 @@ fn residual_net(seed: u64) -> Model {
 
 /// Pooling with and without overlap, before and after a rectifier.
 fn pooled_net(seed: u64) -> Model {
-    let mut b = Builder::new(Shape::new(2, 9, 9), seed);
-    let pool = |kernel, stride, pad| Pool { kernel, stride, pad, count_include_pad: false };
-    let v = b.conv(0, 4, [3, 3], [1, 1], [1, 1]);
+    let mut b = net(Shape::new(2, 9, 9), seed);
+    let v = b.conv3x3(0, 4);
     let v = b.relu(v);
-    let v = b.push(Layer::MaxPool(pool([3, 3], [2, 2], [1, 1])), vec![v], Shape::new(4, 5, 5));
+    let v = b.max_pool(v, [3, 3], [2, 2], [1, 1]);
     let v = b.conv(v, 5, [2, 2], [1, 1], [0, 0]);
-    let v = b.push(Layer::MaxPool(pool([2, 2], [2, 2], [0, 0])), vec![v], Shape::new(5, 2, 2));
+    let v = b.max_pool(v, [2, 2], [2, 2], [0, 0]);
     let v = b.relu(v);
     b.dense(v, 4);
     b.finish()
@@ -119,36 +72,17 @@ fn pooled_net(seed: u64) -> Model {
 
 /// Average pooling and data movement.
 fn averaged_net(seed: u64) -> Model {
-    let mut b = Builder::new(Shape::new(2, 8, 8), seed);
-    let v = b.conv(0, 4, [3, 3], [1, 1], [1, 1]);
+    let mut b = net(Shape::new(2, 8, 8), seed);
+    let v = b.conv3x3(0, 4);
     let v = b.relu(v);
-    let max = Pool { kernel: [2, 2], stride: [2, 2], pad: [0, 0], count_include_pad: false };
-    let v = b.push(Layer::MaxPool(max), vec![v], Shape::new(4, 4, 4));
-    let v = b.conv(v, 5, [3, 3], [1, 1], [1, 1]);
-    let average = Pool { kernel: [3, 3], stride: [2, 2], pad: [1, 1], count_include_pad: false };
-    let v = b.push(Layer::AvgPool(average), vec![v], Shape::new(5, 2, 2));
+    let v = b.max_pool(v, [2, 2], [2, 2], [0, 0]);
+    let v = b.conv3x3(v, 5);
+    let v = b.average_pool(v, [3, 3], [2, 2], [1, 1]);
     let turned = (0..20).map(|k| Some(Source { input: 0, index: 19 - k })).collect();
-    let v = b.push(Layer::Gather(turned), vec![v], Shape::flat(20));
+    let v = b.push(Layer::Gather(turned), &[v], Shape::flat(20));
     let v = b.relu(v);
     b.dense(v, 4);
     b.finish()
-}
-
-fn image(model: &Model, rng: &mut Rng) -> Vec<f32> {
-    // Saturated pixels exercise the clipping of the ball.
-    (0..model.input.len()).map(|_| (1.4 * rng.uniform() - 0.2).clamp(0.0, 1.0)).collect()
-}
-
-/// A point of the clipped ball, often a corner.
-fn point(x: &[f32], delta: f32, rng: &mut Rng) -> Vec<f32> {
-    let corner = rng.uniform() < 0.7;
-    x.iter()
-        .map(|&x| {
-            let t = if corner { (rng.below(2) as f32).mul_add(2.0, -1.0) } else { rng.range(-1.0, 1.0) };
-            let (low, high) = ((x - delta).max(0.0), (x + delta).min(1.0));
-            (x + t * delta * 0.999_999).clamp(low, high)
-        })
-        .collect()
 }
 
 /// Every method's margins lie below every sampled margin, and proved radii are never contradicted.

@@ -2,6 +2,7 @@
 //! file has them.
 
 use super::*;
+use crate::nets::weights;
 
 /// A message of the protobuf format under construction.
 #[derive(Default, Clone)]
@@ -88,9 +89,9 @@ fn normalised(seed: u64) -> Vec<u8> {
             file = file.floats(&format!("{name}{layer}"), &[3], &values);
         }
     }
-    file = file.floats("w1", &[3, 1, 3, 3], &normal(&mut rng, 27, 9.0)).floats("b1", &[3], &normal(&mut rng, 3, 20.0));
-    file = file.floats("w2", &[3, 3, 3, 3], &normal(&mut rng, 81, 27.0)).floats("c", &[3, 1, 1], &[0.3, -0.7, 1.1]);
-    file = file.floats("d", &[], &[3.0]).floats("v", &[108, 3], &normal(&mut rng, 324, 108.0));
+    file = file.floats("w1", &[3, 1, 3, 3], &weights(&mut rng, 27, 9)).floats("b1", &[3], &weights(&mut rng, 3, 20));
+    file = file.floats("w2", &[3, 3, 3, 3], &weights(&mut rng, 81, 27)).floats("c", &[3, 1, 1], &[0.3, -0.7, 1.1]);
+    file = file.floats("d", &[], &[3.0]).floats("v", &[108, 3], &weights(&mut rng, 324, 108));
     let pads: &[(&str, &[i64])] = &[("pads", &[1, 1, 1, 1])];
     let norm = |k: &str, input: &str| -> Vec<String> {
         std::iter::once(input.to_string()).chain(["gamma", "beta", "mean", "var"].map(|n| format!("{n}{k}"))).collect()
@@ -157,10 +158,10 @@ fn a_wrong_fold_is_refused() {
     for seed in 0..4 {
         let mut rng = Rng::new(seed, 5);
         // Linear, so that radii are as large as they may be.
-        let g = File::new(&[1, 1, 3, 3]).floats("w", &[2, 1, 2, 2], &normal(&mut rng, 8, 4.0));
+        let g = File::new(&[1, 1, 3, 3]).floats("w", &[2, 1, 2, 2], &weights(&mut rng, 8, 4));
         let g =
             g.floats("gamma", &[2], &[0.7, 1.3]).floats("beta", &[2], &[0.1, -0.2]).floats("mean", &[2], &[0.2, 0.1]);
-        let g = g.floats("var", &[2], &[0.6, 1.9]).floats("v", &[8, 2], &normal(&mut rng, 16, 8.0));
+        let g = g.floats("var", &[2], &[0.6, 1.9]).floats("v", &[8, 2], &weights(&mut rng, 16, 8));
         let g = g.node("Conv", &["x", "w"], "a", None, &[]);
         let g = g.node("BatchNormalization", &["a", "gamma", "beta", "mean", "var"], "n", None, &[]);
         let bytes = g.node("Flatten", &["n"], "f", None, &[]).node("MatMul", &["f", "v"], "y", None, &[]).finish();
