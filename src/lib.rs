@@ -95,7 +95,9 @@ pub mod ops;
 pub mod rng;
 
 mod input;
+#[cfg_attr(not(feature = "cli"), allow(dead_code, unused_imports, reason = "files named on the command line"))]
 mod output;
 mod rounding;
 mod simd;
+#[cfg_attr(not(feature = "cli"), allow(dead_code, reason = "only a program has a standard output"))]
 mod terminal;
