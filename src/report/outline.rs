@@ -121,8 +121,11 @@ mod tests {
             let text = format!("<text x=\"50\" y=\"9\" text-anchor=\"{anchor}\" class=\"t\">{text}</text>");
             let drawn = outlined(&format!("<svg><g>{text}</g><path d=\"M0 0\"/></svg>")).expect("an SVG");
             assert!(drawn.starts_with("<svg><g><path d=\"M") && drawn.ends_with("</g><path d=\"M0 0\"/></svg>"));
-            let all: Vec<f32> = drawn.split(' ').filter_map(|w| w.parse().ok()).collect();
-            all.chunks(2).map(|p| p[0]).fold((f32::INFINITY, 0.0f32), |(low, high), x| (low.min(x), high.max(x)))
+            // Places are pairs, wherever the letters of commands stand.
+            let d = drawn.split('"').nth(1).expect("an outline");
+            let numbers: Vec<f32> = d.split([' ', 'M', 'L', 'Q', 'C', 'Z']).filter_map(|w| w.parse().ok()).collect();
+            let x = || numbers.iter().step_by(2).copied();
+            (x().fold(f32::INFINITY, f32::min), x().fold(f32::NEG_INFINITY, f32::max))
         };
         let [start, middle, end] = ["start", "middle", "end"].map(|anchor| draw(anchor, "Обувь ≥ δ"));
         assert!(start.0 > 50.0 && end.1 < 50.0, "{start:?} {end:?}");
