@@ -25,14 +25,18 @@ pub fn outlined(svg: &str) -> Option<String> {
     Some(out + &svg[done..])
 }
 
+/// Width, in ems, of the box for a character that the font lacks.
+const MISSING: f32 = 0.6;
+
 fn path(face: &Face<'_>, node: Node<'_, '_>, out: &mut String) {
     let attribute = |name| node.attribute(name).unwrap_or_default();
     let number = |name| attribute(name).parse().unwrap_or(0.0);
-    let scale = size(attribute("class"), attribute("style")) / f32::from(face.units_per_em());
-    // What the font lacks is its first glyph, a box.
-    let glyph = |c| face.glyph_index(c).unwrap_or(GlyphId(0));
-    let advance = |glyph| scale * f32::from(face.glyph_hor_advance(glyph).unwrap_or(0));
-    let glyphs: Vec<GlyphId> = node.text().unwrap_or_default().chars().map(glyph).collect();
+    let em = f32::from(face.units_per_em());
+    let scale = size(attribute("class"), attribute("style")) / em;
+    let glyphs: Vec<Option<GlyphId>> = node.text().unwrap_or_default().chars().map(|c| face.glyph_index(c)).collect();
+    let advance = |glyph: Option<GlyphId>| {
+        scale * glyph.map_or(MISSING * em, |g| f32::from(face.glyph_hor_advance(g).unwrap_or(0)))
+    };
     let width: f32 = glyphs.iter().map(|g| advance(*g)).sum();
     let before = match attribute("text-anchor") {
         "middle" => 0.5 * width,
@@ -41,7 +45,10 @@ fn path(face: &Face<'_>, node: Node<'_, '_>, out: &mut String) {
     };
     let mut pen = Pen { d: String::new(), at: [number("x") - before, number("y")], scale };
     for glyph in glyphs {
-        face.outline_glyph(glyph, &mut pen);
+        match glyph {
+            Some(glyph) => drop(face.outline_glyph(glyph, &mut pen)),
+            None => pen.frame([0.06 * em, 0.0], [(MISSING - 0.06) * em, 0.7 * em], 0.06 * em),
+        }
         pen.at[0] += advance(glyph);
     }
     let (class, style) = (escape(attribute("class")), escape(attribute("style")));
@@ -72,6 +79,15 @@ struct Pen {
 }
 
 impl Pen {
+    /// A box with a hole, which runs the other way round.
+    fn frame(&mut self, [x0, y0]: [f32; 2], [x1, y1]: [f32; 2], line: f32) {
+        let hole = [x0 + line, y0 + line, x1 - line, y1 - line];
+        self.draw('M', &[[x0, y0], [x0, y1], [x1, y1], [x1, y0]]);
+        self.close();
+        self.draw('M', &[[hole[0], hole[1]], [hole[2], hole[1]], [hole[2], hole[3]], [hole[0], hole[3]]]);
+        self.close();
+    }
+
     fn draw(&mut self, command: char, points: &[[f32; 2]]) {
         self.d.push(command);
         for [x, y] in points {
