@@ -33,6 +33,7 @@ pub struct Hit {
     pub distance: f32,
     /// The class it is given.
     pub class: usize,
+    /// `[channel][row][column]`, values in `[0,1]`.
     pub image: Vec<f32>,
 }
 

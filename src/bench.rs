@@ -1,5 +1,6 @@
 //! Measures this device: f32 peak, every product kernel against it, and the methods against the work they must do.
 
+use std::rc::Rc;
 use std::time::Instant;
 
 use serde::Serialize;
@@ -151,37 +152,56 @@ fn layers() -> Vec<(&'static str, Geometry)> {
     ]
 }
 
-/// Rates of the product kernels.
-pub fn kernels(device: &Device, peak: f64) -> Result<Vec<KernelRate>> {
+/// A dispatch that is measured.
+pub struct Run {
+    /// Name of the kernel.
+    pub kernel: &'static str,
+    /// Of what layer, where that matters.
+    pub work: &'static str,
+    /// Floating-point operations, or bytes of a kernel that computes little per word.
+    pub amount: f64,
+    /// Dispatches once; the device may not be done when it returns.
+    pub run: Box<dyn Fn() -> Result<()>>,
+}
+
+/// The product kernels on layers of every kind.
+pub fn products(device: &Device) -> Result<Vec<Run>> {
     let lanes = if device.is_gpu() { 1024 } else { 256 };
     let mut rng = Rng::new(0, 1);
-    let mut random =
-        |n: usize| -> Result<Buffer> { device.upload(&(0..n).map(|_| rng.range(-1.0, 1.0)).collect::<Vec<f32>>()) };
-    let mut rates = Vec::new();
+    let mut random = |n: usize| -> Result<Rc<Buffer>> {
+        Ok(Rc::new(device.upload(&(0..n).map(|_| rng.range(-1.0, 1.0)).collect::<Vec<f32>>())?))
+    };
+    let mut all = Vec::new();
     for (work, g) in layers() {
         let (x, x2) = (random(g.input.len() * lanes)?, random(g.input.len() * lanes)?);
         let (y, y2) = (random(g.output.len() * lanes)?, random(g.output.len() * lanes)?);
         let (w, b) = (random(g.fan_in() * g.output.channels)?, random(g.output.channels)?);
         let gw = device.alloc(w.len())?;
         let charge = Charge::new(g.fan_in(), 1.0);
-        type Run<'a> = Box<dyn FnMut() -> Result<()> + 'a>;
-        let runs: [(&str, f64, Run<'_>); 4] = [
-            ("conv_forward", 2.0, Box::new(|| conv::forward(device, &g, &x, &w, &b, &y, lanes))),
-            (
-                "conv_interval",
-                4.0,
-                Box::new(|| conv::interval(device, &g, [&x, &x2], &w, &b, [&y, &y2], lanes, charge, 0.0)),
-            ),
-            ("conv_input_grad", 2.0, Box::new(|| conv::input_grad(device, &g, &y, &w, &x2, lanes))),
-            ("conv_weight_grad", 2.0, Box::new(|| conv::weight_grad(device, &g, &x, &y, &gw, lanes))),
-        ];
-        for (kernel, per_product, run) in runs {
-            let seconds = fastest(device, run)?;
-            let rate = per_product * inner_products(&g) * lanes as f64 / seconds;
-            rates.push(KernelRate { kernel: kernel.into(), work: work.into(), gflops: rate / 1e9, share: rate / peak });
-        }
+        let mut add = |kernel, per_product: f64, run| {
+            all.push(Run { kernel, work, amount: per_product * inner_products(&g) * lanes as f64, run });
+        };
+        let (d, i, k, bias, o) = (device.clone(), x.clone(), w.clone(), b.clone(), y.clone());
+        add("conv_forward", 2.0, Box::new(move || conv::forward(&d, &g, &i, &k, &bias, &o, lanes)));
+        let (d, i, i2, k, bias, o) = (device.clone(), x.clone(), x2.clone(), w.clone(), b, y.clone());
+        let interval = move || conv::interval(&d, &g, [&i, &i2], &k, &bias, [&o, &y2], lanes, charge, 0.0);
+        add("conv_interval", 4.0, Box::new(interval));
+        let (d, k, o) = (device.clone(), w, y.clone());
+        add("conv_input_grad", 2.0, Box::new(move || conv::input_grad(&d, &g, &o, &k, &x2, lanes)));
+        let d = device.clone();
+        add("conv_weight_grad", 2.0, Box::new(move || conv::weight_grad(&d, &g, &x, &y, &gw, lanes)));
     }
-    Ok(rates)
+    Ok(all)
+}
+
+/// Rates of the product kernels.
+pub fn kernels(device: &Device, peak: f64) -> Result<Vec<KernelRate>> {
+    let rate = |measured: Run| -> Result<KernelRate> {
+        let rate = measured.amount / fastest(device, measured.run)?;
+        let (kernel, work) = (measured.kernel.into(), measured.work.into());
+        Ok(KernelRate { kernel, work, gflops: rate / 1e9, share: rate / peak })
+    };
+    products(device)?.into_iter().map(rate).collect()
 }
 
 /// Multiply-adds of one forward pass, border taps that fall outside not counted.
@@ -195,38 +215,68 @@ fn inner_products(g: &Geometry) -> f64 {
     (taps * g.input.channels * g.output.channels) as f64
 }
 
-/// Rates of the kernels that compute little per word, over a million words.
-pub fn streams(device: &Device) -> Result<Vec<StreamRate>> {
+/// The kernels that compute little per word, over a million words.
+pub fn elementwise(device: &Device) -> Result<Vec<Run>> {
     let (n, lanes) = (1 << 20, 64);
     let elements = n / lanes;
     let mut rng = Rng::new(0, 2);
-    let mut random =
-        |n: usize| -> Result<Buffer> { device.upload(&(0..n).map(|_| rng.uniform()).collect::<Vec<f32>>()) };
+    let mut random = |n: usize| -> Result<Rc<Buffer>> {
+        Ok(Rc::new(device.upload(&(0..n).map(|_| rng.uniform()).collect::<Vec<f32>>())?))
+    };
     let [a, b, c, d] = [random(n)?, random(n)?, random(n)?, random(n)?];
-    let (scale, delta) = (random(elements)?, random(lanes)?);
+    let (factor, delta) = (random(elements)?, random(lanes)?);
     let ids = device.upload(&(0..lanes as u32).collect::<Vec<u32>>())?;
     let table = device.alloc(n * linear::RELAX)?;
     let noise = Noise { seed: 0, draw: 0, sigma: 0.1, clip: true };
     let adam = Adam::default();
-    type Run<'a> = Box<dyn FnMut() -> Result<()> + 'a>;
-    let runs: [(&str, usize, Run<'_>); 11] = [
-        ("relu_forward", 2, Box::new(|| relu::forward(device, &a, &c))),
-        ("relu_backward", 3, Box::new(|| relu::backward(device, &a, &b, &c))),
-        ("relu_interval", 4, Box::new(|| relu::interval(device, &a, &b, &c, &d, 0.0))),
-        ("add_forward", 3, Box::new(|| add::forward(device, &a, &b, &c))),
-        ("scale_forward", 2, Box::new(|| scale::forward(device, &a, &scale, &scale, &c, lanes))),
-        ("ball_clip", 3, Box::new(|| ball::clip(device, &a, &delta, [&c, &d], lanes, 0.0))),
-        ("noise_gaussian", 2, Box::new(|| noise::gaussian(device, &a, &ids, &c, elements, lanes, &noise))),
-        ("optimizer_adam", 7, Box::new(|| optimizer::adam(device, &a, &b, &c, &d, &adam, 1))),
-        ("relax_relu", 7, Box::new(|| relax::relu(device, [&a, &b], &c, &table, lanes))),
-        ("relax_transpose_lanes", 2, Box::new(|| relax::transpose(device, &a, &c, lanes))),
-        ("relax_magnitude", 3, Box::new(|| relax::magnitude(device, &a, &b, &c))),
-    ];
-    let rate = |(kernel, words, run): (&str, usize, Run<'_>)| -> Result<StreamRate> {
-        let seconds = fastest(device, run)?;
-        Ok(StreamRate { kernel: kernel.into(), gigabytes: (4 * words * n) as f64 / seconds / 1e9 })
+    let mut all = Vec::new();
+    // Names every run's own handles on the device and the buffers.
+    macro_rules! run {
+        ($kernel:literal, $words:literal, $device:ident, [$($buffer:ident),*], $call:expr) => {{
+            let $device = device.clone();
+            $(let $buffer = $buffer.clone();)*
+            let amount = (4 * $words * n) as f64;
+            all.push(Run { kernel: $kernel, work: "", amount, run: Box::new(move || $call) });
+        }};
+    }
+    let (ids, table) = (Rc::new(ids), Rc::new(table));
+    run!("relu_forward", 2, on, [a, c], relu::forward(&on, &a, &c));
+    run!("relu_backward", 3, on, [a, b, c], relu::backward(&on, &a, &b, &c));
+    run!("relu_interval", 4, on, [a, b, c, d], relu::interval(&on, &a, &b, &c, &d, 0.0));
+    run!("add_forward", 3, on, [a, b, c], add::forward(&on, &a, &b, &c));
+    run!("scale_forward", 2, on, [a, factor, c], scale::forward(&on, &a, &factor, &factor, &c, lanes));
+    run!("ball_clip", 3, on, [a, delta, c, d], ball::clip(&on, &a, &delta, [&c, &d], lanes, 0.0));
+    run!("noise_gaussian", 2, on, [a, ids, c], noise::gaussian(&on, &a, &ids, &c, elements, lanes, &noise));
+    run!("optimizer_adam", 7, on, [a, b, c, d], optimizer::adam(&on, &a, &b, &c, &d, &adam, 1));
+    run!("relax_relu", 7, on, [a, b, c, table], relax::relu(&on, [&a, &b], &c, &table, lanes));
+    run!("relax_transpose_lanes", 2, on, [a, c], relax::transpose(&on, &a, &c, lanes));
+    run!("relax_magnitude", 3, on, [a, b, c], relax::magnitude(&on, &a, &b, &c));
+    Ok(all)
+}
+
+/// Rates of the kernels that compute little per word.
+pub fn streams(device: &Device) -> Result<Vec<StreamRate>> {
+    let rate = |measured: Run| -> Result<StreamRate> {
+        let rate = measured.amount / fastest(device, measured.run)?;
+        Ok(StreamRate { kernel: measured.kernel.into(), gigabytes: rate / 1e9 })
     };
-    runs.into_iter().map(rate).collect()
+    elementwise(device)?.into_iter().map(rate).collect()
+}
+
+/// The radii that the bounds prove of these images, and the probes spent.
+pub fn radii(bounder: &Bounder, subjects: Vec<Subject>) -> Result<(Vec<f32>, u64)> {
+    let (mut radii, mut probes) = (Vec::with_capacity(subjects.len()), 0);
+    search::search(bounder, &search::Settings::new(bounder), subjects, |_, found| {
+        radii.push(found.proved);
+        probes += u64::from(found.probes);
+        Ok(())
+    })?;
+    Ok((radii, probes))
+}
+
+/// As far as branch and bound is driven where it is measured.
+pub fn closing(domains: usize) -> close::Settings {
+    close::Settings { domains, seconds: None, tolerance: 0.01 }
 }
 
 /// Searches delta max for `count` images of `data` by one method, with and without rounding charges.
@@ -237,16 +287,10 @@ pub fn method(net: &Network, data: &Dataset, method: Method, count: usize, peak:
         Ok(images.chunks(256).map(|c| Subject::classify(net, c)).collect::<Result<Vec<_>>>()?.concat())
     };
     let run = |bounder: &Bounder| -> Result<(f64, Vec<f32>, u64, Traffic)> {
-        let settings = search::Settings::new(bounder);
         let subjects = subjects()?;
-        let (mut radii, mut probes) = (Vec::new(), 0);
         let before = net.device.traffic();
         let start = Instant::now();
-        search::search(bounder, &settings, subjects, |_, found| {
-            radii.push(found.proved);
-            probes += u64::from(found.probes);
-            Ok(())
-        })?;
+        let (radii, probes) = radii(bounder, subjects)?;
         Ok((start.elapsed().as_secs_f64(), radii, probes, net.device.traffic().since(&before)))
     };
     let (seconds, radii, probes, traffic) = run(&bounder)?;
@@ -285,15 +329,11 @@ pub fn branch(net: &Network, data: &Dataset, count: usize, domains: usize, peak:
     let bounder = Bounder::new(net, Method::Crown)?;
     let images: Vec<&[f32]> = (0..count.min(data.len())).map(|i| data.image(i)).collect();
     let subjects = Subject::classify(net, &images)?;
-    let mut brackets = Vec::new();
-    search::search(&bounder, &search::Settings::new(&bounder), subjects.clone(), |_, found| {
-        brackets.push(Bracket { proved: found.proved, attacked: None });
-        Ok(())
-    })?;
+    let bracket = |proved| Bracket { proved, attacked: None };
+    let brackets: Vec<Bracket> = radii(&bounder, subjects.clone())?.0.into_iter().map(bracket).collect();
     let (before, crossed) = (bounder.products(), net.device.traffic());
     let start = Instant::now();
-    let settings = close::Settings { domains, seconds: None, tolerance: 0.01 };
-    let closed = close::close(&bounder, &settings, &subjects, &brackets)?;
+    let closed = close::close(&bounder, &closing(domains), &subjects, &brackets)?;
     let (seconds, traffic) = (start.elapsed().as_secs_f64(), net.device.traffic().since(&crossed));
     let operations = 2.0 * (bounder.products() - before) as f64;
     let (n, used) = (images.len() as f64, closed.iter().map(|(_, used)| *used).sum::<usize>() as f64);

@@ -10,11 +10,23 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub enum Error {
     /// A file or folder that cannot be used as it is.
     #[error("{}: {problem}", path.display())]
-    Input { path: PathBuf, problem: String },
+    Input {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong with it, and what to do.
+        problem: String,
+    },
     /// The operating system refused to read or write.
     // The cause is part of the line; as a `source` it would be printed a second time.
     #[error("{}: {action} failed: {cause}{}", path.display(), remedy(cause))]
-    Io { path: PathBuf, action: &'static str, cause: std::io::Error },
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was being done: `reading`, `writing`.
+        action: &'static str,
+        /// What the operating system says.
+        cause: std::io::Error,
+    },
     /// The device failed or cannot do what was asked. Never a verdict.
     #[error("device: {0}")]
     Device(String),

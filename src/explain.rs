@@ -60,6 +60,7 @@ fn of_rows(class: usize, k: usize, lower: &[f64]) -> Dominance {
 /// Delta max of one image.
 #[derive(Clone, Debug)]
 pub struct Bracket {
+    /// The class of the image.
     pub class: usize,
     /// The class is proved on the ball of this radius.
     pub proved: f64,
@@ -69,7 +70,7 @@ pub struct Bracket {
     pub hit: Option<attack::Hit>,
 }
 
-/// Proves and attacks one image, values in [0,1] from a file of 8-bit pixels.
+/// Proves and attacks one image, values in `[0,1]` from a file of 8-bit pixels.
 ///
 /// # Errors
 /// If the attack breaks what was proved: the device miscomputes.
@@ -105,13 +106,17 @@ pub struct Request<'a> {
     pub image: &'a [f32],
     /// The image without noise, whose background tells object from background.
     pub clean: &'a [f32],
+    /// Of both images.
     pub shape: Shape,
+    /// Of the noise in `image`, for the record.
     pub variance: f64,
     /// Half-width of the ball of the dominance picture.
     pub delta: f32,
     /// The predicted class, where known, and delta max.
     pub class: Option<usize>,
+    /// The proved end of the bracket, where known.
     pub proved: Option<f64>,
+    /// The attacked end.
     pub attacked: Option<f64>,
 }
 

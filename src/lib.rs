@@ -1,6 +1,6 @@
 //! How much noise an image classifier can take: measured, attacked and proved.
 //!
-//! The largest change of every pixel (delta, in units of pixels in [0,1]) under which an image provably keeps its class:
+//! The largest change of every pixel (delta, in units of pixels in `[0,1]`) under which an image provably keeps its class:
 //!
 //! ```
 //! use deltamax::bounds::{Bounder, Method};
@@ -42,37 +42,62 @@
 //!
 //! What a proved radius promises is in the README; how rounding, flushing and folding are accounted for, and where each
 //! thing lives, in `ARCHITECTURE.md`.
+//!
+//! # Features
+//!
+//! All are on by default; a program that embeds the library needs none of them (`default-features = false`).
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `cli` | the program `deltamax`, and progress as a bar; takes the other two with it |
+//! | `report` | `report`: results as a page, SVG, PNG, CSV and JSON |
+//! | `study` | `study`, the case study, and `dataset::shoes`, the photos that it draws |
+
+#![warn(missing_docs)]
 
 pub mod attack;
 pub mod audit;
-pub mod bench;
 pub mod bounds;
 pub mod certify;
-pub mod cli;
 pub mod close;
 pub mod dataset;
 pub mod device;
 pub mod error;
 pub mod explain;
-pub mod input;
 pub mod interrupt;
-pub mod kernel;
 pub mod model;
 pub mod network;
-pub mod ops;
-pub mod output;
 pub mod progress;
 pub mod relevance;
+#[cfg(feature = "report")]
 pub mod report;
 pub mod results;
-pub mod rng;
-pub mod rounding;
 pub mod search;
-pub mod simd;
 pub mod spec;
+#[cfg(feature = "study")]
 pub mod study;
 pub mod sweep;
 pub mod tensor;
-pub mod terminal;
 pub mod train;
 pub mod verify;
+
+// No part of the library: the program, benchmarks and the tests of kernels reach these from outside.
+#[doc(hidden)]
+pub mod bench;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
+#[doc(hidden)]
+pub mod kernel;
+#[doc(hidden)]
+pub mod ops;
+#[doc(hidden)]
+pub mod rng;
+
+mod input;
+#[cfg_attr(not(feature = "cli"), allow(dead_code, unused_imports, reason = "files named on the command line"))]
+mod output;
+mod rounding;
+mod simd;
+#[cfg_attr(not(feature = "cli"), allow(dead_code, reason = "only a program has a standard output"))]
+mod terminal;

@@ -3,7 +3,7 @@
 mod placed;
 mod range;
 
-pub use placed::{Affine, Bend, Placed};
+pub(crate) use placed::{Affine, Bend, Placed};
 pub use range::{MOST_IN_LAYER, Range};
 
 use std::sync::Arc;
@@ -18,7 +18,9 @@ use crate::tensor::{self, Shape};
 /// A network on a device. Weights are shared by clones.
 #[derive(Clone)]
 pub struct Network {
+    /// Where the weights lie.
     pub device: Device,
+    /// What was placed.
     pub model: Arc<Model>,
     layers: Arc<Vec<Placed>>,
     gains: Arc<Vec<range::Gain>>,
@@ -48,7 +50,7 @@ impl Network {
     }
 
     /// The placed form of node `i`.
-    pub fn layer(&self, i: usize) -> &Placed {
+    pub(crate) fn layer(&self, i: usize) -> &Placed {
         &self.layers[i]
     }
 

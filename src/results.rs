@@ -15,7 +15,7 @@ pub use picture::{Picture, base64};
 pub use relevance::{Decided, RelevanceKind, RelevanceMap, RelevanceSummary, Shares};
 pub use spread::{Spread, quantile, short};
 
-pub use crate::output::write_atomically;
+pub(crate) use crate::output::write_atomically;
 use crate::tensor::Shape;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,9 +28,11 @@ pub const FORMAT: u32 = 1;
 pub struct Study {
     /// [`FORMAT`] of the file.
     pub format: u32,
+    /// Heading of the page.
     pub title: String,
     /// The command line that produces these results again.
     pub command: String,
+    /// Of everything random.
     pub seed: u64,
     /// The device in words, e.g. `CPU backend, 2 threads`.
     pub device: String,
@@ -46,10 +48,11 @@ pub struct Study {
     /// Wall-clock seconds of the whole run.
     #[serde(default)]
     pub seconds: Option<f64>,
+    /// The images.
     pub dataset: DataSummary,
     /// In the order of the study: the model without augmentation first.
     pub models: Vec<ModelResult>,
-    /// Written by the report from the rest; see `report::findings`.
+    /// Written by the report from the rest.
     #[serde(default)]
     pub findings: Vec<Finding>,
     /// The published study's claims, re-examined on these results.
@@ -67,9 +70,11 @@ pub struct DataSummary {
     pub source: String,
     /// Shape of one image as the models see it.
     pub shape: Shape,
+    /// Names, in the order of labels.
     pub classes: Vec<String>,
     /// Images per class, before augmentation.
     pub train_counts: Vec<usize>,
+    /// Test images per class.
     pub test_counts: Vec<usize>,
     /// SHA-256 of the test images and their names.
     #[serde(default)]
@@ -105,22 +110,29 @@ impl Default for DataSummary {
 /// One labelled picture.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sample {
+    /// Its class.
     pub label: usize,
+    /// The image.
     pub picture: Picture,
 }
 
 /// An image and what augmentation made of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Augmented {
+    /// Its class.
     pub label: usize,
+    /// The image before.
     pub original: Picture,
+    /// What became of it.
     pub variants: Vec<Variant>,
 }
 
 /// One augmented image and the transformation in words (`zoom out 0.8, rotation 12°`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Variant {
+    /// The transformation in words.
     pub what: String,
+    /// Its result.
     pub picture: Picture,
 }
 
@@ -147,6 +159,7 @@ pub struct ModelResult {
     /// File of the model, relative to the results.
     #[serde(default)]
     pub file: Option<String>,
+    /// One entry per epoch.
     #[serde(default)]
     pub training: Vec<Epoch>,
     /// Test set under Gaussian noise, by rising variance; variance 0 is the clean test set.
@@ -170,8 +183,10 @@ pub struct Epoch {
     pub epoch: usize,
     /// Mean cross-entropy over the training images.
     pub loss: f64,
+    /// On the training images, while they were learned from.
     #[serde(default)]
     pub train_accuracy: Option<f64>,
+    /// On the test images, afterwards.
     #[serde(default)]
     pub test_accuracy: Option<f64>,
 }
@@ -179,6 +194,7 @@ pub struct Epoch {
 /// The test set at one noise variance.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct NoiseLevel {
+    /// Of the noise, in squared pixel units.
     pub variance: f64,
     /// Noise draws per image (1 for the clean set).
     pub draws: usize,
@@ -196,9 +212,12 @@ pub struct NoiseLevel {
 pub struct CertifyRow {
     /// Index in the test set.
     pub index: usize,
+    /// Name of the image.
     #[serde(default)]
     pub file: String,
+    /// Its class in the data.
     pub label: usize,
+    /// Its class by the network: the one that is proved and attacked.
     pub predicted: usize,
     /// Noise added before certifying; 0 for the clean image.
     #[serde(default)]
@@ -214,6 +233,7 @@ pub struct CertifyRow {
     /// The class the attack reached.
     #[serde(default)]
     pub rival_attacked: Option<usize>,
+    /// Name of the bounds, with `+branch` where branch and bound widened the radius.
     pub method: String,
     /// Bound evaluations spent.
     #[serde(default)]
@@ -223,9 +243,12 @@ pub struct CertifyRow {
 /// One image followed through every noise level.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Example {
+    /// Index in the test set.
     pub index: usize,
+    /// Name of the image.
     #[serde(default)]
     pub file: String,
+    /// Its class in the data.
     pub label: usize,
     /// By rising variance, the clean image first.
     pub levels: Vec<ExampleLevel>,
@@ -234,9 +257,11 @@ pub struct Example {
 /// The example image at one noise level. Vectors indexed by class have one entry per class.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ExampleLevel {
+    /// Of the noise.
     pub variance: f64,
     /// The noisy photo.
     pub picture: Picture,
+    /// The class of the noisy photo.
     pub predicted: usize,
     /// Logits at the image itself.
     pub logits: Vec<f64>,
@@ -255,11 +280,13 @@ pub struct ExampleLevel {
     /// Delta max of this image: proved end and, where an attack succeeded, the attacked end.
     #[serde(default)]
     pub proved: Option<f64>,
+    /// The attacked end.
     #[serde(default)]
     pub attacked: Option<f64>,
     /// Score intervals as delta grows.
     #[serde(default)]
     pub continuous: Vec<ScorePoint>,
+    /// One map per kind.
     #[serde(default)]
     pub relevance: Vec<RelevanceMap>,
 }
@@ -267,7 +294,9 @@ pub struct ExampleLevel {
 /// A proved pairwise margin.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Margin {
+    /// The other class.
     pub rival: usize,
+    /// Name of the bounds.
     pub method: String,
     /// Lower bound; positive proves that the rival never wins.
     pub lower: f64,
@@ -276,6 +305,7 @@ pub struct Margin {
 /// Score intervals at one delta.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ScorePoint {
+    /// Half-width of the box.
     pub delta: f64,
     /// `[low, high]` softmax score per class.
     pub scores: Vec<[f64; 2]>,
@@ -286,6 +316,7 @@ pub struct ScorePoint {
 pub struct Finding {
     /// Short, e.g. `Boots turn into Shoes`.
     pub title: String,
+    /// What is found, in one sentence.
     pub sentence: String,
     /// The numbers behind the sentence, named.
     #[serde(default)]
@@ -295,8 +326,11 @@ pub struct Finding {
 /// A named number. `unit` is `""`, `"%"` (the value is a share in `[0,1]`) or `"delta"`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Figure {
+    /// What it is, in words.
     pub name: String,
+    /// In its unit.
     pub value: f64,
+    /// See [`Figure`].
     #[serde(default)]
     pub unit: String,
 }
@@ -305,17 +339,24 @@ pub struct Figure {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
+    /// It is seen.
     Holds,
+    /// For some models, classes or noise levels.
     Partly,
+    /// The opposite is seen.
     DoesNotHold,
+    /// These results do not say.
     NotMeasured,
 }
 
 /// A claim of the published study and what these results say about it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Claim {
+    /// The claim, in one sentence.
     pub claim: String,
+    /// Whether it is seen.
     pub verdict: Verdict,
+    /// The figures that say so.
     pub evidence: String,
 }
 

@@ -50,7 +50,7 @@ impl Settings {
 /// One image to search.
 #[derive(Clone, Debug)]
 pub struct Subject {
-    /// Values in [0,1].
+    /// Values in `[0,1]`.
     pub image: Vec<f32>,
     /// The predicted class, whose dominance is to be proved.
     pub class: usize,
@@ -79,6 +79,7 @@ pub struct Found {
     pub ball: f32,
     /// The rival with the smallest margin where the search ended.
     pub rival: usize,
+    /// Bound evaluations spent.
     pub probes: u32,
 }
 

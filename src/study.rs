@@ -24,9 +24,13 @@ use crate::{attack, explain, relevance, search, sweep, train};
 /// What to study.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// Of everything random.
     pub seed: u64,
+    /// How each model is trained.
     pub train: train::Settings,
+    /// Which noise the models are shown.
     pub sweep: sweep::Settings,
+    /// How bounds are computed.
     pub method: Method,
     /// Clean test images to certify; all if `None`.
     pub limit: Option<usize>,
@@ -38,8 +42,11 @@ pub struct Settings {
     pub delta: f32,
     /// Name of the data for the report.
     pub name: String,
+    /// Where the data came from, for the report.
     pub source: String,
+    /// The command line, for the report.
     pub command: String,
+    /// Whether to show progress.
     pub verbosity: Verbosity,
 }
 

@@ -16,10 +16,11 @@ const BATCH: usize = 256;
 /// What noise to apply.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Variances of the noise, in squared pixel units of [0,1].
+    /// Variances of the noise, in squared pixel units of `[0,1]`.
     pub variances: Vec<f64>,
     /// Independent draws per image and variance (variance 0 needs one).
     pub draws: usize,
+    /// Of the noise.
     pub seed: u64,
 }
 
@@ -29,7 +30,7 @@ impl Default for Settings {
     }
 }
 
-/// The images `first..first + count` with noise of this variance, clipped to [0,1]; the same for a seed, image and draw
+/// The images `first..first + count` with noise of this variance, clipped to `[0,1]`; the same for a seed, image and draw
 /// on every device and in every batch.
 pub fn noisy(
     device: &Device,

@@ -13,12 +13,16 @@ pub fn lanes(count: usize) -> usize {
 /// Channels, height and width of one image or activation. A vector of `n` values is `n x 1 x 1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Shape {
+    /// Colours of an image, maps of an activation.
     pub channels: usize,
+    /// Rows.
     pub height: usize,
+    /// Columns.
     pub width: usize,
 }
 
 impl Shape {
+    /// In the order of memory, outermost first.
     pub const fn new(channels: usize, height: usize, width: usize) -> Self {
         Shape { channels, height, width }
     }
@@ -33,6 +37,7 @@ impl Shape {
         self.channels * self.height * self.width
     }
 
+    /// Whether there are no values.
     pub const fn is_empty(&self) -> bool {
         self.len() == 0
     }

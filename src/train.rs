@@ -16,13 +16,17 @@ use crate::tensor;
 /// How to train.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// The layers.
     pub architecture: Architecture,
+    /// How often every image is shown.
     pub epochs: usize,
+    /// Images per step.
     pub batch: usize,
     /// Adam's step size at the start; falls to zero along a cosine.
     pub rate: f32,
     /// Decoupled weight decay.
     pub decay: f32,
+    /// Of the first weights and the order of images.
     pub seed: u64,
 }
 

@@ -1,36 +1,23 @@
 //! `verify` on networks whose answers are known by hand: every verdict, both forms of the command line, batches, bad files.
 
+#[path = "common/nets.rs"]
+mod nets;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use assert_cmd::Command;
 use deltamax::bounds::{Bounder, Method, Row};
 use deltamax::device::Device;
 use deltamax::error::Error;
-use deltamax::model::{Dense, Folding, Layer, Model, Node, enclosure, onnx};
+use deltamax::model::{Folding, Layer, Model, enclosure, onnx};
 use deltamax::network::Network;
 use deltamax::rng::Rng;
 use deltamax::spec::vnnlib;
 use deltamax::tensor::Shape;
 use deltamax::verify::{Property, Settings, Verdict, Witness, verify, verify_all};
-
-/// Dense layers `(weights, biases)` with rectifiers between them.
-fn mlp(inputs: usize, layers: &[(&[f32], &[f32])]) -> Model {
-    let mut nodes = vec![];
-    for (i, (weight, bias)) in layers.iter().enumerate() {
-        let mut push = |name: String, layer| {
-            nodes.push(Node { name, layer, inputs: vec![nodes.len()], shape: Shape::flat(bias.len()) });
-        };
-        push(format!("dense{i}"), Layer::Dense(Dense { weight: weight.to_vec(), bias: bias.to_vec() }));
-        if i + 1 < layers.len() {
-            push(format!("relu{i}"), Layer::Relu);
-        }
-    }
-    let classes = (0..layers[layers.len() - 1].1.len()).map(|i| i.to_string()).collect();
-    Model { input: Shape::flat(inputs), nodes, classes, folded: vec![] }
-}
+use nets::{Net, mlp};
 
 /// `y0 = |x0| + |x1|`, `y1 = x0`, for inputs of any size.
 fn absolute() -> Model {
@@ -39,13 +26,13 @@ fn absolute() -> Model {
 }
 
 fn random(inputs: usize, width: usize, outputs: usize, seed: u64) -> Model {
-    let mut rng = Rng::new(seed, 31);
-    let mut draw = |n: usize, s: f32| (0..n).map(|_| s * rng.normal()).collect::<Vec<f32>>();
-    let scale = |n: usize| (2.0 / n as f32).sqrt();
-    let (a, b) = (draw(inputs * width, scale(inputs)), draw(width, 0.3));
-    let (c, d) = (draw(width * width, scale(width)), draw(width, 0.3));
-    let (e, f) = (draw(width * outputs, scale(width)), draw(outputs, 0.3));
-    mlp(inputs, &[(&a, &b), (&c, &d), (&e, &f)])
+    let mut b = Net::new(Shape::flat(inputs), Rng::new(seed, 31)).with_bias(0.3);
+    let v = b.dense(0, width);
+    let v = b.relu(v);
+    let v = b.dense(v, width);
+    let v = b.relu(v);
+    b.dense(v, outputs);
+    b.finish()
 }
 
 /// A property of `inputs` values in `[low, high]` each.
@@ -355,7 +342,7 @@ impl Folder {
     }
 
     fn run(&self, args: &[&str]) -> Output {
-        let mut command = Command::cargo_bin("deltamax").unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_deltamax"));
         command.current_dir(self.0.path()).arg("verify").args(["--device", "cpu"]).args(args).output().unwrap()
     }
 }

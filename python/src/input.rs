@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use clap::ValueEnum;
+use deltamax::bounds::{Method, Runtime};
 use deltamax::dataset::Dataset;
 use deltamax::device::{Choice, Device};
 use deltamax::error::Error;
@@ -137,13 +137,20 @@ pub fn labels(labels: Option<PyReadonlyArray1<'_, i64>>) -> PyResult<Option<Vec<
     Ok(labels.map(|labels| labels.as_slice().map(<[i64]>::to_vec)).transpose()?)
 }
 
-/// A choice by the name that it has on the command line.
-pub fn choice<T: ValueEnum>(argument: &str, name: &str) -> PyResult<T> {
-    T::from_str(name, false).map_err(|_| {
-        let names = T::value_variants().iter().filter_map(ValueEnum::to_possible_value);
-        let names: Vec<String> = names.map(|v| v.get_name().to_string()).collect();
-        misuse(format!("{argument} is '{name}'; it is one of {}", names.join(", ")))
+/// One of several choices by the name that it has on the command line.
+fn choice<T: Copy>(argument: &str, asked: &str, all: &[T], name: fn(T) -> &'static str) -> PyResult<T> {
+    all.iter().copied().find(|&one| name(one) == asked).ok_or_else(|| {
+        let names: Vec<&str> = all.iter().map(|&one| name(one)).collect();
+        misuse(format!("{argument} is '{asked}'; it is one of {}", names.join(", ")))
     })
+}
+
+pub fn method(name: &str) -> PyResult<Method> {
+    choice("method", name, &Method::ALL, Method::name)
+}
+
+pub fn runtime(name: &str) -> PyResult<Runtime> {
+    choice("runtime", name, &Runtime::ALL, Runtime::name)
 }
 
 pub fn device(name: &str) -> PyResult<Choice> {

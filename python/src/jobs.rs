@@ -8,9 +8,8 @@ use anyhow::Result;
 use deltamax::attack::{Hit, Settings as AttackSettings};
 use deltamax::audit::Sample;
 use deltamax::bounds::{Bounder, Method};
+use deltamax::certify::audit::{Outcome, Request as AuditRequest, audit as audit_folder};
 use deltamax::certify::{Options, attack_all, collect};
-use deltamax::cli::audit::{Outcome, Request as AuditRequest};
-use deltamax::cli::common::SayArgs;
 use deltamax::dataset;
 use deltamax::device::Device;
 use deltamax::error::Error;
@@ -25,7 +24,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::call::{away, exception, misuse};
-use crate::input::{self, Images, Pixels, Placed, Source, choice, labels};
+use crate::input::{self, Images, Pixels, Placed, Source, labels};
 
 type Fields<'py> = PyResult<Bound<'py, PyDict>>;
 
@@ -64,7 +63,7 @@ pub fn certify<'py>(
     tolerance: Option<f32>,
     batch: Option<usize>,
 ) -> Fields<'py> {
-    let (method, runtime, device) = (choice("method", method)?, choice("runtime", runtime)?, input::device(device)?);
+    let (method, runtime, device) = (input::method(method)?, input::runtime(runtime)?, input::device(device)?);
     let options = Options { method, runtime, tolerance, batch, memory: None, branch, seconds: None, gap: None, attack };
     options.check().map_err(|e| exception(&e.into()))?;
     let (images, label) = (images.images()?, labels(label)?);
@@ -195,7 +194,7 @@ pub fn verify<'py>(
     device: &str,
 ) -> Fields<'py> {
     let start = Instant::now();
-    let (method, device) = (choice("method", method)?, input::device(device)?);
+    let (method, device) = (input::method(method)?, input::device(device)?);
     if !(timeout > 0.0 && timeout < 1e9) {
         return Err(misuse("timeout is a positive number of seconds"));
     }
@@ -246,7 +245,7 @@ pub fn explain<'py>(
     method: &str,
     device: &str,
 ) -> Fields<'py> {
-    let (method, device) = (choice::<Method>("method", method)?, input::device(device)?);
+    let (method, device) = (input::method(method)?, input::device(device)?);
     if !(delta > 0.0 && delta <= 1.0) {
         return Err(misuse("delta is a number above 0, at most 1"));
     }
@@ -331,7 +330,7 @@ pub fn audit<'py>(
     let sample = sample.map_or(Sample::All, |count| Sample::Some { count, seed });
     let work = move || -> Result<_> {
         let request = AuditRequest { dir: folder, model, data, sample };
-        let outcome = deltamax::cli::audit::audit(&request, &SayArgs { quiet: true, json: false })?;
+        let outcome = audit_folder(&request, Verbosity::Quiet)?;
         let problem = outcome.check(&request.dir).err().map(|e| e.to_string());
         Ok((outcome, problem))
     };

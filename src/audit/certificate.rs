@@ -6,7 +6,7 @@ use crate::model::{Layer, Model, Node};
 use crate::results::certificate::{Branches, Certificate};
 
 /// # Errors
-/// Names what makes no sense: a slope that is not a number in [0,1], a multiplier below zero, a node that is no ReLU
+/// Names what makes no sense: a slope that is not a number in `[0,1]`, a multiplier below zero, a node that is no ReLU
 /// or is listed twice, a list of the wrong length.
 pub fn check(certificate: &Certificate, model: &Model) -> Result<()> {
     if certificate.ball.is_some_and(|ball| !(0.0..=1.0).contains(&ball)) {

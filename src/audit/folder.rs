@@ -10,12 +10,15 @@ use crate::rng::Rng;
 /// One row of a result: `class` dominates on the ball of `radius` around an image.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Claim {
+    /// Index of the image.
     pub index: usize,
     /// Noise added to the image; 0 for the clean one.
     pub variance: f64,
+    /// The class that is said to dominate.
     pub class: usize,
     /// As claimed; 0 claims nothing.
     pub radius: f64,
+    /// The bounds that proved it.
     pub method: Method,
     /// What to prove it by in place of the standard slopes.
     pub certificate: Option<Certificate>,
@@ -24,8 +27,11 @@ pub struct Claim {
 /// A claim that could not be proved again.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Failure {
+    /// Index of the image.
     pub index: usize,
+    /// Noise added to it; 0 for the clean one.
     pub variance: f64,
+    /// One line for people.
     pub reason: String,
 }
 
@@ -38,17 +44,22 @@ pub struct Report {
     pub zero: usize,
     /// Claims checked.
     pub checked: usize,
+    /// Claims proved again.
     pub accepted: usize,
+    /// Those that were not, in the order of the claims.
     pub failures: Vec<Failure>,
 }
 
 /// Which claims to check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sample {
+    /// Every claim.
     All,
     /// So many of those with a radius above 0, drawn with this seed.
     Some {
+        /// How many.
         count: usize,
+        /// Of the draw.
         seed: u64,
     },
 }

@@ -1,8 +1,8 @@
 //! The auditor: proves dominance again, by code of its own.
 //!
 //! It stands apart from what it judges: no kernel, no device, no shared bound; only a [`Model`], f64 arithmetic rounded
-//! outward ([`rounding`]'s proof) and the textbook relaxations. A proof here says: for every real image within the radius
-//! of the given one and inside [0,1], the network, read as real arithmetic over the numbers of its file, gives the class a
+//! outward (`audit/rounding.rs`) and the textbook relaxations. A proof here says: for every real image within the radius
+//! of the given one and inside `[0,1]`, the network, read as real arithmetic over the numbers of its file, gives the class a
 //! strictly larger logit than every other class. What is certified may hold constants folded into weights; the auditor is
 //! given the network as the file has it ([`crate::model::onnx::read_unfolded`]), and certificates are carried over
 //! ([`Forms`]), so that folding is among what it checks.
@@ -49,9 +49,19 @@ pub enum Method {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Verdict {
     /// The class dominates; `worst_margin` is positive.
-    Proved { worst_margin: f64, rival: usize },
+    Proved {
+        /// The least margin.
+        worst_margin: f64,
+        /// The class that it is against.
+        rival: usize,
+    },
     /// No proof was found, which refutes nothing. The margin is that of the best attempt.
-    NotProved { worst_margin: f64, rival: usize },
+    NotProved {
+        /// The least margin.
+        worst_margin: f64,
+        /// The class that it is against.
+        rival: usize,
+    },
 }
 
 /// Attempts beyond the standard one: the ball on which neurons are relaxed, as a multiple of the radius, and the lean of
@@ -76,7 +86,7 @@ const ATTEMPTS: [(f64, f64); 11] = [
 ///
 /// # Errors
 /// If the model is not whole, the request makes no sense (sizes, a radius that is negative or not finite, pixels
-/// outside [0,1], slopes out of range, domains that leave part of the ball out) or numbers of the network leave the range
+/// outside `[0,1]`, slopes out of range, domains that leave part of the ball out) or numbers of the network leave the range
 /// in which rounding is accounted for. An error proves nothing.
 pub fn check(
     model: &Model,

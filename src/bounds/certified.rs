@@ -12,7 +12,9 @@ use crate::tensor;
 /// A radius, and what proves it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Proof {
+    /// Dominance is proved up to this radius.
     pub radius: f32,
+    /// The lines, and domains if the ball was halved, that prove it.
     pub certificate: Certificate,
 }
 

@@ -1,6 +1,6 @@
 //! Sound bounds of a network over boxes of inputs; the only place that says "proved".
 //!
-//! A probe asks: over the ball of radius delta around an image, clipped to [0,1], by how much does the logit of one
+//! A probe asks: over the ball of radius delta around an image, clipped to `[0,1]`, by how much does the logit of one
 //! class exceed every other? All probes of a batch go through the same kernels, one lane each.
 
 mod alpha;
@@ -48,12 +48,14 @@ const NEAREST: f64 = 0.5 * UNIT;
 /// Rows of a chunk, whatever the memory, if the device has buffers for them.
 const LEAST_ROWS: usize = 4 * tensor::LANE_BLOCK;
 
-/// One question: does `class` dominate on the ball of radius `delta` around `image`, clipped to [0,1]?
+/// One question: does `class` dominate on the ball of radius `delta` around `image`, clipped to `[0,1]`?
 #[derive(Clone, Copy, Debug)]
 pub struct Ball<'a> {
-    /// `[channel][row][column]`, values in [0,1].
+    /// `[channel][row][column]`, values in `[0,1]`.
     pub image: &'a [f32],
+    /// The class that is to dominate.
     pub class: usize,
+    /// Radius in the maximum norm, in pixel units of `[0,1]`.
     pub delta: f32,
 }
 
@@ -85,17 +87,22 @@ impl Outcome {
 /// A linear function of the logits whose lower bound is wanted over one lane's box.
 #[derive(Clone, Debug)]
 pub struct Row {
+    /// Which of the boxes.
     pub lane: usize,
     /// One coefficient per logit, and a constant.
     pub coefficients: Vec<f32>,
+    /// Added to the sum.
     pub constant: f32,
 }
 
 /// Computes bounds of one network by one method.
 #[derive(Clone)]
 pub struct Bounder {
+    /// The network whose outputs are bounded.
     pub net: Network,
+    /// How.
     pub method: Method,
+    /// Which evaluations of the network the bounds hold for.
     pub runtime: Runtime,
     /// Bytes that rows of coefficients may take at a time.
     pub memory: usize,
@@ -171,7 +178,7 @@ impl Bounds {
 }
 
 impl Bounder {
-    /// For inputs in [0,1]; refuses a network with weights so large that f32 could overflow in a single layer.
+    /// For inputs in `[0,1]`; refuses a network with weights so large that f32 could overflow in a single layer.
     pub fn new(net: &Network, method: Method) -> Result<Bounder> {
         Bounder::for_inputs(net, method, 1.0)
     }

@@ -10,15 +10,20 @@ use crate::input;
 /// Everything needed to repeat or join a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
+    /// Version of the program.
     pub deltamax: String,
+    /// The command line.
     pub command: String,
+    /// As [`Device::describe`](crate::device::Device::describe) says.
     pub device: String,
+    /// Path of the ONNX file, as it was given.
     pub model: String,
     /// SHA-256 of the model file and of what it keeps in other files.
     pub model_hash: String,
     /// What the reader of the model said of it, a line each.
     #[serde(default)]
     pub notes: Vec<String>,
+    /// Path of the images, as it was given.
     pub data: String,
     /// The classes asked for, as given; empty if all were taken.
     #[serde(default)]
@@ -31,11 +36,17 @@ pub struct Manifest {
     pub split_seed: u64,
     /// SHA-256 of the images certified from.
     pub data_hash: String,
+    /// Names of the classes; rows say their index.
     pub classes: Vec<String>,
+    /// `train` or `test`.
     pub split: String,
+    /// Name of a [`Method`](crate::bounds::Method).
     pub method: String,
+    /// Of the noise added before certifying, in squared pixel units; 0 for clean images.
     pub variances: Vec<f64>,
+    /// Of that noise.
     pub seed: u64,
+    /// Share of the best provable radius at which the search stops.
     pub tolerance: f32,
     /// Whether images were attacked; where not, an empty `attacked` says nothing of the image.
     #[serde(default = "yes")]
@@ -50,7 +61,9 @@ pub struct Manifest {
     pub images: usize,
     /// This part of them: shard `i` of `n`, images `start..end`.
     pub shard: [usize; 2],
+    /// First image of the shard.
     pub start: usize,
+    /// First image after it.
     pub end: usize,
 }
 

@@ -1,5 +1,6 @@
 //! Delta max for every image of a test set, clean and under noise: rows as they come, resumable.
 
+pub mod audit;
 pub mod manifest;
 mod options;
 mod subjects;
@@ -28,9 +29,11 @@ pub(crate) const PIXEL_ROUNDING: f32 = 1.0 / (1u32 << 24) as f32;
 pub struct Settings {
     /// Noise added before certifying (draw 0); 0 is the clean image.
     pub variances: Vec<f64>,
+    /// Of the noise.
     pub seed: u64,
     /// Images `range` of the data, in order.
     pub range: std::ops::Range<usize>,
+    /// How hard to search for the radius.
     pub search: search::Settings,
     /// Also attack every image; `None` leaves the upper end open.
     pub attack: Option<attack::Settings>,

@@ -13,7 +13,9 @@ use crate::search;
 /// Choices by the names of their flags.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
+    /// How bounds are computed.
     pub method: Method,
+    /// Which evaluations of the network radii hold for.
     pub runtime: Runtime,
     /// Share of the best provable radius at which the search stops; `None`: what suits the method.
     pub tolerance: Option<f32>,
@@ -27,6 +29,7 @@ pub struct Options {
     pub seconds: Option<f64>,
     /// Share of the proved radius below which a bracket is not closed further; `None`: [`CLOSED`].
     pub gap: Option<f32>,
+    /// Whether to look for the other end of the bracket.
     pub attack: bool,
 }
 

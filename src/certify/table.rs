@@ -295,7 +295,9 @@ pub fn keep_certificate(dir: &Path, index: usize, variance: f64, certificate: &i
 /// What a run found, per variance.
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary {
+    /// Noise added before certifying.
     pub variance: f64,
+    /// Rows of that variance.
     pub images: usize,
     /// Share of images whose predicted class is their label.
     pub accuracy: f64,
@@ -303,6 +305,7 @@ pub struct Summary {
     pub proved_share: f64,
     /// Quantiles 5 %, 25 %, 50 %, 75 %, 95 % of the proved radius.
     pub proved_quantiles: [f64; 5],
+    /// Bound evaluations per image.
     pub mean_passes: f64,
 }
 

@@ -9,12 +9,14 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use super::common::{self, DataArgs, ModelFile, RunArgs, SayArgs, Split, load_model};
+use super::common::{self, DataArgs, RunArgs, SayArgs, load_model};
 use crate::bounds::{Method, Runtime};
 use crate::certify::table::{self, Manifest, Table};
 use crate::certify::{Options, Sink, certify};
+use crate::dataset::Split;
 use crate::error::Error;
 use crate::interrupt;
+use crate::model::ModelFile;
 use crate::network::Network;
 use crate::progress::Progress;
 use crate::results::certificate::Certificate;

@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 
-use crate::dataset::{self, Dataset, Source};
+use crate::dataset::{self, Dataset, Source, Split};
 use crate::device::{Choice, Device};
 use crate::error::Error;
-use crate::model::{Model, onnx};
+use crate::model::{Model, ModelFile};
 use crate::output::{STANDARD, Target};
 use crate::progress::Verbosity;
 use crate::terminal;
@@ -74,19 +74,6 @@ impl RunArgs {
     }
 }
 
-/// Which part of the data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Split {
-    Train,
-    Test,
-}
-
-impl std::fmt::Display for Split {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(if *self == Split::Train { "train" } else { "test" })
-    }
-}
-
 /// What `--data` takes.
 pub const DATA: &str = "Folder with a folder of .jpg or .png per class (or such below train and test), with labels.csv \
 (lines file,label), with IDX or CIFAR files; or an .npz file";
@@ -108,39 +95,17 @@ pub struct DataArgs {
 }
 
 impl DataArgs {
+    fn source(&self) -> Source {
+        Source { classes: self.classes.clone(), size: self.size, seed: self.split_seed, ..Source::new(&self.data) }
+    }
+
     pub fn load(&self) -> Result<dataset::Splits> {
-        let source =
-            Source { classes: self.classes.clone(), size: self.size, seed: self.split_seed, ..Source::new(&self.data) };
-        Ok(dataset::load(&source)?)
+        Ok(dataset::load(&self.source())?)
     }
 
     /// The first `limit` images of one split, fit for this model.
     pub fn load_for(&self, model: &Model, split: Split, limit: Option<usize>) -> Result<Dataset> {
-        let splits = self.load()?;
-        let mut data = if split == Split::Train { splits.train } else { splits.test };
-        if data.shape != model.input {
-            let hint = "give --size, or train a model on this data";
-            let problem = format!("images are {} but the model takes {}; {hint}", data.shape, model.input);
-            bail!(Error::input(&self.data, problem));
-        }
-        let known = data.in_class_order(&model.classes);
-        if data.classes.len() != model.outputs() {
-            let hint = "choose the model's classes with --classes";
-            let (have, want) = (data.classes.len(), model.outputs());
-            bail!(Error::input(&self.data, format!("has {have} classes but the model knows {want}; {hint}")));
-        }
-        if self.classes.is_empty() && !known {
-            let hint = format!("to take them in this order, give --classes {}", data.classes.join(","));
-            let (have, want) = (data.classes.join(", "), model.classes.join(", "));
-            bail!(Error::input(&self.data, format!("has the classes {have} but the model knows {want}; {hint}")));
-        }
-        if data.is_empty() {
-            bail!(Error::input(&self.data, format!("has no {split} images of the model's classes")));
-        }
-        Ok(match limit {
-            Some(n) => data.take(n),
-            None => data,
-        })
+        Ok(dataset::load_for(&self.source(), model, split, limit)?)
     }
 }
 
@@ -152,24 +117,11 @@ pub fn check_train(data: &Path, splits: &dataset::Splits) -> Result<()> {
     Ok(())
 }
 
-/// A model as its file has it.
-pub struct ModelFile {
-    pub model: Model,
-    /// What its user should know about it, a line each.
-    pub notes: Vec<String>,
-    /// SHA-256, in hex, of the file and of what it keeps in other files.
-    pub hash: String,
-}
-
 /// Reads a model file; tells its user what the reader has to say of it.
 pub fn load_model(path: &Path, say: &SayArgs) -> Result<ModelFile> {
-    let hash = onnx::fingerprint(path)?;
-    let (model, notes) = onnx::read_noted(path).with_context(|| String::from("cannot use the model"))?;
-    if onnx::fingerprint(path)? != hash {
-        bail!(Error::input(path, "was changed while it was read; run again"));
-    }
-    say_notes(path, &notes, say);
-    Ok(ModelFile { model, notes, hash })
+    let file = ModelFile::read(path).context("cannot use the model")?;
+    say_notes(path, &file.notes, say);
+    Ok(file)
 }
 
 /// Says on standard error what is to be known about a model, unless quiet.
@@ -186,7 +138,7 @@ pub fn command_line() -> String {
 }
 
 /// Where the one file of a command goes, settled before hours are spent on what goes into it. Refuses one of the command's
-/// own inputs; for `own` and `force` see [`Target::choose`]. Standard output then belongs to the file.
+/// own inputs; for `own` and `force` see `Target::choose`. Standard output then belongs to the file.
 pub fn target(
     path: &Path,
     inputs: (&Path, Option<&Path>),

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use super::common::{self, ModelFile, RunArgs, command_line, load_model};
+use super::common::{self, RunArgs, command_line, load_model};
 use crate::bounds::{Bounder, Method};
 use crate::dataset;
 use crate::explain;
+use crate::model::ModelFile;
 use crate::network::Network;
 use crate::output::Folder;
 use crate::report::explanation;

@@ -6,8 +6,8 @@ use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 
-use super::common::{self, DataArgs, RunArgs, Split, load_model};
-use crate::dataset::Dataset;
+use super::common::{self, DataArgs, RunArgs, load_model};
+use crate::dataset::{Dataset, Split};
 use crate::interrupt;
 use crate::network::{Network, largest};
 use crate::progress::Progress;

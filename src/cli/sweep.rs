@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use super::common::{self, DataArgs, RunArgs, Split, load_model};
+use super::common::{self, DataArgs, RunArgs, load_model};
+use crate::dataset::Split;
 use crate::network::Network;
 use crate::output::Folder;
 use crate::progress::Progress;

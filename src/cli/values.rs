@@ -4,6 +4,7 @@ use clap::ValueEnum;
 use clap::builder::PossibleValue;
 
 use crate::bounds::{Method, Runtime};
+use crate::dataset::Split;
 
 impl ValueEnum for Method {
     fn value_variants<'a>() -> &'a [Self] {
@@ -37,5 +38,15 @@ impl ValueEnum for Runtime {
             }
         };
         Some(PossibleValue::new(self.name()).help(help))
+    }
+}
+
+impl ValueEnum for Split {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Split::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.name()))
     }
 }

@@ -6,25 +6,30 @@ mod classes;
 mod folder;
 mod idx;
 mod npz;
+mod part;
 mod picture;
+#[cfg(feature = "study")]
 pub mod shoes;
 mod source;
 pub mod split;
 
 use sha2::{Digest, Sha256};
 
+pub use self::part::{Split, load_for};
 pub use self::picture::load_image;
 pub use self::source::{MAX_SIZE, Source, Splits, load, reads};
 use crate::tensor::Shape;
 
-/// Labelled images of one shape. Pixels are f32 in [0,1].
+/// Labelled images of one shape. Pixels are f32 in `[0,1]`.
 #[derive(Clone, Debug)]
 pub struct Dataset {
+    /// Of one image.
     pub shape: Shape,
     /// Class names; labels index into it.
     pub classes: Vec<String>,
     /// One per image: path below the data folder, or a made-up name.
     pub names: Vec<String>,
+    /// One per image, below the number of classes.
     pub labels: Vec<usize>,
     /// `[image][channel][row][column]`.
     pub pixels: Vec<f32>,
@@ -41,6 +46,7 @@ impl Dataset {
         self.labels.len()
     }
 
+    /// Whether there is no image.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
     }
@@ -51,7 +57,7 @@ impl Dataset {
         &self.pixels[i * n..(i + 1) * n]
     }
 
-    /// Appends one image; `pixels` has `shape.len()` values in [0,1], `label` indexes into `classes`.
+    /// Appends one image; `pixels` has `shape.len()` values in `[0,1]`, `label` indexes into `classes`.
     pub fn push(&mut self, name: String, label: usize, pixels: &[f32]) {
         assert_eq!(pixels.len(), self.shape.len(), "an image of shape {}", self.shape);
         assert!(label < self.classes.len(), "label {label} of {} classes", self.classes.len());

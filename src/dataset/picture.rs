@@ -18,7 +18,7 @@ const MAX_BYTES: u64 = 1 << 30;
 /// Averages over the area that a pixel comes from, and has no rounding that differs between platforms.
 const FILTER: FilterType = FilterType::Triangle;
 
-/// One picture file as the input of a model: `[channel][row][column]` in [0,1], one (grey) or three (RGB) channels.
+/// One picture file as the input of a model: `[channel][row][column]` in `[0,1]`, one (grey) or three (RGB) channels.
 /// Aspect is kept; what opens at the sides takes the colour of the picture's border.
 pub fn load_image(path: impl AsRef<Path>, shape: Shape) -> Result<Vec<f32>> {
     if ![1, 3].contains(&shape.channels) || shape.is_empty() {

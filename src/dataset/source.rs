@@ -38,6 +38,7 @@ impl Source {
 pub struct Splits {
     /// Empty if the data only has a test set.
     pub train: Dataset,
+    /// Images held back.
     pub test: Dataset,
 }
 

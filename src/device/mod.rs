@@ -45,10 +45,13 @@ impl std::str::FromStr for Choice {
 /// One adapter as `deltamax devices` lists it.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Adapter {
+    /// What [`Choice::Index`] takes.
     pub index: usize,
+    /// Of the hardware, as its driver says.
     pub name: String,
     /// `vulkan`, `metal`, `dx12`.
     pub backend: String,
+    /// Name and version, where known.
     pub driver: String,
     /// A CPU pretending to be a GPU (lavapipe, WARP); `auto` never takes it.
     pub software: bool,
@@ -92,6 +95,7 @@ impl Buffer {
         self.len
     }
 
+    /// Whether it holds no word.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -125,11 +129,13 @@ impl Device {
     }
 
     /// The built-in CPU backend, which also notes what it is told.
+    #[doc(hidden)]
     pub fn taped() -> Device {
         Device { tape: Some(Arc::default()), ..Device::cpu() }
     }
 
     /// What a [`Device::taped`] was told so far, in order; nothing of other devices.
+    #[doc(hidden)]
     pub fn steps(&self) -> Vec<Step> {
         self.tape.as_ref().map_or_else(Vec::new, |t| t.steps())
     }
@@ -176,6 +182,7 @@ impl Device {
         }
     }
 
+    /// Whether kernels run through wgpu, a software adapter included.
     pub fn is_gpu(&self) -> bool {
         matches!(&*self.backend, Backend::Gpu(_))
     }

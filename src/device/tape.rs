@@ -8,6 +8,7 @@ use super::Buffer;
 use crate::kernel::Kernel;
 
 /// One call to a device.
+#[doc(hidden)]
 #[derive(Clone, Debug)]
 pub enum Step {
     /// The first words of a buffer are overwritten.
@@ -19,6 +20,7 @@ pub enum Step {
 }
 
 /// A buffer on the tape.
+#[doc(hidden)]
 #[derive(Clone, Copy, Debug, serde::Serialize)]
 pub struct Taped {
     /// Counts the buffers in the order of their allocation.

@@ -12,9 +12,11 @@ pub struct Traffic {
     pub downloaded: u64,
     /// How often the host waited for the device, and how long.
     pub waits: u64,
+    /// Seconds of those waits.
     pub waited_seconds: f64,
     /// Batches of commands sent; none where kernels run at once.
     pub submissions: u64,
+    /// Kernels started.
     pub dispatches: u64,
 }
 

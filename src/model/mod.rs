@@ -4,6 +4,7 @@ pub mod activation;
 mod check;
 pub mod cnn;
 pub mod enclosure;
+mod file;
 mod layout;
 pub mod onnx;
 pub mod reference;
@@ -11,6 +12,7 @@ mod transform;
 
 use sha2::{Digest, Sha256};
 
+pub use self::file::ModelFile;
 use crate::tensor::Shape;
 use activation::Activation;
 
@@ -20,7 +22,9 @@ pub type ValueId = usize;
 /// A feed-forward network, nodes in topological order; the last node gives the logits.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Model {
+    /// Shape of an input; values are `[channel][row][column]`.
     pub input: Shape,
+    /// The layers, each after those that it reads.
     pub nodes: Vec<Node>,
     /// Names of the classes, one per logit (`"0"`, `"1"`, … when the file has none).
     pub classes: Vec<String>,
@@ -36,7 +40,9 @@ pub struct Model {
 pub struct Folding {
     /// Index into [`Model::nodes`] of a Conv, Dense, Scale or AvgPool.
     pub node: usize,
+    /// Per unit of `sum |w x|`.
     pub relative: f32,
+    /// In units of the output.
     pub absolute: f32,
     /// Largest sum of magnitudes of what was added up to one constant of the layer: a runtime that adds it up itself
     /// rounds in proportion to this, not to the constant.
@@ -48,7 +54,9 @@ pub struct Folding {
 pub struct Node {
     /// Unique name, as in the ONNX file.
     pub name: String,
+    /// What is done.
     pub layer: Layer,
+    /// The values read: one, two for [`Layer::Add`], any number for [`Layer::Gather`].
     pub inputs: Vec<ValueId>,
     /// Shape of the output.
     pub shape: Shape,
@@ -61,10 +69,12 @@ pub enum Layer {
     Conv(Conv),
     /// Fully connected: `y = W x + b` over the flattened input.
     Dense(Dense),
+    /// `max(x, 0)`.
     Relu,
     /// Other functions of one number: one for all values, or for as many values in a row each (per channel, or per
     /// value).
     Activation(Vec<Activation>),
+    /// Largest value of each window; padding never wins.
     MaxPool(Pool),
     /// Average over the window; padding (if any) counts as zeros iff `count_include_pad`.
     AvgPool(Pool),
@@ -72,7 +82,9 @@ pub enum Layer {
     Add,
     /// Elementwise `y_k = scale_k * x_k + shift_k` with constants; both vectors have one entry per value.
     Scale {
+        /// `scale_k`.
         scale: Vec<f32>,
+        /// `shift_k`.
         shift: Vec<f32>,
     },
     /// Pure data movement (transpose, slice, concat, zero pad, reshape that permutes): output value `k` is
@@ -95,9 +107,13 @@ pub struct Source {
 pub struct Conv {
     /// `[out][in][kernel row][kernel column]`, as in ONNX.
     pub weight: Vec<f32>,
+    /// One per output channel.
     pub bias: Vec<f32>,
+    /// Rows, columns.
     pub kernel: [usize; 2],
+    /// Rows, columns from one window to the next.
     pub stride: [usize; 2],
+    /// Rows of zeros above, columns to the left.
     pub pad: [usize; 2],
 }
 
@@ -106,14 +122,18 @@ pub struct Conv {
 pub struct Dense {
     /// `[out][in]`.
     pub weight: Vec<f32>,
+    /// One per output.
     pub bias: Vec<f32>,
 }
 
 /// Window of a pooling layer, padding as in [`Conv`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pool {
+    /// Rows, columns.
     pub kernel: [usize; 2],
+    /// Rows, columns from one window to the next.
     pub stride: [usize; 2],
+    /// Rows above, columns to the left.
     pub pad: [usize; 2],
     /// Average pooling only: divide by the full window even where it hangs over the border.
     pub count_include_pad: bool,

@@ -7,7 +7,7 @@ use crate::ops::{activation, conv, pool};
 use crate::rounding;
 
 /// One layer's constants on the device; same order as the model's nodes.
-pub enum Placed {
+pub(crate) enum Placed {
     Affine(Affine),
     Relu,
     Activation(activation::Curves),
@@ -19,7 +19,7 @@ pub enum Placed {
 }
 
 /// A convolution or dense layer.
-pub struct Affine {
+pub(crate) struct Affine {
     pub geometry: conv::Geometry,
     /// `[in][kernel row][kernel column][out]`.
     pub weight: Buffer,
@@ -31,14 +31,14 @@ pub struct Affine {
 }
 
 /// Index maps of one input of a gather, to and fro.
-pub struct Moves {
+pub(crate) struct Moves {
     pub forward: Buffer,
     pub backward: Buffer,
 }
 
 /// Where a layer is not linear, and so what its relaxation goes by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bend {
+pub(crate) enum Bend {
     /// Nowhere: it is walked through as it is.
     Nowhere,
     /// At zero: the signs of its inputs matter. Its lower slope may be any in [0,1], and signs may be assumed.

@@ -1,4 +1,4 @@
-//! The box around an image: `[x - delta, x + delta]` clipped to [0,1], as centre and radius.
+//! The box around an image: `[x - delta, x + delta]` clipped to `[0,1]`, as centre and radius.
 
 use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
@@ -35,8 +35,8 @@ pub static BALL: Kernel = Kernel {
 
 pub static KERNELS: &[&Kernel] = &[&BALL];
 
-/// Every real `x'` in [0,1] with `|x' - x| <= delta[lane]` lies in `centre ± radius`; the radius is inflated by
-/// `inflate * |centre|` for the consumer's rounding. `x` must lie in [0,1].
+/// Every real `x'` in `[0,1]` with `|x' - x| <= delta[lane]` lies in `centre ± radius`; the radius is inflated by
+/// `inflate * |centre|` for the consumer's rounding. `x` must lie in `[0,1]`.
 pub fn clip(
     device: &Device,
     x: &Buffer,

@@ -270,7 +270,7 @@ pub fn concretize(
 }
 
 /// For dense rows over the input: `result` `[2][lanes]` gets the lower bound over the ball of radius `delta[image]`
-/// around `x` `[image][element]` clipped to [0,1], and the largest radius (possibly beyond delta, where the linear
+/// around `x` `[image][element]` clipped to `[0,1]`, and the largest radius (possibly beyond delta, where the linear
 /// form itself no longer holds) at which the linear form is proved positive.
 #[allow(clippy::too_many_arguments)]
 pub fn radius(

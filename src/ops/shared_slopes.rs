@@ -3,7 +3,7 @@
 //!
 //! Row `r` changes with the lower slope of neuron `k` at the rate `max(A_k, 0) * z_k`, where `A` are its coefficients above
 //! the ReLU and `z` the values before it when the linearised network runs at the row's own worst corner of the box.
-//! Rows are lanes and see windows, as in [`super::linear`]. Any slope in [0,1] is sound, so nothing here has to be.
+//! Rows are lanes and see windows, as in [`super::linear`]. Any slope in `[0,1]` is sound, so nothing here has to be.
 
 use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;

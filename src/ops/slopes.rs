@@ -3,7 +3,7 @@
 //!
 //! Lane `i` is image `i` and the row that bounds it worst. The bound changes with the lower slope of neuron `k` at the
 //! rate `max(A_k, 0) * z_k`, where `A` are the row's coefficients above the ReLU and `z` are the values before it when
-//! the linearised network runs at the row's worst corner of the box. Any slope in [0,1] is sound, so nothing here has to
+//! the linearised network runs at the row's worst corner of the box. Any slope in `[0,1]` is sound, so nothing here has to
 //! be.
 
 use bytemuck::{Pod, Zeroable};

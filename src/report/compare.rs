@@ -19,7 +19,9 @@ pub struct Run {
     pub name: String,
     /// Folder it was read from, and its date where known.
     pub folder: String,
+    /// When it was made, as text.
     pub date: Option<String>,
+    /// Name of the bounds.
     pub method: String,
     /// Version of the program that made it, where known.
     pub version: Option<String>,
@@ -27,6 +29,7 @@ pub struct Run {
     pub notes: Vec<String>,
     /// SHA-256 of the test images, and their number.
     pub data: Option<String>,
+    /// Number of test images.
     pub images: usize,
     /// Accuracy by rising variance.
     pub accuracy: Vec<(f64, Spread)>,
@@ -39,23 +42,32 @@ pub struct Run {
 pub struct Comparison {
     /// Differences are against this run.
     pub reference: String,
+    /// The reference first, the others as they were given.
     pub runs: Vec<Entry>,
 }
 
-/// One run in figures. Deltas are in pixel units of [0,1].
+/// One run in figures. Deltas are in pixel units of `[0,1]`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Entry {
+    /// As [`Run::name`].
     pub name: String,
+    /// As [`Run::folder`].
     pub folder: String,
+    /// When it was made, where known.
     pub date: Option<String>,
+    /// Name of the bounds.
     pub method: String,
+    /// Version of the program that made it, where known.
     pub version: Option<String>,
+    /// What the reader of the model's file said of it.
     pub notes: Vec<String>,
     /// Clean test images with a bracket.
     pub certified: usize,
+    /// Share of clean test images rightly classified.
     pub clean_accuracy: Option<f64>,
     /// The strongest noise that every run measured.
     pub noise: Option<f64>,
+    /// The same at [`Entry::noise`].
     pub noisy_accuracy: Option<f64>,
     /// Quantiles 5 %, 25 %, 50 %, 75 %, 95 % of proved delta max.
     pub proved: Option<[f64; 5]>,

@@ -20,14 +20,19 @@ pub struct Subject {
     pub model: String,
     /// What the reader of the model said of it.
     pub notes: Vec<String>,
+    /// Names of the classes.
     pub classes: Vec<String>,
+    /// Of the image as the model takes it.
     pub shape: Shape,
+    /// What was computed of it.
     pub level: ExampleLevel,
     /// The class that stops the proof.
     pub rival: usize,
     /// The nearest image of another class that was found, and its class.
     pub broken: Option<(Picture, usize)>,
+    /// The command line.
     pub command: String,
+    /// Where it was computed.
     pub device: String,
 }
 

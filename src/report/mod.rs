@@ -1,18 +1,19 @@
 //! Results to a page: one self-contained HTML file, with every figure as SVG, PNG, CSV and JSON beside it. Knows no device.
 
-pub mod chart;
+mod chart;
 pub mod compare;
 pub mod explanation;
 mod figure;
-pub mod findings;
+mod findings;
 mod font;
 mod html;
+mod outline;
 mod picture;
 mod raster;
 #[cfg(test)]
 mod sample;
 mod section;
-pub mod sheet;
+mod sheet;
 mod stats;
 
 use crate::error::{Error, Result};

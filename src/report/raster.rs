@@ -1,27 +1,17 @@
 //! SVG drawings as PNG, in the light palette and a font of our own, so that they look alike on every machine.
 
-use std::sync::{Arc, LazyLock};
-
 use resvg::tiny_skia::{Color, Pixmap, Transform};
-use resvg::usvg::{Options, Tree, fontdb};
+use resvg::usvg::{Options, Tree};
 
 use super::chart::PALETTE;
+use super::outline::outlined;
 
 /// Pixels per user unit.
 const SCALE: f32 = 2.0;
 
-/// Roboto (Apache License 2.0, `fonts/LICENSE-Roboto`), without hints: Latin, Greek, Cyrillic, signs.
-static FONTS: LazyLock<Arc<fontdb::Database>> = LazyLock::new(|| {
-    let mut fonts = fontdb::Database::new();
-    fonts.load_font_data(include_bytes!("fonts/Roboto.ttf").to_vec());
-    fonts.set_sans_serif_family("Roboto");
-    Arc::new(fonts)
-});
-
 /// Draws an SVG file of [`Svg::standalone`](super::chart::Svg::standalone); `None` if it is none.
 pub fn png(svg: &str) -> Option<Vec<u8>> {
-    let options = Options { fontdb: FONTS.clone(), font_family: "Roboto".into(), ..Options::default() };
-    let tree = Tree::from_str(&light(svg), &options).ok()?;
+    let tree = Tree::from_str(&outlined(&light(svg))?, &Options::default()).ok()?;
     let size = tree.size().to_int_size().scale_by(SCALE)?;
     let mut pixels = Pixmap::new(size.width(), size.height())?;
     pixels.fill(paper());

@@ -44,6 +44,7 @@ pub struct LowerSlopes {
 pub struct NeuronSlopes {
     /// Index into the model's nodes.
     pub node: usize,
+    /// Of the ReLUs that walks from these neurons pass.
     pub relu: Vec<LowerSlopes>,
 }
 
@@ -52,13 +53,16 @@ pub struct NeuronSlopes {
 pub struct Branches {
     /// Node and neuron of those that leaves have slopes for.
     pub unstable: Vec<(usize, usize)>,
+    /// In no order; the auditor shows that they cover the ball.
     pub leaves: Vec<Leaf>,
 }
 
 /// One domain, on which the margin over one rival is to be proved.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Leaf {
+    /// The class whose margin is proved here.
     pub rival: usize,
+    /// Signs that make this part of the ball.
     pub assumed: Vec<Assumed>,
     /// Lower slopes of the unstable neurons, in steps of 1/255.
     pub slopes: Vec<u8>,
@@ -67,7 +71,9 @@ pub struct Leaf {
 /// A neuron whose sign is assumed.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Assumed {
+    /// Index of its ReLU in the model's nodes.
     pub node: usize,
+    /// Flat `[channel][row][column]` index.
     pub neuron: usize,
     /// At least zero, rather than at most.
     pub active: bool,

@@ -7,8 +7,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Raw")]
 pub struct Picture {
+    /// Columns.
     pub width: usize,
+    /// Rows.
     pub height: usize,
+    /// 1 or 3.
     pub channels: usize,
     /// `[row][column][channel]`.
     #[serde(serialize_with = "to_base64")]

@@ -7,8 +7,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RelevanceKind {
+    /// Gradient of the logit.
     Gradient,
+    /// Gradient times the difference from the background.
     GradientXInput,
+    /// Integrated gradients from the background (Sundararajan et al. 2017).
     IntegratedGradients,
     /// Proved signs of the gradient over the whole noise box.
     Certified,
@@ -17,8 +20,11 @@ pub enum RelevanceKind {
 /// Signed relevance of every pixel for the predicted class.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RelevanceMap {
+    /// How it was computed.
     pub kind: RelevanceKind,
+    /// Rows.
     pub height: usize,
+    /// Columns.
     pub width: usize,
     /// `[row][column]`, channels summed; positive speaks for the class. `Certified`: 1 where the sum over the channels is
     /// proved positive in the whole noise box, -1 where proved negative, 0 where undecided.
@@ -26,6 +32,7 @@ pub struct RelevanceMap {
     /// `Certified`: half-width of the noise box.
     #[serde(default)]
     pub delta: Option<f64>,
+    /// Where it lies, for photos with a plain background.
     #[serde(default)]
     pub shares: Option<Shares>,
     /// Concentration in `[0,1]`: 0 is evenly spread, 1 sits on a single pixel.
@@ -36,19 +43,28 @@ pub struct RelevanceMap {
 /// Where absolute relevance lies; the three shares add up to 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Shares {
+    /// Inside what is pictured.
     pub object: f64,
+    /// At its edge.
     pub contour: f64,
+    /// Outside.
     pub background: f64,
 }
 
 /// Shares of relevance over many test images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RelevanceSummary {
+    /// Of the noise in the images.
     pub variance: f64,
+    /// How it was computed.
     pub kind: RelevanceKind,
+    /// Number of images.
     pub images: usize,
+    /// Share inside what is pictured.
     pub object: Spread,
+    /// Share at its edge.
     pub contour: Spread,
+    /// Share outside.
     pub background: Spread,
     /// Not of `Certified`, whose values are signs.
     #[serde(default)]
@@ -63,6 +79,7 @@ pub struct RelevanceSummary {
 pub struct Decided {
     /// Half-width of the noise boxes.
     pub delta: f64,
+    /// Number of images.
     pub images: usize,
     /// Share of the pixels that are proved either way.
     pub share: Spread,

@@ -5,9 +5,13 @@ use serde::{Deserialize, Serialize};
 /// Mean, standard deviation and the 5 % and 95 % quantiles of repeated measurements.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Spread {
+    /// Arithmetic mean.
     pub mean: f64,
+    /// Standard deviation of a sample (n - 1).
     pub deviation: f64,
+    /// Quantile 5 %.
     pub low: f64,
+    /// Quantile 95 %.
     pub high: f64,
 }
 

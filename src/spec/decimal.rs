@@ -18,8 +18,10 @@ pub struct Decimal {
 }
 
 impl Decimal {
+    /// Nought.
     pub const ZERO: Decimal = Decimal { negative: false, digits: Vec::new(), exponent: 0 };
 
+    /// One.
     pub fn one() -> Self {
         Decimal { negative: false, digits: vec![1], exponent: 0 }
     }
@@ -73,22 +75,27 @@ impl Decimal {
         self.digits.len() <= reach && self.exponent.unsigned_abs() as usize <= reach
     }
 
+    /// Whether it is nought.
     pub fn is_zero(&self) -> bool {
         self.digits.is_empty()
     }
 
+    /// Whether it is below nought.
     pub fn is_negative(&self) -> bool {
         self.negative
     }
 
+    /// `-self`.
     pub fn neg(&self) -> Self {
         Decimal { negative: !self.negative && !self.is_zero(), ..self.clone() }
     }
 
+    /// `|self|`.
     pub fn abs(&self) -> Self {
         Decimal { negative: false, ..self.clone() }
     }
 
+    /// `self + other`, exactly.
     pub fn add(&self, other: &Self) -> Self {
         if self.is_zero() || other.is_zero() {
             return if self.is_zero() { other.clone() } else { self.clone() };
@@ -121,10 +128,12 @@ impl Decimal {
         Self::normal(negative, a, i64::from(exponent))
     }
 
+    /// `self - other`, exactly.
     pub fn sub(&self, other: &Self) -> Self {
         self.add(&other.neg())
     }
 
+    /// `self * other`, exactly.
     pub fn mul(&self, other: &Self) -> Self {
         let mut digits = vec![0u32; self.digits.len() + other.digits.len()];
         for (i, &a) in self.digits.iter().rev().enumerate() {

@@ -19,6 +19,7 @@ use decimal::Decimal;
 pub struct Spec {
     /// Number of input and output values of the network, in the flat order of its ONNX tensors.
     pub inputs: usize,
+    /// Number of output values, likewise.
     pub outputs: usize,
     /// Boxes that hold at least one point; none if the property's inputs contradict each other (`unsat`).
     pub cases: Vec<Case>,
@@ -31,6 +32,7 @@ pub struct Spec {
 pub struct Case {
     /// The box rounded outward: every allowed input lies in it.
     pub lower: Vec<f32>,
+    /// Its upper ends.
     pub upper: Vec<f32>,
     /// The box as written.
     pub exact: Vec<Range>,
@@ -41,13 +43,16 @@ pub struct Case {
 /// Exact bounds of one input.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Range {
+    /// The lower end.
     pub lower: Bound,
+    /// The upper end.
     pub upper: Bound,
 }
 
 /// One end of a [`Range`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bound {
+    /// As written.
     pub value: Decimal,
     /// The value itself is excluded.
     pub strict: bool,
@@ -58,7 +63,9 @@ pub struct Bound {
 pub struct Linear {
     /// Output and coefficient, outputs ascending, no coefficient zero.
     pub terms: Vec<(usize, Decimal)>,
+    /// Added to the sum.
     pub constant: Decimal,
+    /// Zero itself does not count.
     pub strict: bool,
 }
 

@@ -15,7 +15,9 @@ use crate::{interrupt, terminal};
 pub struct Instance {
     /// As written, relative to the folder of the file.
     pub onnx: String,
+    /// The property, likewise.
     pub vnnlib: String,
+    /// Time for this one.
     pub timeout: Duration,
 }
 

@@ -11,6 +11,7 @@ use crate::spec::Spec;
 
 /// A network on the device, its input in the flat order of its file's, as properties count it.
 pub struct Loaded {
+    /// The network, placed.
     pub net: Network,
     /// What its user should know about it, a line each.
     pub warnings: Vec<String>,

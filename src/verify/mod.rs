@@ -40,6 +40,7 @@ pub struct Settings {
 /// One question.
 #[derive(Clone, Copy, Debug)]
 pub struct Property<'a> {
+    /// What is asked.
     pub spec: &'a Spec,
     /// How much time it may use. Of a step over several properties each uses an equal share.
     pub limit: Duration,

@@ -177,7 +177,7 @@ impl<'a> Judge<'a> {
     }
 
     fn branch(&mut self, bounder: &Bounder, subjects: &[Subject], brackets: &[Bracket], losses: &[Option<Place>]) {
-        let settings = close::Settings { domains: 48, tolerance: 0.01 };
+        let settings = close::Settings { domains: 48, seconds: None, tolerance: 0.01 };
         let closed = self.ask("branch", |_| close::close(bounder, &settings, subjects, brackets));
         for (i, (bracket, _)) in closed.into_iter().flatten().enumerate() {
             self.claim("branch", i, losses[i].as_ref(), bracket.proved);

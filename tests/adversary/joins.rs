@@ -5,12 +5,12 @@
 use rayon::prelude::*;
 
 use deltamax::bounds::Method;
-use deltamax::model::{Dense, Layer, Model, Pool, Source};
+use deltamax::model::{Layer, Model, Pool, Source};
 use deltamax::rng::Rng;
 use deltamax::tensor::Shape;
 
 use crate::ask::{Judge, Tally};
-use crate::make::{finish, model, push};
+use crate::nets::{dense, finish, model, push};
 use crate::truth::Truth;
 
 /// Who reads the affine value `h = (h0, h1)`.
@@ -36,10 +36,6 @@ pub enum Join {
     Dense,
     /// Factors, and a chain of additions.
     Sum,
-}
-
-fn dense(weight: &[f32], bias: &[f32]) -> Layer {
-    Layer::Dense(Dense { weight: weight.to_vec(), bias: bias.to_vec() })
 }
 
 /// The graph; its class 1 is lost somewhere above the image, if nothing but rounding is in the way.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use deltamax::audit;
 use deltamax::bounds::{Ball, Bounder, Method};
 use deltamax::device::Device;
-use deltamax::model::{Conv, Dense, Layer, Model, Pool, Source, onnx};
+use deltamax::model::{Conv, Layer, Model, Pool, Source, onnx};
 use deltamax::network::Network;
 use deltamax::search::{self, Subject};
 use deltamax::tensor::Shape;
@@ -14,12 +14,8 @@ use crate::ask::{Judge, Question};
 use crate::command;
 use crate::exact::Exact;
 use crate::file::Chain;
-use crate::make::{finish, model, push};
+use crate::nets::{dense, finish, model, push};
 use crate::truth::Truth;
-
-fn dense(weight: &[f32], bias: &[f32]) -> Layer {
-    Layer::Dense(Dense { weight: weight.to_vec(), bias: bias.to_vec() })
-}
 
 fn pixel() -> Model {
     model(Shape::new(1, 1, 1))

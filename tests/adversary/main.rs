@@ -12,6 +12,8 @@ mod file;
 mod joins;
 mod kinds;
 mod make;
+#[path = "../common/nets.rs"]
+mod nets;
 mod random;
 mod truth;
 

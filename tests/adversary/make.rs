@@ -2,8 +2,10 @@
 //! a shorter list of smaller words makes a simpler network.
 
 use deltamax::model::activation::{Abs, Activation, Clip, HardSigmoid, LeakyRelu};
-use deltamax::model::{Conv, Dense, Layer, Model, Node, Pool, Source, reference};
+use deltamax::model::{Conv, Dense, Layer, Model, Pool, Source, reference};
 use deltamax::tensor::Shape;
+
+use crate::nets::{finish, model, push};
 
 /// Decisions read off a list of words; zero, the simplest, when it is used up.
 pub struct Choices<'a> {
@@ -71,24 +73,6 @@ struct Maker<'a, 'b> {
     sample: Vec<Vec<f64>>,
     /// Most values that a layer has.
     widest: usize,
-}
-
-pub fn model(input: Shape) -> Model {
-    Model { input, nodes: vec![], classes: vec![], folded: vec![] }
-}
-
-/// Names the classes and checks the whole.
-pub fn finish(mut model: Model) -> Model {
-    model.classes = (0..model.outputs()).map(|i| i.to_string()).collect();
-    model.validate().unwrap_or_else(|e| panic!("{e}"));
-    model
-}
-
-/// Appends a layer; returns the number of its value.
-pub fn push(model: &mut Model, layer: Layer, inputs: &[usize], shape: Shape) -> usize {
-    let name = format!("n{}", model.nodes.len());
-    model.nodes.push(Node { name, layer, inputs: inputs.to_vec(), shape });
-    model.nodes.len()
 }
 
 /// How many inputs a network has.

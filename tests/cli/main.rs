@@ -2,6 +2,7 @@
 //! to, what they never destroy, how they end early, and everything that must be refused.
 
 mod folders;
+mod formats;
 mod identity;
 mod jobs;
 mod outputs;
@@ -12,10 +13,13 @@ mod streams;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Command, Output, Stdio};
 use std::sync::LazyLock;
 
 use tempfile::TempDir;
+
+/// The program.
+const BINARY: &str = env!("CARGO_BIN_EXE_deltamax");
 
 /// Shoes and a model that all tests read and none changes.
 struct World {
@@ -51,13 +55,15 @@ fn words(line: &str) -> Vec<String> {
 }
 
 /// The binary, as on a machine without a display server.
-fn binary(dir: &Path, line: &str) -> assert_cmd::Command {
-    assert_cmd::Command::from_std(plain(dir, line))
+fn binary(dir: &Path, line: &str) -> Command {
+    let mut command = plain(dir, line);
+    command.stdin(Stdio::null());
+    command
 }
 
 /// The same with standard streams for the test to choose.
-fn plain(dir: &Path, line: &str) -> std::process::Command {
-    let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin!("deltamax"));
+fn plain(dir: &Path, line: &str) -> Command {
+    let mut command = Command::new(BINARY);
     command.current_dir(dir).args(words(line)).env_remove("NODEVICE_SELECT").env_remove("XDG_RUNTIME_DIR");
     command
 }
@@ -86,7 +92,7 @@ fn misused(dir: &Path, line: &str, hints: &[&str]) {
     fails(dir, binary(dir, line), 2, line, hints);
 }
 
-fn fails(dir: &Path, mut command: assert_cmd::Command, code: i32, line: &str, hints: &[&str]) {
+fn fails(dir: &Path, mut command: Command, code: i32, line: &str, hints: &[&str]) {
     let before = files(dir);
     let output = command.output().expect("the binary starts");
     let (out, err) = text(&output);

@@ -54,7 +54,7 @@ fn a_full_disk_behind_the_output_is_said_once() {
 fn memory_that_is_not_there() {
     let dir = folder();
     done(dir.path(), "shoes --out shoes --count 100 --size 16 --quiet");
-    let binary = assert_cmd::cargo::cargo_bin!("deltamax").display().to_string();
+    let binary = super::BINARY;
     let train = "train --data shoes --epochs 1 --channels 4 --hidden 1000000 --device cpu --quiet --out m.onnx";
     let line = format!("ulimit -v 8000000; exec '{binary}' {train}");
     let output =

@@ -3,6 +3,8 @@
 
 mod browser;
 mod layout;
+#[path = "../common/nets.rs"]
+mod nets;
 mod whole;
 
 use std::collections::HashSet;

@@ -4,13 +4,15 @@ use deltamax::bounds::{Ball, Bounder, Decision, Method};
 use deltamax::dataset::Dataset;
 use deltamax::device::Device;
 use deltamax::error::Result;
+use deltamax::model::Model;
 use deltamax::model::cnn::{self, Architecture};
-use deltamax::model::{Conv, Dense, Layer, Model, Node, Pool};
 use deltamax::network::Network;
 use deltamax::progress::{Progress, Verbosity};
 use deltamax::rng::Rng;
 use deltamax::tensor::{Shape, interleave};
 use deltamax::train::{Settings, train};
+
+use crate::nets::Net;
 
 /// Images whose class is where they are bright.
 fn data(images: usize) -> Dataset {
@@ -65,30 +67,14 @@ fn model() -> Result<Model> {
 /// The same data through max pooling.
 fn pooled() -> Result<Model> {
     let data = data(0);
-    let mut model = model()?;
-    let mut rng = Rng::new(7, 0);
-    let mut weights =
-        |n: usize, fan_in: usize| -> Vec<f32> { (0..n).map(|_| rng.normal() * (2.0 / fan_in as f32).sqrt()).collect() };
-    let Shape { channels, height, width } = data.shape;
-    let weight = weights(4 * channels * 9, channels * 9);
-    let conv = Conv { weight, bias: weights(4, 20), kernel: [3, 3], stride: [1, 1], pad: [1, 1] };
-    let whole = Shape::new(4, height, width);
-    let pool = Pool { kernel: [3, 3], stride: [2, 2], pad: [1, 1], count_include_pad: false };
-    let half = Shape::new(4, height.div_ceil(2), width.div_ceil(2));
-    let dense = |inputs, outputs, weights: &mut dyn FnMut(usize, usize) -> Vec<f32>| {
-        Layer::Dense(Dense { weight: weights(inputs * outputs, inputs), bias: weights(outputs, 20) })
-    };
-    let layers = [
-        (Layer::Conv(conv), whole),
-        (Layer::Relu, whole),
-        (Layer::MaxPool(pool), half),
-        (dense(half.len(), 12, &mut weights), Shape::flat(12)),
-        (Layer::Relu, Shape::flat(12)),
-        (dense(12, 3, &mut weights), Shape::flat(3)),
-    ];
-    let node = |(i, (layer, shape))| Node { name: format!("n{i}"), layer, inputs: vec![i], shape };
-    model.nodes = layers.into_iter().enumerate().map(node).collect();
-    Ok(model)
+    let mut b = Net::new(data.shape, Rng::new(7, 0)).with_bias((2.0f32 / 20.0).sqrt());
+    let v = b.conv3x3(0, 4);
+    let v = b.relu(v);
+    let v = b.max_pool(v, [3, 3], [2, 2], [1, 1]);
+    let v = b.dense(v, 12);
+    let v = b.relu(v);
+    b.dense(v, 3);
+    Ok(Model { classes: data.classes, ..b.finish() })
 }
 
 /// Logits and gradients of the input.

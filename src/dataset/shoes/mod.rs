@@ -30,13 +30,18 @@ use crate::tensor::Shape;
 /// What is in a picture. The order is that of the case study's classes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    /// Open, with straps.
     Sandals,
+    /// Soft, for indoors.
     Slippers,
+    /// Low and closed.
     Shoes,
+    /// To the ankle or higher.
     Boots,
 }
 
 impl Kind {
+    /// In the order of labels.
     pub const ALL: [Kind; 4] = [Kind::Sandals, Kind::Slippers, Kind::Shoes, Kind::Boots];
 
     /// Name of the class.

@@ -2,6 +2,7 @@
 
 use super::{Bend, Function, Piece};
 
+/// `|x|`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Abs;
 

@@ -5,7 +5,9 @@ use super::{Bend, Function, Piece};
 /// `low < high`; a bound that is missing is infinite.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Clip {
+    /// Least value; -inf for none.
     pub low: f32,
+    /// Largest value; inf for none.
     pub high: f32,
 }
 

@@ -5,7 +5,9 @@ use super::{Bend, Function, Piece};
 /// `alpha` is not zero.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct HardSigmoid {
+    /// Slope of the line.
     pub alpha: f32,
+    /// Its value at 0.
     pub beta: f32,
 }
 

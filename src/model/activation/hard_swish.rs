@@ -3,6 +3,7 @@
 
 use super::{Bend, Function, Piece};
 
+/// `x * clamp(x / 6 + 1/2, 0, 1)`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct HardSwish;
 

@@ -3,8 +3,10 @@
 
 use super::{Bend, Function, Piece};
 
+/// A rectifier that lets some through.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LeakyRelu {
+    /// Below zero; of any sign.
     pub slope: f32,
 }
 

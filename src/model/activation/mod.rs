@@ -29,12 +29,19 @@ const UNDERFLOW: f64 = 1e-300;
 /// Every activation. Closed: what is not listed is refused by the reader.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Activation {
+    /// Also PRelu: one per channel.
     LeakyRelu(LeakyRelu),
+    /// Also ReLU6 and HardTanh.
     Clip(Clip),
+    /// The absolute value.
     Abs(Abs),
+    /// A sigmoid of three lines.
     HardSigmoid(HardSigmoid),
+    /// `x` times a hard sigmoid.
     HardSwish(HardSwish),
+    /// The logistic function.
     Sigmoid(Sigmoid),
+    /// The hyperbolic tangent.
     Tanh(Tanh),
 }
 
@@ -43,14 +50,18 @@ pub enum Activation {
 pub enum Bend {
     /// A line, exactly, whose slope is an f32.
     Line,
+    /// Chords lie above.
     Convex,
+    /// Chords lie below.
     Concave,
 }
 
 /// From here to where the next piece begins.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Piece {
+    /// Where it begins; -inf for the first.
     pub from: f64,
+    /// How the function bends here.
     pub bend: Bend,
     /// The line `slope x + constant` that a curved piece without end comes ever closer to.
     pub far: Option<[f64; 2]>,

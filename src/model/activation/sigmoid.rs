@@ -2,6 +2,7 @@
 
 use super::{Bend, Function, Piece};
 
+/// `1 / (1 + e^-x)`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sigmoid;
 

@@ -3,14 +3,36 @@
 /// A problem of the file's content. `Display` is one line, whatever the file's names contain.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OnnxError {
+    /// These bytes are no model.
     #[error("not an ONNX model ({0}); export the network again")]
     Format(String),
+    /// No layer does what this operator does.
     #[error("operator {operator} of node '{node}' is not supported; export the network without it")]
-    Unsupported { node: String, operator: String },
+    Unsupported {
+        /// Its name.
+        node: String,
+        /// Its kind.
+        operator: String,
+    },
+    /// A node that makes no sense, or asks for what is not supported.
     #[error("node '{node}' ({operator}): {problem}")]
-    Node { node: String, operator: String, problem: String },
+    Node {
+        /// Its name.
+        node: String,
+        /// Its kind.
+        operator: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// Constants that cannot be read.
     #[error("tensor '{name}': {problem}")]
-    Tensor { name: String, problem: String },
+    Tensor {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The model as a whole.
     #[error("{0}")]
     Graph(String),
 }
@@ -28,10 +50,12 @@ pub fn quote(name: &str) -> String {
 }
 
 impl OnnxError {
+    /// A problem of the tensor of this name.
     pub fn tensor(name: &str, problem: impl Into<String>) -> Self {
         OnnxError::Tensor { name: quote(name), problem: problem.into() }
     }
 
+    /// A problem of the whole.
     pub fn graph(problem: impl Into<String>) -> Self {
         OnnxError::Graph(problem.into())
     }

@@ -23,6 +23,7 @@ const MAX_BYTES: u64 = 1 << 31;
 /// A model read from a file, and what its user should know about it.
 #[derive(Clone, Debug)]
 pub struct Loaded {
+    /// The network; its input in the order of the file.
     pub model: Model,
     /// One line each, to be shown: a softmax left out, subnormal weights, folded layers.
     pub warnings: Vec<String>,
@@ -63,7 +64,7 @@ impl Loaded {
 }
 
 /// The file's own network, in the order of [`read`]: every batch normalisation, product, quotient and sum with constants
-/// is a [`Layer::Scale`] of its own, nothing was put into the weights of another layer. Its nonlinear layers are those of
+/// is a [`Layer::Scale`](crate::model::Layer::Scale) of its own, nothing was put into the weights of another layer. Its nonlinear layers are those of
 /// [`read`], in the same order. Charges are left only for constants that are no f32 (`gamma / sqrt(variance + epsilon)`,
 /// weights in 64 bits). For whoever checks what was said of the model that is used.
 ///

@@ -29,12 +29,12 @@ pub fn write(model: &Model, path: impl AsRef<Path>) -> Result<()> {
     write_atomically(path, &bytes)
 }
 
-/// Whether a file that begins like this was written by [`write`]: IR version, then the producer's name.
+/// Whether a file that begins like this was written by [`write()`]: IR version, then the producer's name.
 pub fn is_own(start: &[u8]) -> bool {
     start.len() >= 12 && start[0] == 0x08 && start[2..].starts_with(b"\x12\x08deltamax")
 }
 
-/// The bytes of the file [`write`] writes.
+/// The bytes of the file [`write()`] writes.
 pub fn encode(model: &Model) -> std::result::Result<Vec<u8>, String> {
     model.validate()?;
     let windowed = |n: &Node| matches!(n.layer, Layer::Conv(_) | Layer::MaxPool(_) | Layer::AvgPool(_));

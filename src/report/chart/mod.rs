@@ -6,7 +6,7 @@ mod heat;
 mod lines;
 mod range;
 
-pub use axis::{Axis, Format, Kind, count, number, percent};
+pub use axis::{Axis, Format, count, number, percent};
 pub use bars::{Bar, Bars, Stack};
 pub use heat::Heat;
 pub use lines::{Lines, Mark, Series};

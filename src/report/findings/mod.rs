@@ -5,7 +5,7 @@ mod claims;
 mod noise;
 mod robustness;
 
-pub use choice::{Choice, RULE, choose, even_accuracy};
+pub use choice::{RULE, choose, even_accuracy};
 pub use claims::claims;
 pub use robustness::{Robust, reference_delta, robustness};
 

@@ -1,0 +1,177 @@
+//! A result folder proved again: what its manifest names is found, and the auditor is asked about every row.
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Instant;
+
+use super::table;
+use crate::audit::{self, Certificate, Claim, Forms, Method, Report, Sample};
+use crate::dataset::{self, Dataset, Source};
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::input;
+use crate::model::{ModelFile, onnx};
+use crate::progress::{Progress, Verbosity};
+use crate::results::CertifyRow;
+use crate::{interrupt, sweep, terminal};
+
+/// The images that results speak of are u8/255 while f32 is what the network is given: at most this far apart.
+const PIXEL_ROUNDING: f64 = 1.0 / (1u32 << 24) as f64;
+
+/// What to prove again.
+pub struct Request {
+    /// Folder written by certify or merge.
+    pub dir: PathBuf,
+    /// Model and images, where they no longer are where the manifest says.
+    pub model: Option<PathBuf>,
+    /// Its images, likewise.
+    pub data: Option<PathBuf>,
+    /// Which rows.
+    pub sample: Sample,
+}
+
+/// What came of it.
+pub struct Outcome {
+    /// What the auditor found.
+    pub report: Report,
+    /// Rows of the table.
+    pub rows: usize,
+    /// Rows that only a certificate could prove, and have none.
+    pub unchecked: usize,
+}
+
+impl Outcome {
+    /// Refuses results of which a row is not proved.
+    ///
+    /// # Errors
+    /// [`Error::Input`] with their number.
+    pub fn check(&self, dir: &Path) -> Result<()> {
+        let (failed, checked) = (self.report.failures.len(), self.report.checked);
+        if failed == 0 {
+            return Ok(());
+        }
+        let problem = format!("{failed} of {checked} checked rows are not proved; do not rely on them");
+        Err(Error::input(table::table_path(dir), problem))
+    }
+}
+
+/// Proves the rows of a result folder again, as far as what is there allows.
+///
+/// # Errors
+/// If the folder, the model or the images cannot be read or are not those of the results. Rows that are not proved are no
+/// error: see [`Outcome::check`].
+pub fn audit(request: &Request, verbosity: Verbosity) -> Result<Outcome> {
+    let dir = &request.dir;
+    let (manifest, rows) = table::read_whole(dir)?;
+    let path = table::table_path(dir);
+    let model_path = request.model.clone().unwrap_or_else(|| PathBuf::from(&manifest.model));
+    let ModelFile { model, notes, hash } = ModelFile::read(&model_path).map_err(|e| match request.model {
+        Some(_) => e,
+        None => Error::failed(format!("an audit reads the model that was certified, or the one given as --model: {e}")),
+    })?;
+    if verbosity == Verbosity::Normal {
+        notes.iter().for_each(|note| terminal::note(format_args!("{}: {note}", model_path.display())));
+    }
+    same("model", &model_path, &hash, &manifest.model_hash)?;
+    // What was certified may have constants folded into its weights; what is proved here is the file's own.
+    let file = onnx::read_unfolded(&model_path)?;
+    same("model", &model_path, &onnx::fingerprint(&model_path)?, &manifest.model_hash)?;
+    let file = match manifest.runtime.as_str() {
+        "exact" => file,
+        "any-f32" => audit::any_f32(&file).map_err(|e| e.about(&model_path))?,
+        other => {
+            let problem = format!("knows no runtime '{other}'; it was altered, certify again");
+            return Err(Error::input(dir.join("manifest.json"), problem));
+        }
+    };
+    let forms = Forms::new(&model, &file).map_err(|e| e.about(&model_path))?;
+    if manifest.deltamax != env!("CARGO_PKG_VERSION") && verbosity == Verbosity::Normal {
+        terminal::note(format_args!(
+            "{}: made by deltamax {}; what holds is said by {}",
+            dir.join("manifest.json").display(),
+            manifest.deltamax,
+            env!("CARGO_PKG_VERSION")
+        ));
+    }
+    let source = Source {
+        classes: manifest.chosen.clone(),
+        size: manifest.size,
+        seed: manifest.split_seed,
+        ..Source::new(request.data.clone().unwrap_or_else(|| PathBuf::from(&manifest.data)))
+    };
+    let split = manifest.split.parse().map_err(|problem: String| Error::input(dir.join("manifest.json"), problem))?;
+    let data = dataset::load_for(&source, &model, split, Some(manifest.images))?;
+    same("data", &source.path, &data.hash(), &manifest.data_hash)?;
+    if manifest.classes != data.classes {
+        let problem = format!("names the classes {}, not {}", manifest.classes.join(", "), data.classes.join(", "));
+        return Err(Error::input(dir.join("manifest.json"), problem + "; it was altered, certify again"));
+    }
+    let mut claims: Vec<Claim> = rows.iter().map(|row| claim(dir, &path, row, &data, &forms)).collect::<Result<_>>()?;
+    // Optimised slopes and domains cannot be guessed.
+    let guessed = |row: &CertifyRow| row.method != "alpha" && !row.method.ends_with(table::BRANCHED);
+    let missing = |(c, row): (&Claim, &CertifyRow)| c.certificate.is_none() && c.radius != 0.0 && !guessed(row);
+    let without: Vec<bool> = claims.iter().zip(&rows).map(missing).collect();
+    let unchecked = without.iter().filter(|w| **w).count();
+    if unchecked == claims.len() && unchecked > 0 {
+        return Err(Error::input(
+            &path,
+            "rows made by alpha or --branch can be checked with certificates only; certify with --certificates",
+        ));
+    }
+    let mut without = without.into_iter();
+    claims.retain(|_| !without.next().expect("one per claim"));
+    let total = claims.iter().filter(|c| c.radius != 0.0).count();
+    let total = if let Sample::Some { count, .. } = request.sample { total.min(count) } else { total };
+    let progress = Mutex::new(Progress::start(verbosity, "auditing", total));
+    let started = Instant::now();
+    let device = Device::cpu();
+    let go_on = interrupt::checker();
+    let image = |index, variance| {
+        go_on()?;
+        sweep::noisy(&device, &data, index, 1, variance, manifest.seed, 0)
+    };
+    let advance = || {
+        if let Ok(mut progress) = progress.lock() {
+            progress.advance(1);
+        }
+    };
+    let report = audit::folder(claims, &file, image, PIXEL_ROUNDING, request.sample, advance)?;
+    if let Ok(progress) = progress.into_inner() {
+        progress.finish(&format!("{} rows in {:.1} s", report.checked, started.elapsed().as_secs_f64()));
+    }
+    Ok(Outcome { report, rows: rows.len(), unchecked })
+}
+
+/// Refuses a file other than the one the results were made from.
+fn same(what: &str, path: &Path, found: &str, expected: &str) -> Result<()> {
+    if found != expected {
+        let problem = format!(
+            "is not the {what} of the manifest: its SHA-256 is {found}, the manifest's {expected}; give the right one as --{what}"
+        );
+        return Err(Error::input(path, problem));
+    }
+    Ok(())
+}
+
+/// What a row claims, with its certificate if there is one.
+fn claim(dir: &Path, table: &Path, row: &CertifyRow, data: &Dataset, forms: &Forms) -> Result<Claim> {
+    let (index, variance) = (row.index, row.variance);
+    let bad = |problem: String| Error::input(table, format!("image {index}: {problem}"));
+    // The table holds a name on one line.
+    let name = data.names.get(index).map(|n| n.replace(['\n', '\r'], " "));
+    if name.as_ref() != Some(&row.file) || data.labels.get(index) != Some(&row.label) {
+        let (name, label) = (name.unwrap_or_default(), data.labels.get(index).copied().unwrap_or_default());
+        let problem = format!("file and label are '{}' and {}, in the data '{name}' and {label}", row.file, row.label);
+        return Err(bad(problem + "; the file was altered, certify again"));
+    }
+    let method: Method = row.method.trim_end_matches(table::BRANCHED).parse().map_err(bad)?;
+    let path = table::certificate_path(dir, index, variance);
+    let certificate: Option<Certificate> = if path.exists() {
+        let text = input::read_text(&path, 1 << 30)?;
+        let bad = |e| Error::input(&path, format!("is not a certificate ({e}); remove it to use standard slopes"));
+        Some(forms.carry(serde_json::from_str(&text).map_err(bad)?))
+    } else {
+        None
+    };
+    Ok(Claim { index, variance, class: row.predicted, radius: row.proved, method, certificate })
+}

@@ -1,0 +1,11 @@
+//! Small networks from bounds to verdicts: what is proved holds, and the auditor agrees. One program, since each that is
+//! linked with the library takes its time to build.
+
+mod activations;
+mod audit;
+#[path = "../common/nets.rs"]
+mod nets;
+mod range;
+mod runtime;
+mod shapes;
+mod soundness;
