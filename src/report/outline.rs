@@ -68,7 +68,7 @@ fn size(class: &str, style: &str) -> f32 {
         let mut wanted = selector.trim().strip_prefix("svg .")?.split('.');
         wanted.all(|w| class.split(' ').any(|c| c == w)).then(|| declared(rules))?
     };
-    declared(style).or_else(|| PALETTE.split('}').filter_map(of_classes).last()).unwrap_or(USUAL)
+    declared(style).or_else(|| PALETTE.rsplit('}').find_map(of_classes)).unwrap_or(USUAL)
 }
 
 /// Writes outlines as SVG does: `y` downward, in user units.
