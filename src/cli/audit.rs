@@ -141,7 +141,7 @@ pub fn audit(request: &Request, say: &SayArgs) -> Result<Outcome> {
         .context("an audit reads the model that was certified, or the one given as --model")?;
     same("model", &model_path, &hash, &manifest.model_hash)?;
     // What was certified may have constants folded into its weights; what is proved here is the file's own.
-    let file = onnx::read_unfolded(&model_path)?;
+    let file = onnx::read_unfolded(&model_path, &onnx::Choice::classifier())?;
     same("model", &model_path, &onnx::fingerprint(&model_path)?, &manifest.model_hash)?;
     let file = match manifest.runtime.as_str() {
         "exact" => file,

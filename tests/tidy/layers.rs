@@ -19,7 +19,7 @@ const PASSED_OVER: &[(&str, usize, &str)] = &[
     ("bounds/targets.rs", 2, "what a walk costs, and which neurons are worth one"),
     ("model/layout.rs", 1, "a layer none of whose inputs is turned stays as it is, whatever its kind"),
     ("model/onnx/affine.rs", 1, "joins an affine layer with a permutation before it"),
-    ("model/onnx/build.rs", 1, "joins two permutations"),
+    ("model/onnx/moves.rs", 1, "joins two permutations"),
     ("model/onnx/write.rs", 1, "whether the input is written as an image"),
     ("network.rs", 4, "which layers have weights; a join hands its gradient to both"),
     ("train.rs", 2, "which layers have weights"),

@@ -3,10 +3,10 @@
 /// A problem of the file's content. `Display` is one line, whatever the file's names contain.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OnnxError {
-    #[error("not an ONNX model ({0}); export the network again")]
+    #[error("not an ONNX model ({0})")]
     Format(String),
-    #[error("operator {operator} of node '{node}' is not supported; export the network without it")]
-    Unsupported { node: String, operator: String },
+    #[error("operator {operator} of node '{node}' is not supported; {remedy}")]
+    Unsupported { node: String, operator: String, remedy: &'static str },
     #[error("node '{node}' ({operator}): {problem}")]
     Node { node: String, operator: String, problem: String },
     #[error("tensor '{name}': {problem}")]
