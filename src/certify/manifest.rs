@@ -6,6 +6,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::input;
+use crate::model::pixels::Pixels;
+
+/// How a model and images were read, where their files leave a choice.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Reading {
+    /// The output of the model, if it was named.
+    pub output: Option<String>,
+    /// What pixels became, unless they were given as they are.
+    pub pixels: Option<Pixels>,
+    /// Names of the outputs, if a file gave them.
+    pub names: Vec<String>,
+    /// Height and width that were asked for.
+    pub size: Option<[usize; 2]>,
+    /// How images of another aspect were brought to it, unless padded.
+    pub fit: Option<String>,
+}
 
 /// Everything needed to repeat or join a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,9 +40,9 @@ pub struct Manifest {
     /// The classes asked for, as given; empty if all were taken.
     #[serde(default)]
     pub chosen: Vec<String>,
-    /// The side the images were resized to, if they were.
+    /// What was chosen where files leave it open.
     #[serde(default)]
-    pub size: Option<usize>,
+    pub reading: Reading,
     /// Seed of the split.
     #[serde(default)]
     pub split_seed: u64,
@@ -84,7 +101,7 @@ impl Manifest {
             data: _,
             // How the images were chosen shows in their hash, which covers shape, classes, names, labels, order and pixels.
             chosen: _,
-            size: _,
+            reading: Reading { output, pixels, names: _, size: _, fit: _ },
             split_seed: _,
             data_hash,
             classes: _,
@@ -106,6 +123,8 @@ impl Manifest {
         }
         let parts = [
             (*model_hash == self.model_hash, "model"),
+            (*output == self.reading.output, "--output"),
+            (*pixels == self.reading.pixels, "--mean, --std or --input-range"),
             (*data_hash == self.data_hash, "data"),
             (*images == self.images, "--limit"),
             (*method == self.method, "--method"),

@@ -7,10 +7,11 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 
-use super::common::{DataArgs, ModelFile, SayArgs, Split, load_model};
+use super::common::{SayArgs, Split};
+use super::inputs::{self, DataArgs, ModelArgs, ModelFile};
 use crate::audit::{self, Certificate, Claim, Forms, Method, Sample};
 use crate::certify::table;
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, Fit};
 use crate::device::Device;
 use crate::error::Error;
 use crate::input;
@@ -137,11 +138,34 @@ pub fn audit(request: &Request, say: &SayArgs) -> Result<Outcome> {
     let (manifest, rows) = table::read_whole(dir)?;
     let path = table::table_path(dir);
     let model_path = request.model.clone().unwrap_or_else(|| PathBuf::from(&manifest.model));
-    let ModelFile { model, hash, .. } = load_model(&model_path, say)
+    let reading = &manifest.reading;
+    let pixels = reading.pixels.clone().unwrap_or_default();
+    let network = ModelArgs {
+        model: model_path.clone(),
+        output: reading.output.clone(),
+        input_range: Some(pixels.range),
+        mean: pixels.mean,
+        std: pixels.std,
+        classes_file: None,
+    };
+    let fit = reading.fit.as_deref().map_or(Ok(Fit::default()), |f| Fit::from_str(f, false));
+    let source = DataArgs {
+        data: request.data.clone().unwrap_or_else(|| PathBuf::from(&manifest.data)),
+        classes: manifest.chosen.clone(),
+        size: reading.size,
+        fit: fit.map_err(|e| Error::input(dir.join("manifest.json"), e))?,
+        split_seed: manifest.split_seed,
+    };
+    let split = Split::from_str(&manifest.split, false)
+        .map_err(|_| Error::input(dir.join("manifest.json"), format!("knows no split '{}'", manifest.split)))?;
+    let hash = onnx::fingerprint(&model_path)
         .context("an audit reads the model that was certified, or the one given as --model")?;
     same("model", &model_path, &hash, &manifest.model_hash)?;
+    let (ModelFile { model, hash, .. }, data) =
+        source.load_named(&network, &reading.names, split, Some(manifest.images), say)?;
+    same("model", &model_path, &hash, &manifest.model_hash)?;
     // What was certified may have constants folded into its weights; what is proved here is the file's own.
-    let file = onnx::read_unfolded(&model_path, &onnx::Choice::classifier())?;
+    let file = inputs::unfolded(&network, reading, data.shape)?;
     same("model", &model_path, &onnx::fingerprint(&model_path)?, &manifest.model_hash)?;
     let file = match manifest.runtime.as_str() {
         "exact" => file,
@@ -160,15 +184,6 @@ pub fn audit(request: &Request, say: &SayArgs) -> Result<Outcome> {
             env!("CARGO_PKG_VERSION")
         ));
     }
-    let source = DataArgs {
-        data: request.data.clone().unwrap_or_else(|| PathBuf::from(&manifest.data)),
-        classes: manifest.chosen.clone(),
-        size: manifest.size,
-        split_seed: manifest.split_seed,
-    };
-    let split = Split::from_str(&manifest.split, false)
-        .map_err(|_| Error::input(dir.join("manifest.json"), format!("knows no split '{}'", manifest.split)))?;
-    let data = source.load_for(&model, split, Some(manifest.images))?;
     same("data", &source.data, &data.hash(), &manifest.data_hash)?;
     if manifest.classes != data.classes {
         let problem = format!("names the classes {}, not {}", manifest.classes.join(", "), data.classes.join(", "));

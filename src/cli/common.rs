@@ -1,14 +1,13 @@
 //! Flags that several commands share.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
-use crate::dataset::{self, Dataset, Source};
+use crate::dataset;
 use crate::device::{Choice, Device};
 use crate::error::Error;
-use crate::model::{Model, onnx};
 use crate::output::{STANDARD, Target};
 use crate::progress::Verbosity;
 use crate::terminal;
@@ -88,61 +87,8 @@ impl std::fmt::Display for Split {
 }
 
 /// What `--data` takes.
-pub const DATA: &str = "Folder with a folder of .jpg or .png per class (or such below train and test), with labels.csv \
-(lines file,label), with IDX or CIFAR files; or an .npz file";
-
-/// Which images.
-#[derive(Args, Clone, Debug)]
-pub struct DataArgs {
-    #[arg(long, help = DATA)]
-    pub data: PathBuf,
-    /// Classes to keep, by name or number, in this order
-    #[arg(long, value_delimiter = ',')]
-    pub classes: Vec<String>,
-    /// Resize images to this side in pixels
-    #[arg(long, value_parser = whole::<{ dataset::MAX_SIZE }>)]
-    pub size: Option<usize>,
-    /// Seed of the split for data that has none of its own
-    #[arg(long, default_value_t = 0)]
-    pub split_seed: u64,
-}
-
-impl DataArgs {
-    pub fn load(&self) -> Result<dataset::Splits> {
-        let source =
-            Source { classes: self.classes.clone(), size: self.size, seed: self.split_seed, ..Source::new(&self.data) };
-        Ok(dataset::load(&source)?)
-    }
-
-    /// The first `limit` images of one split, fit for this model.
-    pub fn load_for(&self, model: &Model, split: Split, limit: Option<usize>) -> Result<Dataset> {
-        let splits = self.load()?;
-        let mut data = if split == Split::Train { splits.train } else { splits.test };
-        if data.shape != model.input {
-            let hint = "give --size, or train a model on this data";
-            let problem = format!("images are {} but the model takes {}; {hint}", data.shape, model.input);
-            bail!(Error::input(&self.data, problem));
-        }
-        let known = data.in_class_order(&model.classes);
-        if data.classes.len() != model.outputs() {
-            let hint = "choose the model's classes with --classes";
-            let (have, want) = (data.classes.len(), model.outputs());
-            bail!(Error::input(&self.data, format!("has {have} classes but the model knows {want}; {hint}")));
-        }
-        if self.classes.is_empty() && !known {
-            let hint = format!("to take them in this order, give --classes {}", data.classes.join(","));
-            let (have, want) = (data.classes.join(", "), model.classes.join(", "));
-            bail!(Error::input(&self.data, format!("has the classes {have} but the model knows {want}; {hint}")));
-        }
-        if data.is_empty() {
-            bail!(Error::input(&self.data, format!("has no {split} images of the model's classes")));
-        }
-        Ok(match limit {
-            Some(n) => data.take(n),
-            None => data,
-        })
-    }
-}
+pub const DATA: &str = "Folder with a folder of pictures per class (or such below train and test), with labels.csv (lines \
+file,label), with IDX or CIFAR files; or an .npz file";
 
 /// Refuses data that only has a test set.
 pub fn check_train(data: &Path, splits: &dataset::Splits) -> Result<()> {
@@ -152,27 +98,7 @@ pub fn check_train(data: &Path, splits: &dataset::Splits) -> Result<()> {
     Ok(())
 }
 
-/// A model as its file has it.
-pub struct ModelFile {
-    pub model: Model,
-    /// What its user should know about it, a line each.
-    pub notes: Vec<String>,
-    /// SHA-256, in hex, of the file and of what it keeps in other files.
-    pub hash: String,
-}
-
-/// Reads a model file; tells its user what the reader has to say of it.
-pub fn load_model(path: &Path, say: &SayArgs) -> Result<ModelFile> {
-    let hash = onnx::fingerprint(path)?;
-    let (model, notes) = onnx::read_noted(path).with_context(|| String::from("cannot use the model"))?;
-    if onnx::fingerprint(path)? != hash {
-        bail!(Error::input(path, "was changed while it was read; run again"));
-    }
-    say_notes(path, &notes, say);
-    Ok(ModelFile { model, notes, hash })
-}
-
-/// Says on standard error what is to be known about a model, unless quiet.
+/// Says on standard error what is to be known about a model or images, unless quiet.
 pub fn say_notes(path: &Path, notes: &[String], say: &SayArgs) {
     if !say.quiet {
         notes.iter().for_each(|note| terminal::note(format_args!("{}: {note}", path.display())));

@@ -4,6 +4,7 @@ use clap::ValueEnum;
 use clap::builder::PossibleValue;
 
 use crate::bounds::{Method, Runtime};
+use crate::dataset::Fit;
 
 impl ValueEnum for Method {
     fn value_variants<'a>() -> &'a [Self] {
@@ -35,6 +36,21 @@ impl ValueEnum for Runtime {
                 "Also every runtime that computes each layer of the file in f32, rounded to nearest, its sums in any order and with \
                  or without fused multiply-adds; not those that compute in fewer bits or by transforms (TF32, f16, Winograd)"
             }
+        };
+        Some(PossibleValue::new(self.name()).help(help))
+    }
+}
+
+impl ValueEnum for Fit {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Fit::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let help = match self {
+            Fit::Pad => "Whole, aspect kept, the sides filled with the colour of the border",
+            Fit::Stretch => "To the full size, aspect lost, as torchvision's Resize((H, W)) and Keras do",
+            Fit::Crop => "Aspect kept, what hangs over cut off at both sides",
         };
         Some(PossibleValue::new(self.name()).help(help))
     }

@@ -6,6 +6,7 @@ pub mod cnn;
 pub mod enclosure;
 mod layout;
 pub mod onnx;
+pub mod pixels;
 pub mod reference;
 mod transform;
 

@@ -19,7 +19,7 @@ mod inline;
 mod logic;
 mod movement;
 mod moves;
-mod near;
+pub(super) mod near;
 mod op;
 mod operator;
 mod pad;

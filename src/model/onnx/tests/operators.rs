@@ -169,7 +169,7 @@ fn stored_integers_are_the_numbers_they_stand_for() {
         // Products that are no f32 are charged for.
         let share = model.folded.first().map_or(0.0, |f| f64::from(f.relative));
         for (have, want) in first.iter().chain(&second).zip(weights) {
-            assert!((have - want).abs() <= share * want.abs() && share < 1e-7, "{have} {want}");
+            assert!((have - want).abs() <= share * have.abs() && share < 1e-7, "{have} {want}");
         }
         assert_eq!(model.folded.len(), axis as usize, "three tenths");
     }
