@@ -82,10 +82,8 @@ impl ModelArgs {
         if onnx::fingerprint(path)? != hash {
             bail!(Error::input(path, "was changed while it was read; run again"));
         }
-        let outputs = match loaded.binary {
-            true => ": its one output tells class 0 from class 1, a network of more has an output for each".to_string(),
-            false => String::new(),
-        };
+        let one = |node: &String| format!(": the one output of node '{node}' tells class 0 from class 1");
+        let outputs = loaded.binary.as_ref().map(one).unwrap_or_default();
         let bytes = loaded.bytes;
         let (mut model, mut notes) = loaded.in_order(path)?;
         let names = self.names(&model)?;

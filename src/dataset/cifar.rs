@@ -90,7 +90,7 @@ mod tests {
         for &label in labels {
             out.extend(std::iter::repeat_n(7, usize::from(coarse)));
             out.push(label);
-            out.extend((0..SHAPE.len()).map(|k| (k / 1024) as u8 * 100 + label));
+            out.extend((0..SHAPE.len()).map(|k| ((k / 1024) as u8 * 100).wrapping_add(label)));
         }
         out
     }

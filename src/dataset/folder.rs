@@ -67,6 +67,7 @@ pub(super) fn read_pictures<const N: usize>(
     listings: [Vec<Item>; N],
     classes: &[String],
     source: &Source,
+    notes: &mut Vec<String>,
 ) -> Result<[Dataset; N]> {
     let files: Vec<&Item> = listings.iter().flatten().collect();
     let Some(first) = files.first() else { return Err(Error::input(root, "no images")) };
@@ -92,10 +93,11 @@ pub(super) fn read_pictures<const N: usize>(
         })
         .collect();
     let pictures = decoded.into_iter().collect::<Result<Vec<_>>>()?;
-    let grey = || if pictures.par_iter().all(picture::is_grey) { 1 } else { 3 };
-    let channels = source.channels([height, width]).unwrap_or_else(grey);
+    let own = if pictures.par_iter().all(picture::is_grey) { 1 } else { 3 };
+    let channels = source.channels([height, width]).unwrap_or(own);
     let shape = Shape::new(channels, height, width);
     let mut pictures = pictures.into_iter();
+    notes.extend(source::recoloured(own, channels));
     Ok(listings.map(|listing| {
         let mut data = Dataset::empty(shape, classes.to_vec());
         data.pixels.reserve_exact(listing.len() * shape.len());

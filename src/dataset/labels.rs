@@ -68,9 +68,11 @@ pub(super) fn read(root: &Path, source: &Source) -> Result<Found> {
     };
     let listing: Vec<Item> = kept.into_iter().map(item).collect::<Result<_>>()?;
     let there = tree::count_pictures(root)?;
-    let [all] = read_pictures(root, [listing], &choice.names, source)?;
+    let mut notes = vec![];
+    let [all] = read_pictures(root, [listing], &choice.names, source, &mut notes)?;
     let listed = lines.len();
     let mut found = Images::Whole(all).chosen(choice);
+    found.notes.extend(notes);
     if completed {
         found.notes.push(format!("{LABELS} names files without their ending; it was completed"));
     }

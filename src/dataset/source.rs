@@ -46,7 +46,10 @@ impl Source {
 
     /// The number of channels that images have to have.
     pub(super) fn channels(&self, [height, width]: [usize; 2]) -> Option<usize> {
-        self.network.as_ref().map(|n| n.input.len() / (height * width).max(1)).filter(|c| [1, 3].contains(c))
+        let channels = |n: &Network| {
+            if n.is_flat() { n.input.len() / (height * width).max(1) } else { n.input.channels }
+        };
+        self.network.as_ref().map(channels).filter(|c| [1, 3].contains(c))
     }
 }
 
@@ -177,11 +180,7 @@ pub fn load(source: &Source) -> Result<Splits> {
     if shape != natural {
         check_room(path, train.len() + test.len(), shape)?;
     }
-    if shape.channels > natural.channels {
-        notes.push(format!("grey images for a network of {} channels: each of them is given the grey", shape.channels));
-    } else if shape.channels < natural.channels {
-        notes.push("colour images for a network of one channel: it is given their luminance".into());
-    }
+    notes.extend(recoloured(natural.channels, shape.channels));
     Ok(Splits { train: resized(train, shape, source.fit), test: resized(test, shape, source.fit), notes })
 }
 
@@ -295,6 +294,15 @@ pub(super) fn check_room(path: &Path, images: usize, shape: Shape) -> Result<()>
         let problem = format!("{images} images of {shape} take {gib:.1} GiB, more than can be had");
         Error::input(path, problem + "; give a smaller --size, or fewer images")
     })
+}
+
+/// What there is to say where images of one number of channels become those of another.
+pub(super) fn recoloured(from: usize, to: usize) -> Option<String> {
+    match (from, to) {
+        (1, 3) => Some("grey images for a network of three channels: each of them is given the grey".into()),
+        (3, 1) => Some("colour images for a network of one channel: it is given their luminance".into()),
+        _ => None,
+    }
 }
 
 /// Brings every image to this shape.

@@ -91,7 +91,7 @@ pub(super) fn read_tree(root: &Path, entries: &[Entry], source: &Source) -> Resu
     let found = classes(entries);
     let choice = Choice::new(root, &distinct(root, &found)?, source)?;
     let listing = walk(root, &found, &choice, &mut rest)?;
-    let [all] = read_pictures(root, [listing], &choice.names, source)?;
+    let [all] = read_pictures(root, [listing], &choice.names, source, &mut rest.notes)?;
     Ok(rest.said(Images::Whole(all).chosen(choice)))
 }
 
@@ -204,14 +204,14 @@ fn read_parts(root: &Path, entries: &[Entry], parts: &[(Part, &Entry)], source: 
             };
             let (a, b) = (ordered(&a), ordered(&b));
             let listings = [walk_of(root, &a, &all, &choice, &mut rest)?, walk_of(root, &b, &all, &choice, &mut rest)?];
-            let [train, test] = read_pictures(root, listings, &choice.names, source)?;
+            let [train, test] = read_pictures(root, listings, &choice.names, source, &mut rest.notes)?;
             Images::Split(train, test).chosen(choice)
         }
         (Some(one), None) | (None, Some(one)) => {
             let found = below(one, &mut rest)?;
             let choice = Choice::new(&one.path, &distinct(&one.path, &found)?, source)?;
             let listing = walk(root, &found, &choice, &mut rest)?;
-            let [all] = read_pictures(root, [listing], &choice.names, source)?;
+            let [all] = read_pictures(root, [listing], &choice.names, source, &mut rest.notes)?;
             if train.is_some() {
                 Images::Whole(all).chosen(choice)
             } else {
@@ -286,9 +286,10 @@ pub(super) fn count_pictures(path: &Path) -> Result<usize> {
     Ok(files(path)?.iter().filter(|p| picture::is_picture(&p.to_string_lossy())).count())
 }
 
-/// Files that were left out, by their ending.
+/// Files that were left out, by their ending, and whatever else there is to say.
 #[derive(Default)]
 struct Rest {
+    notes: Vec<String>,
     others: BTreeMap<String, usize>,
     /// Pictures beside class folders.
     beside: usize,
@@ -313,6 +314,7 @@ impl Rest {
 
     /// What was found, with what was left out added to what there is to say.
     fn said(self, mut found: Found) -> Found {
+        found.notes.extend(self.notes);
         if self.beside > 0 {
             found.notes.push(format!("{} pictures beside the class folders are left out", self.beside));
         }

@@ -53,8 +53,8 @@ pub struct Loaded {
     pub channels_last: bool,
     /// The file takes integers: pixels from 0 to 255.
     pub bytes: bool,
-    /// One output made two classes.
-    pub binary: bool,
+    /// The node whose one output became two classes.
+    pub binary: Option<String>,
 }
 
 /// Reads a classifier of images from an ONNX file (`.onnx`, or `.gz` of one). Its input is `[channel][row][column]`, in
@@ -279,7 +279,8 @@ fn read_graph(
         b.warnings.push(head.note());
     }
     let binary = choice.classifier && last.len() == 1 && last.id > 0;
-    if binary {
+    let binary = binary.then(|| head.as_ref().map_or_else(|| b.nodes[last.id - 1].name.clone(), |h| h.node.clone()));
+    if binary.is_some() {
         last = two_classes(&mut b, &last)?;
     }
     let bytes = is_integer(kind);
@@ -361,7 +362,7 @@ fn finish(mut b: Builder, dims: &[usize], last: usize, classes: Option<String>) 
         ));
     }
     model.validate().map_err(OnnxError::graph)?;
-    Ok(Loaded { model, warnings, softmax: false, channels_last, bytes: false, binary: false })
+    Ok(Loaded { model, warnings, softmax: false, channels_last, bytes: false, binary: None })
 }
 
 /// Whether the input is an image with its channels last: it says so by turning them to the front, or, where it makes no

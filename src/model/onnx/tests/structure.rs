@@ -114,7 +114,7 @@ fn one_output_tells_two_classes_apart() {
     let both = both.node("Concat", &["o", "s"], "y", &[("axis", A::Int(1))]);
     for g in [g().node("Identity", &["z"], "y", &[]), probability, both] {
         let loaded = classifier(g);
-        assert!(loaded.binary && loaded.warnings.iter().any(|w| w.contains("two classes apart")));
+        assert!(loaded.binary.is_some() && loaded.warnings.iter().any(|w| w.contains("two classes apart")));
         assert_eq!(out(&loaded.model, &[3.0, 1.0]), [0.0, 2.0]);
     }
     assert_eq!(g().node("Identity", &["z"], "y", &[]).read().outputs(), 1);
