@@ -3,6 +3,7 @@
 
 mod folders;
 mod identity;
+mod inputs;
 mod jobs;
 mod outputs;
 mod refusals;
