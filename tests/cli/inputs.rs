@@ -60,7 +60,8 @@ fn sizes_and_channels_follow_the_network() {
     let dir = folder();
     let at = dir.path();
     pictures(&at.join("grey"), &["a", "b"], [6, 4], |c, _| [100 + 50 * c as u8; 3]);
-    let predict = |model: &str, more: &str| format!("predict --model {model} --data grey --device cpu --out p.csv {more}");
+    let predict =
+        |model: &str, more: &str| format!("predict --model {model} --data grey --device cpu --out p.csv {more}");
     model(&at.join("rgb.onnx"), Shape::new(3, 8, 2), None, vec![1.0, 0.0, 0.0, 0.0, 0.0, 1.0], vec![0.0; 2]);
     let err = said(at, &predict("rgb.onnx", ""));
     assert!(err.contains("grey images for a network of three channels"), "{err}");
@@ -117,11 +118,13 @@ fn pixels_in_the_range_that_the_network_takes() {
         let out = format!("c-{model}-{}", more.len());
         done(at, &format!("certify --model {model}.onnx --data d --device cpu --out {out} --limit 1 --quiet {more}"));
         let table = fs::read_to_string(at.join(&out).join("delta_max.csv")).expect("a table");
-        let proved: f64 = table.lines().nth(1).expect("a row").split(',').nth(5).expect("proved").parse().expect("a number");
+        let proved: f64 =
+            table.lines().nth(1).expect("a row").split(',').nth(5).expect("proved").parse().expect("a number");
         assert!((proved - (red - 20.0) / 2.0 / 255.0).abs() < 2e-4, "{out}: {proved}");
         done(at, &format!("audit {out} --quiet"));
     }
-    let resumed = "certify --model plain.onnx --data d --device cpu --out c-plain-0 --limit 1 --quiet --std 0.2 --resume";
+    let resumed =
+        "certify --model plain.onnx --data d --device cpu --out c-plain-0 --limit 1 --quiet --std 0.2 --resume";
     refused(at, resumed, &["--mean, --std or --input-range"]);
 }
 
@@ -138,8 +141,11 @@ fn classes_of_a_network_that_knows_more() {
     assert!(done(at, &predict("--classes 1,3")).contains("accuracy 100.00 %"));
     fs::write(at.join("names.txt"), "ant\ncat\nbee\ndog\nfox\n").expect("written");
     assert!(done(at, &predict("--classes-file names.txt")).contains("accuracy 100.00 %"));
-    fs::write(at.join("index.json"), r#"{"0":["n0","x"],"1":["n1","cat"],"2":["n2","y"],"3":["n3","dog"],"4":["n4","z"]}"#)
-        .expect("written");
+    fs::write(
+        at.join("index.json"),
+        r#"{"0":["n0","x"],"1":["n1","cat"],"2":["n2","y"],"3":["n3","dog"],"4":["n4","z"]}"#,
+    )
+    .expect("written");
     assert!(done(at, &predict("--classes-file index.json")).contains("accuracy 100.00 %"));
     fs::write(at.join("short.txt"), "cat\ndog\n").expect("written");
     refused(at, &predict("--classes-file short.txt"), &["2 names", "5 outputs"]);

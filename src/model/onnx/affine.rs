@@ -7,6 +7,7 @@ use super::near::{Charge, Near};
 use super::op::Op;
 use super::scale::{self, Merge};
 use super::{movement, window};
+use crate::tensor::Shape;
 
 pub fn conv(b: &mut Builder, op: &Op) -> OnnxResult<()> {
     op.only(&["auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"])?;
@@ -156,7 +157,7 @@ fn per_vector(
         movement::select_live(b, op, x, &positions, dims)
     };
     let image = turned(b, live, [before, inner], vec![1, inner, 1, each])?;
-    let (from, _) = b.image(op, &image)?;
+    let from = b.seen_as(op, &image, Shape::new(inner, 1, each))?;
     let conv = Conv { weight: layer.weight, bias: layer.bias, kernel: [1, 1], stride: [1, 1], pad: [0, 0] };
     let y = b.push(op, Layer::Conv(conv), vec![from], vec![1, out, 1, each])?;
     charge.record(b, &y);

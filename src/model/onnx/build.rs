@@ -251,15 +251,20 @@ impl<'a> Builder<'a> {
         };
         if live.id == 0 && (!self.input_shape_used || self.input == shape) {
             self.input = shape;
-            self.input_shape_used = true;
         }
+        Ok((self.seen_as(op, live, shape)?, shape))
+    }
+
+    /// The values of `live` in this shape, whatever they are elsewhere: the input stays the image that it is.
+    pub fn seen_as(&mut self, op: &Op, live: &Live, shape: Shape) -> OnnxResult<ValueId> {
         if self.shape(live.id) == shape {
-            return Ok((live.id, shape));
+            self.input_shape_used |= live.id == 0;
+            return Ok(live.id);
         }
         self.spend(op, shape.len())?;
         let map = (0..shape.len() as u32).map(|index| Some(Source { input: 0, index })).collect();
         let same = self.push_shaped(op, Layer::Gather(map), vec![live.id], shape, live.dims.clone())?;
-        Ok((same.id, shape))
+        Ok(same.id)
     }
 
     /// Stores the operator's first output.

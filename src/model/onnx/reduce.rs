@@ -146,7 +146,7 @@ fn of_live(
     if what == Reduce::Min {
         x = negated(b, op, &x)?;
     }
-    let (from, shape) = b.image(op, &Live { dims: vec![1, shape.channels, shape.height, shape.width], ..x })?;
+    let from = if plane { b.image(op, &x)?.0 } else { b.seen_as(op, &x, shape)? };
     let pool = Pool { kernel: [shape.height, shape.width], stride: [1, 1], pad: [0, 0], count_include_pad: false };
     let layer = match what {
         Reduce::Max | Reduce::Min => Layer::MaxPool(pool),

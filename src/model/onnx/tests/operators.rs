@@ -41,6 +41,11 @@ fn reductions_along_any_axes() {
     assert_eq!(of("ReduceSum", &[-1, 1]), [6.0 + 24.0, 15.0 + 33.0]);
     assert_eq!(of("ReduceMax", &[2]), [4.0, 5.0, 6.0, 10.0, 11.0, 12.0]);
     assert_eq!(of("ReduceMin", &[1, 3]), [1.0, 4.0]);
+    // Whatever is summed, the input stays the image that it is.
+    for list in [&[3][..], &[0, 1, 2, 3]] {
+        let g = Graph::new(&[1, 3, 2, 5]).node("ReduceSum", &["x"], "y", &axes(list)).read();
+        assert_eq!((g.input, out(&g, &[1.0; 30])[0]), (Shape::new(3, 2, 5), 30.0 / f64::from(g.outputs() as u32)));
+    }
     let norm = Graph::new(&[1, 3]).node("ReduceL1", &["x"], "y", &axes(&[1])).read();
     assert_eq!(out(&norm, &[1.0, -2.0, 4.0]), [7.0]);
 }
