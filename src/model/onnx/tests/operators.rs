@@ -86,10 +86,10 @@ fn blocks_become_channels_and_back() {
     let size = ("blocksize", A::Int(2));
     let to_depth = |g: Graph| g.node("SpaceToDepth", &["x"], "d", std::slice::from_ref(&size));
     assert_eq!(
-        of(&[1, 1, 2, 4], "SpaceToDepth", &[], &[size.clone()], plain),
+        of(&[1, 1, 2, 4], "SpaceToDepth", &[], std::slice::from_ref(&size), plain),
         [1.0, 3.0, 2.0, 4.0, 5.0, 7.0, 6.0, 8.0]
     );
-    let back = to_depth(Graph::new(&[1, 2, 2, 4])).node("DepthToSpace", &["d"], "b", &[size.clone()]);
+    let back = to_depth(Graph::new(&[1, 2, 2, 4])).node("DepthToSpace", &["d"], "b", std::slice::from_ref(&size));
     let back = back.node("Relu", &["b"], "y", &[]).read();
     assert_eq!(back.nodes.len(), 1);
     let x = counting(16);
