@@ -68,6 +68,7 @@ pub mod interrupt;
 pub mod model;
 pub mod network;
 pub mod progress;
+pub mod reading;
 pub mod relevance;
 #[cfg(feature = "report")]
 pub mod report;

@@ -258,7 +258,9 @@ pub fn explain<'py>(
         let (net, file) = (&placed.net, model.path());
         let image = match (given, picture) {
             (Some(Images { pixels, .. }), _) => pixels,
-            (None, Some(path)) => dataset::load_image(path, net.model.input).map_err(|e| e.about(&file))?,
+            (None, Some(path)) => {
+                dataset::load_image(path, net.model.input, dataset::Fit::Pad).map_err(|e| e.about(&file))?
+            }
             (None, None) => return Err(Error::usage("there is no image").into()),
         };
         let bounder = Bounder::new(net, method).map_err(|e| e.about(&file))?;

@@ -6,12 +6,13 @@ use std::time::Instant;
 
 use super::table;
 use crate::audit::{self, Certificate, Claim, Forms, Method, Report, Sample};
-use crate::dataset::{self, Dataset, Source};
+use crate::dataset::{Dataset, Fit, Source};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::input;
-use crate::model::{ModelFile, onnx};
+use crate::model::onnx;
 use crate::progress::{Progress, Verbosity};
+use crate::reading::{self, NetworkFile, NetworkSource, Together};
 use crate::results::CertifyRow;
 use crate::{interrupt, sweep, terminal};
 
@@ -65,16 +66,39 @@ pub fn audit(request: &Request, verbosity: Verbosity) -> Result<Outcome> {
     let (manifest, rows) = table::read_whole(dir)?;
     let path = table::table_path(dir);
     let model_path = request.model.clone().unwrap_or_else(|| PathBuf::from(&manifest.model));
-    let ModelFile { model, notes, hash } = ModelFile::read(&model_path).map_err(|e| match request.model {
+    let reading = &manifest.reading;
+    let pixels = reading.pixels.clone().unwrap_or_default();
+    let network = NetworkSource {
+        path: model_path.clone(),
+        output: reading.output.clone(),
+        input_range: Some(pixels.range),
+        mean: pixels.mean,
+        std: pixels.std,
+        classes_file: None,
+    };
+    let altered = |problem: String| Error::input(dir.join("manifest.json"), problem);
+    let source = Source {
+        classes: manifest.chosen.clone(),
+        size: reading.size,
+        fit: reading.fit.as_deref().map_or(Ok(Fit::default()), str::parse).map_err(altered)?,
+        seed: manifest.split_seed,
+        ..Source::new(request.data.clone().unwrap_or_else(|| PathBuf::from(&manifest.data)))
+    };
+    let split = manifest.split.parse().map_err(altered)?;
+    let hash = onnx::fingerprint(&model_path).map_err(|e| match request.model {
         Some(_) => e,
         None => Error::failed(format!("an audit reads the model that was certified, or the one given as --model: {e}")),
     })?;
+    same("model", &model_path, &hash, &manifest.model_hash)?;
+    let Together { file: NetworkFile { model, hash, notes, .. }, data, notes: said } =
+        reading::together(&network, &source, &reading.names, split, Some(manifest.images))?;
     if verbosity == Verbosity::Normal {
         notes.iter().for_each(|note| terminal::note(format_args!("{}: {note}", model_path.display())));
+        said.iter().for_each(|note| terminal::note(format_args!("{}: {note}", source.path.display())));
     }
     same("model", &model_path, &hash, &manifest.model_hash)?;
     // What was certified may have constants folded into its weights; what is proved here is the file's own.
-    let file = onnx::read_unfolded(&model_path)?;
+    let file = reading::unfolded(&network, reading, data.shape)?;
     same("model", &model_path, &onnx::fingerprint(&model_path)?, &manifest.model_hash)?;
     let file = match manifest.runtime.as_str() {
         "exact" => file,
@@ -93,14 +117,6 @@ pub fn audit(request: &Request, verbosity: Verbosity) -> Result<Outcome> {
             env!("CARGO_PKG_VERSION")
         ));
     }
-    let source = Source {
-        classes: manifest.chosen.clone(),
-        size: manifest.size,
-        seed: manifest.split_seed,
-        ..Source::new(request.data.clone().unwrap_or_else(|| PathBuf::from(&manifest.data)))
-    };
-    let split = manifest.split.parse().map_err(|problem: String| Error::input(dir.join("manifest.json"), problem))?;
-    let data = dataset::load_for(&source, &model, split, Some(manifest.images))?;
     same("data", &source.path, &data.hash(), &manifest.data_hash)?;
     if manifest.classes != data.classes {
         let problem = format!("names the classes {}, not {}", manifest.classes.join(", "), data.classes.join(", "));

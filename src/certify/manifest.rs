@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::input;
+pub use crate::reading::Reading;
 
 /// Everything needed to repeat or join a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,9 +29,9 @@ pub struct Manifest {
     /// The classes asked for, as given; empty if all were taken.
     #[serde(default)]
     pub chosen: Vec<String>,
-    /// The side the images were resized to, if they were.
+    /// What was chosen where files leave it open.
     #[serde(default)]
-    pub size: Option<usize>,
+    pub reading: Reading,
     /// Seed of the split.
     #[serde(default)]
     pub split_seed: u64,
@@ -97,7 +98,7 @@ impl Manifest {
             data: _,
             // How the images were chosen shows in their hash, which covers shape, classes, names, labels, order and pixels.
             chosen: _,
-            size: _,
+            reading: Reading { output, pixels, names: _, size: _, fit: _ },
             split_seed: _,
             data_hash,
             classes: _,
@@ -119,6 +120,8 @@ impl Manifest {
         }
         let parts = [
             (*model_hash == self.model_hash, "model"),
+            (*output == self.reading.output, "--output"),
+            (*pixels == self.reading.pixels, "--mean, --std or --input-range"),
             (*data_hash == self.data_hash, "data"),
             (*images == self.images, "--limit"),
             (*method == self.method, "--method"),

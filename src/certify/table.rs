@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-pub use super::manifest::{Manifest, read_manifest};
+pub use super::manifest::{Manifest, Reading, read_manifest};
 use crate::error::{Error, Result};
 use crate::output::{Folder, append, clear_locked, lock};
 use crate::results::{CertifyRow, quantile, short, write_atomically, write_json};

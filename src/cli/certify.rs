@@ -9,14 +9,14 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use super::common::{self, DataArgs, RunArgs, SayArgs, load_model};
+use super::common::{self, RunArgs, SayArgs};
+use super::inputs::{DataArgs, ModelArgs, warn_of_chance};
 use crate::bounds::{Method, Runtime};
 use crate::certify::table::{self, Manifest, Table};
 use crate::certify::{Options, Sink, certify};
 use crate::dataset::Split;
 use crate::error::Error;
 use crate::interrupt;
-use crate::model::ModelFile;
 use crate::network::Network;
 use crate::progress::Progress;
 use crate::results::certificate::Certificate;
@@ -28,9 +28,8 @@ use crate::sweep::check_variances;
 #[derive(Args)]
 #[command(after_help = "Example: deltamax certify --model all-DA.onnx --data shoes --method crown --out proofs")]
 pub struct CertifyArgs {
-    /// ONNX file
-    #[arg(long)]
-    model: PathBuf,
+    #[command(flatten)]
+    model: ModelArgs,
     #[command(flatten)]
     data: DataArgs,
     /// How bounds are computed, cheapest first
@@ -118,11 +117,10 @@ pub fn run(args: CertifyArgs) -> Result<()> {
         let problem = "exists already; add --resume to continue it, or give another --out";
         bail!(Error::input(table::table_path(&args.out), problem));
     }
-    let ModelFile { model, notes, hash } = load_model(&args.model, &args.run)?;
-    let data = args.data.load_for(&model, args.split, args.limit)?;
+    let (file, data) = args.data.load_with(&args.model, args.split, args.limit, &args.run)?;
     let device = args.run.open()?;
-    let net = Network::new(&device, &model)?;
-    let bounder = options.bounder(&net).map_err(|e| e.about(&args.model))?;
+    let net = Network::new(&device, &file.model)?;
+    let bounder = options.bounder(&net).map_err(|e| e.about(&args.model.model))?;
     let [i, n] = args.shard.unwrap_or([0, 1]);
     let range = data.len() * i / n..data.len() * (i + 1) / n;
     let settings = options.settings(&bounder, args.variance.clone(), args.run.seed, range.clone());
@@ -130,12 +128,12 @@ pub fn run(args: CertifyArgs) -> Result<()> {
         deltamax: env!("CARGO_PKG_VERSION").into(),
         command: common::command_line(),
         device: device.describe(),
-        model: args.model.display().to_string(),
-        model_hash: hash,
-        notes,
+        model: args.model.model.display().to_string(),
+        model_hash: file.hash,
+        notes: file.notes,
         data: args.data.data.display().to_string(),
         chosen: args.data.classes.clone(),
-        size: args.data.size,
+        reading: file.reading,
         split_seed: args.data.split_seed,
         data_hash: data.hash(),
         classes: data.classes.clone(),
@@ -198,6 +196,9 @@ pub fn run(args: CertifyArgs) -> Result<()> {
     write_json(&args.out.join("summary.json"), &summary)?;
     let probes = if options.closes() { "probes and domains" } else { "probes" };
     for s in &summary {
+        if s.variance == 0.0 {
+            warn_of_chance(s.accuracy, s.images, manifest.classes.len(), &args.run);
+        }
         args.run.say(format!(
             "variance {:<6} {} images, accuracy {:.2} %, proved > 0 for {:.2} %; median delta max {:.5} ({:.2}/255), {:.1} {probes} each",
             short(s.variance),

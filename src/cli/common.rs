@@ -1,14 +1,13 @@
 //! Flags that several commands share.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
 
-use crate::dataset::{self, Dataset, Source, Split};
+use crate::dataset;
 use crate::device::{Choice, Device};
 use crate::error::Error;
-use crate::model::{Model, ModelFile};
 use crate::output::{STANDARD, Target};
 use crate::progress::Verbosity;
 use crate::terminal;
@@ -75,39 +74,8 @@ impl RunArgs {
 }
 
 /// What `--data` takes.
-pub const DATA: &str = "Folder with a folder of .jpg or .png per class (or such below train and test), with labels.csv \
-(lines file,label), with IDX or CIFAR files; or an .npz file";
-
-/// Which images.
-#[derive(Args, Clone, Debug)]
-pub struct DataArgs {
-    #[arg(long, help = DATA)]
-    pub data: PathBuf,
-    /// Classes to keep, by name or number, in this order
-    #[arg(long, value_delimiter = ',')]
-    pub classes: Vec<String>,
-    /// Resize images to this side in pixels
-    #[arg(long, value_parser = whole::<{ dataset::MAX_SIZE }>)]
-    pub size: Option<usize>,
-    /// Seed of the split for data that has none of its own
-    #[arg(long, default_value_t = 0)]
-    pub split_seed: u64,
-}
-
-impl DataArgs {
-    fn source(&self) -> Source {
-        Source { classes: self.classes.clone(), size: self.size, seed: self.split_seed, ..Source::new(&self.data) }
-    }
-
-    pub fn load(&self) -> Result<dataset::Splits> {
-        Ok(dataset::load(&self.source())?)
-    }
-
-    /// The first `limit` images of one split, fit for this model.
-    pub fn load_for(&self, model: &Model, split: Split, limit: Option<usize>) -> Result<Dataset> {
-        Ok(dataset::load_for(&self.source(), model, split, limit)?)
-    }
-}
+pub const DATA: &str = "Folder with a folder of pictures per class (or such below train and test), with labels.csv (lines \
+file,label), with IDX or CIFAR files; or an .npz file";
 
 /// Refuses data that only has a test set.
 pub fn check_train(data: &Path, splits: &dataset::Splits) -> Result<()> {
@@ -117,14 +85,7 @@ pub fn check_train(data: &Path, splits: &dataset::Splits) -> Result<()> {
     Ok(())
 }
 
-/// Reads a model file; tells its user what the reader has to say of it.
-pub fn load_model(path: &Path, say: &SayArgs) -> Result<ModelFile> {
-    let file = ModelFile::read(path).context("cannot use the model")?;
-    say_notes(path, &file.notes, say);
-    Ok(file)
-}
-
-/// Says on standard error what is to be known about a model, unless quiet.
+/// Says on standard error what is to be known about a model or images, unless quiet.
 pub fn say_notes(path: &Path, notes: &[String], say: &SayArgs) {
     if !say.quiet {
         notes.iter().for_each(|note| terminal::note(format_args!("{}: {note}", path.display())));

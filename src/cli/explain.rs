@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use super::common::{self, RunArgs, command_line, load_model};
+use super::common::{self, RunArgs, command_line};
+use super::inputs::{self, ModelArgs};
 use crate::bounds::{Bounder, Method};
-use crate::dataset;
+use crate::dataset::{self, Fit};
 use crate::explain;
-use crate::model::ModelFile;
 use crate::network::Network;
 use crate::output::Folder;
+use crate::reading::NetworkFile;
 use crate::report::explanation;
 use crate::results::{Picture, write_json};
 
@@ -19,12 +20,17 @@ use crate::results::{Picture, write_json};
 #[derive(Args)]
 #[command(after_help = "Example: deltamax explain --model all-DA.onnx --image boot.jpg --delta 0.004")]
 pub struct ExplainArgs {
-    /// ONNX file
-    #[arg(long)]
-    model: PathBuf,
-    /// JPEG or PNG; brought to the model's size
+    #[command(flatten)]
+    model: ModelArgs,
+    /// A picture; brought to the model's size
     #[arg(long)]
     image: PathBuf,
+    /// Resize the picture to this side in pixels, or to WIDTHxHEIGHT (default: what the network takes)
+    #[arg(long, value_parser = inputs::sides, value_name = "N|WxH")]
+    size: Option<[usize; 2]>,
+    /// How a picture of another aspect is brought there
+    #[arg(long, value_enum, default_value_t)]
+    fit: Fit,
     /// Half-width of the noise box, in pixel units of [0,1]
     #[arg(long, default_value_t = 1.0 / 255.0, value_parser = common::delta, allow_negative_numbers = true)]
     delta: f32,
@@ -44,11 +50,12 @@ pub struct ExplainArgs {
 pub fn run(args: ExplainArgs) -> Result<()> {
     let main = ["figures", "explanation.json", "explanation.html"];
     let folder = Folder::open(&args.out, "explain", &main, args.force)?;
-    let ModelFile { model, notes, .. } = load_model(&args.model, &args.run)?;
-    let image = dataset::load_image(&args.image, model.input).map_err(|e| e.about(&args.model))?;
+    let NetworkFile { model, notes, .. } = args.model.read(args.size, &args.run)?;
+    let path = &args.model.model;
+    let image = dataset::load_image(&args.image, model.input, args.fit).map_err(|e| e.about(path))?;
     let device = args.run.open()?;
     let net = Network::new(&device, &model)?;
-    let bounder = Bounder::new(&net, args.method).map_err(|e| e.about(&args.model))?;
+    let bounder = Bounder::new(&net, args.method).map_err(|e| e.about(path))?;
     let found = explain::bracket(&bounder, &image)?;
     let request = explain::Request {
         image: &image,
@@ -83,7 +90,7 @@ pub fn run(args: ExplainArgs) -> Result<()> {
     let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let subject = explanation::Subject {
         image: name(&args.image),
-        model: name(&args.model),
+        model: name(path),
         notes,
         classes,
         shape: model.input,

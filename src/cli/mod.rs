@@ -8,6 +8,7 @@ pub mod common;
 mod compare;
 mod devices;
 mod explain;
+pub mod inputs;
 mod predict;
 mod shoes;
 mod study;

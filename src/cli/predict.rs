@@ -6,7 +6,8 @@ use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 
-use super::common::{self, DataArgs, RunArgs, load_model};
+use super::common::{self, RunArgs};
+use super::inputs::{DataArgs, ModelArgs, warn_of_chance};
 use crate::dataset::{Dataset, Split};
 use crate::interrupt;
 use crate::network::{Network, largest};
@@ -19,9 +20,8 @@ const BATCH: usize = 256;
 #[derive(Args)]
 #[command(after_help = "Example: deltamax predict --model all-DA.onnx --data shoes --out scores.csv")]
 pub struct PredictArgs {
-    /// ONNX file
-    #[arg(long)]
-    model: PathBuf,
+    #[command(flatten)]
+    model: ModelArgs,
     #[command(flatten)]
     data: DataArgs,
     /// CSV file: index, file, label, predicted, one logit per class; `-` is standard output
@@ -48,11 +48,10 @@ struct Summary {
 }
 
 pub fn run(args: PredictArgs) -> Result<()> {
-    let target = common::target(&args.out, (&args.data.data, Some(&args.model)), is_own, args.force, &args.run)?;
+    let target = common::target(&args.out, (&args.data.data, Some(&args.model.model)), is_own, args.force, &args.run)?;
     let words = interrupt::say_nothing_written();
-    let model = load_model(&args.model, &args.run)?.model;
-    let data = args.data.load_for(&model, args.split, args.limit)?;
-    let net = Network::new(&args.run.open()?, &model)?;
+    let (file, data) = args.data.load_with(&args.model, args.split, args.limit, &args.run)?;
+    let net = Network::new(&args.run.open()?, &file.model)?;
     let mut progress = Progress::start(args.run.verbosity(), "predicting", data.len());
     let mut scores = Vec::with_capacity(data.len());
     for first in (0..data.len()).step_by(BATCH) {
@@ -65,6 +64,7 @@ pub fn run(args: PredictArgs) -> Result<()> {
     target.write(&table(&data, &scores)?)?;
     let right = scores.iter().zip(&data.labels).filter(|(s, label)| largest(s) == **label).count();
     let summary = Summary { images: data.len(), accuracy: right as f64 / data.len() as f64 };
+    warn_of_chance(summary.accuracy, data.len(), data.classes.len(), &args.run);
     args.run.say(format!("{} images, accuracy {:.2} %", summary.images, 100.0 * summary.accuracy));
     args.run.answer(&summary)
 }

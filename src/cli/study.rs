@@ -127,7 +127,12 @@ fn load(args: &StudyArgs) -> Result<(Splits, String, String)> {
         let splits = split::stratified(std::path::Path::new("shoes"), &data, 0.2, args.run.seed)?;
         return Ok((splits, "procedural shoes".into(), format!("{count} pictures drawn by deltamax")));
     };
-    let source = Source { classes: args.classes.clone(), size: args.size, seed: args.run.seed, ..Source::new(path) };
+    let source = Source {
+        classes: args.classes.clone(),
+        size: args.size.map(|n| [n, n]),
+        seed: args.run.seed,
+        ..Source::new(path)
+    };
     let progress = Progress::start(args.run.verbosity(), "reading images", 0);
     let mut splits = dataset::load(&source)?;
     common::check_train(path, &splits)?;

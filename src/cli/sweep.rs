@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use super::common::{self, DataArgs, RunArgs, load_model};
+use super::common::{self, RunArgs};
+use super::inputs::{DataArgs, ModelArgs};
 use crate::dataset::Split;
 use crate::network::Network;
 use crate::output::Folder;
@@ -19,9 +20,8 @@ use crate::sweep::{Settings, check_variances, sweep};
     after_help = "Example: deltamax sweep --model all-DA.onnx --data shoes --variance 0,0.001,0.005,0.025 --out sweep"
 )]
 pub struct SweepArgs {
-    /// ONNX file
-    #[arg(long)]
-    model: PathBuf,
+    #[command(flatten)]
+    model: ModelArgs,
     #[command(flatten)]
     data: DataArgs,
     /// Noise variances, in squared pixel units of [0,1]
@@ -49,9 +49,8 @@ pub struct SweepArgs {
 pub fn run(args: SweepArgs) -> Result<()> {
     check_variances(&args.variance)?;
     let folder = Folder::open(&args.out, "sweep", &["confusion.csv", "sweep.json"], args.force)?;
-    let model = load_model(&args.model, &args.run)?.model;
-    let data = args.data.load_for(&model, args.split, args.limit)?;
-    let net = Network::new(&args.run.open()?, &model)?;
+    let (file, data) = args.data.load_with(&args.model, args.split, args.limit, &args.run)?;
+    let net = Network::new(&args.run.open()?, &file.model)?;
     let settings = Settings { variances: args.variance, draws: args.draws, seed: args.run.seed };
     let passes: usize = settings.variances.iter().map(|v| if *v == 0.0 { 1 } else { args.draws }).sum();
     let mut progress = Progress::start(args.run.verbosity(), "noise sweep", passes * data.len());

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use super::common::{self, DataArgs, RunArgs};
+use super::common::{self, RunArgs};
+use super::inputs::DataArgs;
 use crate::dataset::augment::{self, Policy};
 use crate::error::Error;
 use crate::interrupt;
@@ -57,7 +58,7 @@ fn rate(text: &str) -> Result<f32, String> {
 pub fn run(args: TrainArgs) -> Result<()> {
     let target = common::target(&args.out, (&args.data.data, None), onnx::is_own, args.force, &args.run)?;
     let words = interrupt::say_nothing_written();
-    let splits = args.data.load()?;
+    let splits = args.data.load(&args.run)?;
     common::check_train(&args.data.data, &splits)?;
     let policy = Policy::parse(&args.augment, &splits.train.classes)?;
     args.run.say(format!("train  {}", splits.train.counts_line()));

@@ -4,7 +4,7 @@ use clap::ValueEnum;
 use clap::builder::PossibleValue;
 
 use crate::bounds::{Method, Runtime};
-use crate::dataset::Split;
+use crate::dataset::{Fit, Split};
 
 impl ValueEnum for Method {
     fn value_variants<'a>() -> &'a [Self] {
@@ -48,5 +48,20 @@ impl ValueEnum for Split {
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
         Some(PossibleValue::new(self.name()))
+    }
+}
+
+impl ValueEnum for Fit {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Fit::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let help = match self {
+            Fit::Pad => "Whole, aspect kept, the sides filled with the colour of the border",
+            Fit::Stretch => "To the full size, aspect lost, as torchvision's Resize((H, W)) and Keras do",
+            Fit::Crop => "Aspect kept, what hangs over cut off at both sides",
+        };
+        Some(PossibleValue::new(self.name()).help(help))
     }
 }

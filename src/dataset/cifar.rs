@@ -4,8 +4,8 @@ use std::path::Path;
 
 use super::classes::{Choice, numbered};
 use super::folder::Entry;
-use super::source::Found;
-use super::{Dataset, Source, Splits};
+use super::source::{Found, Images};
+use super::{Dataset, Source};
 use crate::error::{Error, Result};
 use crate::input;
 use crate::tensor::Shape;
@@ -15,6 +15,12 @@ const SHAPE: Shape = Shape::new(3, 32, 32);
 /// Whether a file name is that of a CIFAR file.
 pub(super) fn is_batch(name: &str) -> bool {
     matches!(name, "train.bin" | "test.bin" | "test_batch.bin") || is_cifar10_train(name)
+}
+
+/// Whether a folder holds CIFAR as Python wrote it.
+pub(super) fn are_pickles(entries: &[Entry]) -> bool {
+    let has = |name: &str| entries.iter().any(|e| !e.is_dir && e.name == name);
+    has("data_batch_1") || has("test_batch") || (has("train") && has("test") && has("meta"))
 }
 
 fn is_cifar10_train(name: &str) -> bool {
@@ -29,7 +35,7 @@ pub(super) fn read(folder: &Path, entries: &[Entry], source: &Source) -> Result<
     let (label_bytes, classes, names) =
         if ten { (1, 10, "batches.meta.txt") } else { (2, 100, "fine_label_names.txt") };
     let names = class_names(&folder.join(names), classes)?;
-    let choice = Choice::new(folder, &names, &source.classes)?;
+    let choice = Choice::new(folder, &names, source)?;
     let (mut train, mut test) =
         (Dataset::empty(SHAPE, choice.names.clone()), Dataset::empty(SHAPE, choice.names.clone()));
     for entry in entries.iter().filter(|e| !e.is_dir && is_batch(&e.name)) {
@@ -56,7 +62,8 @@ pub(super) fn read(folder: &Path, entries: &[Entry], source: &Source) -> Result<
             }
         }
     }
-    Ok(if test.is_empty() { Found::Whole(train) } else { Found::Split(Splits { train, test }) })
+    let images = if test.is_empty() { Images::Whole(train) } else { Images::Split(train, test) };
+    Ok(images.chosen(choice))
 }
 
 /// One name a line; numbers where the file is missing.
@@ -83,7 +90,7 @@ mod tests {
         for &label in labels {
             out.extend(std::iter::repeat_n(7, usize::from(coarse)));
             out.push(label);
-            out.extend((0..SHAPE.len()).map(|k| (k / 1024) as u8 * 100 + label));
+            out.extend((0..SHAPE.len()).map(|k| ((k / 1024) as u8 * 100).wrapping_add(label)));
         }
         out
     }

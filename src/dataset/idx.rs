@@ -7,8 +7,8 @@ use flate2::bufread::MultiGzDecoder;
 
 use super::classes::{Choice, numbered};
 use super::folder::Entry;
-use super::source::Found;
-use super::{Dataset, Source, Splits};
+use super::source::{Found, Images};
+use super::{Dataset, Source};
 use crate::error::{Error, Result};
 use crate::input;
 use crate::tensor::Shape;
@@ -62,16 +62,17 @@ pub(super) fn read(folder: &Path, entries: &[Entry], source: &Source) -> Result<
         ));
     }
     let largest = parts.iter().flat_map(|p| &p.labels).copied().max().unwrap_or(0);
-    let choice = Choice::new(folder, &numbered(usize::from(largest)), &source.classes)?;
+    let choice = Choice::new(folder, &numbered(usize::from(largest)), source)?;
     let shape = Shape::new(1, height, width);
     let convert = |part: Option<Part>| match part {
         Some(part) => part.into_dataset(shape, &choice),
         None => Dataset::empty(shape, choice.names.clone()),
     };
-    Ok(match (train, test) {
-        (Some(train), None) => Found::Whole(train.into_dataset(shape, &choice)),
-        (train, test) => Found::Split(Splits { train: convert(train), test: convert(test) }),
-    })
+    let images = match (train, test) {
+        (Some(train), None) => Images::Whole(train.into_dataset(shape, &choice)),
+        (train, test) => Images::Split(convert(train), convert(test)),
+    };
+    Ok(images.chosen(choice))
 }
 
 impl Part {
@@ -200,7 +201,7 @@ mod tests {
         source.classes = vec!["2".into(), "1".into()];
         let splits = load(&source).unwrap();
         assert_eq!((splits.test.labels, splits.test.names[1].as_str()), (vec![0, 1, 0, 1], "t10k-00002"));
-        source.size = Some(4);
+        source.size = Some([4, 4]);
         assert_eq!(load(&source).unwrap().train.shape, Shape::new(1, 4, 4));
     }
 

@@ -5,6 +5,7 @@ mod cifar;
 mod classes;
 mod folder;
 mod idx;
+mod labels;
 mod npz;
 mod part;
 mod picture;
@@ -12,12 +13,13 @@ mod picture;
 pub mod shoes;
 mod source;
 pub mod split;
+mod tree;
 
 use sha2::{Digest, Sha256};
 
-pub use self::part::{Split, load_for};
+pub use self::part::Split;
 pub use self::picture::load_image;
-pub use self::source::{MAX_SIZE, Source, Splits, load, reads};
+pub use self::source::{Fit, MAX_SIZE, Network, Source, Splits, load, natural_size, reads};
 use crate::tensor::Shape;
 
 /// Labelled images of one shape. Pixels are f32 in `[0,1]`.
@@ -91,29 +93,6 @@ impl Dataset {
         }
     }
 
-    /// Brings the classes into the order of `names`, whatever the case of the letters, and leaves out the images of
-    /// others; false, and nothing changed, if a class is missing. Plain numbers as `names` fit as many classes of any
-    /// names: a model without names of its own.
-    pub fn in_class_order(&mut self, names: &[String]) -> bool {
-        if names.iter().enumerate().all(|(i, name)| *name == i.to_string()) {
-            return names.len() == self.classes.len();
-        }
-        let place = |class: &String| names.iter().position(|name| name.eq_ignore_ascii_case(class));
-        let places: Vec<Option<usize>> = self.classes.iter().map(place).collect();
-        let mut sorted: Vec<usize> = places.iter().flatten().copied().collect();
-        sorted.sort_unstable();
-        if !sorted.into_iter().eq(0..names.len()) {
-            return false;
-        }
-        if names.len() < self.classes.len() {
-            let kept: Vec<usize> = (0..self.len()).filter(|&i| places[self.labels[i]].is_some()).collect();
-            *self = self.subset(&kept);
-        }
-        self.labels.iter_mut().for_each(|label| *label = places[*label].expect("an image of a class kept"));
-        self.classes = names.to_vec();
-        true
-    }
-
     /// The images at `indices`, in that order; an index may repeat.
     pub fn subset(&self, indices: &[usize]) -> Dataset {
         let mut pixels = Vec::with_capacity(indices.len() * self.shape.len());
@@ -167,23 +146,6 @@ mod tests {
         assert_eq!(data.take(9).len(), 3);
         let back = data.subset(&[2, 0]);
         assert_eq!((back.names[0].as_str(), back.image(0), back.labels[1]), ("z", &[1.0, 0.0][..], 0));
-    }
-
-    #[test]
-    fn classes_follow_the_order_of_a_model() {
-        let names = |list: &[&str]| list.iter().map(|n| n.to_string()).collect::<Vec<_>>();
-        let mut data = three();
-        assert!(data.in_class_order(&names(&["0", "1"])) && data.classes == ["a", "b"]);
-        assert!(data.in_class_order(&names(&["B", "a"])));
-        assert_eq!((data.labels.clone(), data.classes.clone()), (vec![1, 0, 0], names(&["B", "a"])));
-        assert!(!data.in_class_order(&names(&["a", "c"])) && !data.in_class_order(&names(&["a", "a"])));
-        assert!(!data.in_class_order(&names(&["a", "b", "c"])) && data.classes == ["B", "a"]);
-        let mut data = three();
-        data.classes.push("c".into());
-        data.push("w".into(), 2, &[0.1, 0.2]);
-        assert!(!data.clone().in_class_order(&names(&["0", "1"])), "numbers name nothing");
-        assert!(data.in_class_order(&names(&["c", "a"])));
-        assert_eq!((data.names, data.labels, data.classes), (names(&["x", "w"]), vec![1, 0], names(&["c", "a"])));
     }
 
     #[test]

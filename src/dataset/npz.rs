@@ -8,8 +8,8 @@ use zip::{CompressionMethod, ZipArchive};
 
 use super::classes::{Choice, numbered};
 use super::idx::PER_IMAGE;
-use super::source::Found;
-use super::{Dataset, Source, Splits};
+use super::source::{Found, Images};
+use super::{Dataset, Source};
 use crate::error::{Error, Result};
 use crate::input;
 use crate::tensor::Shape;
@@ -66,14 +66,15 @@ pub(super) fn read(path: &Path, source: &Source) -> Result<Found> {
         return Err(Error::input(path, format!("training images are {shape}, test images {}", other.shape)));
     }
     let largest = parts.iter().flat_map(|p| &p.labels).copied().max().unwrap_or(0);
-    let choice = Choice::new(path, &numbered(largest), &source.classes)?;
+    let choice = Choice::new(path, &numbered(largest), source)?;
     let convert = |part: Option<Part>, name: &str| {
         part.map_or(Dataset::empty(shape, choice.names.clone()), |p| p.into_dataset(name, &choice))
     };
-    Ok(match whole {
-        Some(whole) => Found::Whole(whole.into_dataset("image", &choice)),
-        None => Found::Split(Splits { train: convert(train, "train"), test: convert(test, "test") }),
-    })
+    let images = match whole {
+        Some(whole) => Images::Whole(whole.into_dataset("image", &choice)),
+        None => Images::Split(convert(train, "train"), convert(test, "test")),
+    };
+    Ok(images.chosen(choice))
 }
 
 /// Images as `[image][channel][row][column]`, and their labels in the file.

@@ -3,10 +3,11 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use image::imageops::{FilterType, resize};
+use image::imageops::{FilterType, crop_imm, resize};
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageBuffer, ImageDecoder, ImageReader, Limits, Luma, Pixel, Rgb, RgbImage};
 
+use super::Fit;
 use crate::error::{Error, Result};
 use crate::input;
 use crate::tensor::Shape;
@@ -19,21 +20,25 @@ const MAX_BYTES: u64 = 1 << 30;
 const FILTER: FilterType = FilterType::Triangle;
 
 /// One picture file as the input of a model: `[channel][row][column]` in `[0,1]`, one (grey) or three (RGB) channels.
-/// Aspect is kept; what opens at the sides takes the colour of the picture's border.
-pub fn load_image(path: impl AsRef<Path>, shape: Shape) -> Result<Vec<f32>> {
+/// Brought to the size as `how` says.
+pub fn load_image(path: impl AsRef<Path>, shape: Shape, how: Fit) -> Result<Vec<f32>> {
     if ![1, 3].contains(&shape.channels) || shape.is_empty() {
         return Err(Error::usage(format!("the model takes {shape}; a picture fills one or three channels")));
     }
-    Ok(values(&fit(&decode(path.as_ref())?, shape.width, shape.height), shape.channels))
+    Ok(values(&fit(&decode(path.as_ref())?, shape.width, shape.height, how), shape.channels))
 }
+
+/// How the names of pictures end.
+pub(super) const ENDINGS: [&str; 11] =
+    ["jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "dib", "tif", "tiff", "gif"];
 
 /// Whether a file name is that of a picture this crate reads.
 pub(super) fn is_picture(name: &str) -> bool {
     let extension = name.rsplit_once('.').map_or("", |(_, e)| e);
-    ["jpg", "jpeg", "png"].iter().any(|e| extension.eq_ignore_ascii_case(e))
+    ENDINGS.iter().any(|e| extension.eq_ignore_ascii_case(e))
 }
 
-/// Decodes a picture: upright, RGB, transparency on white. A file that ends early is an error.
+/// Decodes a picture, of several the first: upright, RGB, transparency on white. A file that ends early is an error.
 pub(super) fn decode(path: &Path) -> Result<RgbImage> {
     let bytes = input::read(path, MAX_BYTES)?;
     let broken = |why: String| {
@@ -73,25 +78,38 @@ fn jpeg_is_whole(bytes: &[u8]) -> bool {
     scan.is_some_and(|at| bytes[at..].windows(2).any(|w| w == [0xFF, 0xD9]))
 }
 
-/// Brings a picture to a size: the aspect is kept and the sides that open take the border's median colour.
-pub(super) fn fit(picture: &RgbImage, width: usize, height: usize) -> RgbImage {
-    fit_buffer(picture, width, height)
+/// Brings a picture to a size. Padded, the sides that open take the border's median colour.
+pub(super) fn fit(picture: &RgbImage, width: usize, height: usize, fit: Fit) -> RgbImage {
+    fit_buffer(picture, width, height, fit)
 }
 
 /// [`fit`] for values that are not 8-bit pictures; `from` has one or three channels.
-pub(super) fn fit_values(image: &[f32], from: Shape, to: Shape) -> Vec<f32> {
+pub(super) fn fit_values(image: &[f32], from: Shape, to: Shape, fit: Fit) -> Vec<f32> {
     let plane = from.height * from.width;
     if from.channels == 3 {
         let picture = ImageBuffer::from_fn(from.width as u32, from.height as u32, |x, y| {
             let at = y as usize * from.width + x as usize;
             Rgb([image[at], image[plane + at], image[2 * plane + at]])
         });
-        planes(&fit_buffer(&picture, to.width, to.height), 3)
+        planes(&fit_buffer(&picture, to.width, to.height, fit), 3)
     } else {
         let picture = ImageBuffer::from_fn(from.width as u32, from.height as u32, |x, y| {
             Luma([image[y as usize * from.width + x as usize]])
         });
-        planes(&fit_buffer(&picture, to.width, to.height), 1)
+        planes(&fit_buffer(&picture, to.width, to.height, fit), 1)
+    }
+}
+
+/// The same image in one or three channels: grey in each of them, or its luminance.
+pub(super) fn in_channels(image: &[f32], from: usize, to: usize) -> Vec<f32> {
+    match (from, to) {
+        (1, 3) => image.repeat(3),
+        (3, 1) => {
+            let plane = image.len() / 3;
+            let luminance = |k: usize| 0.2126 * image[k] + 0.7152 * image[plane + k] + 0.0722 * image[2 * plane + k];
+            (0..plane).map(|k| luminance(k).clamp(0.0, 1.0)).collect()
+        }
+        _ => image.to_vec(),
     }
 }
 
@@ -103,6 +121,7 @@ fn fit_buffer<P>(
     picture: &ImageBuffer<P, Vec<P::Subpixel>>,
     width: usize,
     height: usize,
+    fit: Fit,
 ) -> ImageBuffer<P, Vec<P::Subpixel>>
 where
     P: Pixel + 'static,
@@ -112,6 +131,18 @@ where
     let (w, h) = picture.dimensions();
     if (w, h) == (width, height) {
         return picture.clone();
+    }
+    match fit {
+        Fit::Pad => {}
+        Fit::Stretch => return resize(picture, width, height, FILTER),
+        Fit::Crop => {
+            // The largest part of the picture that has the aspect of the size.
+            let scale = f64::min(f64::from(w) / f64::from(width), f64::from(h) / f64::from(height));
+            let part = |side: u32, most: u32| ((f64::from(side) * scale).round() as u32).clamp(1, most);
+            let (part_w, part_h) = (part(width, w), part(height, h));
+            let middle = crop_imm(picture, (w - part_w) / 2, (h - part_h) / 2, part_w, part_h).to_image();
+            return resize(&middle, width, height, FILTER);
+        }
     }
     // The largest rectangle of the picture's aspect, at least one pixel wide and high.
     let scale = f64::min(f64::from(width) / f64::from(w), f64::from(height) / f64::from(h));
@@ -166,14 +197,18 @@ mod tests {
     fn the_aspect_is_kept_and_the_border_continued() {
         // A dark bar on a light ground, twice as wide as high.
         let picture = RgbImage::from_fn(8, 4, |x, _| if (3..5).contains(&x) { Rgb([0; 3]) } else { Rgb([200; 3]) });
-        let square = fit(&picture, 16, 16);
+        let square = fit(&picture, 16, 16, Fit::Pad);
         assert_eq!(square.get_pixel(8, 0).0, [200; 3]);
         assert_eq!(square.get_pixel(8, 15).0, [200; 3]);
         assert_eq!(square.get_pixel(7, 8).0, [0; 3]);
         let flat = Shape::new(1, 4, 8);
         let grey = values(&picture, 1);
-        assert_eq!(fit_values(&grey, flat, flat), grey);
-        let fitted = fit_values(&grey, flat, Shape::new(1, 16, 16));
+        assert_eq!(fit_values(&grey, flat, flat, Fit::Pad), grey);
+        let fitted = fit_values(&grey, flat, Shape::new(1, 16, 16), Fit::Pad);
+        // Cut to its middle, the bar fills four fifths; stretched, it keeps its quarter.
+        let column =
+            |fit_to: Fit| (0..16).filter(|&x| fit(&picture, 16, 16, fit_to).get_pixel(x, 8).0[0] < 100).count();
+        assert_eq!((column(Fit::Pad), column(Fit::Stretch), column(Fit::Crop)), (4, 4, 8));
         let close = fitted.iter().zip(values(&square, 1)).all(|(a, b)| (a - b).abs() < 0.005);
         assert!(close, "8-bit and float resizing agree");
     }
@@ -183,18 +218,18 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let png = dir.path().join("a.png");
         image::RgbaImage::from_pixel(2, 2, image::Rgba([10, 10, 10, 0])).save(&png).unwrap();
-        assert_eq!(load_image(&png, Shape::new(3, 2, 2)).unwrap(), vec![1.0; 12]);
+        assert_eq!(load_image(&png, Shape::new(3, 2, 2), Fit::Pad).unwrap(), vec![1.0; 12]);
         let jpg = dir.path().join("b.jpg");
         RgbImage::from_fn(40, 40, |x, y| Rgb([(x * y) as u8, x as u8, y as u8])).save(&jpg).unwrap();
-        assert_eq!(load_image(&jpg, Shape::new(1, 8, 8)).unwrap().len(), 64);
+        assert_eq!(load_image(&jpg, Shape::new(1, 8, 8), Fit::Pad).unwrap().len(), 64);
         for path in [&png, &jpg] {
             let bytes = std::fs::read(path).unwrap();
             for keep in [0, 1, 5, bytes.len() / 2, bytes.len() - 20] {
                 std::fs::write(path, &bytes[..keep]).unwrap();
-                let message = load_image(path, Shape::new(3, 8, 8)).unwrap_err().to_string();
+                let message = load_image(path, Shape::new(3, 8, 8), Fit::Pad).unwrap_err().to_string();
                 assert!(message.contains("not a readable picture") && !message.contains('\n'), "{keep}: {message}");
             }
         }
-        assert!(load_image(&png, Shape::flat(784)).unwrap_err().to_string().contains("channels"));
+        assert!(load_image(&png, Shape::flat(784), Fit::Pad).unwrap_err().to_string().contains("channels"));
     }
 }

@@ -15,11 +15,16 @@ const STREAM: u64 = 0x5371;
 /// Which images of a class are for testing depends on its name and images alone: with other classes beside it, or in
 /// another order, no training image turns into a test image.
 pub fn stratified(path: &Path, data: &Dataset, share: f64, seed: u64) -> Result<Splits> {
+    stratified_by(path, data, &data.classes, share, seed)
+}
+
+/// [`stratified`] by other names of the classes.
+pub fn stratified_by(path: &Path, data: &Dataset, names: &[String], share: f64, seed: u64) -> Result<Splits> {
     let mut members = vec![Vec::new(); data.classes.len()];
     data.labels.iter().enumerate().for_each(|(i, &label)| members[label].push(i));
     let (mut train, mut test) = (Vec::new(), Vec::new());
-    for (class, mut images) in members.into_iter().enumerate() {
-        Rng::new(seed, STREAM ^ hash(&data.classes[class])).shuffle(&mut images);
+    for (class, mut images) in members.into_iter().enumerate().filter(|(_, images)| !images.is_empty()) {
+        Rng::new(seed, STREAM ^ hash(&names[class])).shuffle(&mut images);
         let count = (images.len() as f64 * share).round() as usize;
         let count = if share > 0.0 { count.clamp(1, images.len().max(2) - 1) } else { 0 };
         if count >= images.len() {
@@ -31,8 +36,8 @@ pub fn stratified(path: &Path, data: &Dataset, share: f64, seed: u64) -> Result<
         test.push(images.split_off(images.len() - count));
         train.push(images);
     }
-    let subset = |lists: &[Vec<usize>]| data.subset(&mixed(&data.classes, lists));
-    Ok(Splits { train: subset(&train), test: subset(&test) })
+    let subset = |lists: &[Vec<usize>]| data.subset(&mixed(names, lists));
+    Ok(Splits { train: subset(&train), test: subset(&test), notes: vec![] })
 }
 
 /// FNV-1a: names to numbers, for ever the same.

@@ -4,15 +4,14 @@ pub mod activation;
 mod check;
 pub mod cnn;
 pub mod enclosure;
-mod file;
 mod layout;
 pub mod onnx;
+pub mod pixels;
 pub mod reference;
 mod transform;
 
 use sha2::{Digest, Sha256};
 
-pub use self::file::ModelFile;
 use crate::tensor::Shape;
 use activation::Activation;
 

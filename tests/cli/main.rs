@@ -4,6 +4,7 @@
 mod folders;
 mod formats;
 mod identity;
+mod inputs;
 mod jobs;
 mod outputs;
 mod refusals;

@@ -53,8 +53,7 @@ fn models_and_data_that_do_not_fit() {
     let at = dir.path();
     let certify = format!("{CERTIFY} --model MODEL");
     refused(at, &format!("{certify} --size 20"), &["3x20x20", "3x16x16", "--size"]);
-    refused(at, &format!("{certify} --classes Boots,Shoes"), &["2 classes", "4", "--classes"]);
-    refused(at, &format!("{certify} --classes Boots"), &["only the class Boots", "two classes"]);
+    refused(at, &format!("{certify} --classes Boots,boots"), &["Boots twice"]);
     refused(at, &format!("{certify} --classes Boots,Hats"), &["Hats", "Sandals, Shoes"]);
     for class in ["Boots", "Hats", "Shoes", "Slippers"] {
         put(at.join("hats").join(class).join("1.png"), &picture());

@@ -8,6 +8,7 @@ use super::source::{Source, Token, closing, rust, tokens};
 const FLOORS: &[&[&str]] = &[
     &["error", "input", "tensor", "rounding", "rng", "simd", "progress", "terminal", "interrupt", "output"],
     &["model", "dataset", "spec", "results"],
+    &["reading"],
     &["kernel"],
     &["device"],
     &["ops"],
@@ -22,7 +23,7 @@ const FLOORS: &[&[&str]] = &[
 ];
 
 /// Modules that know no device, kernel or bound, also not through others.
-const PLAIN: &[&str] = &["model", "dataset", "spec", "report", "results", "audit"];
+const PLAIN: &[&str] = &["model", "dataset", "spec", "report", "results", "reading", "audit"];
 
 /// What those do not know. Whatever else is built on a device reaches one of these.
 const DEVICE_SIDE: &[&str] = &["kernel", "device", "ops", "network", "bounds"];

@@ -12,7 +12,7 @@ const PASSED_OVER: &[(&str, usize, &str)] = &[
     ("audit/walk.rs", 1, "where a row may stop on its way; stopping nowhere is sound"),
     ("model/layout.rs", 1, "a layer none of whose inputs is turned stays as it is, whatever its kind"),
     ("model/onnx/affine.rs", 1, "joins an affine layer with a permutation before it"),
-    ("model/onnx/build.rs", 1, "joins two permutations"),
+    ("model/onnx/moves.rs", 1, "joins two permutations"),
     ("model/onnx/write.rs", 1, "whether the input is written as an image"),
 ];
 

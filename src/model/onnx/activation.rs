@@ -53,8 +53,13 @@ pub fn push(b: &mut Builder, op: &Op, layer: Layer) -> OnnxResult<()> {
     b.define(op, Value::Live(live))
 }
 
+/// A layer of magnitudes.
+pub fn magnitude() -> Layer {
+    Layer::Activation(vec![Activation::Abs(Abs)])
+}
+
 /// A constant of a function, which nothing can be charged for.
-fn exact(op: &Op, number: Near) -> OnnxResult<f32> {
+pub fn exact(op: &Op, number: Near) -> OnnxResult<f32> {
     let stored = number.value as f32;
     if number.error == 0.0 && f64::from(stored) == number.value {
         Ok(stored)

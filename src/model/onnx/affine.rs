@@ -6,7 +6,8 @@ use super::error::OnnxResult;
 use super::near::{Charge, Near};
 use super::op::Op;
 use super::scale::{self, Merge};
-use super::window;
+use super::{movement, window};
+use crate::tensor::Shape;
 
 pub fn conv(b: &mut Builder, op: &Op) -> OnnxResult<()> {
     op.only(&["auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"])?;
@@ -103,25 +104,66 @@ pub fn matmul(b: &mut Builder, op: &Op) -> OnnxResult<()> {
     op.only(&[])?;
     b.at_most(op, 2)?;
     let right = matches!(b.value(op, 1)?, Value::Const(_));
+    if !right && matches!(b.value(op, 0)?, Value::Live(_)) {
+        return op.fail("products of two computed values are not supported; export a network without attention");
+    }
     let (live, constant) = if right { (b.live(op, 0)?, 1) } else { (b.live(op, 1)?, 0) };
     let mut charge = Charge::default();
     let (dims, weight) = b.weights(op, constant, &mut charge)?.ok_or_else(|| op.error("has no weights"))?;
-    let [rows, columns] = dims[..] else {
+    let leading = dims.iter().take_while(|&&d| d == 1).count().min(dims.len().saturating_sub(2));
+    let [rows, columns] = dims[leading..] else {
         return op.fail(format!("weights of dimensions {dims:?}, a matrix is needed"));
     };
     let (inner, out) = if right { (rows, columns) } else { (columns, rows) };
-    // The axis of the input that is summed over; all others must be 1.
+    // The axis of the input that is summed over.
     let rank = live.dims.len();
     let axis = if right || rank == 1 { rank.checked_sub(1) } else { rank.checked_sub(2) };
-    let Some(axis) = axis.filter(|&a| live.dims[a] == inner && live.len() == inner) else {
-        return op.fail(format!("one vector of {inner} values is needed, not an input of {:?}", live.dims));
+    let Some(axis) = axis.filter(|&a| live.dims[a] == inner) else {
+        return op.fail(format!("values of {:?} do not fit weights of {dims:?}", live.dims));
     };
     let weight = if right { transpose(&weight, rows, columns) } else { weight };
     let mut y_dims = live.dims.clone();
     y_dims[axis] = out;
+    // More axes of the weights than of the input come in front.
+    y_dims.splice(0..0, std::iter::repeat_n(1, dims.len().saturating_sub(rank.max(2))));
     b.checked_shape(op, &y_dims)?;
-    let live = dense(b, op, &live, Dense { weight, bias: vec![0.0; out] }, charge, y_dims)?;
+    let layer = Dense { weight, bias: vec![0.0; out] };
+    let live = if live.len() == inner {
+        dense(b, op, &live, layer, charge, y_dims)?
+    } else {
+        per_vector(b, op, &live, layer, charge, axis, y_dims)?
+    };
     b.define(op, Value::Live(live))
+}
+
+/// A dense layer of every vector along `axis`: a convolution of one place, the axis made channels.
+fn per_vector(
+    b: &mut Builder,
+    op: &Op,
+    live: &Live,
+    layer: Dense,
+    charge: Charge,
+    axis: usize,
+    dims: Vec<usize>,
+) -> OnnxResult<Live> {
+    let old = &live.dims;
+    let (before, inner, after): (usize, usize, usize) =
+        (old[..axis].iter().product(), old[axis], old[axis + 1..].iter().product());
+    let (out, each) = (layer.bias.len(), before * after);
+    // From [before, inner, after] to [inner, before, after], and back.
+    let turned = |b: &mut Builder, x: &Live, [first, second]: [usize; 2], dims: Vec<usize>| {
+        b.spend(op, x.len())?;
+        let positions = movement::view(0, &[second, first, after], &[after, second * after, 1].map(|s| s as isize));
+        movement::select_live(b, op, x, &positions, dims)
+    };
+    let image = turned(b, live, [before, inner], vec![1, inner, 1, each])?;
+    let from = b.seen_as(op, &image, Shape::new(inner, 1, each))?;
+    let conv = Conv { weight: layer.weight, bias: layer.bias, kernel: [1, 1], stride: [1, 1], pad: [0, 0] };
+    let y = b.push(op, Layer::Conv(conv), vec![from], vec![1, out, 1, each])?;
+    charge.record(b, &y);
+    let back = turned(b, &y, [out, before], dims)?;
+    // Nothing else reads the convolution: where nothing was moved, what follows may go into it.
+    Ok(if back.id == y.id { Live { sole: true, ..back } } else { back })
 }
 
 /// Adds a dense layer. Data movement in front of it is absorbed by moving the columns of the weights, where layers are
@@ -169,10 +211,13 @@ fn transpose(matrix: &[f32], rows: usize, columns: usize) -> Vec<f32> {
 
 /// `y = scale x + shift` per channel with the statistics of training.
 pub fn batch_norm(b: &mut Builder, op: &Op) -> OnnxResult<()> {
+    if op.int("training_mode", 0)? != 0 {
+        return op.fail("is in training mode; call model.eval() before the export");
+    }
     op.only(&["epsilon", "momentum", "spatial", "training_mode", "is_test"])?;
     b.at_most(op, 5)?;
-    if op.int("training_mode", 0)? != 0 || op.int("spatial", 1)? != 1 {
-        return op.fail("training mode is not supported; export the network for inference");
+    if op.int("spatial", 1)? != 1 {
+        return op.fail("statistics per place are not supported; export with opset 9 or newer");
     }
     let epsilon = Near::from(op.float("epsilon", 1e-5)?);
     let x = b.live(op, 0)?;

@@ -52,8 +52,6 @@ pub struct Builder<'a> {
     /// Makes names unique; never reused, so that a file full of equal names costs no more than others.
     suffix: usize,
     pub folded: Vec<Folding>,
-    /// A final softmax was left out.
-    pub softmax: bool,
     pub values: HashMap<String, Value>,
     /// How often each name is read.
     pub uses: HashMap<String, usize>,
@@ -73,7 +71,6 @@ impl<'a> Builder<'a> {
             names: HashSet::new(),
             suffix: 1,
             folded: vec![],
-            softmax: false,
             values: HashMap::new(),
             uses,
             warnings: vec![],
@@ -115,6 +112,11 @@ impl<'a> Builder<'a> {
                 )),
             },
         }
+    }
+
+    /// Whether a name is that of a constant, or of nothing.
+    pub fn is_constant(&self, name: &str) -> bool {
+        name.is_empty() || matches!(self.values.get(name), Some(Value::Const(_)))
     }
 
     pub fn value(&self, op: &Op, k: usize) -> OnnxResult<&Value> {
@@ -239,48 +241,6 @@ impl<'a> Builder<'a> {
         shape_of(dims).ok_or_else(|| op.error(format!("a value of dimensions {dims:?} is empty or too large")))
     }
 
-    /// Pure data movement: output value `k` (of `dims`) comes from `map[k]`. Movement over movement is joined, and
-    /// what moves nothing disappears.
-    pub fn gather(
-        &mut self,
-        op: &Op,
-        mut map: Vec<Option<Source>>,
-        mut inputs: Vec<ValueId>,
-        dims: Vec<usize>,
-    ) -> OnnxResult<Live> {
-        let read: usize = inputs.iter().map(|&id| self.shape(id).len()).sum();
-        self.spend(op, map.len().saturating_add(read))?;
-        if inputs.iter().collect::<HashSet<_>>().len() != inputs.len() {
-            return op.fail("the same value is used twice; copies are not supported");
-        }
-        let mut seen: Vec<Vec<bool>> = inputs.iter().map(|&id| vec![false; self.shape(id).len()]).collect();
-        for s in map.iter().flatten() {
-            let slot = seen.get_mut(s.input as usize).and_then(|v| v.get_mut(s.index as usize));
-            match slot {
-                Some(slot) if !*slot => *slot = true,
-                Some(_) => return op.fail("repeats values; copies are not supported"),
-                None => return op.fail("reads outside its input"),
-            }
-        }
-        if let [id] = inputs[..]
-            && id > 0
-            && let Layer::Gather(before) = &self.nodes[id - 1].layer
-        {
-            map = map.iter().map(|s| s.and_then(|s| before[s.index as usize])).collect();
-            inputs = self.nodes[id - 1].inputs.clone();
-        }
-        let identity = |map: &[Option<Source>]| {
-            map.iter().enumerate().all(|(k, s)| s.is_some_and(|s| s.input == 0 && s.index as usize == k))
-        };
-        if let [id] = inputs[..]
-            && map.len() == self.shape(id).len()
-            && identity(&map)
-        {
-            return Ok(Live { id, dims, sole: false });
-        }
-        self.push(op, Layer::Gather(map), inputs, dims)
-    }
-
     /// `live` as an image: rank 4 `[1,C,H,W]`, or rank 3 `[1,C,L]` as one row. Inserts a layer only where the same
     /// values are already known under another shape.
     pub fn image(&mut self, op: &Op, live: &Live) -> OnnxResult<(ValueId, Shape)> {
@@ -291,15 +251,20 @@ impl<'a> Builder<'a> {
         };
         if live.id == 0 && (!self.input_shape_used || self.input == shape) {
             self.input = shape;
-            self.input_shape_used = true;
         }
+        Ok((self.seen_as(op, live, shape)?, shape))
+    }
+
+    /// The values of `live` in this shape, whatever they are elsewhere: the input stays the image that it is.
+    pub fn seen_as(&mut self, op: &Op, live: &Live, shape: Shape) -> OnnxResult<ValueId> {
         if self.shape(live.id) == shape {
-            return Ok((live.id, shape));
+            self.input_shape_used |= live.id == 0;
+            return Ok(live.id);
         }
         self.spend(op, shape.len())?;
         let map = (0..shape.len() as u32).map(|index| Some(Source { input: 0, index })).collect();
         let same = self.push_shaped(op, Layer::Gather(map), vec![live.id], shape, live.dims.clone())?;
-        Ok((same.id, shape))
+        Ok(same.id)
     }
 
     /// Stores the operator's first output.

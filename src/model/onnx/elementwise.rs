@@ -5,10 +5,11 @@ use super::activation;
 use super::build::{Builder, Live, Value};
 use super::error::OnnxResult;
 use super::fold;
+use super::movement;
 use super::near::Near;
 use super::op::Op;
 use super::scale::{self, Merge};
-use super::tensors::Tensor;
+use super::tensors::{Data, Tensor};
 
 /// The four operations of arithmetic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +31,7 @@ pub fn arithmetic(b: &mut Builder, op: &Op, what: Arithmetic) -> OnnxResult<()> 
         }
         (Value::Live(x), Value::Const(c)) => with_constant(b, op, what, x, &c, false)?,
         (Value::Const(c), Value::Live(x)) => with_constant(b, op, what, x, &c, true)?,
-        (Value::Live(x), Value::Live(y)) => of_two(b, op, what, &x, y)?,
+        (Value::Live(x), Value::Live(y)) => of_two(b, op, what, x, y)?,
     };
     b.define(op, Value::Live(live))
 }
@@ -38,10 +39,7 @@ pub fn arithmetic(b: &mut Builder, op: &Op, what: Arithmetic) -> OnnxResult<()> 
 /// `x op c`, or `c op x` if `reversed`.
 fn with_constant(b: &mut Builder, op: &Op, what: Arithmetic, x: Live, c: &Tensor, reversed: bool) -> OnnxResult<Live> {
     let dims = fold::broadcast(op, &x.dims, &c.dims)?;
-    let x = Live { dims, ..x };
-    if x.len() != b.shape(x.id).len() {
-        return op.fail("repeats the network's values to fit a larger constant, which is not supported");
-    }
+    let x = broadcast_live(b, op, x, &dims)?;
     let c = fold::groups(b, op, c, &x.dims)?;
     let n = c.len();
     let all = |v: f32| vec![Near::from(v); n];
@@ -61,21 +59,56 @@ fn with_constant(b: &mut Builder, op: &Op, what: Arithmetic, x: Live, c: &Tensor
     scale::apply(b, op, x, &scale, &shift, merge)
 }
 
-fn of_two(b: &mut Builder, op: &Op, what: Arithmetic, x: &Live, y: Live) -> OnnxResult<Live> {
+fn of_two(b: &mut Builder, op: &Op, what: Arithmetic, x: Live, y: Live) -> OnnxResult<Live> {
     let dims = fold::broadcast(op, &x.dims, &y.dims)?;
-    let len: usize = dims.iter().product();
-    if x.len() != len || y.len() != len {
-        return op.fail(format!("repeats values of {:?} and {:?} to fit each other, not supported", x.dims, y.dims));
-    }
+    let (x, y) = (broadcast_live(b, op, x, &dims)?, broadcast_live(b, op, y, &dims)?);
     let second: ValueId = match what {
         Arithmetic::Add => y.id,
         Arithmetic::Sub => negated(b, op, &y)?.id,
-        Arithmetic::Mul | Arithmetic::Div => return op.fail("products of two computed values are not supported"),
+        Arithmetic::Mul | Arithmetic::Div => {
+            return op.fail(
+                "products and quotients of two computed values are not supported; export a network without them",
+            );
+        }
     };
     b.push(op, Layer::Add, vec![x.id, second], dims)
 }
 
-fn negated(b: &mut Builder, op: &Op, x: &Live) -> OnnxResult<Live> {
+/// `x` with these dimensions, repeated where they are larger.
+pub fn broadcast_live(b: &mut Builder, op: &Op, x: Live, dims: &[usize]) -> OnnxResult<Live> {
+    if x.len() == dims.iter().product::<usize>() {
+        return Ok(Live { dims: dims.to_vec(), ..x });
+    }
+    b.spend(op, dims.iter().product())?;
+    let positions: Vec<usize> = fold::sources(&x.dims, dims).collect();
+    movement::select_live(b, op, &x, &positions, dims.to_vec())
+}
+
+/// Sum and Mean of any number of values.
+pub fn sum(b: &mut Builder, op: &Op, mean: bool) -> OnnxResult<()> {
+    op.only(&[])?;
+    let n = op.node.input.len();
+    let mut total = b.value(op, 0)?.clone();
+    for k in 1..n {
+        let next = b.value(op, k)?.clone();
+        total = match (total, next) {
+            (Value::Const(x), Value::Const(y)) => Value::Const(fold::arithmetic(b, op, Arithmetic::Add, &x, &y)?),
+            (Value::Live(x), Value::Const(c)) | (Value::Const(c), Value::Live(x)) => {
+                Value::Live(with_constant(b, op, Arithmetic::Add, x, &c, false)?)
+            }
+            (Value::Live(x), Value::Live(y)) => Value::Live(of_two(b, op, Arithmetic::Add, x, y)?),
+        };
+    }
+    let count = Tensor { dims: vec![], data: Data::Float(vec![n as f32]) };
+    let total = match total {
+        total if !mean => total,
+        Value::Live(x) => Value::Live(with_constant(b, op, Arithmetic::Div, x, &count, false)?),
+        Value::Const(x) => Value::Const(fold::arithmetic(b, op, Arithmetic::Div, &x, &count)?),
+    };
+    b.define(op, total)
+}
+
+pub fn negated(b: &mut Builder, op: &Op, x: &Live) -> OnnxResult<Live> {
     b.spend(op, 2 * x.len())?;
     let layer = Layer::Scale { scale: vec![-1.0; x.len()], shift: vec![0.0; x.len()] };
     b.push(op, layer, vec![x.id], x.dims.clone())
@@ -93,22 +126,4 @@ pub fn relu(b: &mut Builder, op: &Op) -> OnnxResult<()> {
     op.only(&[])?;
     b.at_most(op, 1)?;
     activation::push(b, op, Layer::Relu)
-}
-
-/// Softmax at the very end: dropped, since it keeps the order of the classes.
-pub fn softmax(b: &mut Builder, op: &Op, output: &str) -> OnnxResult<()> {
-    op.only(&["axis"])?;
-    b.at_most(op, 1)?;
-    let x = b.live(op, 0)?;
-    let axis = op.axis(op.int("axis", if op.opset < 13 { 1 } else { -1 })?, x.dims.len())?;
-    let last = op.node.output.first().is_some_and(|o| o == output && b.uses.get(o) == Some(&1));
-    if !last || x.dims[axis..].iter().product::<usize>() != x.len() || (op.opset >= 13 && x.dims[axis] != x.len()) {
-        return op.fail("supported only as the last layer, over the classes");
-    }
-    b.softmax = true;
-    b.warnings.push(format!(
-        "the final {} is left out: the outputs are its inputs, the logits, in the same order",
-        op.node.op_type
-    ));
-    b.define(op, Value::Live(x))
 }

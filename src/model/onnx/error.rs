@@ -4,15 +4,17 @@
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OnnxError {
     /// These bytes are no model.
-    #[error("not an ONNX model ({0}); export the network again")]
+    #[error("not an ONNX model ({0})")]
     Format(String),
     /// No layer does what this operator does.
-    #[error("operator {operator} of node '{node}' is not supported; export the network without it")]
+    #[error("operator {operator} of node '{node}' is not supported; {remedy}")]
     Unsupported {
         /// Its name.
         node: String,
         /// Its kind.
         operator: String,
+        /// What to do.
+        remedy: &'static str,
     },
     /// A node that makes no sense, or asks for what is not supported.
     #[error("node '{node}' ({operator}): {problem}")]

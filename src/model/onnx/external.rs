@@ -48,7 +48,7 @@ impl<'a> External<'a> {
 }
 
 /// Identity of a model: SHA-256 (hex) of the file's bytes as they are on disk, followed by every region of other files
-/// that it refers to, in the order of its tensors (initialisers, then attributes of nodes). Without such regions it is
+/// that it refers to, in the order of its tensors (initialisers, then attributes of nodes, then of functions). Without such regions it is
 /// the plain hash of the file; with one whole file of weights that of the two, one after the other.
 ///
 /// # Errors
@@ -63,15 +63,25 @@ pub fn fingerprint(path: impl AsRef<Path>) -> Result<String> {
     let bytes = read::bytes(path)?;
     let model = read::parse(&bytes).map_err(|e| Error::input(path, e.to_string()))?;
     let folder = read::folder(path);
-    for tensor in model.graph.iter().flat_map(tensors_of).filter(|t| is_external(t)) {
+    let mut tensors = Vec::new();
+    model.graph.iter().for_each(|graph| tensors_of(graph, &mut tensors));
+    model.functions.iter().for_each(|f| tensors_of_nodes(&f.node, &mut tensors));
+    for tensor in tensors.into_iter().filter(|t| is_external(t)) {
         add(&mut sha, tensor, folder).map_err(|e| Error::input(path, e.to_string()))?;
     }
     Ok(sha.finalize().iter().map(|b| format!("{b:02x}")).collect())
 }
 
-fn tensors_of(graph: &proto::Graph) -> impl Iterator<Item = &proto::Tensor> {
-    let attributes = graph.node.iter().flat_map(|n| &n.attribute).filter_map(|a| a.t.as_ref());
-    graph.initializer.iter().chain(attributes)
+fn tensors_of<'a>(graph: &'a proto::Graph, found: &mut Vec<&'a proto::Tensor>) {
+    found.extend(&graph.initializer);
+    tensors_of_nodes(&graph.node, found);
+}
+
+fn tensors_of_nodes<'a>(nodes: &'a [proto::Node], found: &mut Vec<&'a proto::Tensor>) {
+    for attribute in nodes.iter().flat_map(|n| &n.attribute) {
+        found.extend(&attribute.t);
+        attribute.g.iter().for_each(|graph| tensors_of(graph, found));
+    }
 }
 
 fn add(sha: &mut Sha256, tensor: &proto::Tensor, folder: Option<&Path>) -> OnnxResult<()> {

@@ -29,7 +29,7 @@ pub fn broadcast(op: &Op, a: &[usize], b: &[usize]) -> OnnxResult<Vec<usize>> {
 }
 
 /// Where each value of a tensor of dimensions `to` comes from in one of dimensions `from` (which broadcasts to it).
-fn sources(from: &[usize], to: &[usize]) -> impl Iterator<Item = usize> {
+pub fn sources(from: &[usize], to: &[usize]) -> impl Iterator<Item = usize> {
     let lead = to.len() - from.len();
     let mut strides = vec![0; to.len()];
     let mut stride = 1;
@@ -62,38 +62,98 @@ pub fn groups(b: &mut Builder, op: &Op, t: &Tensor, dims: &[usize]) -> OnnxResul
     t.select(op, sources(own, outer))
 }
 
-/// `x op y` of two constants.
-pub fn arithmetic(b: &mut Builder, op: &Op, what: Arithmetic, x: &Tensor, y: &Tensor) -> OnnxResult<Tensor> {
+/// Two constants, value by value: integers by `ints`, where that has a result, floats by `floats`.
+pub fn combine(
+    b: &mut Builder,
+    op: &Op,
+    x: &Tensor,
+    y: &Tensor,
+    ints: &dyn Fn(i64, i64) -> Option<i64>,
+    floats: &mut dyn FnMut(Near, Near) -> OnnxResult<Near>,
+) -> OnnxResult<Tensor> {
     let dims = broadcast(op, &x.dims, &y.dims)?;
     let len = count(&dims, LIMIT).ok_or_else(|| op.error("makes a constant that is too large"))?;
     b.spend(op, 8 * len)?;
     let data = match (&x.data, &y.data) {
         (Data::Int(a), Data::Int(b)) => {
-            let result: Option<Vec<i64>> = sources(&x.dims, &dims)
-                .zip(sources(&y.dims, &dims))
-                .map(|(i, j)| match what {
-                    Arithmetic::Add => a[i].checked_add(b[j]),
-                    Arithmetic::Sub => a[i].checked_sub(b[j]),
-                    Arithmetic::Mul => a[i].checked_mul(b[j]),
-                    Arithmetic::Div => a[i].checked_div(b[j]),
-                })
-                .collect();
+            let places = sources(&x.dims, &dims).zip(sources(&y.dims, &dims));
+            let result: Option<Vec<i64>> = places.map(|(i, j)| ints(a[i], b[j])).collect();
             Data::Int(result.ok_or_else(|| op.error("divides by zero or overflows"))?)
         }
         (Data::Int(_), _) | (_, Data::Int(_)) => return op.fail("mixes floats and integers"),
         (Data::Float(_) | Data::Near(_), Data::Float(_) | Data::Near(_)) => {
             let x = x.select(op, sources(&x.dims, &dims))?;
             let y = y.select(op, sources(&y.dims, &dims))?;
-            let compute = |(x, y): (Near, Near)| match what {
-                Arithmetic::Add => x + y,
-                Arithmetic::Sub => x - y,
-                Arithmetic::Mul => x * y,
-                Arithmetic::Div => x / y,
-            };
-            x.into_iter().zip(y).map(compute).collect()
+            x.into_iter().zip(y).map(|(x, y)| floats(x, y)).collect::<OnnxResult<Vec<_>>>()?.into_iter().collect()
         }
     };
     Ok(Tensor { dims, data })
+}
+
+/// `x op y` of two constants.
+pub fn arithmetic(b: &mut Builder, op: &Op, what: Arithmetic, x: &Tensor, y: &Tensor) -> OnnxResult<Tensor> {
+    let ints = |a: i64, b: i64| match what {
+        Arithmetic::Add => a.checked_add(b),
+        Arithmetic::Sub => a.checked_sub(b),
+        Arithmetic::Mul => a.checked_mul(b),
+        Arithmetic::Div => a.checked_div(b),
+    };
+    let floats = &mut |x: Near, y: Near| {
+        Ok(match what {
+            Arithmetic::Add => x + y,
+            Arithmetic::Sub => x - y,
+            Arithmetic::Mul => x * y,
+            Arithmetic::Div => x / y,
+        })
+    };
+    combine(b, op, x, y, &ints, floats)
+}
+
+/// DequantizeLinear of constants: `(x - zero point) scale`, per tensor or along one axis.
+pub fn dequantize(b: &mut Builder, op: &Op) -> OnnxResult<()> {
+    op.only(&["axis", "block_size", "output_dtype"])?;
+    b.at_most(op, 3)?;
+    let stored = match b.value(op, 0)? {
+        Value::Const(Tensor { dims, data: Data::Int(v) }) => {
+            Tensor { dims: dims.clone(), data: v.iter().map(|&v| Near::from(v as f64)).collect() }
+        }
+        Value::Const(_) => return op.fail("its input is no integer"),
+        Value::Live(_) => {
+            return op.fail("8 bit arithmetic on computed values is not supported; export the float network");
+        }
+    };
+    if op.int("block_size", 0)? != 0 {
+        return op.fail("scales for blocks are not supported; export the float network");
+    }
+    let scale = b.tensor(op, 1)?.cloned().ok_or_else(|| op.error("has no scale"))?;
+    let zero = match b.constant(op, 2)? {
+        Some(Tensor { dims, data: Data::Int(v) }) => {
+            Some(Tensor { dims: dims.clone(), data: v.iter().map(|&v| Near::from(v as f64)).collect() })
+        }
+        Some(_) => return op.fail("its zero point is no integer"),
+        None => None,
+    };
+    // One number for each place along the axis.
+    let rank = stored.dims.len();
+    let aligned = |t: Tensor| -> OnnxResult<Tensor> {
+        if t.len() == 1 {
+            return Ok(Tensor { dims: vec![], ..t });
+        }
+        let axis = op.axis(op.int("axis", 1)?, rank)?;
+        let mut dims = vec![1; rank];
+        dims[axis] = t.len();
+        Ok(Tensor { dims, ..t })
+    };
+    let (scale, zero) = (aligned(scale)?, zero.map(aligned).transpose()?);
+    let moved = match zero {
+        Some(zero) => arithmetic(b, op, Arithmetic::Sub, &stored, &zero)?,
+        None => stored.clone(),
+    };
+    let result = arithmetic(b, op, Arithmetic::Mul, &moved, &scale)?;
+    if result.dims != stored.dims {
+        return op.fail("its scale does not fit its input");
+    }
+    b.define(op, Value::Const(result))
 }
 
 /// Constant: one of the attributes that may hold its value.
@@ -153,9 +213,20 @@ pub fn shape(b: &mut Builder, op: &Op) -> OnnxResult<()> {
     b.define(op, Value::Const(Tensor::ints(part)))
 }
 
+/// Size: the number of values, for a batch of one.
+pub fn size(b: &mut Builder, op: &Op) -> OnnxResult<()> {
+    op.only(&[])?;
+    b.at_most(op, 1)?;
+    let len = match b.value(op, 0)? {
+        Value::Live(l) => l.len(),
+        Value::Const(t) => t.len(),
+    };
+    b.define(op, Value::Const(Tensor { dims: vec![], data: Data::Int(vec![len as i64]) }))
+}
+
 /// Cast: free where no value changes; constants may change between floats and integers.
 pub fn cast(b: &mut Builder, op: &Op) -> OnnxResult<()> {
-    use super::proto::data_type::{BOOL, DOUBLE, FLOAT, INT32, INT64};
+    use super::proto::data_type::{BFLOAT16, BOOL, DOUBLE, FLOAT, FLOAT16, INT32, INT64};
     op.only(&["to", "saturate"])?;
     b.at_most(op, 1)?;
     let to = op.int("to", 0)?;
@@ -165,7 +236,13 @@ pub fn cast(b: &mut Builder, op: &Op) -> OnnxResult<()> {
         b.spend(op, t.len())?;
     }
     let value = match (value, to) {
-        (Value::Live(l), FLOAT | DOUBLE) => Value::Live(l),
+        // Over real numbers, nothing is lost in fewer bits.
+        (Value::Live(l), FLOAT | DOUBLE | FLOAT16 | BFLOAT16) => Value::Live(l),
+        (Value::Const(Tensor { dims, data: Data::Float(v) }), FLOAT16 | BFLOAT16) => {
+            let round =
+                |v: f32| if to == FLOAT16 { half::f16::from_f32(v).to_f32() } else { half::bf16::from_f32(v).to_f32() };
+            Value::Const(Tensor { dims, data: Data::Float(v.into_iter().map(round).collect()) })
+        }
         (Value::Const(Tensor { dims, data }), FLOAT | DOUBLE) => {
             // Rounding is what the file asks for here; a number that is not known exactly stays as it is.
             let narrow = |v: Near| if to == FLOAT && v.error == 0.0 { Near::from(v.value as f32) } else { v };

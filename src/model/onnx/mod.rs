@@ -7,24 +7,37 @@
 mod activation;
 mod affine;
 mod build;
+mod copies;
 mod elementwise;
 mod error;
 mod external;
+mod extremes;
 mod fold;
+mod graph;
+mod head;
+mod inline;
+mod logic;
 mod movement;
-mod near;
+mod moves;
+pub(super) mod near;
 mod op;
+mod operator;
+mod pad;
 mod proto;
 mod read;
+mod reduce;
 mod scale;
 mod size;
 mod tensors;
+mod transposed;
 mod window;
 mod write;
 
 pub use error::{OnnxError, OnnxResult};
 pub use external::fingerprint;
-pub use read::{Loaded, decode, decode_unfolded, load, read, read_noted, read_unfolded};
+pub use read::{
+    Choice, Loaded, decode, decode_as, decode_unfolded, load, load_as, read, read_noted, read_unfolded, takes_any_size,
+};
 pub use write::{CLASSES, INPUT, OUTPUT, encode, is_own, write};
 
 #[cfg(test)]

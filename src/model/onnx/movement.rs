@@ -5,6 +5,7 @@ use super::build::{Builder, Live, Value};
 use super::error::OnnxResult;
 use super::near::Near;
 use super::op::Op;
+use super::scale::{self, Merge};
 use super::tensors::{Data, Tensor, count};
 
 /// Same values, other dimensions.
@@ -22,7 +23,7 @@ fn rename(b: &mut Builder, op: &Op, k: usize, dims: Vec<usize>) -> OnnxResult<()
     b.define(op, value)
 }
 
-fn dims(b: &Builder, op: &Op, k: usize) -> OnnxResult<Vec<usize>> {
+pub fn dims(b: &Builder, op: &Op, k: usize) -> OnnxResult<Vec<usize>> {
     Ok(match b.value(op, k)? {
         Value::Live(l) => l.dims.clone(),
         Value::Const(t) => t.dims.clone(),
@@ -31,10 +32,7 @@ fn dims(b: &Builder, op: &Op, k: usize) -> OnnxResult<Vec<usize>> {
 
 /// Identity, and Dropout at inference.
 pub fn identity(b: &mut Builder, op: &Op) -> OnnxResult<()> {
-    op.only_attributes(&["ratio", "seed", "is_test"])?;
-    if let Some(mask) = op.node.output.get(1).filter(|m| b.uses.contains_key(m.as_str())) {
-        return op.fail(format!("its mask '{}' is used, which is not supported", super::error::quote(mask)));
-    }
+    op.only(&["ratio", "seed", "is_test"])?;
     if b.ints(op, 2)?.is_some_and(|v| v.first() != Some(&0)) {
         return op.fail("training mode is not supported; export the network for inference");
     }
@@ -118,7 +116,7 @@ pub fn unsqueeze(b: &mut Builder, op: &Op) -> OnnxResult<()> {
 }
 
 /// Row-major positions over a view of a tensor: start, dimensions and strides of the view.
-fn view(start: isize, dims: &[usize], strides: &[isize]) -> Vec<usize> {
+pub fn view(start: isize, dims: &[usize], strides: &[isize]) -> Vec<usize> {
     let mut out = vec![start];
     for (&d, &s) in dims.iter().zip(strides) {
         out = out.iter().flat_map(|&at| (0..d as isize).map(move |k| at + k * s)).collect();
@@ -126,7 +124,7 @@ fn view(start: isize, dims: &[usize], strides: &[isize]) -> Vec<usize> {
     out.into_iter().map(|at| at as usize).collect()
 }
 
-fn strides(dims: &[usize]) -> Vec<isize> {
+pub fn strides(dims: &[usize]) -> Vec<isize> {
     let mut strides = vec![1; dims.len()];
     for k in (1..dims.len()).rev() {
         strides[k - 1] = strides[k] * dims[k] as isize;
@@ -135,14 +133,11 @@ fn strides(dims: &[usize]) -> Vec<isize> {
 }
 
 /// The values of input 0 at these positions, with these dimensions.
-fn select(b: &mut Builder, op: &Op, positions: &[usize], dims: Vec<usize>) -> OnnxResult<Value> {
-    b.spend(op, positions.len())?;
+pub fn select(b: &mut Builder, op: &Op, positions: &[usize], dims: Vec<usize>) -> OnnxResult<Value> {
     match b.value(op, 0)?.clone() {
-        Value::Live(l) => {
-            let map = positions.iter().map(|&k| Some(Source { input: 0, index: k as u32 })).collect();
-            Ok(Value::Live(b.gather(op, map, vec![l.id], dims)?))
-        }
+        Value::Live(l) => Ok(Value::Live(select_live(b, op, &l, positions, dims)?)),
         Value::Const(t) => {
+            b.spend(op, positions.len())?;
             let data = match &t.data {
                 Data::Float(v) => Data::Float(positions.iter().map(|&k| v[k]).collect()),
                 Data::Near(v) => Data::Near(positions.iter().map(|&k| v[k]).collect()),
@@ -151,6 +146,13 @@ fn select(b: &mut Builder, op: &Op, positions: &[usize], dims: Vec<usize>) -> On
             Ok(Value::Const(Tensor { dims, data }))
         }
     }
+}
+
+/// The values of `live` at these positions, with these dimensions.
+pub fn select_live(b: &mut Builder, op: &Op, live: &Live, positions: &[usize], dims: Vec<usize>) -> OnnxResult<Live> {
+    b.spend(op, positions.len())?;
+    let map = positions.iter().map(|&k| Some(Source { input: 0, index: k as u32 })).collect();
+    b.gather(op, map, vec![live.id], dims)
 }
 
 pub fn transpose(b: &mut Builder, op: &Op) -> OnnxResult<()> {
@@ -310,25 +312,35 @@ pub fn concat(b: &mut Builder, op: &Op) -> OnnxResult<()> {
         return b.define(op, Value::Const(Tensor { dims: new, data: joined }));
     }
     let mut ids: Vec<ValueId> = vec![];
-    let mut sources: Vec<Option<u32>> = vec![];
+    // Constants are added where nothing was moved to.
+    let mut sources: Vec<(Option<u32>, Vec<Near>)> = vec![];
     for v in values {
         sources.push(match v {
             Value::Live(l) => {
                 ids.push(l.id);
-                Some(ids.len() as u32 - 1)
+                (Some(ids.len() as u32 - 1), vec![])
             }
-            Value::Const(t) if t.select(op, 0..t.len())?.iter().all(|v| v.is(0.0)) => None,
-            Value::Const(_) => return op.fail("joins the network's values with constants other than zero"),
+            Value::Const(t) => (None, t.select(op, 0..t.len())?),
         });
     }
-    let mut map = Vec::with_capacity(len);
+    let constants = sources.iter().any(|(_, v)| v.iter().any(|v| !v.is(0.0)));
+    let (mut map, mut shift) = (Vec::with_capacity(len), vec![]);
+    b.spend(op, if constants { 8 * len } else { 0 })?;
     for o in 0..outer {
-        for (&source, &width) in sources.iter().zip(&widths) {
+        for ((source, values), &width) in sources.iter().zip(&widths) {
             let part = o * width..(o + 1) * width;
-            map.extend(part.map(|k| source.map(|input| Source { input, index: k as u32 })));
+            map.extend(part.clone().map(|k| source.map(|input| Source { input, index: k as u32 })));
+            match source {
+                _ if !constants => {}
+                Some(_) => shift.resize(shift.len() + width, Near::ZERO),
+                None => shift.extend_from_slice(&values[part]),
+            }
         }
     }
-    let live = b.gather(op, map, ids, new)?;
+    let mut live = b.gather(op, map, ids, new)?;
+    if constants {
+        live = scale::apply(b, op, live, &vec![Near::ONE; len], &shift, Merge::Free)?;
+    }
     b.define(op, Value::Live(live))
 }
 
@@ -349,49 +361,4 @@ fn join_constants(op: &Op, values: &[&Value], widths: &[usize], outer: usize) ->
         (true, false) => Ok(Data::Int(ints)),
         (false, false) => op.fail("joins floats and integers"),
     }
-}
-
-/// Pad with zeros; negative pads cut off.
-pub fn pad(b: &mut Builder, op: &Op) -> OnnxResult<()> {
-    op.only(&["mode", "pads", "value", "paddings"])?;
-    b.at_most(op, 4)?;
-    let x = b.live(op, 0)?;
-    if op.text("mode", "constant")? != "constant" {
-        return op.fail("only padding with a constant is supported");
-    }
-    if !b.number(op, 2)?.unwrap_or(Near::from(op.float("value", 0.0)?)).is(0.0) {
-        return op.fail("only padding with zeros is supported");
-    }
-    let rank = x.dims.len();
-    let Some(given) = b.ints(op, 1)?.or(op.ints("pads")?) else { return op.fail("lacks constant pads") };
-    let axes = match b.ints(op, 3)? {
-        Some(a) if a.len() <= rank => a.iter().map(|&a| op.axis(a, rank)).collect::<OnnxResult<Vec<_>>>()?,
-        Some(_) => return op.fail("pads more axes than there are"),
-        None => (0..rank).collect(),
-    };
-    if given.len() != 2 * axes.len() || given.iter().any(|p| p.unsigned_abs() > 1 << 16) {
-        return op.fail(format!("pads {:?} make no sense for {:?}", &given[..given.len().min(16)], x.dims));
-    }
-    let (mut before, mut new) = (vec![0i64; rank], x.dims.clone());
-    for (k, &axis) in axes.iter().enumerate() {
-        before[axis] = given[k];
-        let size = new[axis] as i64 + given[k] + given[axes.len() + k];
-        new[axis] = usize::try_from(size).unwrap_or(0);
-    }
-    let len = count(&new, 1 << 28).filter(|&n| n > 0).ok_or_else(|| op.error("its result is empty or too large"))?;
-    b.spend(op, len)?;
-    let mut map: Vec<Option<u32>> = vec![Some(0)];
-    for axis in 0..rank {
-        let mut wider = Vec::with_capacity(map.len() * new[axis]);
-        for at in map {
-            wider.extend((0..new[axis] as i64).map(|k| {
-                let inside = u32::try_from(k - before[axis]).ok().filter(|&k| (k as usize) < x.dims[axis]);
-                Some(at? * x.dims[axis] as u32 + inside?)
-            }));
-        }
-        map = wider;
-    }
-    let map = map.into_iter().map(|at| at.map(|index| Source { input: 0, index })).collect();
-    let live = b.gather(op, map, vec![x.id], new)?;
-    b.define(op, Value::Live(live))
 }

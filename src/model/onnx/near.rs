@@ -196,13 +196,16 @@ impl Charge {
         Some(stored)
     }
 
+    /// The charge as that of a node, if there is one.
+    pub fn folding(self, node: usize) -> Option<Folding> {
+        // Devices flush what is smaller.
+        let rounded = |v: f64| if v == 0.0 { 0.0 } else { to_f32_up(v).max(f32::MIN_POSITIVE) };
+        let (relative, absolute, terms) = (rounded(self.relative), rounded(self.absolute), rounded(self.terms));
+        (!self.is_free() || self.terms > 0.0).then_some(Folding { node, relative, absolute, terms })
+    }
+
     pub fn record(self, b: &mut Builder, live: &Live) {
-        if !self.is_free() || self.terms > 0.0 {
-            // Devices flush what is smaller.
-            let rounded = |v: f64| if v == 0.0 { 0.0 } else { to_f32_up(v).max(f32::MIN_POSITIVE) };
-            let (relative, absolute, terms) = (rounded(self.relative), rounded(self.absolute), rounded(self.terms));
-            b.folded.push(Folding { node: live.id - 1, relative, absolute, terms });
-        }
+        b.folded.extend(self.folding(live.id - 1));
     }
 }
 

@@ -4,9 +4,12 @@ use super::error::{OnnxError, OnnxResult, quote};
 use super::proto;
 
 /// An operator with its name for messages and the operator set it is written against.
+#[derive(Clone, Copy)]
 pub struct Op<'a> {
     pub node: &'a proto::Node,
     pub opset: i64,
+    /// An output after the first that something reads.
+    pub second: Option<&'a str>,
 }
 
 impl<'a> Op<'a> {
@@ -25,11 +28,11 @@ impl<'a> Op<'a> {
         OnnxError::Node { node, operator, problem: problem.into() }
     }
 
-    /// Refuses attributes other than `known`, and outputs after the first that have a name.
+    /// Refuses attributes other than `known`, and outputs after the first that are read.
     pub fn only(&self, known: &[&str]) -> OnnxResult<()> {
         self.only_attributes(known)?;
-        match self.node.output.iter().skip(1).find(|o| !o.is_empty()) {
-            Some(o) => self.fail(format!("its second output '{}' is not supported", quote(o))),
+        match self.second {
+            Some(o) => self.fail(format!("its second output '{}' is read, which is not supported", quote(o))),
             None => Ok(()),
         }
     }
@@ -71,6 +74,13 @@ impl<'a> Op<'a> {
 
     pub fn tensor(&self, name: &str) -> OnnxResult<Option<proto::Tensor>> {
         self.typed(name, |a| a.t.clone())
+    }
+
+    /// A list of floats; an empty one is as good as absent.
+    pub fn floats(&self, name: &str) -> OnnxResult<Option<&'a [f32]>> {
+        let wrong = |a: &proto::Attribute| a.i.is_some() || a.f.is_some() || a.s.is_some() || a.t.is_some();
+        let list = self.typed(name, |a| (!wrong(a)).then_some(a.floats.as_slice()))?;
+        Ok(list.filter(|l| !l.is_empty()))
     }
 
     /// A list of integers; an empty one is as good as absent.

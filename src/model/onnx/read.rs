@@ -1,24 +1,43 @@
 //! Reading ONNX: the file's operators, one after another, become layers of a [`Model`].
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use prost::Message;
 
-use super::super::Model;
+use super::super::{Dense, Layer, Model};
 use super::build::{Builder, Live, Value, shape_of};
-use super::elementwise::{self, Arithmetic};
 use super::error::{OnnxError, OnnxResult, quote};
 use super::external::External;
+use super::graph::{count_uses, input_dims, is_integer, needed, open_places, output};
+use super::head::{self, Head};
 use super::op::Op;
-use super::tensors;
 use super::write::CLASSES;
-use super::{activation, affine, fold, movement, proto, size, window};
+use super::{inline, operator, proto, size, tensors};
 use crate::error::{Error, Result};
 use crate::tensor::Shape;
 
 /// Largest file that is read, compressed or not: the limit of the format itself.
 const MAX_BYTES: u64 = 1 << 31;
+
+/// What a file leaves open, and how its end is read.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Choice {
+    /// Name of the output that is read, where there are several.
+    pub output: Option<String>,
+    /// Height and width of the images, where the file takes any.
+    pub size: Option<[usize; 2]>,
+    /// Read for the class alone: a sigmoid at the end is left out as a softmax is, and one output becomes two, a zero in
+    /// front of it.
+    pub classifier: bool,
+}
+
+impl Choice {
+    /// For images of classes, nothing else chosen.
+    pub fn classifier() -> Choice {
+        Choice { classifier: true, ..Choice::default() }
+    }
+}
 
 /// A model read from a file, and what its user should know about it.
 #[derive(Clone, Debug)]
@@ -27,16 +46,20 @@ pub struct Loaded {
     pub model: Model,
     /// One line each, to be shown: a softmax left out, subnormal weights, folded layers.
     pub warnings: Vec<String>,
-    /// The file ends in a softmax, which was left out: outputs compare with each other as the file's do, but their
-    /// values are the logits.
+    /// The file ends in a softmax (or, of a classifier, in a sigmoid), which was left out: outputs compare with each other
+    /// as the file's do, but their values are the logits.
     pub softmax: bool,
     /// The file's images are rows, columns, channels: so is the input of the model, unless turned round by
     /// [`Model::channels_first`].
     pub channels_last: bool,
+    /// The file takes integers: pixels from 0 to 255.
+    pub bytes: bool,
+    /// The node whose one output became two classes.
+    pub binary: Option<String>,
 }
 
-/// Reads an ONNX model (`.onnx`, or `.gz` of one) of images. Its input is `[channel][row][column]`, in whatever order the
-/// file takes it. See [`load`].
+/// Reads a classifier of images from an ONNX file (`.onnx`, or `.gz` of one). Its input is `[channel][row][column]`, in
+/// whatever order the file takes it.
 ///
 /// # Errors
 /// As [`load`].
@@ -50,7 +73,7 @@ pub fn read(path: impl AsRef<Path>) -> Result<Model> {
 /// As [`load`].
 pub fn read_noted(path: impl AsRef<Path>) -> Result<(Model, Vec<String>)> {
     let path = path.as_ref();
-    load(path)?.in_order(path)
+    load_as(path, &Choice::classifier())?.in_order(path)
 }
 
 impl Loaded {
@@ -70,9 +93,9 @@ impl Loaded {
 ///
 /// # Errors
 /// As [`load`].
-pub fn read_unfolded(path: impl AsRef<Path>) -> Result<Model> {
+pub fn read_unfolded(path: impl AsRef<Path>, choice: &Choice) -> Result<Model> {
     let path = path.as_ref();
-    let file = understand(&bytes(path)?, folder(path), false).map_err(|e| Error::input(path, e.to_string()))?;
+    let file = understand(&bytes(path)?, folder(path), choice, false).map_err(|e| Error::input(path, e.to_string()))?;
     channels_first(path, file.model, file.channels_last)
 }
 
@@ -81,13 +104,35 @@ fn channels_first(path: &Path, model: Model, channels_last: bool) -> Result<Mode
 }
 
 /// Reads an ONNX model (`.onnx`, or `.gz` of one), its input in the flat order of the file's. The model is whole:
-/// nothing in the file was passed over.
+/// nothing that its output depends on was passed over.
 ///
 /// # Errors
 /// [`Error::Io`] if the file cannot be read, [`Error::Input`] naming the node and operator if it cannot be understood.
 pub fn load(path: impl AsRef<Path>) -> Result<Loaded> {
+    load_as(path, &Choice::default())
+}
+
+/// [`load`] with what the file leaves open.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_as(path: impl AsRef<Path>, choice: &Choice) -> Result<Loaded> {
     let path = path.as_ref();
-    decode(&bytes(path)?, folder(path)).map_err(|e| Error::input(path, e.to_string()))
+    decode_as(&bytes(path)?, folder(path), choice).map_err(|e| Error::input(path, e.to_string()))
+}
+
+/// Whether a file takes images of any height and width, so that [`Choice::size`] has to say which.
+///
+/// # Errors
+/// As [`load`].
+pub fn takes_any_size(path: impl AsRef<Path>) -> Result<bool> {
+    let path = path.as_ref();
+    let file = parse(&bytes(path)?).map_err(|e| Error::input(path, e.to_string()))?;
+    let Some(graph) = file.graph else { return Ok(false) };
+    let weights: HashSet<&str> = graph.initializer.iter().map(|t| t.name.as_str()).collect();
+    let inputs = graph.input.iter().filter(|i| !weights.contains(i.name.as_str()));
+    let open = |i: &proto::ValueInfo| open_places(i).is_some_and(|(_, open)| !open.is_empty());
+    Ok(inputs.map(open).next().unwrap_or(false))
 }
 
 /// The bytes of an ONNX file, unpacked.
@@ -103,10 +148,24 @@ pub(super) fn folder(path: &Path) -> Option<&Path> {
 /// The messages of an ONNX file.
 pub(super) fn parse(bytes: &[u8]) -> OnnxResult<proto::Model> {
     size::check(bytes)?;
-    if bytes.is_empty() {
-        return Err(OnnxError::Format("the file is empty".into()));
+    let format = |problem: &str| Err(OnnxError::Format(problem.into()));
+    match bytes {
+        [] => return format("the file is empty; copy it again"),
+        _ if bytes.starts_with(b"version https://git-lfs") => {
+            return format("a pointer of Git LFS, the file itself was not fetched; run `git lfs pull`");
+        }
+        _ if bytes.starts_with(b"PK") => {
+            return format("a zip archive, such as torch.save makes; export with torch.onnx.export");
+        }
+        _ if bytes.starts_with(b"\x89HDF") => return format("a Keras or HDF5 file; export with tf2onnx"),
+        _ if bytes.get(4..8) == Some(b"TFL3") => return format("a TensorFlow Lite file; export with tf2onnx"),
+        _ if bytes.starts_with(b"<") => {
+            return format("a page of text, what a download that failed leaves; fetch it again");
+        }
+        _ => {}
     }
-    proto::Model::decode(bytes).map_err(|e| OnnxError::Format(quote(&e.to_string())))
+    let broken = |e: prost::DecodeError| OnnxError::Format(quote(&e.to_string()) + "; export the network again");
+    proto::Model::decode(bytes).map_err(broken)
 }
 
 /// Reads the bytes of an ONNX file; external data is looked for in `folder`. The model is compared with that of
@@ -115,11 +174,19 @@ pub(super) fn parse(bytes: &[u8]) -> OnnxResult<proto::Model> {
 /// # Errors
 /// Names the node and operator that cannot be understood.
 pub fn decode(bytes: &[u8], folder: Option<&Path>) -> OnnxResult<Loaded> {
-    let loaded = understand(bytes, folder, true)?;
+    decode_as(bytes, folder, &Choice::default())
+}
+
+/// [`decode`] with what the file leaves open.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_as(bytes: &[u8], folder: Option<&Path>, choice: &Choice) -> OnnxResult<Loaded> {
+    let loaded = understand(bytes, folder, choice, true)?;
     if !loaded.model.is_tried() {
         return Ok(loaded);
     }
-    let unfolded = decode_unfolded(bytes, folder)?;
+    let unfolded = understand(bytes, folder, choice, false)?.model;
     let model = unfolded.becomes(loaded.model, <[f32]>::to_vec).map_err(OnnxError::graph)?;
     Ok(Loaded { model, ..loaded })
 }
@@ -129,13 +196,15 @@ pub fn decode(bytes: &[u8], folder: Option<&Path>) -> OnnxResult<Loaded> {
 /// # Errors
 /// As [`decode`].
 pub fn decode_unfolded(bytes: &[u8], folder: Option<&Path>) -> OnnxResult<Model> {
-    Ok(understand(bytes, folder, false)?.model)
+    Ok(understand(bytes, folder, &Choice::default(), false)?.model)
 }
 
 /// What a file says, constants put into the weights of other layers or not.
-fn understand(bytes: &[u8], folder: Option<&Path>, merging: bool) -> OnnxResult<Loaded> {
+fn understand(bytes: &[u8], folder: Option<&Path>, choice: &Choice, merging: bool) -> OnnxResult<Loaded> {
     let file = parse(bytes)?;
-    let Some(graph) = file.graph else { return Err(OnnxError::Format("it holds no graph".into())) };
+    let Some(mut graph) = file.graph else {
+        return Err(OnnxError::Format("it holds no graph; export the network again".into()));
+    };
     let standard = |o: &&proto::OperatorSet| o.domain.is_empty() || o.domain == "ai.onnx";
     let opset = match file.opset_import.iter().find(standard) {
         Some(o) if o.version >= 7 => o.version,
@@ -147,152 +216,132 @@ fn understand(bytes: &[u8], folder: Option<&Path>, merging: bool) -> OnnxResult<
     if !graph.sparse_initializer.is_empty() {
         return Err(OnnxError::graph("sparse weights are not supported; export them dense"));
     }
+    graph.node = inline::inline(graph.node, &file.functions, opset)?;
     let classes = file.metadata_props.into_iter().find(|e| e.key == CLASSES).map(|e| e.value);
-    read_graph(graph, opset, classes, External::new(folder), merging)
+    read_graph(graph, opset, classes, External::new(folder), choice, merging)
 }
 
 fn read_graph(
     graph: proto::Graph,
     opset: i64,
     classes: Option<String>,
-    mut external: External,
+    external: External,
+    choice: &Choice,
     merging: bool,
 ) -> OnnxResult<Loaded> {
-    let mut constants = HashMap::new();
+    let mut notes = vec![];
+    let output = output(&graph, choice, &mut notes)?.name.clone();
+    let head = head::find(&graph, &graph.node, &output, opset, choice.classifier);
+    let end = head.as_ref().map_or(&output, |h| &h.value).clone();
+    // What the output does not depend on may be anything.
+    let needed = needed(&graph.node, &end);
+    let nodes: Vec<proto::Node> = graph.node.into_iter().zip(needed).filter(|(_, n)| *n).map(|(n, _)| n).collect();
+    let mut uses: HashMap<String, usize> = HashMap::new();
+    count_uses(&nodes, &mut uses);
+    *uses.entry(end.clone()).or_default() += 1;
+
+    let mut external = external;
+    let (mut constants, mut names) = (HashMap::new(), HashSet::new());
     for tensor in graph.initializer {
         let name = tensor.name.clone();
-        let value = Value::Const(tensors::read(tensor, &mut external)?);
-        if constants.insert(name.clone(), value).is_some() {
+        if uses.contains_key(&name) {
+            constants.insert(name.clone(), Value::Const(tensors::read(tensor, &mut external)?));
+        }
+        if !names.insert(name.clone()) {
             return Err(OnnxError::tensor(&name, "exists twice"));
         }
     }
-    let inputs: Vec<_> = graph.input.iter().filter(|i| !constants.contains_key(&i.name)).collect();
-    let [input] = inputs[..] else {
-        return Err(OnnxError::graph(format!("the network has {} inputs, one is needed", inputs.len())));
+    let free: Vec<_> = graph.input.iter().filter(|i| !names.contains(&i.name)).collect();
+    let read: Vec<_> = free.iter().copied().filter(|i| uses.contains_key(&i.name)).collect();
+    let input = match (&read[..], &free[..]) {
+        ([input], _) | ([], [input]) => *input,
+        (several, _) => {
+            return Err(OnnxError::graph(format!("the network has {} inputs, one is needed", several.len())));
+        }
     };
-    let [output] = &graph.output[..] else {
-        return Err(OnnxError::graph(format!("the network has {} outputs, one is needed", graph.output.len())));
-    };
-    let dims = input_dims(input)?;
+    let (dims, kind) = input_dims(input, choice)?;
     let shape =
         shape_of(&dims).ok_or_else(|| OnnxError::graph(format!("an input of {dims:?} is empty or too large")))?;
 
-    let mut uses: HashMap<String, usize> = HashMap::new();
-    let read_names = graph.node.iter().flat_map(|n| &n.input).chain([&output.name]);
-    for name in read_names.filter(|n| !n.is_empty()) {
-        *uses.entry(name.clone()).or_default() += 1;
-    }
-    let declared: HashMap<&str, &proto::ValueInfo> =
-        graph.value_info.iter().chain(&graph.output).map(|v| (v.name.as_str(), v)).collect();
     let mut b = Builder::new(shape, merging, external, uses);
     b.values = constants;
+    b.warnings = notes;
     b.values.insert(input.name.clone(), Value::Live(Live { id: 0, dims: dims.clone(), sole: false }));
-    for node in &graph.node {
-        let op = Op { node, opset };
-        operator(&mut b, &op, &output.name)?;
-        for name in &node.output {
-            if let (Some(info), Some(Value::Live(live))) = (declared.get(name.as_str()), b.values.get(name)) {
-                check_declared(&op, info, &live.dims)?;
-            }
-        }
-    }
-    let last = match b.values.get(&output.name) {
-        Some(Value::Live(live)) => live.id,
+    operator::nodes(&mut b, &nodes, opset)?;
+    let stale = graph.value_info.iter().chain(&graph.output).find_map(|info| stale(&b, info));
+    b.warnings.extend(stale);
+    let mut last = match b.values.get(&end) {
+        Some(Value::Live(live)) => live.clone(),
         Some(Value::Const(_)) => return Err(OnnxError::graph("the network's output is a constant")),
-        None => return Err(OnnxError::graph(format!("nothing computes the output '{}'", quote(&output.name)))),
+        None => return Err(OnnxError::graph(format!("nothing computes the output '{}'", quote(&end)))),
     };
-    finish(b, &dims, last, classes)
+    if let Some(head) = &head {
+        check_head(head, &last.dims)?;
+        b.warnings.push(head.note());
+    }
+    let binary = choice.classifier && last.len() == 1 && last.id > 0;
+    let binary = binary.then(|| head.as_ref().map_or_else(|| b.nodes[last.id - 1].name.clone(), |h| h.node.clone()));
+    if binary.is_some() {
+        last = two_classes(&mut b, &last)?;
+    }
+    let bytes = is_integer(kind);
+    let loaded = finish(b, &dims, last.id, classes)?;
+    Ok(Loaded { softmax: head.is_some(), bytes, binary, ..loaded })
 }
 
-/// Dimensions of the input for a batch of one.
-fn input_dims(input: &proto::ValueInfo) -> OnnxResult<Vec<usize>> {
-    let fail = |problem: String| Err(OnnxError::graph(format!("input '{}': {problem}", quote(&input.name))));
-    let tensor = input.ty.as_ref().and_then(|t| t.tensor.as_ref());
-    let Some(tensor) = tensor else { return fail("has no tensor type".into()) };
-    use proto::data_type::{DOUBLE, FLOAT};
-    if !matches!(tensor.elem_type, Some(FLOAT | DOUBLE)) {
-        return fail("is not a tensor of 32 bit floats".into());
-    }
-    let Some(shape) = &tensor.shape else { return fail("has no shape; export with fixed sizes".into()) };
-    let mut dims = vec![];
-    for (k, d) in shape.dim.iter().enumerate() {
-        dims.push(match d.value {
-            Some(v) if v > 1 && k == 0 && shape.dim.len() > 1 => {
-                return fail(format!("has a fixed batch of {v}; export with a batch of 1 or a dynamic one"));
-            }
-            Some(v) if v > 0 => usize::try_from(v).unwrap_or(usize::MAX),
-            _ if k == 0 && shape.dim.len() > 1 => 1,
-            _ => return fail(format!("dimension {k} has no fixed size; export with fixed sizes")),
-        });
-    }
-    if dims.is_empty() { fail("is a single number".into()) } else { Ok(dims) }
-}
-
-/// The shape the file declares for a value must be the one our layers give.
-fn check_declared(op: &Op, info: &proto::ValueInfo, dims: &[usize]) -> OnnxResult<()> {
-    let Some(shape) = info.ty.as_ref().and_then(|t| t.tensor.as_ref()).and_then(|t| t.shape.as_ref()) else {
-        return Ok(());
-    };
+/// What there is to say if the shape that the file declares for a value is not the one its layers give. Runtimes go by the
+/// layers.
+fn stale(b: &Builder, info: &proto::ValueInfo) -> Option<String> {
+    let Value::Live(Live { dims, .. }) = b.values.get(&info.name)? else { return None };
+    let shape = info.ty.as_ref()?.tensor.as_ref()?.shape.as_ref()?;
     let declared: Vec<i64> = shape.dim.iter().map(|d| d.value.unwrap_or(0)).take(32).collect();
     let fits = declared.len() == dims.len()
         && declared.iter().zip(dims).all(|(&want, &have)| want <= 0 || usize::try_from(want) == Ok(have));
-    if fits {
-        return Ok(());
-    }
-    op.fail(format!("the file declares {declared:?} for '{}', its layers give {dims:?}", quote(&info.name)))
+    let note = || {
+        format!(
+            "the file declares {declared:?} for '{}' where its layers give {dims:?}; as in runtimes, the layers count",
+            quote(&info.name)
+        )
+    };
+    (!fits).then(note)
 }
 
-fn operator(b: &mut Builder, op: &Op, output: &str) -> OnnxResult<()> {
-    let domain = op.node.domain.as_str();
-    let kind = if domain.is_empty() || domain == "ai.onnx" { op.node.op_type.as_str() } else { "" };
-    match kind {
-        "Conv" => affine::conv(b, op),
-        "Gemm" => affine::gemm(b, op),
-        "MatMul" => affine::matmul(b, op),
-        "BatchNormalization" => affine::batch_norm(b, op),
-        "Relu" => elementwise::relu(b, op),
-        "Add" => elementwise::arithmetic(b, op, Arithmetic::Add),
-        "Sub" => elementwise::arithmetic(b, op, Arithmetic::Sub),
-        "Mul" => elementwise::arithmetic(b, op, Arithmetic::Mul),
-        "Div" => elementwise::arithmetic(b, op, Arithmetic::Div),
-        "Neg" => elementwise::negate(b, op),
-        "Softmax" | "LogSoftmax" => elementwise::softmax(b, op, output),
-        "MaxPool" => window::pool(b, op, true),
-        "AveragePool" => window::pool(b, op, false),
-        "GlobalMaxPool" => window::global_pool(b, op, true),
-        "GlobalAveragePool" => window::global_pool(b, op, false),
-        "ReduceMean" => window::reduce_mean(b, op),
-        "Identity" | "Dropout" => movement::identity(b, op),
-        "Flatten" => movement::flatten(b, op),
-        "Reshape" => movement::reshape(b, op),
-        "Squeeze" => movement::squeeze(b, op),
-        "Unsqueeze" => movement::unsqueeze(b, op),
-        "Transpose" => movement::transpose(b, op),
-        "Slice" => movement::slice(b, op),
-        "Split" => movement::split(b, op),
-        "Gather" => movement::gather(b, op),
-        "Concat" => movement::concat(b, op),
-        "Pad" => movement::pad(b, op),
-        "Constant" => fold::constant(b, op),
-        "ConstantOfShape" => fold::constant_of_shape(b, op),
-        "Shape" => fold::shape(b, op),
-        "Cast" => fold::cast(b, op),
-        _ if activation::read(b, op, kind)? => Ok(()),
-        _ => {
-            let operator = if domain.is_empty() {
-                quote(&op.node.op_type)
-            } else {
-                quote(&format!("{domain}.{}", op.node.op_type))
-            };
-            Err(OnnxError::Unsupported { node: quote(op.name()), operator })
-        }
+/// A function at the end has to be over the classes to keep their order.
+fn check_head(head: &Head, dims: &[usize]) -> OnnxResult<()> {
+    let len: usize = dims.iter().product();
+    let fail = |problem: &str| Err(OnnxError::graph(format!("node '{}' ({}): {problem}", head.node, head.kind)));
+    if head.complement && len != 1 {
+        return fail("makes two probabilities of each of several scores, which is not supported");
     }
+    let Some(axis) = head.axis.filter(|_| head.kind != "Sigmoid") else { return Ok(()) };
+    let rank = dims.len() as i64;
+    if !(-rank..rank).contains(&axis) {
+        return fail("its axis is not there");
+    }
+    // Before version 13 everything from the axis on is one row.
+    let axis = axis.rem_euclid(rank) as usize;
+    if dims[axis] == len || (head.rows && dims[axis..].iter().product::<usize>() == len) {
+        Ok(())
+    } else {
+        fail("supported only as the last layer, over the classes")
+    }
+}
+
+/// The one output as that of the second of two classes, whose rival has a zero.
+fn two_classes(b: &mut Builder, last: &Live) -> OnnxResult<Live> {
+    let node = proto::Node { name: "two_classes".into(), op_type: "Dense".into(), ..Default::default() };
+    let op = Op { node: &node, opset: 0, second: None };
+    b.warnings.push(
+        "its one output tells two classes apart: class 1 where the logit is above 0, class 0 where it is below".into(),
+    );
+    let layer = Layer::Dense(Dense { weight: vec![0.0, 1.0], bias: vec![0.0; 2] });
+    b.push(&op, layer, vec![last.id], vec![1, 2])
 }
 
 fn finish(mut b: Builder, dims: &[usize], last: usize, classes: Option<String>) -> OnnxResult<Loaded> {
     let channels_last = is_channels_last(&b, dims);
     let mut warnings = std::mem::take(&mut b.warnings);
-    let (input, softmax) = (b.input, b.softmax);
+    let input = b.input;
     b.values.clear();
     let (nodes, folded) = b.prune(last)?;
     let mut model = Model { input, nodes, classes: vec![], folded };
@@ -314,7 +363,7 @@ fn finish(mut b: Builder, dims: &[usize], last: usize, classes: Option<String>) 
         ));
     }
     model.validate().map_err(OnnxError::graph)?;
-    Ok(Loaded { model, warnings, softmax, channels_last })
+    Ok(Loaded { model, warnings, softmax: false, channels_last, bytes: false, binary: None })
 }
 
 /// Whether the input is an image with its channels last: it says so by turning them to the front, or, where it makes no

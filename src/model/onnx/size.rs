@@ -9,6 +9,7 @@ const MOST: usize = 1 << 20;
 #[derive(Clone, Copy)]
 enum Message {
     Model,
+    Function,
     Graph,
     Node,
     Attribute,
@@ -26,14 +27,20 @@ impl Message {
     fn field(self, tag: u64) -> Option<Message> {
         match (self, tag) {
             (Message::Model, 7) => Some(Message::Graph),
-            (Message::Graph, 1) => Some(Message::Node),
+            (Message::Model, 25) => Some(Message::Function),
+            (Message::Graph, 1) | (Message::Function, 7) => Some(Message::Node),
+            (Message::Attribute, 6) => Some(Message::Graph),
+            (Message::Function, 11) => Some(Message::Attribute),
             (Message::Graph, 5) | (Message::Attribute, 5) => Some(Message::Tensor),
             (Message::Graph, 11..=13) => Some(Message::Value),
             (Message::Node, 5) => Some(Message::Attribute),
             (Message::Value, 2) => Some(Message::Type),
             (Message::Type, 1) => Some(Message::TensorType),
             (Message::TensorType, 2) => Some(Message::Shape),
-            (Message::Model, 8 | 14) | (Message::Graph, 15) | (Message::Node, 1 | 2) => Some(Message::Leaf),
+            (Message::Model, 8 | 14)
+            | (Message::Function, 4 | 5 | 9)
+            | (Message::Graph, 15)
+            | (Message::Node, 1 | 2) => Some(Message::Leaf),
             (Message::Tensor, 13) | (Message::Shape, 1) => Some(Message::Leaf),
             _ => None,
         }

@@ -104,9 +104,9 @@ impl Layout {
         let width = match kind {
             data_type::FLOAT | data_type::INT32 => 4,
             data_type::INT64 | data_type::DOUBLE => 8,
-            data_type::FLOAT16 | data_type::BFLOAT16 => 2,
-            data_type::BOOL => 1,
-            _ => return Err(fail(format!("data type {kind} is not supported; use 16, 32 or 64 bit floats"))),
+            data_type::FLOAT16 | data_type::BFLOAT16 | data_type::INT16 | data_type::UINT16 => 2,
+            data_type::BOOL | data_type::INT8 | data_type::UINT8 => 1,
+            _ => return Err(fail(format!("data type {kind} is not supported; export in 32 bit floats"))),
         };
         Ok(Layout { dims, len, kind, width })
     }
@@ -173,6 +173,9 @@ fn from_bytes(kind: i32, bytes: &[u8]) -> Values {
         data_type::BFLOAT16 => Values::F32(words(bytes).map(|b| half::bf16::from_le_bytes(b).to_f32()).collect()),
         data_type::INT64 => Values::Int(words(bytes).map(i64::from_le_bytes).collect()),
         data_type::INT32 => Values::Int(words(bytes).map(|b| i64::from(i32::from_le_bytes(b))).collect()),
+        data_type::INT16 => Values::Int(words(bytes).map(|b| i64::from(i16::from_le_bytes(b))).collect()),
+        data_type::UINT16 => Values::Int(words(bytes).map(|b| i64::from(u16::from_le_bytes(b))).collect()),
+        data_type::INT8 => Values::Int(bytes.iter().map(|&b| i64::from(b as i8)).collect()),
         _ => Values::Int(bytes.iter().map(|&b| i64::from(b)).collect()),
     }
 }

@@ -1,9 +1,11 @@
 //! Windows sliding over images: what convolution and pooling have in common, and the pooling operators.
 
-use super::super::{Layer, Pool};
-use super::build::{Builder, Value};
+use super::super::{Layer, Pool, Source};
+use super::build::{Builder, Live, Value};
 use super::error::OnnxResult;
+use super::near::Near;
 use super::op::Op;
+use super::scale::{self, Merge};
 use crate::tensor::Shape;
 
 /// Geometry of a window over rows and columns. A window over one axis only has one row.
@@ -87,6 +89,25 @@ impl Window {
         b_shape(op, channels, out)
     }
 
+    /// For each output along an axis the places of its taps, where there is a value.
+    fn places(&self, axis: usize, [x, y]: [Shape; 2]) -> Vec<Option<usize>> {
+        let (n, out) = [(x.height, y.height), (x.width, y.width)][axis];
+        let tap = |k: usize| {
+            let (at, tap) = (k / self.taps[axis] * self.stride[axis], k % self.taps[axis] * self.dilation[axis]);
+            (at + tap).checked_sub(self.pad[axis]).filter(|&p| p < n)
+        };
+        (0..out * self.taps[axis]).map(tap).collect()
+    }
+
+    /// For each output along an axis the number of its taps on values, or with `pad` on values and padding.
+    fn counted(&self, axis: usize, [x, y]: [Shape; 2], pad: bool) -> Vec<usize> {
+        let (n, out) = [(x.height, y.height), (x.width, y.width)][axis];
+        let (first, end) =
+            if pad { (0, self.pad[axis] + n + self.after[axis]) } else { (self.pad[axis], self.pad[axis] + n) };
+        let at = |o: usize, k: usize| o * self.stride[axis] + k * self.dilation[axis];
+        (0..out).map(|o| (0..self.taps[axis]).filter(|&k| (first..end).contains(&at(o, k))).count()).collect()
+    }
+
     /// Does a window reach beyond the padding?
     fn overhangs(&self, x: Shape, y: Shape) -> bool {
         [(0, x.height, y.height), (1, x.width, y.width)].into_iter().any(|(axis, n, out)| {
@@ -117,24 +138,79 @@ pub fn pool(b: &mut Builder, op: &Op, max: bool) -> OnnxResult<()> {
         None => return op.fail("has no kernel_shape"),
     };
     let window = read(op, &kernel, shape, flat)?;
-    if window.dilation != [1, 1] && window.taps != [1, 1] {
-        return op.fail("dilated pooling is not supported");
-    }
     let y = window.output(op, shape, shape.channels, op.int("ceil_mode", 0)? != 0)?;
     let padded = window.pad != [0, 0] || window.after != [0, 0];
     let count_include_pad = !max && op.int("count_include_pad", 0)? != 0;
-    if count_include_pad && window.overhangs(shape, y) {
-        return op.fail("ceil_mode with count_include_pad is not supported where a window hangs over the padding");
-    }
-    let pool = Pool {
-        kernel: window.kernel,
-        stride: window.stride,
-        pad: window.pad,
-        count_include_pad: count_include_pad && padded,
+    let dilated = window.dilation != [1, 1] && window.taps != [1, 1];
+    let dims = dims(y, flat);
+    // Of a window that hangs over the padding, what lies beyond counts nowhere.
+    let uneven = count_include_pad && window.overhangs(shape, y);
+    let live = if dilated {
+        let side = unrolled(b, op, from, &window, [shape, y], max)?;
+        let width = window.taps[0] * window.taps[1];
+        let pool = Pool { kernel: [1, width], stride: [1, width], pad: [0, 0], count_include_pad: false };
+        let layer = if max { Layer::MaxPool(pool) } else { Layer::AvgPool(pool) };
+        b.push_shaped(op, layer, vec![side.id], y, dims)?
+    } else {
+        let pool = Pool {
+            kernel: window.kernel,
+            stride: window.stride,
+            pad: window.pad,
+            count_include_pad: count_include_pad && (padded || uneven),
+        };
+        let layer = if max { Layer::MaxPool(pool) } else { Layer::AvgPool(pool) };
+        b.push_shaped(op, layer, vec![from], y, dims)?
     };
-    let layer = if max { Layer::MaxPool(pool) } else { Layer::AvgPool(pool) };
-    let live = b.push_shaped(op, layer, vec![from], y, dims(y, flat))?;
+    let live = if !max && (dilated || uneven) {
+        recounted(b, op, live, &window, [shape, y], count_include_pad)?
+    } else {
+        live
+    };
     b.define(op, Value::Live(live))
+}
+
+/// The values under each window side by side, one row of them per window, zero where there is none. For a maximum, another
+/// value of the same window stands there.
+fn unrolled(b: &mut Builder, op: &Op, from: usize, window: &Window, [x, y]: [Shape; 2], max: bool) -> OnnxResult<Live> {
+    let [rows, columns] = [0, 1].map(|axis| window.places(axis, [x, y]));
+    let taps = window.taps[0] * window.taps[1];
+    b.spend(op, 2 * y.len().saturating_mul(taps))?;
+    let mut map = Vec::with_capacity(y.len() * taps);
+    for c in 0..x.channels {
+        for row in rows.chunks_exact(window.taps[0]) {
+            for column in columns.chunks_exact(window.taps[1]) {
+                let at = |r: &Option<usize>, k: &Option<usize>| Some((c * x.height + (*r)?) * x.width + (*k)?);
+                let places: Vec<Option<usize>> =
+                    row.iter().flat_map(|r| column.iter().map(move |k| at(r, k))).collect();
+                let Some(first) = places.iter().copied().find(Option::is_some) else {
+                    return op.fail("leaves a window without a value");
+                };
+                let filled = places.into_iter().map(|p| if max { p.or(first) } else { p });
+                map.extend(filled.map(|p| p.map(|index| Source { input: 0, index: index as u32 })));
+            }
+        }
+    }
+    let dims = vec![1, y.channels, y.height, y.width * taps];
+    b.gather(op, map, vec![from], dims)
+}
+
+/// An average over all taps of a window made one over those that count.
+fn recounted(
+    b: &mut Builder,
+    op: &Op,
+    live: Live,
+    window: &Window,
+    [x, y]: [Shape; 2],
+    include_pad: bool,
+) -> OnnxResult<Live> {
+    let [rows, columns] = [0, 1].map(|axis| window.counted(axis, [x, y], include_pad));
+    let taps = (window.taps[0] * window.taps[1]) as f64;
+    b.spend(op, 8 * y.len())?;
+    let plane = rows.iter().flat_map(|r| columns.iter().map(move |c| r * c));
+    let factor = |n: usize| Near::from(taps) / Near::from(n as f64);
+    let plane: Vec<Near> = plane.map(factor).collect();
+    let factors: Vec<Near> = (0..y.channels).flat_map(|_| plane.iter().copied()).collect();
+    scale::apply(b, op, live, &factors, &vec![Near::ZERO; y.len()], Merge::Needed)
 }
 
 /// GlobalAveragePool and GlobalMaxPool.
@@ -142,31 +218,10 @@ pub fn global_pool(b: &mut Builder, op: &Op, max: bool) -> OnnxResult<()> {
     op.only(&[])?;
     b.at_most(op, 1)?;
     let x = b.live(op, 0)?;
-    whole_image(b, op, x.clone(), max, dims(Shape::flat(x.dims.get(1).copied().unwrap_or(0)), x.dims.len() == 3))
-}
-
-/// ReduceMean over rows and columns.
-pub fn reduce_mean(b: &mut Builder, op: &Op) -> OnnxResult<()> {
-    op.only(&["axes", "keepdims", "noop_with_empty_axes"])?;
-    b.at_most(op, 2)?;
-    let x = b.live(op, 0)?;
-    let rank = x.dims.len();
-    let given = b.ints(op, 1)?.or(op.ints("axes")?).unwrap_or(&[]);
-    let mut axes = given.iter().take(8).map(|&a| op.axis(a, rank)).collect::<OnnxResult<Vec<_>>>()?;
-    axes.sort_unstable();
-    if axes != [2, 3] || rank != 4 {
-        return op.fail("only the mean over the rows and columns of an image is supported");
-    }
-    let keep = op.int("keepdims", 1)? != 0;
-    let dims = if keep { vec![1, x.dims[1], 1, 1] } else { vec![1, x.dims[1]] };
-    whole_image(b, op, x, false, dims)
-}
-
-fn whole_image(b: &mut Builder, op: &Op, x: super::build::Live, max: bool, dims: Vec<usize>) -> OnnxResult<()> {
     let (from, shape) = b.image(op, &x)?;
-    let (height, width) = (shape.height, shape.width);
-    let pool = Pool { kernel: [height, width], stride: [1, 1], pad: [0, 0], count_include_pad: false };
+    let pool = Pool { kernel: [shape.height, shape.width], stride: [1, 1], pad: [0, 0], count_include_pad: false };
     let layer = if max { Layer::MaxPool(pool) } else { Layer::AvgPool(pool) };
-    let live = b.push_shaped(op, layer, vec![from], Shape::flat(shape.channels), dims)?;
+    let y = Shape::flat(shape.channels);
+    let live = b.push_shaped(op, layer, vec![from], y, dims(y, x.dims.len() == 3))?;
     b.define(op, Value::Live(live))
 }

@@ -63,6 +63,7 @@ pub fn encode(model: &Model) -> std::result::Result<Vec<u8>, String> {
         graph: Some(graph),
         opset_import: vec![proto::OperatorSet { domain: String::new(), version: 17 }],
         metadata_props: vec![proto::Entry { key: CLASSES.into(), value: classes }],
+        functions: vec![],
     };
     Ok(file.encode_to_vec())
 }
@@ -248,7 +249,7 @@ impl Writer<'_> {
     fn push(&mut self, name: &str, op: &str, input: Vec<String>, output: &str, attribute: Vec<proto::Attribute>) {
         let output = vec![output.to_string()];
         let node =
-            proto::Node { input, output, name: name.into(), op_type: op.into(), attribute, domain: String::new() };
+            proto::Node { input, output, name: name.into(), op_type: op.into(), attribute, ..Default::default() };
         self.nodes.push(node);
     }
 

@@ -1,0 +1,166 @@
+//! A folder of pictures with a list of labels.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+
+use super::classes::{Choice, numbered};
+use super::folder::{Item, read_pictures};
+use super::source::{Found, Images};
+use super::{Source, picture, tree};
+use crate::error::{Error, Result};
+use crate::input;
+
+/// Name of the list of labels: rows `file,label`, paths relative to the folder, a header if you like.
+pub(super) const LABELS: &str = "labels.csv";
+
+/// A row of the list.
+struct Row {
+    line: u64,
+    file: String,
+    label: String,
+    /// The picture it is about, if it is there.
+    path: Option<PathBuf>,
+}
+
+/// A folder with pictures and [`LABELS`].
+pub(super) fn read(root: &Path, source: &Source) -> Result<Found> {
+    let path = root.join(LABELS);
+    let broken = |problem: String| Error::input(&path, problem);
+    let mut rows = rows(root, &path)?;
+    // A first line that names no picture is a header, unless it looks like one that is missing.
+    let is_header = |row: &Row| row.path.is_none() && !picture::is_picture(&row.file);
+    if rows.len() > 1 && is_header(&rows[0]) && rows[1..].iter().any(|r| r.path.is_some()) {
+        rows.remove(0);
+    }
+    if rows.iter().all(is_header) && rows.len() < 2 {
+        return Err(broken("lists no images; write one line file,label for each".into()));
+    }
+    if let Some(Row { line, .. }) = rows.iter().find(|r| r.label.is_empty()) {
+        return Err(broken(format!("line {line} names no class; write one, or remove the line")));
+    }
+    let mut lines = HashMap::new();
+    for row in &rows {
+        if let Some(first) = lines.insert(row.file.clone(), row.line) {
+            let (line, file) = (row.line, &row.file);
+            return Err(broken(format!("line {line} names {file}, as line {first} does; remove one of them")));
+        }
+    }
+    let numbers: Option<Vec<usize>> = rows.iter().map(|r| r.label.parse().ok().filter(|&n| n < 100_000)).collect();
+    let (available, labels) = match numbers {
+        Some(numbers) => (numbered(numbers.iter().copied().max().unwrap_or(0)), numbers),
+        None => {
+            let names: BTreeSet<&String> = rows.iter().map(|r| &r.label).collect();
+            let names: Vec<String> = names.into_iter().cloned().collect();
+            let labels = rows.iter().map(|r| names.binary_search(&r.label).unwrap_or(0)).collect();
+            (names, labels)
+        }
+    };
+    let choice = Choice::new(&path, &available, source)?;
+    let kept: Vec<(Row, usize)> =
+        rows.into_iter().zip(labels).filter_map(|(row, class)| Some((row, choice.label(class)?))).collect();
+    let completed = kept.iter().any(|(row, _)| row.path.as_ref().is_some_and(|p| p.as_os_str() != row.file.as_str()));
+    let item = |(row, label): (Row, usize)| match row.path {
+        Some(path) => Ok(Item { path, label }),
+        None => Err(broken(format!(
+            "line {} names {}, which is not there, with or without an ending such as .jpg; correct the line or add the file",
+            row.line, row.file
+        ))),
+    };
+    let listing: Vec<Item> = kept.into_iter().map(item).collect::<Result<_>>()?;
+    let there = tree::count_pictures(root)?;
+    let mut notes = vec![];
+    let [all] = read_pictures(root, [listing], &choice.names, source, &mut notes)?;
+    let listed = lines.len();
+    let mut found = Images::Whole(all).chosen(choice);
+    found.notes.extend(notes);
+    if completed {
+        found.notes.push(format!("{LABELS} names files without their ending; it was completed"));
+    }
+    if there > listed {
+        found.notes.push(format!("{} pictures that {LABELS} does not name are left out", there - listed));
+    }
+    Ok(found)
+}
+
+fn rows(root: &Path, path: &Path) -> Result<Vec<Row>> {
+    let broken = |problem: String| Error::input(path, problem);
+    let text = input::read(path, 1 << 28)?;
+    let mut reader =
+        csv::ReaderBuilder::new().has_headers(false).flexible(true).trim(csv::Trim::All).from_reader(&text[..]);
+    let mut rows = Vec::new();
+    for record in reader.records() {
+        let record = record.map_err(|e| broken(format!("not a CSV file: {e}").replace('\n', " ")))?;
+        let line = record.position().map_or(0, |p| p.line());
+        let (Some(file), Some(label)) = (record.get(0), record.get(1)) else {
+            return Err(broken(format!("line {line} is not of the form file,label")));
+        };
+        let file = file.trim_start_matches('\u{feff}').replace('\\', "/").trim_start_matches("./").to_string();
+        rows.push(Row { line, path: find(root, &file), file, label: label.to_string() });
+    }
+    Ok(rows)
+}
+
+/// The picture of this name below the folder; it may lack its ending.
+fn find(root: &Path, file: &str) -> Option<PathBuf> {
+    if file.is_empty() || root.join(file).is_file() {
+        return (!file.is_empty()).then(|| file.into());
+    }
+    let endings = picture::ENDINGS.iter().flat_map(|e| [e.to_string(), e.to_uppercase()]);
+    endings.map(|e| PathBuf::from(format!("{file}.{e}"))).find(|p| root.join(p).is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use image::{Rgb, RgbImage};
+
+    use super::super::load;
+    use super::*;
+
+    /// Writes a small picture at `below` and the folders above it.
+    fn put(root: &Path, below: &str, side: u32, colour: [u8; 3]) {
+        let path = root.join(below);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        RgbImage::from_fn(side, side, |x, _| if x == 0 { Rgb([255; 3]) } else { Rgb(colour) }).save(path).unwrap();
+    }
+
+    fn error(path: &Path) -> String {
+        let message = load(&Source::new(path)).unwrap_err().to_string();
+        assert!(!message.contains('\n'), "{message}");
+        message
+    }
+
+    #[test]
+    fn a_list_of_labels() {
+        let dir = tempfile::tempdir().unwrap();
+        for i in 0..4 {
+            put(dir.path(), &format!("img/{i}.png"), 3, [i as u8, 8, 9]);
+        }
+        let csv = dir.path().join(LABELS);
+        std::fs::write(&csv, "file,label\nimg/0.png,cat\nimg/1.png,ant\nimg/2.png,cat\nimg/3.png,ant\n").unwrap();
+        let splits = load(&Source::new(dir.path())).unwrap();
+        assert_eq!(
+            (splits.train.classes.clone(), splits.train.counts()),
+            (vec!["ant".into(), "cat".into()], vec![1, 1])
+        );
+        std::fs::write(&csv, "img/0.png,0\nimg/1.png,2\nimg/2.png,0\n").unwrap();
+        assert!(error(dir.path()).contains("class 1 has no images"));
+        // Names without their ending, and pictures that nothing names.
+        std::fs::write(&csv, "id,breed\nimg/0,cat\nimg/1,ant\nimg/3,cat\n").unwrap();
+        let splits = load(&Source { test_share: 0.0, ..Source::new(dir.path()) }).unwrap();
+        assert_eq!((splits.train.counts(), splits.train.names[0].ends_with(".png")), (vec![1, 2], true));
+        assert!(
+            splits.notes[0].contains("completed")
+                && splits.notes[1].contains("1 pictures that labels.csv does not name")
+        );
+        std::fs::write(&csv, "img/0,0\nimg/7,1\n").unwrap();
+        assert!(error(dir.path()).contains("line 2 names img/7"));
+        std::fs::write(&csv, "img/0.png,0\nimg/7.png,1\n").unwrap();
+        assert!(error(dir.path()).contains("img/7.png"));
+        std::fs::write(&csv, "img/0.png,0\nimg/1.png\n").unwrap();
+        assert!(error(dir.path()).contains("line 2"));
+        std::fs::write(&csv, "file,label\nimg/0.png,0\nimg/1.png,\n").unwrap();
+        assert!(error(dir.path()).contains("line 3 names no class"));
+        std::fs::write(&csv, "img/0.png,0\nimg/1.png,1\n./img/0.png,1\n").unwrap();
+        assert!(error(dir.path()).contains("line 3 names img/0.png, as line 1"));
+    }
+}
