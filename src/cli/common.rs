@@ -117,7 +117,19 @@ impl DataArgs {
     /// The first `limit` images of one split, fit for this model.
     pub fn load_for(&self, model: &Model, split: Split, limit: Option<usize>) -> Result<Dataset> {
         let splits = self.load()?;
-        let mut data = if split == Split::Train { splits.train } else { splits.test };
+        let data = if split == Split::Train { splits.train } else { splits.test };
+        let data = self.fit(model, data, split)?;
+        Ok(match limit {
+            Some(n) => data.take(n),
+            None => data,
+        })
+    }
+
+    /// Images of one split in the order of the model's classes.
+    ///
+    /// # Errors
+    /// If the model takes other images or knows other classes.
+    pub fn fit(&self, model: &Model, mut data: Dataset, split: Split) -> Result<Dataset> {
         if data.shape != model.input {
             let hint = "give --size, or train a model on this data";
             let problem = format!("images are {} but the model takes {}; {hint}", data.shape, model.input);
@@ -137,10 +149,7 @@ impl DataArgs {
         if data.is_empty() {
             bail!(Error::input(&self.data, format!("has no {split} images of the model's classes")));
         }
-        Ok(match limit {
-            Some(n) => data.take(n),
-            None => data,
-        })
+        Ok(data)
     }
 }
 

@@ -8,6 +8,7 @@ pub mod common;
 mod compare;
 mod devices;
 mod explain;
+mod gate;
 mod predict;
 mod shoes;
 mod study;
@@ -60,6 +61,8 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Runs of different models or dates side by side
     Compare(compare::CompareArgs),
+    /// Whether a model is good enough to go on, for pipelines
+    Gate(gate::GateArgs),
     /// Rebuild a study's page from its results
     Report(study::ReportArgs),
     /// Join the shards of one certify run
@@ -85,6 +88,7 @@ pub fn main() -> ExitCode {
         Command::Shoes(args) => shoes::run(args),
         Command::Explain(args) => explain::run(args),
         Command::Compare(args) => compare::run(args),
+        Command::Gate(args) => gate::run(args),
         Command::Report(args) => study::rebuild(args),
         Command::Train(args) => train::run(args),
         Command::Predict(args) => predict::run(args),
