@@ -182,16 +182,15 @@ fn figures(told: &Told, model: usize) -> String {
     }
     let medians = each(&|t| Some(median(t.rows_at(0.0).map(|r| r.proved))).filter(|m| m.is_finite()));
     if !medians.is_empty() {
-        let grey = |v: f64| number((v * 25500.0).round() / 100.0);
+        let grey = |v: f64| format!("{}/255", number((v * 25500.0).round() / 100.0));
         parts.push(format!(
-            "for half of {} images no noise of up to {}/255 on every pixel can change the answer, proved",
+            "for half of {} images no noise of up to {} on every pixel can change the answer, proved",
             m.rows_at(0.0).count(),
             ranged(&medians, grey)
         ));
     }
     let count = m.trained().count();
-    let averaged = if clean.is_empty() { "" } else { " Accuracies are averaged over the classes." };
-    format!("{}{}: {}.{averaged}", m.name, over_trainings(count), list(&parts))
+    format!("{}{}: {}.", m.name, over_trainings(count), list(&parts))
 }
 
 fn cautions(told: &Told, model: usize) -> Vec<String> {

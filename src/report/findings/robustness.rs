@@ -118,7 +118,10 @@ fn most_robust(told: &Told, all: &[Robust]) -> Option<Finding> {
         (0, _) => format!("How far {} is proved", name(best)),
         (n, 0) if answers.len() == n => format!("{} is the most robust model", name(best)),
         _ if answers.is_empty() => "Robustness of the models was not compared".to_string(),
-        _ => format!("{} and {} are too close to call on robustness", name(best), list(&near)),
+        _ => {
+            let all: Vec<&str> = std::iter::once(name(best)).chain(near).collect();
+            format!("{} are too close to call on robustness", list(&all))
+        }
     };
     Some(finding("robustness", title, sentence, figures))
 }
