@@ -62,7 +62,7 @@ pub struct StudyArgs {
     /// variance), proved@2/255>=0.7, median>=1/255
     #[arg(long, value_name = "LIST")]
     require: Option<Requirements>,
-    /// Clean test images to certify, a sample with the class balance of the test set; or all [default: 100, quick 40]
+    /// Clean test images to certify, a sample with the class balance of the test set; or all [default: 100, quick 32]
     #[arg(long, value_name = "N", value_parser = sample)]
     limit: Option<usize>,
     /// Test images to certify under each noise level [default: 24, quick 8]
@@ -104,9 +104,9 @@ pub fn run(args: StudyArgs) -> Result<()> {
         },
         sweep: sweep::Settings { variances: args.variance, draws: if quick { 1 } else { 3 }, seed: args.run.seed },
         method: args.method,
-        limit: args.limit.unwrap_or(if quick { 40 } else { 100 }),
+        limit: args.limit.unwrap_or(if quick { 32 } else { 100 }),
         noisy_limit: args.noisy.unwrap_or(if quick { 8 } else { 24 }),
-        relevance_limit: if quick { 64 } else { 512 },
+        relevance_limit: if quick { 24 } else { 512 },
         delta: args.delta,
         name,
         source,

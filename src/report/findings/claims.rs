@@ -341,8 +341,12 @@ impl Three<'_> {
             _ => Part::NotClear,
         };
         let parts = [always(a, false), always(b, true), always(c, true)];
-        // All three parts are one statement: it falls with any of them.
-        let judged = if parts.contains(&Part::No) { Verdict::DoesNotHold } else { verdict(&parts) };
+        // All three parts are one statement: it falls with any of them, and holds with all.
+        let judged = match parts {
+            [Part::Yes, Part::Yes, Part::Yes] => Verdict::Holds,
+            _ if parts.contains(&Part::No) => Verdict::DoesNotHold,
+            _ => Verdict::NotClear,
+        };
         claim(KIND, text, judged, evidence)
     }
 }

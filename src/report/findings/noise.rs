@@ -41,12 +41,17 @@ fn accuracy(told: &Told) -> Option<Finding> {
             )
         })
         .collect();
-    let count = |test: fn(&Answer) -> bool| found.iter().filter(|(_, _, y)| test(y)).count();
-    let title = match (count(Answer::more), count(Answer::less)) {
-        (n, 0) if n == found.len() => "Augmentation helps under noise",
-        (0, n) if n == found.len() => "Augmentation harms under noise",
-        (0, 0) => "Under noise, augmentation changes accuracy by no more than chance",
-        _ => "Augmentation changes accuracy under noise for some models only",
+    let named = |test: fn(&Answer) -> bool| -> Vec<&str> {
+        found.iter().filter(|(_, _, y)| test(y)).map(|(m, ..)| told.name(*m)).collect()
+    };
+    let (helped, harmed) = (named(Answer::more), named(Answer::less));
+    let title = match (helped.len(), harmed.len()) {
+        (0, 0) => "Whether augmentation changes accuracy under noise is not clear".to_string(),
+        (n, 0) if n == found.len() => "Augmentation helps under noise".into(),
+        (0, n) if n == found.len() => "Augmentation harms under noise".into(),
+        (_, 0) => format!("Under noise, augmentation clearly helped {}", list(&helped)),
+        (0, _) => format!("Under noise, augmentation clearly harmed {}", list(&harmed)),
+        _ => format!("Under noise, augmentation helped {} and harmed {}", list(&helped), list(&harmed)),
     };
     let sentence = format!(
         "Against {} ({} clean, {} at variance {}; averaged over the classes): {}.",

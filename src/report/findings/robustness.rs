@@ -150,13 +150,19 @@ fn rankings(told: &Told, all: &[Robust]) -> Option<Finding> {
         of.collect()
     };
     let [by_accuracy, by_radius] = [0, 1].map(clear);
-    let contrary = couples.iter().any(|(_, _, x, y)| x.more() && y.less() || x.less() && y.more());
+    let contrary: Vec<String> = couples
+        .iter()
+        .filter(|(_, _, x, y)| x.more() && y.less() || x.less() && y.more())
+        .map(|(a, b, ..)| format!("{} and {}", told.name(*a), told.name(*b)))
+        .collect();
     let title = match (by_accuracy.is_empty(), by_radius.is_empty()) {
-        _ if contrary => "Accuracy alone would have ranked the models the other way",
-        (true, true) => "Neither clean accuracy nor robustness tells the models apart",
-        (true, false) => "Clean accuracy does not tell the models apart; robustness does",
-        (false, true) => "Clean accuracy tells models apart; robustness does not",
-        (false, false) => "Where accuracy and robustness tell models apart, they do not contradict each other",
+        _ if !contrary.is_empty() => {
+            format!("Accuracy and robustness rank {} in opposite order", contrary.join(", and "))
+        }
+        (true, true) => "Neither clean accuracy nor robustness tells the models apart".into(),
+        (true, false) => "Clean accuracy does not tell the models apart; robustness does".into(),
+        (false, true) => "Clean accuracy tells models apart; robustness does not".into(),
+        (false, false) => "Where accuracy and robustness tell models apart, they do not contradict each other".into(),
     };
     let words = |measure: Measure, found: &[String]| match found {
         [] => format!("In {} no two models differ by more than chance.", measure_name(measure)),
@@ -241,7 +247,7 @@ fn under_noise(told: &Told, all: &[Robust]) -> Option<Finding> {
     let title = match () {
         () if signs.iter().all(|s| s.0) => "Noise already in the photo eats into delta max",
         () if signs.iter().all(|s| s.1) => "Delta max is larger where noise is already in the photo",
-        () if signs.iter().all(|s| !s.0 && !s.1) => "Noise already in the photo moves delta max by no more than chance",
+        () if signs.iter().all(|s| !s.0 && !s.1) => "Whether noise already in the photo moves delta max is not clear",
         () => "What noise already in the photo does to delta max depends on the model",
     };
     let sentence = format!(

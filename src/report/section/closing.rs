@@ -26,9 +26,10 @@ pub fn claims(page: &mut Page) -> Option<Section> {
             article { p class={ "verdict-word " (class) } { (text) } div { h3 { (c.claim) } p { (c.evidence) } } }
         } }
     };
+    let measured = claims.iter().filter(|c| c.verdict != Verdict::NotMeasured).count();
     let counted = format!(
-        "Of {} that were measured here, {held} hold fully on these data. Not clear means that the choice of test images and of training seeds could explain the difference.",
-        claims.iter().filter(|c| c.verdict != Verdict::NotMeasured).count()
+        "Of {measured} claims that were measured here, {held} hold{} fully on these data. Not clear means that the choice of test images and of training seeds could explain the difference.",
+        if held == 1 { "s" } else { "" }
     );
     let drawn = if page.study.dataset.name == shoes::NAME {
         " Its classes are those of this page, its images were photos, where these are drawings."
