@@ -112,7 +112,7 @@ fn against(d: &Difference) -> Markup {
     let images = count(d.images as f64);
     html! {
         @if d.none() { span { "no difference" } small { "the same on all " (images) " images in pairs" } } @else {
-        span.best[d.clear && d.median > 0.0] { (signed(d.median)) "/255" }
+        span.best[d.clear] { (signed(d.median)) "/255" }
         small { "95%: " (signed(d.interval[0])) " to " (signed(d.interval[1])) ", " (images) " images in pairs" }
         }
     }

@@ -60,7 +60,11 @@ pub fn section(c: &Comparison, figures: &mut Figures) -> Option<Section> {
     let axis = || {
         let mut x =
             Axis::linear(if dated { "Runs by date" } else { "Runs in the order given" }, 0.0, last, Format::Count, 2);
-        let name = |f: &(&str, Option<&str>)| f.1.map_or(f.0, |d| d.split(' ').next().unwrap_or(d)).to_string();
+        let day = |f: &(&str, Option<&str>)| f.1.map(|d| d.split(' ').next().unwrap_or(d).to_string());
+        // Days only where they tell the runs apart.
+        let days: std::collections::BTreeSet<_> = folders.iter().filter_map(day).collect();
+        let apart = days.len() == folders.len();
+        let name = |f: &(&str, Option<&str>)| day(f).filter(|_| apart).unwrap_or_else(|| f.0.to_string());
         x.ticks = folders.iter().enumerate().map(|(i, f)| (i as f64, name(f))).collect();
         x
     };
@@ -86,7 +90,7 @@ pub fn section(c: &Comparison, figures: &mut Figures) -> Option<Section> {
         "Median proved delta max and accuracy",
         body,
         &format!(
-            "One point per run, {order}. Whether two points differ by more than chance is said in the table above, not by the eye."
+            "One point per run, {order}. Whether two points differ by more than chance is said in the table above, not by the eye; runs on other images stand here too."
         ),
     );
     Some(Section {

@@ -142,7 +142,10 @@ fn each_its_own(told: &Told, remain: &[usize], behind: &[usize]) -> String {
     }
     parts.truncate(4);
     let rest = if behind.is_empty() { String::new() } else { format!(" Clearly behind: {}.", names(told, behind)) };
-    format!("No model wins in everything: {}.{rest} Say what counts with --require.", parts.join("; "))
+    format!(
+        "No model wins in everything: {}.{rest} What counts more is yours to say (--require of study and gate).",
+        parts.join("; ")
+    )
 }
 
 fn none_ready(told: &Told, judged: &[Judged]) -> String {
