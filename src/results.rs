@@ -8,12 +8,18 @@ pub mod certificate;
 mod file;
 mod picture;
 mod relevance;
+mod require;
 mod spread;
+mod trained;
+mod words;
 
 pub use file::write_json;
 pub use picture::{Picture, base64};
 pub use relevance::{Decided, RelevanceKind, RelevanceMap, RelevanceSummary, Shares};
+pub use require::{Judged, Requirement, Requirements};
 pub use spread::{Spread, quantile, short};
+pub use trained::{Repeat, Trained};
+pub use words::{Claim, Conclusion, Figure, Finding, Outcome, Verdict};
 
 pub(crate) use crate::output::write_atomically;
 use crate::tensor::Shape;
@@ -21,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Version of the layout of `results.json`; a reader refuses a newer one.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// One run of the case study: the data, the models, and what was found.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -58,6 +64,12 @@ pub struct Study {
     /// The published study's claims, re-examined on these results.
     #[serde(default)]
     pub claims: Vec<Claim>,
+    /// What a model has to reach to be ready, as the user gave it.
+    #[serde(default)]
+    pub requirements: Requirements,
+    /// Which model to take, written by the report from the rest.
+    #[serde(default)]
+    pub conclusion: Option<Conclusion>,
 }
 
 /// What the images are, with enough pictures to show them.
@@ -79,6 +91,9 @@ pub struct DataSummary {
     /// SHA-256 of the test images and their names.
     #[serde(default)]
     pub test_hash: Option<String>,
+    /// Class of every test image, in order.
+    #[serde(default)]
+    pub test_labels: Vec<usize>,
     /// A few training images of every class.
     #[serde(default)]
     pub samples: Vec<Sample>,
@@ -100,6 +115,7 @@ impl Default for DataSummary {
             train_counts: Vec::new(),
             test_counts: Vec::new(),
             test_hash: None,
+            test_labels: Vec::new(),
             samples: Vec::new(),
             augmentation: Vec::new(),
             pictures: BTreeMap::new(),
@@ -159,6 +175,9 @@ pub struct ModelResult {
     /// File of the model, relative to the results.
     #[serde(default)]
     pub file: Option<String>,
+    /// SHA-256 of that file, in hex.
+    #[serde(default)]
+    pub hash: Option<String>,
     /// One entry per epoch.
     #[serde(default)]
     pub training: Vec<Epoch>,
@@ -174,6 +193,9 @@ pub struct ModelResult {
     /// Where relevance lies over the test set, one per variance and kind.
     #[serde(default)]
     pub relevance: Vec<RelevanceSummary>,
+    /// Further trainings with other seeds; what stands above is of the first.
+    #[serde(default)]
+    pub repeats: Vec<Repeat>,
 }
 
 /// One epoch of training. Accuracies in `[0,1]`.
@@ -205,6 +227,9 @@ pub struct NoiseLevel {
     /// Per class: share rightly classified, over the draws. May be empty: then taken from `confusion`.
     #[serde(default)]
     pub class_rates: Vec<Spread>,
+    /// What every test image was called: `[draw][image]`.
+    #[serde(default)]
+    pub called: Vec<Vec<usize>>,
 }
 
 /// The bracket of one image: stable up to `proved`, broken at `attacked`.
@@ -309,55 +334,6 @@ pub struct ScorePoint {
     pub delta: f64,
     /// `[low, high]` softmax score per class.
     pub scores: Vec<[f64; 2]>,
-}
-
-/// A sentence that the figures support.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Finding {
-    /// Short, e.g. `Boots turn into Shoes`.
-    pub title: String,
-    /// What is found, in one sentence.
-    pub sentence: String,
-    /// The numbers behind the sentence, named.
-    #[serde(default)]
-    pub figures: Vec<Figure>,
-}
-
-/// A named number. `unit` is `""`, `"%"` (the value is a share in `[0,1]`) or `"delta"`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Figure {
-    /// What it is, in words.
-    pub name: String,
-    /// In its unit.
-    pub value: f64,
-    /// See [`Figure`].
-    #[serde(default)]
-    pub unit: String,
-}
-
-/// Whether a claim of the published study is seen in these results.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// It is seen.
-    Holds,
-    /// For some models, classes or noise levels.
-    Partly,
-    /// The opposite is seen.
-    DoesNotHold,
-    /// These results do not say.
-    NotMeasured,
-}
-
-/// A claim of the published study and what these results say about it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Claim {
-    /// The claim, in one sentence.
-    pub claim: String,
-    /// Whether it is seen.
-    pub verdict: Verdict,
-    /// The figures that say so.
-    pub evidence: String,
 }
 
 impl NoiseLevel {

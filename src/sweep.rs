@@ -62,8 +62,12 @@ pub fn sweep(net: &Network, data: &Dataset, settings: &Settings, progress: &mut 
         let draws = if variance == 0.0 { 1 } else { settings.draws.max(1) };
         let mut confusion = vec![vec![0.0; classes]; classes];
         let (mut accuracies, mut rates) = (Vec::new(), vec![Vec::new(); classes]);
+        let mut called = Vec::new();
         for draw in 0..draws {
-            let counts = confusion_of(net, data, variance, settings.seed, draw as u32, progress)?;
+            let found = answers(net, data, variance, settings.seed, draw as u32, progress)?;
+            let mut counts = vec![vec![0.0; classes]; classes];
+            found.iter().zip(&data.labels).for_each(|(&c, &label)| counts[label][c] += 1.0);
+            called.push(found);
             let diagonal: f64 = (0..classes).map(|c| counts[c][c]).sum();
             accuracies.push(diagonal / data.len() as f64);
             for c in 0..classes {
@@ -80,6 +84,7 @@ pub fn sweep(net: &Network, data: &Dataset, settings: &Settings, progress: &mut 
             confusion,
             accuracy: Spread::of(&accuracies),
             class_rates: rates.iter().map(|r| Spread::of(r)).collect(),
+            called,
         });
     }
     Ok(levels)
@@ -101,26 +106,23 @@ pub fn check_variances(variances: &[f64]) -> Result<()> {
     Ok(())
 }
 
-/// Counts `[label][predicted]` of one draw.
-fn confusion_of(
+/// What every image is called in one draw.
+fn answers(
     net: &Network,
     data: &Dataset,
     variance: f64,
     seed: u64,
     draw: u32,
     progress: &mut Progress,
-) -> Result<Vec<Vec<f64>>> {
-    let classes = data.classes.len();
-    let mut counts = vec![vec![0.0; classes]; classes];
+) -> Result<Vec<usize>> {
+    let mut called = Vec::with_capacity(data.len());
     for first in (0..data.len()).step_by(BATCH) {
         interrupt::check()?;
         let count = BATCH.min(data.len() - first);
         let images = noisy(&net.device, data, first, count, variance, seed, draw)?;
         let images: Vec<&[f32]> = images.chunks(data.shape.len()).collect();
-        for (i, scores) in net.scores(&images)?.iter().enumerate() {
-            counts[data.labels[first + i]][largest(scores)] += 1.0;
-        }
+        called.extend(net.scores(&images)?.iter().map(|scores| largest(scores)));
         progress.advance(count);
     }
-    Ok(counts)
+    Ok(called)
 }

@@ -38,6 +38,7 @@ pub fn run(args: CompareArgs) -> Result<()> {
     let comparison = compare::compare(&runs)?;
     compare::write(&runs, &comparison, folder.path())?;
     folder.finish()?;
+    args.output.say(&comparison.sentence);
     table(&comparison).iter().for_each(|line| args.output.say(line));
     comparison.versions().into_iter().for_each(|line| args.output.say(line));
     for entry in &comparison.runs {
@@ -71,12 +72,12 @@ fn table(c: &Comparison) -> Vec<String> {
 fn cells(e: &Entry) -> [String; 6] {
     let percent = |v: Option<f64>| v.map_or("-".into(), |v| format!("{:.1} %", 100.0 * v));
     let grey = |v: f64| format!("{:.2}/255", 255.0 * v);
-    let against = e.difference.map_or("-".into(), |d| {
+    let against = e.difference.map_or(e.apart.clone().unwrap_or("-".into()), |d| {
         if d.none() {
             return format!("no difference on {} images", d.images);
         }
         let [low, high] = d.interval.map(|v| 255.0 * v);
-        let chance = if d.clear() { "" } else { ", may be chance" };
+        let chance = if d.clear { "" } else { ", may be chance" };
         format!("{:+.2}/255 (95 % {low:+.2} to {high:+.2}, {} images{chance})", 255.0 * d.median, d.images)
     });
     [

@@ -8,6 +8,7 @@ pub mod common;
 mod compare;
 mod devices;
 mod explain;
+mod gate;
 pub mod inputs;
 mod predict;
 mod shoes;
@@ -61,6 +62,8 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Runs of different models or dates side by side
     Compare(compare::CompareArgs),
+    /// Whether a model is good enough to go on, for pipelines
+    Gate(gate::GateArgs),
     /// Rebuild a study's page from its results
     Report(study::ReportArgs),
     /// Join the shards of one certify run
@@ -86,6 +89,7 @@ pub fn main() -> ExitCode {
         Command::Shoes(args) => shoes::run(args),
         Command::Explain(args) => explain::run(args),
         Command::Compare(args) => compare::run(args),
+        Command::Gate(args) => gate::run(args),
         Command::Report(args) => study::rebuild(args),
         Command::Train(args) => train::run(args),
         Command::Predict(args) => predict::run(args),

@@ -6,19 +6,22 @@ use anyhow::Result;
 use clap::Args;
 
 use super::common::{self, RunArgs, SayArgs};
+use super::inputs::{DataArgs, ModelArgs};
 use crate::bounds::Method;
-use crate::dataset::{self, Source, Splits, shoes, split};
+use crate::dataset::{self, Dataset, Fit, Source, Split, Splits, shoes};
 use crate::error::Error;
 use crate::output::Folder;
 use crate::progress::Progress;
+use crate::reading::NetworkFile;
 use crate::report;
-use crate::study::{Settings, study};
+use crate::results::Requirements;
+use crate::study::{Given, Settings, study, study_given};
 use crate::{sweep, tensor, train};
 
 /// The whole case study: train three models, sweep them with noise, prove a delta max for every test image, report.
 #[derive(Args)]
 #[command(
-    after_help = "Example: deltamax study            (procedural shoes, built in)\n         deltamax study --data zappos --size 32 --out study-zappos"
+    after_help = "Example: deltamax study            (procedural shoes, built in)\n         deltamax study --data zappos --size 32 --out study-zappos\n         deltamax study --models a.onnx b.onnx --data photos --out ours"
 )]
 pub struct StudyArgs {
     #[arg(long, help = format!("{}; without it, made-up shoe photos", common::DATA))]
@@ -29,8 +32,11 @@ pub struct StudyArgs {
     /// Side of the images in pixels [default: 32 for shoes, else as they are]
     #[arg(long, value_parser = common::whole::<{ dataset::MAX_SIZE }>)]
     size: Option<usize>,
-    /// Made-up shoe photos to draw [default: 2000, quick 900]
-    // Fewer leave a class without a picture for testing.
+    /// Study these ONNX models on the test images of --data, instead of training any
+    #[arg(long, num_args = 1.., value_name = "ONNX", requires = "data", conflicts_with_all = ["repeats", "epochs", "count"])]
+    models: Vec<PathBuf>,
+    /// Made-up shoes to draw for training; 100 of every class are drawn for testing beside them [default: 1600, quick 700]
+    // Fewer leave a class without two pictures.
     #[arg(long, conflicts_with = "data", value_parser = clap::value_parser!(u32).range(67..=1_000_000))]
     count: Option<u32>,
     /// Folder for report.html, the models and all figures; an earlier study there is replaced when this one is whole
@@ -51,10 +57,17 @@ pub struct StudyArgs {
     /// How bounds are computed
     #[arg(long, value_enum, default_value_t = Method::Crown)]
     method: Method,
-    /// Certify only the first N clean test images [default: all, quick 60]
-    #[arg(long, value_parser = common::whole::<{ common::MANY }>)]
+    /// Trainings of every policy, each with its own seed: their spread is in every figure [default: 3, quick 2]
+    #[arg(long, value_parser = common::whole::<100>)]
+    repeats: Option<usize>,
+    /// What a model has to reach, in every training, to be ready: accuracy>=0.9,class>=0.8,accuracy@0.005>=0.85 (at a
+    /// variance), proved@2/255>=0.7, median>=1/255
+    #[arg(long, value_name = "LIST")]
+    require: Option<Requirements>,
+    /// Clean test images to certify, a sample with the class balance of the test set; or all [default: 100, quick 32]
+    #[arg(long, value_name = "N", value_parser = sample)]
     limit: Option<usize>,
-    /// Test images to certify under each noise level [default: 60, quick 20]
+    /// Test images to certify under each noise level [default: 24, quick 8]
     #[arg(long)]
     noisy: Option<usize>,
     /// Half-width of the noise box of the dominance pictures
@@ -69,14 +82,23 @@ pub fn run(args: StudyArgs) -> Result<()> {
     if args.variance[0] != 0.0 {
         anyhow::bail!(Error::usage("the first --variance must be 0, the clean images"));
     }
+    let requirements = args.require.clone().unwrap_or_default();
+    requirements.check_variances(&args.variance)?;
     let folder = open(&args.out, args.force || report::load(&args.out).is_ok())?;
     let quick = args.quick;
-    let (splits, name, source) = load(&args)?;
-    args.run.say(format!("train  {}", splits.train.counts_line()));
+    let (given, (splits, name, source)) = match &args.data {
+        Some(data) if !args.models.is_empty() => given(&args, data)?,
+        Some(_) | None => (vec![], load(&args)?),
+    };
+    if given.is_empty() {
+        args.run.say(format!("train  {}", splits.train.counts_line()));
+    }
     args.run.say(format!("test   {}", splits.test.counts_line()));
     let device = args.run.open()?;
     let settings = Settings {
         seed: args.run.seed,
+        repeats: args.repeats.unwrap_or(if quick { 2 } else { 3 }),
+        requirements,
         train: train::Settings {
             epochs: args.epochs.unwrap_or(if quick { 5 } else { 12 }),
             seed: args.run.seed,
@@ -84,16 +106,19 @@ pub fn run(args: StudyArgs) -> Result<()> {
         },
         sweep: sweep::Settings { variances: args.variance, draws: if quick { 1 } else { 3 }, seed: args.run.seed },
         method: args.method,
-        limit: args.limit.or(quick.then_some(60)),
-        noisy_limit: args.noisy.unwrap_or(if quick { 20 } else { 60 }),
-        relevance_limit: if quick { 64 } else { 512 },
+        limit: args.limit.unwrap_or(if quick { 32 } else { 100 }),
+        noisy_limit: args.noisy.unwrap_or(if quick { 8 } else { 24 }),
+        relevance_limit: if quick { 24 } else { 512 },
         delta: args.delta,
         name,
         source,
         command: common::command_line(),
         verbosity: args.run.verbosity(),
     };
-    let study = study(&device, &splits, &settings, folder.path())?;
+    let study = match &given[..] {
+        [] => study(&device, &splits, &settings, folder.path())?,
+        _ => study_given(&device, &splits, &settings, &given)?,
+    };
     report::write(&study, folder.path())?;
     folder.finish()?;
     let page = args.out.join("report.html");
@@ -101,47 +126,102 @@ pub fn run(args: StudyArgs) -> Result<()> {
     args.run.answer(&serde_json::json!({ "report": page, "seconds": study.seconds }))
 }
 
+/// A number of images, or all there are.
+fn sample(text: &str) -> Result<usize, String> {
+    if text == "all" { Ok(usize::MAX) } else { common::whole::<{ common::MANY }>(text) }
+}
+
 /// The folder of a study; `known` where another may be replaced that has no list of its files.
 fn open(out: &Path, known: bool) -> crate::error::Result<Folder> {
     Folder::open(out, "study", &["figures", "no-DA.onnx", "all-DA.onnx", "report.html", "results.json"], known)
 }
 
-fn load(args: &StudyArgs) -> Result<(Splits, String, String)> {
+/// Drawings of every class for testing: enough to say something of the rare one.
+const TESTED: usize = 100;
+
+/// Images, the name of the data, and where it comes from in words.
+type Data = (Splits, String, String);
+
+/// The models as the study takes them, and the test images that all of them are asked about.
+fn given(args: &StudyArgs, data: &Path) -> Result<(Vec<Given>, Data)> {
+    let source = DataArgs {
+        data: data.into(),
+        classes: args.classes.clone(),
+        size: args.size.map(|n| [n; 2]),
+        fit: Fit::default(),
+        split_seed: args.run.seed,
+    };
+    let mut images: Option<Dataset> = None;
+    let mut all: Vec<Given> = Vec::new();
+    for path in &args.models {
+        let network = ModelArgs { model: path.clone(), ..ModelArgs::default() };
+        let (NetworkFile { model, hash, .. }, own) = source.load_with(&network, Split::Test, None, &args.run)?;
+        if let Some(first) = &images {
+            if first.classes != own.classes {
+                let (mine, theirs) = (own.classes.join(", "), first.classes.join(", "));
+                let problem = format!("knows the classes {mine}, the first model {theirs}");
+                anyhow::bail!(Error::input(path, problem + "; models of one study need the same, in one order"));
+            }
+            if first.shape != own.shape {
+                let problem = format!("takes images of {}, the first model {}", own.shape, first.shape);
+                anyhow::bail!(Error::input(path, problem + "; models of one study need the same"));
+            }
+        }
+        images.get_or_insert(own);
+        let stem = path.file_stem().map_or_else(|| path.display().to_string(), |s| s.to_string_lossy().into_owned());
+        let name = if all.iter().any(|g| g.name == stem) { path.display().to_string() } else { stem };
+        if all.iter().any(|g| g.name == name) {
+            anyhow::bail!(Error::input(path, "is named twice"));
+        }
+        all.push(Given { name, model, hash, file: path.display().to_string() });
+    }
+    let test = images.expect("at least one model");
+    let test = if args.quick { test.take(500) } else { test };
+    let splits = Splits { train: test.subset(&[]), test, notes: vec![] };
+    Ok((all, (splits, name_of(data), data.display().to_string())))
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into_owned())
+}
+
+/// The images to train and test on.
+fn load(args: &StudyArgs) -> Result<Data> {
     let Some(path) = &args.data else {
-        let count = args.count.map_or(if args.quick { 900 } else { 2000 }, |count| count as usize);
+        let count = args.count.map_or(if args.quick { 700 } else { 1600 }, |count| count as usize);
         let side = args.size.unwrap_or(32);
         if !shoes::SIDES.contains(&side) {
             let (low, high) = (shoes::SIDES.start(), shoes::SIDES.end());
             anyhow::bail!(Error::usage(format!("--size of made-up shoes is {low} to {high} pixels")));
         }
-        // Bytes as they are drawn, then numbers; training and test images are copied out of them.
-        tensor::check_room((count * side * side) as u64 * 8).map_err(|gib| {
+        let tested = TESTED * shoes::Kind::ALL.len();
+        // Bytes as they are drawn, then numbers.
+        tensor::check_room(((count + tested) * side * side) as u64 * 8).map_err(|gib| {
             Error::usage(format!(
                 "the photos take {gib:.1} GiB, more than can be had; give a smaller --count or --size"
             ))
         })?;
-        let mut progress = Progress::start(args.run.verbosity(), "drawing shoes", count);
-        let data = shoes::dataset(count, side, args.run.seed);
-        progress.advance(count);
-        progress.finish(&format!("{count} shoe photos drawn"));
-        let splits = split::stratified(std::path::Path::new("shoes"), &data, 0.2, args.run.seed)?;
-        return Ok((splits, "procedural shoes".into(), format!("{count} pictures drawn by deltamax")));
+        let mut progress = Progress::start(args.run.verbosity(), "drawing shoes", count + tested);
+        let splits = Splits {
+            train: shoes::dataset(count, side, args.run.seed),
+            test: shoes::balanced(TESTED, side, args.run.seed),
+            notes: vec![],
+        };
+        progress.advance(count + tested);
+        progress.finish(&format!("{count} shoes drawn for training, {TESTED} of every class for testing"));
+        return Ok((splits, shoes::NAME.into(), format!("{} drawings made by deltamax, no photos", count + tested)));
     };
-    let source = Source {
-        classes: args.classes.clone(),
-        size: args.size.map(|n| [n, n]),
-        seed: args.run.seed,
-        ..Source::new(path)
-    };
+    let size = args.size.map(|n| [n; 2]);
+    let source = Source { classes: args.classes.clone(), size, seed: args.run.seed, ..Source::new(path) };
     let progress = Progress::start(args.run.verbosity(), "reading images", 0);
     let mut splits = dataset::load(&source)?;
     common::check_train(path, &splits)?;
+    common::say_notes(path, &splits.notes, &args.run);
     progress.finish(&format!("{} images read from {}", splits.train.len() + splits.test.len(), path.display()));
     if args.quick {
         (splits.train, splits.test) = (splits.train.take(2000), splits.test.take(500));
     }
-    let name = path.file_name().map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into_owned());
-    Ok((splits, name, path.display().to_string()))
+    Ok((splits, name_of(path), path.display().to_string()))
 }
 
 /// Rebuild report.html from results.json.

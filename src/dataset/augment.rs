@@ -18,10 +18,11 @@ const STREAM: u64 = 0xA119_0000_0000;
 pub enum Policy {
     /// The data as it is.
     None,
-    /// These classes (labels) are filled up with augmented copies to the count of the largest class.
+    /// These classes (labels) are filled up with augmented copies to the count of the largest class. Half of the originals
+    /// of a class that is already there are replaced by augmented copies of themselves, so that augmenting a class always
+    /// shows it in new views, also where the classes are balanced.
     Classes(Vec<usize>),
-    /// Every class is brought to the count of the largest class, and half of the originals of a class that is already
-    /// there are replaced by augmented copies of themselves: every class is seen in new views, all equally often.
+    /// All classes: every one is seen in new views, all equally often.
     All,
 }
 
@@ -192,8 +193,8 @@ pub fn augment(data: &Dataset, policy: &Policy, seed: u64) -> Dataset {
         let mut order = images.clone();
         rng.shuffle(&mut order);
         let mut missing = largest.min(images.len().saturating_mul(MAX_GROWTH)) - images.len();
-        let replaced = (images.len() / 2).saturating_sub(missing);
-        if *policy == Policy::All && replaced > 0 {
+        let replaced = images.len().div_ceil(2).saturating_sub(missing);
+        if replaced > 0 {
             order[..replaced].iter().for_each(|&i| kept[i] = false);
             missing += replaced;
         }
@@ -278,6 +279,15 @@ mod tests {
         assert_ne!(augment(&base, &Policy::All, 2).hash(), all.hash());
         assert_eq!(augment(&data(&[1, 100]), &Policy::All, 1).counts(), [MAX_GROWTH, 100]);
         assert_eq!(augment(&data(&[0, 2]), &Policy::All, 1).counts(), [0, 2]);
+        let balanced = data(&[5, 5]);
+        let one = augment(&balanced, &Policy::Classes(vec![1]), 1);
+        let copied = |class: usize| one.labels.iter().zip(&one.names).any(|(l, n)| *l == class && n.contains("zoom"));
+        assert_eq!(
+            (one.counts(), copied(0), copied(1)),
+            (vec![5, 5], false, true),
+            "balanced data is augmented all the same"
+        );
+        assert_ne!(augment(&data(&[1, 1]), &Policy::Classes(vec![0]), 1).hash(), data(&[1, 1]).hash());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::chart::percent;
 use super::figure::Figures;
-use super::findings::both_units;
+use super::findings::{Reading, both_units};
 use super::html::{Head, document, notes};
 use super::section::{Page, Section, closing, example, image, relevance};
 use crate::error::{Error, Result};
@@ -62,7 +62,8 @@ fn study(s: &Subject) -> Study {
 }
 
 fn page(s: &Subject, study: &Study) -> (String, Figures) {
-    let mut page = Page { study, figures: Figures::default() };
+    let reading = Reading::default();
+    let mut page = Page { study, reading: &reading, figures: Figures::default() };
     let l = &s.level;
     let class = |c: usize| s.classes[c].as_str();
     let dominance = Section {

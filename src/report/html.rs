@@ -2,7 +2,7 @@
 
 use super::chart::PALETTE;
 use super::figure::Figures;
-use super::findings;
+use super::findings::Reading;
 use super::section::{Page, Section, closing, data, example, noise, relevance, robustness, training, verdict};
 use crate::results::Study;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -11,20 +11,18 @@ const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
 
 /// The whole page, and the figures to write beside it.
-pub fn page(study: &Study) -> (String, Figures) {
-    let mut page = Page { study, figures: Figures::default() };
-    let found = findings::findings(study);
-    let judged = findings::claims(study);
+pub fn page(study: &Study, reading: &Reading) -> (String, Figures) {
+    let mut page = Page { study, reading, figures: Figures::default() };
     let card = verdict::card(&mut page);
     let sections: Vec<Section> = [
-        verdict::findings_section(&page, &found),
+        verdict::findings_section(&mut page),
         data::section(&mut page),
         training::section(&mut page),
         noise::section(&mut page),
         example::section(&mut page),
         relevance::section(&mut page),
         robustness::section(&mut page),
-        closing::claims(&mut page, &judged),
+        closing::claims(&mut page),
         Some(closing::methods()),
         Some(closing::reproducibility(&page)),
     ]
@@ -101,13 +99,19 @@ fn standfirst(study: &Study) -> String {
         n => format!("{n} models"),
     };
     let images: usize = study.dataset.test_counts.iter().sum();
-    let proved = if study.models.iter().any(|m| !m.certify.is_empty()) {
-        ", and the noise up to which its class provably cannot change"
-    } else {
-        ""
+    let certified = study.models.iter().map(|m| m.rows_at(0.0).count()).max().unwrap_or(0);
+    let trainings = study.models.iter().map(|m| m.trained().count()).max().unwrap_or(1);
+    let shown = |n: usize| super::chart::count(n as f64);
+    let trained = if trainings > 1 { format!(", each trained {trainings} times") } else { String::new() };
+    let proved = match certified {
+        0 => String::new(),
+        n if n < images => {
+            format!("; for a sample of {} also the noise up to which its class provably cannot change", shown(n))
+        }
+        _ => ", and the noise up to which its class provably cannot change".into(),
     };
     format!(
-        "{models}, {} test images. For every image: what each model calls it as noise grows{proved}.",
-        super::chart::count(images as f64)
+        "{models}{trained}, {} test images. For every image: what each model calls it as noise grows{proved}.",
+        shown(images)
     )
 }

@@ -7,14 +7,15 @@ mod figure;
 mod findings;
 mod font;
 mod html;
+pub mod junit;
 mod outline;
 mod picture;
 mod raster;
 #[cfg(test)]
 mod sample;
 mod section;
-mod sheet;
-mod stats;
+pub mod sheet;
+mod statistics;
 
 use crate::error::{Error, Result};
 use crate::results::{FORMAT, Study, write_atomically};
@@ -29,10 +30,12 @@ pub fn write(study: &Study, dir: &Path) -> Result<()> {
     study.format = FORMAT;
     let mut shown = study.clone();
     name_numbers(&mut shown.dataset.classes);
-    study.findings = findings::findings(&shown);
-    study.claims = findings::claims(&shown);
+    let reading = findings::Reading::of(&shown);
+    study.findings.clone_from(&reading.findings);
+    study.claims.clone_from(&reading.claims);
+    study.conclusion.clone_from(&reading.conclusion);
     study.save(&dir.join("results.json"))?;
-    let (page, figures) = html::page(&shown);
+    let (page, figures) = html::page(&shown, &reading);
     figures.write(&dir.join("figures"))?;
     write_atomically(&dir.join("report.html"), page.as_bytes())
 }
@@ -54,7 +57,7 @@ mod tests {
     use super::*;
 
     fn page(study: &Study) -> String {
-        html::page(study).0
+        html::page(study, &findings::Reading::of(study)).0
     }
 
     /// Whether the text names a figure that is not a number, pictures aside.
@@ -93,6 +96,32 @@ mod tests {
         assert!(
             !std::fs::read_dir(dir.path()).unwrap().any(|f| f.unwrap().path().extension().is_some_and(|e| e == "tmp"))
         );
+    }
+
+    #[test]
+    fn results_of_the_first_format_are_read() {
+        fn strip(value: &mut serde_json::Value) {
+            const LATER: [&str; 8] =
+                ["called", "repeats", "hash", "each", "test_labels", "conclusion", "requirements", "started"];
+            match value {
+                serde_json::Value::Object(fields) => {
+                    LATER.iter().for_each(|key| drop(fields.remove(*key)));
+                    fields.values_mut().for_each(strip);
+                }
+                serde_json::Value::Array(items) => items.iter_mut().for_each(strip),
+                _ => {}
+            }
+        }
+        let mut old = serde_json::to_value(sample::study()).unwrap();
+        strip(&mut old);
+        old["format"] = 1.into();
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("results.json"), old.to_string()).unwrap();
+        let study = load(dir.path()).unwrap();
+        assert!(study.models.iter().all(|m| m.repeats.is_empty() && m.trained().count() == 1));
+        write(&study, dir.path()).unwrap();
+        let again = load(dir.path()).unwrap();
+        assert!(again.format == FORMAT && again.conclusion.is_some() && !again.findings.is_empty());
     }
 
     #[test]

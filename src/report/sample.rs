@@ -6,6 +6,8 @@ use crate::tensor::Shape;
 
 const SIDE: usize = 48;
 const VARIANCES: [f64; 4] = [0.0, 0.001, 0.005, 0.025];
+const IMAGES: usize = 500;
+const TOTALS: [usize; 4] = [55, 15, 300, 130];
 const CLASSES: [&str; 4] = ["Sandals", "Slippers", "Shoes", "Boots"];
 
 /// A blob that resembles a shoe: a sole and, by class, a shaft; noisy on request.
@@ -32,6 +34,20 @@ fn object(class: usize, x: usize, y: usize) -> bool {
     let shaft = class == 3 && (x - 0.3).abs() < 0.14 && y > 0.15 && y < 0.75;
     let strap = class == 0 && (x - y * 0.5 - 0.2).abs() < 0.04 && y > 0.4 && y < 0.7;
     sole || shaft || strap
+}
+
+/// Class of a test image: classes in their shares, mixed.
+fn label(index: usize) -> usize {
+    let mut place = (index * 7 + 3) % IMAGES;
+    TOTALS
+        .iter()
+        .position(|&n| {
+            place < n || {
+                place -= n;
+                false
+            }
+        })
+        .unwrap()
 }
 
 pub fn study() -> Study {
@@ -67,6 +83,7 @@ pub fn study() -> Study {
             train_counts: counts.map(|c| c * 2).to_vec(),
             test_counts: counts.map(|c| c / 2).to_vec(),
             test_hash: None,
+            test_labels: (0..IMAGES).map(label).collect(),
             samples: samples.collect(),
             augmentation: augmentation.collect(),
             pictures: Default::default(),
@@ -80,6 +97,7 @@ pub fn study() -> Study {
         .to_vec(),
         findings: Vec::new(),
         claims: Vec::new(),
+        ..Study::default()
     };
     for index in study.extremes(8) {
         let label = study.models[0].certify.iter().find(|r| r.index == index).map_or(0, |r| r.label);
@@ -120,7 +138,9 @@ pub fn ten_classes() -> Study {
             })
             .collect();
         level.class_rates.clear();
+        level.called.clear();
     }
+    s.dataset.test_labels.clear();
     for (i, r) in m.certify.iter_mut().enumerate() {
         (r.label, r.predicted, r.attacked, r.rival_attacked) = (i % 10, i % 10, None, None);
         r.rival_proved = Some((i % 10 + 1 + i % 3) % 10);
@@ -156,13 +176,14 @@ fn model(name: &str, policy: &str, kind: usize, rng: &mut Rng) -> ModelResult {
             })
             .to_vec(),
         relevance: VARIANCES.iter().enumerate().flat_map(|(k, &v)| summaries(v, k, kind)).collect(),
+        ..ModelResult::default()
     }
 }
 
 fn level(variance: f64, k: usize, kind: usize) -> NoiseLevel {
-    let totals = [55.0, 15.0, 300.0, 130.0];
     let worst = [[0.05, 0.25, 0.10, 0.47], [0.5, 0.0, 0.45, 0.55], [0.09, 0.05, 0.06, 0.12]][kind];
-    let confusion: Vec<Vec<f64>> = (0..4)
+    let draws = if k == 0 { 1 } else { 5 };
+    let shares: Vec<Vec<f64>> = (0..4)
         .map(|c| {
             let lost = 0.05 + worst[c] * [0.0, 0.1, 0.3, 1.0][k];
             let toward = if c == 1 { 2 } else { 1 };
@@ -170,22 +191,39 @@ fn level(variance: f64, k: usize, kind: usize) -> NoiseLevel {
             row[c] = 1.0 - lost;
             row[toward] += lost * 0.8;
             row[(0..4).find(|&o| o != c && o != toward).unwrap()] += lost * 0.2;
-            row.into_iter().map(|s| (s * totals[c] * 5.0_f64).round()).collect()
+            row
         })
         .collect();
+    let mut rng = Rng::new(5, (kind * 8 + k) as u64);
+    let mut call = |index: usize| {
+        let mut at = f64::from(rng.uniform());
+        shares[label(index)]
+            .iter()
+            .position(|s| {
+                at < *s || {
+                    at -= s;
+                    false
+                }
+            })
+            .unwrap_or(label(index))
+    };
+    let called: Vec<Vec<usize>> = (0..draws).map(|_| (0..IMAGES).map(&mut call).collect()).collect();
+    let mut confusion = vec![vec![0.0; 4]; 4];
+    called.iter().flat_map(|c| c.iter().enumerate()).for_each(|(i, &c)| confusion[label(i)][c] += 1.0);
     let right: f64 = (0..4).map(|c| confusion[c][c]).sum();
     let total: f64 = confusion.iter().flatten().sum();
     let spread = |mean: f64, by: f64| Spread { mean, deviation: by / 2.0, low: mean - by, high: (mean + by).min(1.0) };
     let class_rates =
         (0..4).map(|c| spread(confusion[c][c] / confusion[c].iter().sum::<f64>(), 0.01 * k as f64)).collect();
-    NoiseLevel { variance, draws: 5, accuracy: spread(right / total, 0.006 * k as f64), class_rates, confusion }
+    let accuracy = spread(right / total, 0.006 * k as f64);
+    NoiseLevel { variance, draws, accuracy, class_rates, confusion, called }
 }
 
 fn rows(variance: f64, k: usize, kind: usize) -> Vec<CertifyRow> {
     let mut rng = Rng::new(3, (kind * 8 + k) as u64);
-    (0..500)
+    (0..IMAGES)
         .map(|index| {
-            let label = [2, 2, 3, 2, 0, 2, 3, 2, 1, 2][index % 10];
+            let label = label(index);
             let wrong = rng.uniform() < 0.06;
             let predicted = if wrong { (label + 1) % 4 } else { label };
             let scale = [0.012, 0.014, 0.02][kind] * (1.0 - 0.18 * k as f64) * (1.0 + 0.2 * label as f64);
@@ -295,6 +333,13 @@ fn summaries(variance: f64, k: usize, model: usize) -> Vec<RelevanceSummary> {
             background: spread(background),
             gini: (kind != RelevanceKind::Certified).then(|| spread(0.62 - 0.06 * k as f64)),
             decided: (kind == RelevanceKind::Certified).then(|| decided.clone()),
+            each: (0..64)
+                .map(|i| {
+                    let background = background + 0.001 * (i % 9) as f64;
+                    let contour = 0.4 - background * 0.5 + 0.03 * model as f64;
+                    (i, Shares { object: 1.0 - contour - background, contour, background })
+                })
+                .collect(),
         })
         .to_vec()
 }

@@ -38,14 +38,24 @@ impl Study {
         {
             return bad("a sample's label");
         }
+        if self.dataset.test_labels.iter().any(|&l| l >= classes) {
+            return bad("the class of a test image");
+        }
         for m in &self.models {
             let square = |c: &Vec<Vec<f64>>| c.len() == classes && c.iter().all(|r| r.len() == classes);
-            if m.sweep.iter().any(|l| !square(&l.confusion)) {
+            if m.trained().flat_map(|t| t.sweep).any(|l| !square(&l.confusion)) {
                 return bad("a confusion matrix");
+            }
+            if m.trained()
+                .flat_map(|t| t.sweep)
+                .flat_map(|l| &l.called)
+                .any(|c| c.len() != self.dataset.test_labels.len())
+            {
+                return bad("what the test images were called");
             }
             let rival = |r: Option<usize>| r.is_none_or(|r| r < classes);
             if m.augmented.iter().any(|&c| c >= classes)
-                || m.certify.iter().any(|r| {
+                || m.trained().flat_map(|t| t.certify).any(|r| {
                     r.label >= classes || r.predicted >= classes || !rival(r.rival_proved) || !rival(r.rival_attacked)
                 })
             {

@@ -2,6 +2,7 @@
 
 use super::Spread;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// How relevance was computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -72,6 +73,9 @@ pub struct RelevanceSummary {
     /// Of `Certified`.
     #[serde(default)]
     pub decided: Option<Decided>,
+    /// The shares of every image, by its index in the test set.
+    #[serde(default)]
+    pub each: BTreeMap<usize, Shares>,
 }
 
 /// How many pixels have an influence of proved sign, over many test images.

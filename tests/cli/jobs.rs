@@ -280,9 +280,16 @@ fn a_whole_study_and_its_page_again() {
     let at = dir.path();
     done(
         at,
-        "study --count 120 --size 16 --epochs 1 --variance 0,0.005 --method crown-ibp --limit 6 --noisy 2 --device cpu --out s --quiet",
+        "study --count 120 --size 16 --epochs 1 --repeats 2 --variance 0,0.005 --method crown-ibp --limit 6 --noisy 2 --device cpu --out s --quiet",
     );
-    for file in ["report.html", "results.json", "no-DA.onnx", "all-DA.onnx", "figures/confusion.csv"] {
+    for file in [
+        "report.html",
+        "results.json",
+        "no-DA.onnx",
+        "all-DA-2.onnx",
+        "figures/confusion.csv",
+        "figures/comparisons.csv",
+    ] {
         assert!(at.join("s").join(file).is_file(), "{file}");
     }
     assert!(files(at).keys().all(|p| p.extension().is_none_or(|e| e != "tmp" && e != "part")));
@@ -290,6 +297,39 @@ fn a_whole_study_and_its_page_again() {
     fs::remove_file(at.join("s/report.html")).expect("removed");
     assert!(done(at, "report s --quiet").is_empty());
     assert!(page == fs::read(at.join("s/report.html")).expect("a page"), "the page differs");
+
+    let passed = done(at, "gate s --require accuracy>=0,median>=0 --junit gate.xml");
+    assert!(passed.contains("ready: no-DA, DA-slippers, all-DA"), "{passed}");
+    assert!(fs::read_to_string(at.join("gate.xml")).expect("a report").contains("failures=\"0\""));
+    refused(
+        at,
+        "gate s --require proved@1>=1 --junit gate.xml",
+        &["gate", "proved@1>=1", "0 in the worst of 2 trainings"],
+    );
+    assert!(fs::read_to_string(at.join("gate.xml")).expect("a report").contains("failures=\"3\""));
+    refused(at, "gate s --require accuracy>=0 --model none", &["no model none", "all-DA"]);
+    refused(at, "gate . --require accuracy>=0", &["neither results.json"]);
+    misused(at, "gate s --require speed>=1", &["--require", "accuracy>=0.9"]);
+    misused(at, "study --require accuracy@0.5>=1 --device cpu", &["0.5 is not measured"]);
+    fs::write(at.join("mine.xml"), "keep").expect("written");
+    refused(at, "gate s --require accuracy>=0 --junit mine.xml", &["mine.xml", "--force"]);
+}
+
+#[test]
+fn models_that_are_there_are_studied_without_training() {
+    let dir = folder();
+    let at = dir.path();
+    fs::copy(super::World::path("model.onnx"), at.join("twin.onnx")).expect("copied");
+    let said = done(
+        at,
+        "study --models MODEL twin.onnx --data SHOES --variance 0,0.005 --method ibp --limit 4 --noisy 2 --device cpu --out s",
+    );
+    assert!(said.contains("report.html"), "{said}");
+    let results = fs::read_to_string(at.join("s/results.json")).expect("results");
+    assert!(results.contains("model and twin are one and the same model.") && !results.contains("is the most robust"));
+    misused(at, "study --models MODEL", &["--data"]);
+    misused(at, "study --models MODEL --data SHOES --epochs 2", &["--epochs"]);
+    refused(at, "study --models MODEL MODEL --data SHOES --device cpu --out t", &["named twice"]);
 }
 
 #[test]

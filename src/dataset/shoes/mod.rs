@@ -93,8 +93,16 @@ pub const SIDES: std::ops::RangeInclusive<usize> = 8..=1024;
 /// Pictures are drawn this much larger and averaged down.
 const OVERSAMPLING: usize = 2;
 
-/// Draws one shoe on a white square of `side` pixels.
+/// Draws one shoe on a white square of `side` pixels, in a light of its own.
 pub fn render(kind: Kind, rng: &mut Rng, side: usize) -> Photo {
+    let Photo { subtype, rgb } = draw(kind, rng, side);
+    let contrast = rng.range(FAINTEST, 1.0);
+    let lit = |v: u8| 255 - (f32::from(255 - v) * contrast).round() as u8;
+    Photo { subtype, rgb: rgb.into_iter().map(lit).collect() }
+}
+
+/// The shoe in full contrast.
+fn draw(kind: Kind, rng: &mut Rng, side: usize) -> Photo {
     let (subtype, scene) = match kind {
         Kind::Sandals => sandals::scene(rng),
         Kind::Slippers => slippers::scene(rng),
@@ -112,6 +120,10 @@ pub fn render(kind: Kind, rng: &mut Rng, side: usize) -> Photo {
     (scene.draw)(&mut canvas);
     Photo { subtype, rgb: canvas.finish(OVERSAMPLING) }
 }
+
+/// Photos are lit differently: of the contrast to the white ground, the brightest keep this share. Pale shoes are those
+/// that noise hides first.
+const FAINTEST: f32 = 0.2;
 
 /// Keeps the random numbers of pictures apart from other uses of a seed.
 const STREAM: u64 = 0x5e0e_0000_0000;
@@ -146,13 +158,31 @@ fn photo(kind: Kind, i: usize, side: usize, seed: u64) -> Photo {
 /// `count` pictures of `side` x `side` pixels in memory, RGB, classes in the order of [`Kind::ALL`] and in their shares,
 /// spread evenly over the set. The same seed gives the same shoes at every size.
 pub fn dataset(count: usize, side: usize, seed: u64) -> Dataset {
-    let kinds = kinds(count);
-    let photos: Vec<Photo> = kinds.par_iter().enumerate().map(|(i, &kind)| photo(kind, i, side, seed)).collect();
+    drawn(&kinds(count), 0, side, seed)
+}
+
+/// What data made of drawings alone is called.
+pub const NAME: &str = "procedural shoes";
+
+/// Pictures of [`balanced`] are numbered from here on, apart from those of [`dataset`].
+const APART: usize = 1 << 24;
+
+/// `each` pictures of every kind, kinds by turns, none of them in a [`dataset`] of the same seed: to test on, where the
+/// rare kinds count as much as the others.
+pub fn balanced(each: usize, side: usize, seed: u64) -> Dataset {
+    let kinds: Vec<Kind> = (0..each).flat_map(|_| Kind::ALL).collect();
+    drawn(&kinds, APART, side, seed)
+}
+
+/// Pictures of these kinds, numbered from `first` on.
+fn drawn(kinds: &[Kind], first: usize, side: usize, seed: u64) -> Dataset {
+    let photo = |(i, &kind): (usize, &Kind)| photo(kind, first + i, side, seed);
+    let photos: Vec<Photo> = kinds.par_iter().enumerate().map(photo).collect();
     let shape = Shape::new(3, side, side);
     let mut data = Dataset::empty(shape, Kind::ALL.map(|k| k.name().to_string()).to_vec());
-    data.pixels.reserve_exact(count * shape.len());
-    for (i, (photo, kind)) in photos.iter().zip(kinds).enumerate() {
-        data.names.push(name(kind, photo.subtype, i));
+    data.pixels.reserve_exact(kinds.len() * shape.len());
+    for (i, (photo, &kind)) in photos.iter().zip(kinds).enumerate() {
+        data.names.push(name(kind, photo.subtype, first + i));
         data.labels.push(kind as usize);
         for c in 0..3 {
             data.pixels.extend(photo.rgb.iter().skip(c).step_by(3).map(|&v| f32::from(v) / 255.0));
@@ -221,7 +251,7 @@ mod tests {
         for (k, kind) in Kind::ALL.into_iter().enumerate() {
             for i in 0..25 {
                 let side = 48;
-                let photo = render(kind, &mut Rng::new(k as u64, i), side);
+                let photo = draw(kind, &mut Rng::new(k as u64, i), side);
                 let ink = |x: usize, y: usize| photo.rgb[3 * (y * side + x)..][..3].iter().any(|&v| v < 200);
                 let border = (0..side).any(|t| ink(t, 0) || ink(t, side - 1) || ink(0, t) || ink(side - 1, t));
                 assert!(!border, "{kind:?} {} {i} is cut off", photo.subtype);

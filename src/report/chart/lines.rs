@@ -14,6 +14,8 @@ pub struct Series {
     /// `[x, low, high]` by rising x, shaded.
     pub band: Vec<[f64; 3]>,
     pub dashed: bool,
+    /// Drawn thin and pale: one of several repetitions of a line.
+    pub thin: bool,
     pub dots: bool,
     /// Not named at the right end nor in the legend (a companion of another series).
     pub unlabelled: bool,
@@ -113,7 +115,8 @@ impl Lines {
                 let _ = write!(d, "{}{:.1} {:.1}", if i == 0 { 'M' } else { 'L' }, px(p[0]), py(p[1]));
             }
             if s.points.len() > 1 {
-                svg.path(&d, if s.dashed { "ln ds" } else { "ln" }, &format!("stroke:{}", s.color), &s.name);
+                let pale = if s.thin { ";stroke-width:.9;opacity:.5" } else { "" };
+                svg.path(&d, if s.dashed { "ln ds" } else { "ln" }, &format!("stroke:{}{pale}", s.color), &s.name);
             }
             if s.dots || s.points.len() == 1 {
                 for p in &s.points {

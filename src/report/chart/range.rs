@@ -12,6 +12,8 @@ pub struct Range {
     /// Drawn thick inside `whole`.
     pub core: Option<[f64; 2]>,
     pub point: Option<f64>,
+    /// Drawn as small rings: repeated measurements of the point.
+    pub each: Vec<f64>,
     pub tip: String,
     /// Set off from the row above by some space.
     pub apart: bool,
@@ -69,6 +71,10 @@ impl Ranges {
                 let (from, to) = (px(core[0]), px(core[1]));
                 let style = format!("fill:{};fill-opacity:.55", r.color);
                 svg.rect([from, middle - 5.0], [(to - from).max(2.0), 10.0], 3.0, &style, &r.tip);
+            }
+            for p in &r.each {
+                let style = format!("fill:var(--paper);stroke:{};stroke-width:1.4", r.color);
+                svg.circle([px(*p), middle], 3.2, &style, &r.tip);
             }
             if let Some(p) = r.point {
                 let style = format!("fill:{};stroke:var(--paper)", r.color);

@@ -1,12 +1,12 @@
 //! `compare.html`: the table, medians in the order given, and the distributions over one another.
 
-use super::{Comparison, Difference, Entry, Run};
+use super::{Comparison, Difference, Entry, Run, timeline};
 use crate::report::chart::{Axis, Format, Lines, Range, Ranges, Series, count, model_color, number, percent};
 use crate::report::figure::{Figures, Table, row};
-use crate::report::findings::both_units;
+use crate::report::findings::{RULE, both_units, even_accuracy};
 use crate::report::html::{Head, document, notes};
 use crate::report::section::{Section, figure};
-use crate::report::stats::sorted;
+use crate::report::statistics::sorted;
 use maud::{Markup, html};
 
 /// Points of a sampled distribution.
@@ -14,7 +14,16 @@ const POINTS: usize = 120;
 
 pub fn page(runs: &[Run], comparison: &Comparison) -> (String, Figures) {
     let mut figures = Figures::default();
-    let card = html! { section.verdict #verdict { (table(comparison)) (note(comparison)) } };
+    let card = html! {
+        section.verdict #verdict {
+            div.answer {
+                p.kicker { "The answer" }
+                p.why { (comparison.sentence) }
+                details { summary { "How this was decided" } p { (RULE) } }
+            }
+            (table(comparison)) (note(comparison))
+        }
+    };
     figures.table("compare", "Runs side by side", file(comparison));
     let body = html! {
         @if let Some(f) = quantiles(comparison, &mut figures) { (f) }
@@ -36,13 +45,14 @@ pub fn page(runs: &[Run], comparison: &Comparison) -> (String, Figures) {
         lead: "Share of test images rightly classified as Gaussian noise is added.".into(),
         body,
     });
-    let sections: Vec<Section> = proved.then_some(delta_max).into_iter().chain(accuracy).collect();
+    let course = timeline::section(comparison, &mut figures);
+    let sections: Vec<Section> = course.into_iter().chain(proved.then_some(delta_max)).chain(accuracy).collect();
     let standfirst = format!(
         "{} models, each as its own run measured it. Differences are against {}.",
         comparison.runs.len(),
         comparison.reference
     );
-    let head = Head { kicker: "Side by side", title: "Which run takes more noise?", standfirst };
+    let head = Head { kicker: "Runs side by side", title: "Which of these models to take?", standfirst };
     (document(&head, card, &sections, "compare.json"), figures)
 }
 
@@ -53,9 +63,7 @@ fn grey(delta: f64) -> String {
 fn table(c: &Comparison) -> Markup {
     let noise = c.runs.first().and_then(|r| r.noise);
     let noisy = format!("Right at variance {}", noise.map_or("–".into(), number));
-    let best = |value: fn(&Entry) -> Option<f64>| c.runs.iter().filter_map(value).fold(f64::NEG_INFINITY, f64::max);
     let median = |e: &Entry| e.proved.map(|p| p[2]);
-    let tops = [best(|e| e.clean_accuracy), best(|e| e.noisy_accuracy), best(median)];
     html! {
         div.scroll { table.key {
             thead { tr {
@@ -68,24 +76,32 @@ fn table(c: &Comparison) -> Markup {
                     @let place = if e.name.starts_with(&e.folder) { "" } else { &e.folder };
                     small { (place) @if let Some(d) = &e.date { " " (d) } }
                 }
-                (share("Right on clean images", e.clean_accuracy, tops[0]))
-                @if noise.is_some() { (share(&noisy, e.noisy_accuracy, tops[1])) }
+                (share("Right on clean images", e.clean_accuracy))
+                @if noise.is_some() { (share(&noisy, e.noisy_accuracy)) }
                 td data-label="Median delta max, proved" {
                     @if let Some(m) = median(e) {
-                        span.best[m == tops[2]] { (grey(m)) "/255" }
-                        small { (count(e.certified as f64)) " images" @if !e.method.is_empty() { ", " (e.method) } }
+                        (grey(m)) "/255"
+                        small {
+                            (count(e.certified as f64)) " images"
+                            @if e.trainings > 1 { ", " (e.trainings) " trainings" }
+                            @if !e.method.is_empty() { ", " (e.method) }
+                        }
                     } @else { "–" }
                 }
                 td data-label={ "Against " (c.reference) } {
-                    @match &e.difference { Some(d) => (against(d)), None => { @if i == 0 { "–" } @else { "other images" } } }
+                    @match (&e.difference, &e.apart) {
+                        (Some(d), _) => (against(d)),
+                        (None, Some(why)) => small { (why) },
+                        (None, None) => "–",
+                    }
                 }
             } } }
         } }
     }
 }
 
-fn share(label: &str, value: Option<f64>, best: f64) -> Markup {
-    html! { td data-label=(label) { @if let Some(v) = value { span.best[v == best] { (percent(v)) } } @else { "–" } } }
+fn share(label: &str, value: Option<f64>) -> Markup {
+    html! { td data-label=(label) { @if let Some(v) = value { (percent(v)) } @else { "–" } } }
 }
 
 fn signed(delta: f64) -> String {
@@ -96,18 +112,18 @@ fn against(d: &Difference) -> Markup {
     let images = count(d.images as f64);
     html! {
         @if d.none() { span { "no difference" } small { "the same on all " (images) " images in pairs" } } @else {
-        span.best[d.clear() && d.median > 0.0] { (signed(d.median)) "/255" }
+        span.best[d.clear] { (signed(d.median)) "/255" }
         small { "95%: " (signed(d.interval[0])) " to " (signed(d.interval[1])) ", " (images) " images in pairs" }
         }
     }
 }
 
 fn note(c: &Comparison) -> Markup {
-    let unclear = c.runs.iter().filter_map(|r| r.difference).any(|d| !d.clear() && !d.none());
+    let unclear = c.runs.iter().filter_map(|r| r.difference).any(|d| !d.clear && !d.none());
     html! {
         p.note {
-            "Differences are of medians over the test images that both runs certified, matched by name; the interval is a bootstrap of those pairs."
-            @if unclear { " Where it includes zero, the difference may be chance." }
+            "Accuracies are averaged over the classes. Differences are of median proved delta max over the test images that both runs certified; bold: more than chance, with all comparisons of this page counted together."
+            @if unclear { " The others may be chance." }
             @if let Some(versions) = c.versions() { " " (versions) }
         }
         @for e in &c.runs { (notes(&e.name, &e.notes)) }
@@ -164,6 +180,7 @@ fn quantiles(c: &Comparison, figures: &mut Figures) -> Option<Markup> {
         point: Some(q[2]),
         tip: format!("{}\nmedian {}", e.name, both_units(q[2])),
         apart: false,
+        ..Range::default()
     };
     let rows: Vec<Range> = known.iter().map(row).collect();
     let draw = |width: f64| {
@@ -198,6 +215,7 @@ fn differences(c: &Comparison, figures: &mut Figures) -> Option<Markup> {
             signed(d.interval[1])
         ),
         apart: false,
+        ..Range::default()
     };
     let rows: Vec<Range> = known.iter().map(row).collect();
     let label = format!("Median delta max minus that of {}", c.reference);
@@ -209,23 +227,24 @@ fn differences(c: &Comparison, figures: &mut Figures) -> Option<Markup> {
     Some(figure(
         &format!("Against {}", c.reference),
         svg,
-        "Difference of the median proved delta max on the same images, with its 95% bootstrap interval.",
+        "Difference of the median proved delta max on the same images, with its 95% interval.",
     ))
 }
 
 fn distribution(runs: &[Run], figures: &mut Figures) -> Option<Markup> {
-    let reach = runs.iter().flat_map(|r| &r.rows).map(|r| r.proved).reduce(f64::max).filter(|&m| m > 0.0)?;
+    let reach =
+        runs.iter().flat_map(|r| r.result.all_rows_at(0.0)).map(|r| r.proved).reduce(f64::max).filter(|&m| m > 0.0)?;
     let mut table = Table::new(&["run", "delta", "share_of_images_at_most"]);
     let mut series = Vec::new();
-    for (i, r) in runs.iter().enumerate().filter(|r| !r.1.rows.is_empty()) {
-        let all = sorted(r.rows.iter().map(|r| r.proved));
+    for (i, r) in runs.iter().enumerate().filter(|r| r.1.result.rows_at(0.0).next().is_some()) {
+        let all = sorted(r.result.all_rows_at(0.0).map(|r| r.proved));
         let at = |k: usize| {
             let x = reach * k as f64 / POINTS as f64;
             [x, all.partition_point(|&v| v <= x) as f64 / all.len() as f64]
         };
         let points: Vec<[f64; 2]> = (0..=POINTS).map(at).collect();
-        table.rows.extend(points.iter().map(|p| row![r.name.as_str(), p[0], p[1]]));
-        series.push(Series { name: r.name.clone(), color: model_color(i), points, ..Series::default() });
+        table.rows.extend(points.iter().map(|p| row![r.result.name.as_str(), p[0], p[1]]));
+        series.push(Series { name: r.result.name.clone(), color: model_color(i), points, ..Series::default() });
     }
     let draw = |width: f64| {
         Lines {
@@ -249,7 +268,7 @@ fn distribution(runs: &[Run], figures: &mut Figures) -> Option<Markup> {
 }
 
 fn accuracy(runs: &[Run], figures: &mut Figures) -> Option<Markup> {
-    let mut variances = sorted(runs.iter().flat_map(|r| &r.accuracy).map(|a| a.0));
+    let mut variances = sorted(runs.iter().flat_map(|r| &r.result.sweep).map(|l| l.variance));
     variances.dedup();
     if variances.len() < 2 {
         return None;
@@ -257,11 +276,13 @@ fn accuracy(runs: &[Run], figures: &mut Figures) -> Option<Markup> {
     let mut table = Table::new(&["run", "variance", "accuracy"]);
     let mut series = Vec::new();
     for (i, r) in runs.iter().enumerate() {
-        table.rows.extend(r.accuracy.iter().map(|(v, a)| row![r.name.as_str(), *v, a.mean]));
+        let levels = r.result.levels();
+        let rates: Vec<[f64; 2]> = levels.iter().filter_map(|l| Some([l.variance, even_accuracy(l)?])).collect();
+        table.rows.extend(rates.iter().map(|[v, a]| row![r.result.name.as_str(), *v, *a]));
         series.push(Series {
-            name: r.name.clone(),
+            name: r.result.name.clone(),
             color: model_color(i),
-            points: r.accuracy.iter().map(|(v, a)| [*v, a.mean]).collect(),
+            points: rates,
             dots: true,
             ..Series::default()
         });
@@ -282,5 +303,9 @@ fn accuracy(runs: &[Run], figures: &mut Figures) -> Option<Markup> {
         .draw()
     };
     let svg = figures.responsive("compare-accuracy", "Accuracy against noise", 980.0, draw, Some(table));
-    Some(figure("Accuracy by noise level", svg, "The axis is spaced by the noise's standard deviation."))
+    Some(figure(
+        "Accuracy by noise level",
+        svg,
+        "Averaged over the classes. The axis is spaced by the noise's standard deviation.",
+    ))
 }

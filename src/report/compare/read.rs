@@ -3,7 +3,7 @@
 use super::Run;
 use crate::certify::table::read_whole;
 use crate::error::{Error, Result};
-use crate::results::{CertifyRow, Spread, Study};
+use crate::results::{ModelResult, NoiseLevel, Spread, Study};
 use std::path::{Path, PathBuf};
 
 /// Every model found in the folders: studies hold several, certified results one.
@@ -22,10 +22,10 @@ pub fn read(dirs: &[PathBuf]) -> Result<Vec<Run>> {
             return Err(Error::input(dir, problem));
         }
     }
-    let names: Vec<String> = runs.iter().map(|r| r.name.clone()).collect();
+    let names: Vec<String> = runs.iter().map(|r| r.model.clone()).collect();
     for (run, name) in runs.iter_mut().zip(&names) {
         if names.iter().filter(|n| *n == name).count() > 1 {
-            run.name = format!("{}/{name}", run.folder);
+            run.result.name = format!("{}/{name}", run.folder);
         }
     }
     Ok(runs)
@@ -38,43 +38,54 @@ fn folder(dir: &Path) -> String {
 
 fn of_study(dir: &Path) -> Result<Vec<Run>> {
     let study = Study::load(&dir.join("results.json"))?;
-    let run = |m: &crate::results::ModelResult| Run {
-        name: m.name.clone(),
+    let run = |m: &ModelResult| Run {
+        result: m.clone(),
+        model: m.name.clone(),
         folder: folder(dir),
         date: study.started.clone(),
         method: m.certify.first().map_or(String::new(), |r| r.method.clone()),
         version: study.versions.get("deltamax").cloned(),
         notes: vec![],
+        classes: study.dataset.classes.clone(),
         data: study.dataset.test_hash.clone(),
         images: study.dataset.test_counts.iter().sum(),
-        accuracy: m.sweep.iter().map(|l| (l.variance, l.accuracy)).collect(),
-        rows: m.rows_at(0.0).cloned().collect(),
+        labels: study.dataset.test_labels.clone(),
     };
     Ok(study.models.iter().map(run).collect())
 }
 
 fn of_certify(dir: &Path) -> Result<Run> {
     let (manifest, rows) = read_whole(dir)?;
-    let mut variances: Vec<f64> = rows.iter().map(|r| r.variance).collect();
-    variances.sort_by(f64::total_cmp);
-    variances.dedup();
-    let accuracy = |v: f64| {
-        let right = |r: &CertifyRow| f64::from(u8::from(r.label == r.predicted));
-        let of: Vec<f64> = rows.iter().filter(|r| r.variance == v).map(right).collect();
-        let mean = of.iter().sum::<f64>() / of.len() as f64;
-        (v, Spread { mean, low: mean, high: mean, deviation: 0.0 })
-    };
     let model = Path::new(&manifest.model).file_stem().map(|s| s.to_string_lossy().into_owned());
+    let name = model.unwrap_or_else(|| folder(dir));
+    let mut result =
+        ModelResult { name: name.clone(), hash: Some(manifest.model_hash), certify: rows, ..ModelResult::default() };
+    result.sweep =
+        result.certified_variances().into_iter().map(|v| level(&result, v, manifest.classes.len())).collect();
     Ok(Run {
-        name: model.unwrap_or_else(|| folder(dir)),
+        result,
+        model: name,
         folder: folder(dir),
         date: None,
         method: manifest.method,
         version: Some(manifest.deltamax),
         notes: manifest.notes,
+        classes: manifest.classes,
         data: Some(manifest.data_hash),
         images: manifest.images,
-        accuracy: variances.into_iter().map(accuracy).collect(),
-        rows: rows.iter().filter(|r| r.variance == 0.0).cloned().collect(),
+        labels: vec![],
     })
+}
+
+/// What the certified images of one noise level were called.
+fn level(model: &ModelResult, variance: f64, classes: usize) -> NoiseLevel {
+    let mut confusion = vec![vec![0.0; classes]; classes];
+    let (mut right, mut all) = (0, 0);
+    for r in model.rows_at(variance).filter(|r| r.label < classes && r.predicted < classes) {
+        confusion[r.label][r.predicted] += 1.0;
+        right += usize::from(r.label == r.predicted);
+        all += 1;
+    }
+    let accuracy = Spread::exact(right as f64 / all.max(1) as f64);
+    NoiseLevel { variance, draws: 1, confusion, accuracy, ..NoiseLevel::default() }
 }

@@ -1,196 +1,233 @@
-//! Which model to ship: one rule, stated on the page, with what speaks against it.
+//! Which model to take: one rule, stated on the page, with what speaks against it.
 
-use super::{both_units, ends, list, robustness};
+use super::{Told, both_units, list, measure_name, over_trainings, ranged, size};
 use crate::report::chart::{number, percent};
-use crate::report::stats;
-use crate::results::{ModelResult, Study};
-use std::cmp::Ordering;
-
-/// A model may fall this far below the best clean accuracy and still be chosen for its robustness.
-const TOLERANCE: f64 = 0.05;
+use crate::report::statistics::{Answer, Measure, deciding, median, twins};
+use crate::results::{Conclusion, Judged, ModelResult, NoiseLevel, Outcome, Trained};
 
 /// Of a class recognised less than this the page warns.
 const HALF: f64 = 0.5;
 
 /// The rule in words, for the page.
-pub const RULE: &str = "Accuracy on clean photos is averaged over the classes, so that a small class counts as much as a large one. Of the models within 5 points of the best in that, the one with the largest median proved delta max over the test set; where its lead over another is within the sampling error, the more accurate of the two. Where nothing was proved, the most accurate one under the strongest noise.";
-
-/// The recommended model.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Choice {
-    /// Index in the study.
-    pub model: usize,
-    pub why: String,
-    /// What speaks against it.
-    pub cautions: Vec<String>,
-}
+pub const RULE: &str = "Models are compared two by two in three figures: accuracy on clean photos and under the strongest noise, both averaged over the classes so that a small class counts as much as a large one, and the median proved delta max. One is ahead of another if it is clearly better in one of the three and clearly worse in none. The model that no other is ahead of is the one to take; several that differ clearly in nothing are tied. Clearly means: more than the choice of the test images and the seeds of the trainings explain, with all comparisons of this page counted together. Where requirements were given (--require), only models that meet all of them in every training take part.";
 
 /// Applies [`RULE`]; `None` when nothing was measured that it needs.
-pub fn choose(study: &Study) -> Option<Choice> {
-    let robust = robustness(study);
-    let median = |i: usize| robust.iter().find(|r| r.model == i).map(|r| r.median);
-    let noisy = |i: usize| ends(&study.models[i]).map(|e| e.1.accuracy.mean);
-    let clean =
-        |i: usize| study.models[i].clean_accuracy().or_else(|| robust.iter().find(|r| r.model == i).map(|r| r.clean));
-    let even = |i: usize| even_accuracy(&study.models[i]).or_else(|| clean(i));
-    let best = (0..study.models.len()).filter_map(even).fold(f64::NAN, f64::max);
-    let candidates: Vec<usize> = (0..study.models.len())
-        .filter(|&i| even(i).is_some_and(|c| c >= best - TOLERANCE))
-        .filter(|&i| if robust.is_empty() { noisy(i).is_some() } else { median(i).is_some() })
-        .collect();
-    let key = |i: usize| if robust.is_empty() { noisy(i) } else { median(i) }.unwrap_or(f64::NEG_INFINITY);
-    let first = candidates.iter().copied().max_by(|&a, &b| key(a).total_cmp(&key(b)))?;
-    let tied = |a: usize, b: usize| !robust.is_empty() && within_error(study, a, b);
-    let equals = candidates.iter().copied().filter(|&i| i == first || tied(first, i));
-    let model = equals.max_by(|&a, &b| even(a).partial_cmp(&even(b)).unwrap_or(Ordering::Equal))?;
-    let name = |i: usize| &study.models[i].name;
+pub fn conclude(told: &Told) -> Option<Conclusion> {
+    let study = told.study;
+    let groups = twins(study);
+    let kept: Vec<usize> = groups.iter().map(|g| g[0]).filter(|&i| measured(&study.models[i])).collect();
+    let judged: Vec<Judged> = study.models.iter().flat_map(|m| study.requirements.judge(m)).collect();
+    let meets = |i: usize| judged.iter().filter(|j| j.model == study.models[i].name).all(|j| j.met);
+    let ready: Vec<usize> = kept.iter().copied().filter(|&i| meets(i)).collect();
+    let required = !study.requirements.is_empty();
+    kept.first()?;
 
-    let mut why = Vec::new();
-    if let (Some(mine), Some((class, rate))) = (even_accuracy(&study.models[model]), weakest(study, model)) {
-        why.push(format!(
-            "Averaged over the classes it recognises {} of clean photos; the weakest class is {class} with {}.",
-            percent(mine),
-            percent(rate)
+    let ahead = |a: usize, b: usize| is_ahead(told, a, b);
+    let free: Vec<usize> = ready.iter().copied().filter(|&i| !ready.iter().any(|&j| ahead(j, i))).collect();
+    let remain = if free.is_empty() { ready.clone() } else { free };
+    let behind: Vec<usize> = ready.iter().copied().filter(|i| !remain.contains(i)).collect();
+    let (outcome, sentence) = match remain[..] {
+        [] => (Outcome::NoneReady, none_ready(told, &judged)),
+        [one] if study.models.len() == 1 => {
+            let name = told.name(one);
+            let text = if required { format!("{name} meets everything that was required.") } else { String::new() };
+            (Outcome::Single, text)
+        }
+        [_] if groups.len() == 1 => {
+            (Outcome::Single, format!("{} are one and the same model.", names(told, &groups[0])))
+        }
+        [_] if kept.len() == 1 => (Outcome::Single, String::new()),
+        [one] if behind.is_empty() => {
+            (Outcome::Best, format!("Only {} meets everything that was required.", told.name(one)))
+        }
+        [one] => (Outcome::Best, best(told, one, &behind)),
+        _ if differ(told, &remain) => (Outcome::EachItsOwn, each_its_own(told, &remain, &behind)),
+        _ => (Outcome::Tied, tied(told, &remain, &behind)),
+    };
+    let shown = &remain[..remain.len().min(4)];
+    Some(Conclusion {
+        outcome,
+        models: remain.iter().map(|&i| told.name(i).to_string()).collect(),
+        sentence,
+        why: shown.iter().map(|&i| figures(told, i)).collect(),
+        cautions: shown.iter().flat_map(|&i| cautions(told, i)).collect(),
+        identical: groups
+            .iter()
+            .filter(|g| g.len() > 1)
+            .map(|g| g.iter().map(|&i| told.name(i).to_string()).collect())
+            .collect(),
+        judged,
+    })
+}
+
+/// Whether there is anything to judge a model by.
+fn measured(m: &ModelResult) -> bool {
+    !m.certify.is_empty() || !m.sweep.is_empty()
+}
+
+fn is_ahead(told: &Told, a: usize, b: usize) -> bool {
+    let answers = || deciding(told.study).into_iter().filter_map(move |m| told.compared.models(a, b, m));
+    answers().any(|x| x.more()) && !answers().any(|x| x.less())
+}
+
+fn differ(told: &Told, models: &[usize]) -> bool {
+    let clear = |a: usize, b: usize| {
+        deciding(told.study).into_iter().filter_map(|m| told.compared.models(a, b, m)).any(|x| x.clear())
+    };
+    models.iter().any(|&a| models.iter().any(|&b| a != b && clear(a, b)))
+}
+
+fn names(told: &Told, models: &[usize]) -> String {
+    list(&models.iter().map(|&i| told.name(i)).collect::<Vec<_>>())
+}
+
+/// What `a` is clearly better in than `b`.
+fn strengths(told: &Told, a: usize, b: usize) -> Vec<String> {
+    let better = deciding(told.study).into_iter().filter_map(|m| Some((m, told.compared.models(a, b, m)?)));
+    better.filter(|(_, x)| x.more()).map(|(m, x)| format!("{} ({})", measure_name(m), size(m, &x))).collect()
+}
+
+fn best(told: &Told, one: usize, behind: &[usize]) -> String {
+    let parts = behind.iter().map(|&b| {
+        let found = strengths(told, one, b);
+        // Behind one that is itself behind.
+        if found.is_empty() {
+            format!("{} is behind another", told.name(b))
+        } else {
+            format!("ahead of {} in {}", told.name(b), list(&found))
+        }
+    });
+    format!("{} is {}, and clearly worse in nothing.", told.name(one), list(&parts.collect::<Vec<_>>()))
+}
+
+/// How many images and trainings a comparison rests on, in words.
+fn basis(told: &Told, models: &[usize]) -> String {
+    let any = |m: Measure| -> Option<Answer> { told.compared.models(models[0], models[1], m) };
+    let answers: Vec<Answer> = deciding(told.study).into_iter().filter_map(any).collect();
+    let images = answers.iter().map(|a| a.paired.images);
+    let (least, most) = (images.clone().min().unwrap_or(0), images.max().unwrap_or(0));
+    let trainings = answers.iter().map(|a| a.paired.trainings[0]).max().unwrap_or(1);
+    let images = if least == most { most.to_string() } else { format!("{least} to {most}") };
+    match trainings {
+        1 => format!("{images} test images and one training each"),
+        n => format!("{images} test images and {n} trainings each"),
+    }
+}
+
+fn tied(told: &Told, remain: &[usize], behind: &[usize]) -> String {
+    let rest = match behind {
+        [] => String::new(),
+        _ => format!(
+            " {} {} clearly behind one of them.",
+            names(told, behind),
+            if behind.len() == 1 { "is" } else { "are" }
+        ),
+    };
+    format!(
+        "{} are tied: over {} no difference between them in accuracy or in proved delta max is more than chance.{rest}",
+        names(told, remain),
+        basis(told, remain)
+    )
+}
+
+fn each_its_own(told: &Told, remain: &[usize], behind: &[usize]) -> String {
+    let mut parts = Vec::new();
+    for &a in remain {
+        for &b in remain.iter().filter(|&&b| b != a) {
+            let found = strengths(told, a, b);
+            if !found.is_empty() {
+                parts.push(format!("{} is better than {} in {}", told.name(a), told.name(b), list(&found)));
+            }
+        }
+    }
+    parts.truncate(4);
+    let rest = if behind.is_empty() { String::new() } else { format!(" Clearly behind: {}.", names(told, behind)) };
+    format!(
+        "No model wins in everything: {}.{rest} What counts more is yours to say (--require of study and gate).",
+        parts.join("; ")
+    )
+}
+
+fn none_ready(told: &Told, judged: &[Judged]) -> String {
+    let missed = |m: &ModelResult| {
+        let of = judged.iter().filter(|j| j.model == m.name && !j.met);
+        let each = of.map(|j| match &j.values[..] {
+            [] => format!("{} was not measured", j.requirement),
+            values => {
+                let worst = values.iter().copied().fold(f64::INFINITY, f64::min);
+                let where_ = if values.len() > 1 { " in its worst training" } else { "" };
+                format!("{} ({}{where_})", j.requirement, plainly(&j.requirement, worst))
+            }
+        });
+        format!("{} misses {}", m.name, list(&each.collect::<Vec<_>>()))
+    };
+    let parts: Vec<String> = told.study.models.iter().take(4).map(missed).collect();
+    format!("No model meets everything that was required: {}.", parts.join("; "))
+}
+
+/// The value of a requirement as it is best read.
+fn plainly(requirement: &str, value: f64) -> String {
+    if requirement.starts_with("median") { both_units(value) } else { percent(value) }
+}
+
+/// A model's figures in a sentence, as ranges over its trainings.
+fn figures(told: &Told, model: usize) -> String {
+    let m = &told.study.models[model];
+    let each = |f: &dyn Fn(&Trained) -> Option<f64>| m.trained().filter_map(|t| f(&t)).collect::<Vec<f64>>();
+    let mut parts = Vec::new();
+    let clean = each(&|t| even_accuracy(t.sweep.first().filter(|l| l.variance == 0.0)?));
+    if !clean.is_empty() {
+        parts.push(format!("{} of clean photos right", ranged(&clean, percent)));
+    }
+    if let Some(noise) = told.noisiest(model) {
+        let noisy = each(&|t| even_accuracy(t.sweep.last()?));
+        parts.push(format!("{} at noise variance {}", ranged(&noisy, percent), number(noise)));
+    }
+    let medians = each(&|t| Some(median(t.rows_at(0.0).map(|r| r.proved))).filter(|m| m.is_finite()));
+    if !medians.is_empty() {
+        let grey = |v: f64| format!("{}/255", number((v * 25500.0).round() / 100.0));
+        parts.push(format!(
+            "for half of {} images no noise of up to {} on every pixel can change the answer, proved",
+            m.rows_at(0.0).count(),
+            ranged(&medians, grey)
         ));
     }
-    if let Some(m) = median(model) {
-        why.push(format!(
-            "For half of the test images no noise of up to {} on every pixel can change its answer: proved.",
-            both_units(m)
-        ));
-    }
-    if let (Some(level), Some(rate)) = (ends(&study.models[model]).map(|e| e.1), noisy(model)) {
-        why.push(format!("It classifies {} rightly at noise variance {}.", percent(rate), number(level.variance)));
-    }
+    let count = m.trained().count();
+    format!("{}{}: {}.", m.name, over_trainings(count), list(&parts))
+}
 
-    let mut cautions = Vec::new();
-    for i in (0..study.models.len()).filter(|&i| i != model) {
-        let (Some(mine), Some(theirs)) = (median(model), median(i)) else { continue };
-        let equal = tied(if theirs > mine { i } else { model }, if theirs > mine { model } else { i });
-        if theirs > mine && !candidates.contains(&i) {
-            let but = match (even_accuracy(&study.models[i]), weakest(study, i)) {
-                (Some(rate), Some((class, least))) => format!(
-                    "recognises {} averaged over the classes and {} of {class}",
-                    percent(rate),
-                    if least > 0.0 { format!("only {}", percent(least)) } else { "none".into() }
-                ),
-                _ => "is more than 5 points less accurate on clean images".into(),
+fn cautions(told: &Told, model: usize) -> Vec<String> {
+    let m = &told.study.models[model];
+    let levels = m.levels();
+    let mut all = Vec::new();
+    for level in [levels.first(), levels.last().filter(|_| levels.len() > 1)].into_iter().flatten() {
+        let missed = missed(told, level);
+        if !missed.is_empty() {
+            let when = if level.variance == 0.0 {
+                "Even without noise".into()
+            } else {
+                format!("At noise variance {}", number(level.variance))
             };
-            let much = if equal { "about the same" } else { "a larger" };
-            cautions.push(format!("{} has {much} median delta max, {}, but {but}.", name(i), both_units(theirs)));
-        } else if candidates.contains(&i) && equal {
-            cautions.push(format!("In delta max it and {} differ by less than the sampling error.", name(i)));
+            all.push(format!("{when} {} recognises {}.", m.name, list(&missed)));
+            break;
         }
     }
-    let rival = (0..study.models.len()).filter(|&i| i != model).filter_map(|i| Some((clean(i)?, i)));
-    let rival = rival.max_by(|a, b| a.0.total_cmp(&b.0));
-    if let (Some(mine), Some((best, i))) = (clean(model), rival)
-        && best - mine > 0.001
-    {
-        cautions.push(format!(
-            "{} is more accurate on clean images ({} against {}).",
-            name(i),
-            percent(best),
-            percent(mine)
-        ));
-    }
-    let [clean_misses, noisy_misses] = [Level::Clean, Level::Noisiest].map(|l| missed(study, model, l));
-    if !clean_misses.is_empty() {
-        cautions.push(format!("Even without noise it recognises {}.", list(&clean_misses)));
-    } else if !noisy_misses.is_empty() {
-        cautions.push(format!("Under the strongest noise it recognises {}.", list(&noisy_misses)));
-    }
-    if let Some(mine) = noisy(model) {
-        let rival = (0..study.models.len()).filter_map(|i| Some((noisy(i)?, i))).max_by(|a, b| a.0.total_cmp(&b.0));
-        if let Some((rate, i)) = rival.filter(|r| r.0 > mine + 0.01) {
-            cautions.push(format!(
-                "{} is more accurate under the strongest noise ({} against {}).",
-                name(i),
-                percent(rate),
-                percent(mine)
-            ));
-        }
-    }
-    Some(Choice { model, why: why.join(" "), cautions })
+    all
 }
 
-/// Whether the lead of `ahead` over `behind` in median proved delta max may be chance.
-fn within_error(study: &Study, ahead: usize, behind: usize) -> bool {
-    let [first, second] = [ahead, behind].map(|i| study.models[i].rows_at(0.0));
-    stats::bootstrap_ratio(&stats::proved_pairs(first, second), study.seed).is_some_and(|[low, _]| low <= 1.0)
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Level {
-    Clean,
-    Noisiest,
-}
-
-/// Accuracy on clean images, averaged over the classes.
-pub fn even_accuracy(model: &ModelResult) -> Option<f64> {
-    let clean = model.sweep.first().filter(|l| l.variance == 0.0)?;
-    let rates: Vec<f64> = (0..clean.confusion.len()).filter_map(|c| clean.class_rate(c)).collect();
+/// Accuracy averaged over the classes.
+pub fn even_accuracy(level: &NoiseLevel) -> Option<f64> {
+    let rates: Vec<f64> = (0..level.confusion.len()).filter_map(|c| level.class_rate(c)).collect();
     (!rates.is_empty()).then(|| rates.iter().sum::<f64>() / rates.len() as f64)
 }
 
-/// The class of which the model recognises least, clean, and its rate.
-fn weakest(study: &Study, model: usize) -> Option<(&str, f64)> {
-    let clean = study.models[model].sweep.first()?;
-    let rates =
-        study.dataset.classes.iter().enumerate().filter_map(|(c, name)| Some((name.as_str(), clean.class_rate(c)?)));
-    rates.min_by(|a, b| a.1.total_cmp(&b.1))
-}
-
-/// Classes of which the model recognises less than half, with their rates: an average hides a small class.
-fn missed(study: &Study, model: usize, level: Level) -> Vec<String> {
-    let sweep = &study.models[model].sweep;
-    let Some(found) = (if level == Level::Clean { sweep.first() } else { sweep.last() }) else { return Vec::new() };
-    let judged = study.dataset.classes.iter().enumerate().filter_map(|(class, name)| {
-        let rate = found.class_rate(class).filter(|r| *r < HALF)?;
-        Some(if rate > 0.0 { format!("only {} of {name}", percent(rate)) } else { format!("none of {name}") })
+/// Classes of which less than half is recognised, with their rates and numbers: an average hides a small class.
+fn missed(told: &Told, level: &NoiseLevel) -> Vec<String> {
+    let judged = told.study.dataset.classes.iter().enumerate().filter_map(|(class, name)| {
+        let rate = level.class_rate(class).filter(|r| *r < HALF)?;
+        let images = told.study.dataset.test_counts.get(class).copied().unwrap_or(0);
+        let of = format!("{name} ({images} image{})", if images == 1 { "" } else { "s" });
+        Some(if rate > 0.0 { format!("only {} of {of}", percent(rate)) } else { format!("none of {of}") })
     });
     judged.collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::report::sample;
-    use crate::results::CertifyRow;
-
-    /// Radii of all images of a model, each a little larger than the last.
-    fn certified(radius: f64) -> Vec<CertifyRow> {
-        let row = |index| CertifyRow { index, proved: radius * (1.0 + 1e-3 * index as f64), ..Default::default() };
-        (0..100).map(row).collect()
-    }
-
-    /// Two models: the first with the larger radii, and with these rates of the class of 20 images among 100.
-    fn two(radii: [f64; 2], small: [f64; 2]) -> Study {
-        let mut study = sample::study();
-        study.dataset.classes.truncate(2);
-        study.models.truncate(2);
-        for (m, (radius, right)) in study.models.iter_mut().zip(radii.into_iter().zip(small)) {
-            m.certify = certified(radius);
-            m.sweep.truncate(1);
-            m.sweep[0].draws = 1;
-            m.sweep[0].confusion = vec![vec![80.0, 0.0], vec![20.0 - right, right]];
-            m.sweep[0].accuracy.mean = (80.0 + right) / 100.0;
-        }
-        study
-    }
-
-    #[test]
-    fn the_larger_radius_counts_unless_a_class_is_missed() {
-        assert_eq!(choose(&two([0.02, 0.01], [16.0, 17.0])).unwrap().model, 0);
-        let missed = choose(&two([0.02, 0.01], [9.0, 16.0])).unwrap();
-        assert_eq!(missed.model, 1);
-        assert!(missed.cautions.iter().any(|c| c.contains("only 45% of Slippers")), "{:?}", missed.cautions);
-    }
-
-    #[test]
-    fn within_the_sampling_error_accuracy_counts() {
-        let chosen = choose(&two([0.01, 0.01], [16.0, 17.0])).unwrap();
-        assert_eq!(chosen.model, 1);
-        assert!(chosen.cautions.iter().any(|c| c.contains("sampling error")), "{:?}", chosen.cautions);
-    }
 }

@@ -1,18 +1,29 @@
-//! The published study's claims, re-examined on this study's figures.
+//! The published study's claims, asked of this study's figures.
 
-use super::noise::relevance_of;
-use super::{Roles, both_units, ends, pull};
-use crate::report::chart::{number, percent};
-use crate::report::stats;
-use crate::results::{Claim, ExampleLevel, ModelResult, RelevanceSummary, Study, Verdict};
+use super::{Roles, Told, effect, list, relevance_kind};
+use crate::report::chart::number;
+use crate::report::statistics::{Answer, Measure};
+use crate::results::{Claim, ExampleLevel, ModelResult, Study, Verdict};
 
-/// One entry per claim of the study, in its order; empty unless the three kinds of model are there.
-pub fn claims(study: &Study) -> Vec<Claim> {
-    let roles = Roles::of(study);
+/// Classes of the published study.
+const CLASSES: [&str; 4] = ["sandals", "slippers", "shoes", "boots"];
+
+/// Whether the classes are those of the published study; else its claims are asked by analogy.
+pub fn published_classes(study: &Study) -> bool {
+    let classes: Vec<String> = study.dataset.classes.iter().map(|c| c.to_lowercase()).collect();
+    classes.len() == CLASSES.len() && CLASSES.iter().all(|c| classes.iter().any(|k| k == c))
+}
+
+/// One entry per claim of the study, in its order; empty unless the three kinds of model are there, and are three.
+pub fn claims(told: &Told) -> Vec<Claim> {
+    let roles = Roles::of(told.study);
     let (Some(none), Some(one), Some(all)) = (roles.none, roles.one, roles.all) else { return Vec::new() };
-    let three = Three { study, none, one, all };
+    if [none, one, all].iter().any(|m| !told.kept().contains(m)) {
+        return Vec::new();
+    }
+    let three = Three { told, none, one, all };
     vec![
-        three.slippers_fall(),
+        three.class_falls(),
         three.contour(),
         three.dominance(),
         three.background(),
@@ -26,285 +37,337 @@ pub fn claims(study: &Study) -> Vec<Claim> {
     ]
 }
 
-/// Accuracies nearer than this are called equal.
-const CLEAR: f64 = 0.005;
-
 struct Three<'a> {
-    study: &'a Study,
-    none: &'a ModelResult,
-    one: &'a ModelResult,
-    all: &'a ModelResult,
+    told: &'a Told<'a>,
+    none: usize,
+    one: usize,
+    all: usize,
 }
 
-fn claim(text: impl Into<String>, verdict: Verdict, evidence: impl Into<String>) -> Claim {
-    Claim { claim: text.into(), verdict, evidence: evidence.into() }
+/// What the figures say of one part of a claim.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Yes,
+    No,
+    NotClear,
 }
 
-fn judged(text: &str, holds: Option<bool>, evidence: String) -> Claim {
-    let verdict = match holds {
-        Some(true) => Verdict::Holds,
-        Some(false) => Verdict::DoesNotHold,
-        None => Verdict::NotMeasured,
-    };
-    claim(text, verdict, if holds.is_some() { evidence } else { "Not measured in this run.".into() })
+impl Part {
+    /// Of "the first is larger".
+    fn more(x: &Answer) -> Part {
+        match (x.more(), x.less()) {
+            (true, _) => Part::Yes,
+            (_, true) => Part::No,
+            _ => Part::NotClear,
+        }
+    }
+
+    /// Of "the first is smaller".
+    fn less(x: &Answer) -> Part {
+        match Part::more(x) {
+            Part::Yes => Part::No,
+            Part::No => Part::Yes,
+            Part::NotClear => Part::NotClear,
+        }
+    }
 }
 
-/// The main example's levels.
-fn levels(m: &ModelResult) -> &[ExampleLevel] {
-    m.examples.first().map_or(&[], |e| &e.levels)
+fn verdict(parts: &[Part]) -> Verdict {
+    let has = |p: Part| parts.contains(&p);
+    match (has(Part::Yes), has(Part::No), has(Part::NotClear)) {
+        (false, false, false) => Verdict::NotMeasured,
+        (true, false, false) => Verdict::Holds,
+        (true, _, _) => Verdict::Partly,
+        (false, true, _) => Verdict::DoesNotHold,
+        (false, false, true) => Verdict::NotClear,
+    }
+}
+
+fn claim(kind: &str, text: impl Into<String>, verdict: Verdict, evidence: impl Into<String>) -> Claim {
+    Claim { kind: kind.into(), claim: text.into(), verdict, evidence: evidence.into() }
+}
+
+fn not_measured(kind: &str, text: impl Into<String>) -> Claim {
+    claim(kind, text, Verdict::NotMeasured, "Not measured in this run.")
 }
 
 impl Three<'_> {
-    fn models(&self) -> [&ModelResult; 3] {
+    fn models(&self) -> [usize; 3] {
         [self.none, self.one, self.all]
     }
 
-    fn slippers_fall(&self) -> Claim {
-        let class = self.one.augmented[0];
-        let name = &self.study.dataset.classes[class];
-        let text = format!(
-            "Clean confusion matrices are about equal, except that a smaller share of {name} is rightly classified after augmentation."
-        );
-        let rates = self.models().map(|m| m.sweep.first().and_then(|l| l.class_rate(class)));
-        let [Some(a), Some(b), Some(c)] = rates else { return judged(&text, None, String::new()) };
-        let evidence = format!(
-            "{name} rightly classified: {} {}, {} {}, {} {}.",
-            percent(a),
-            self.none.name,
-            percent(b),
-            self.one.name,
-            percent(c),
-            self.all.name
-        );
-        let verdict = match (b < a - CLEAR, c < a - CLEAR) {
-            (true, true) => Verdict::Holds,
-            (false, false) => Verdict::DoesNotHold,
-            _ => Verdict::Partly,
-        };
-        claim(text, verdict, evidence)
+    fn model(&self, m: usize) -> &ModelResult {
+        &self.told.study.models[m]
+    }
+
+    /// The augmented class of the second model.
+    fn class(&self) -> usize {
+        self.model(self.one).augmented[0]
+    }
+
+    fn noise(&self) -> Option<f64> {
+        self.models().iter().filter_map(|&m| self.told.noisiest(m)).reduce(f64::max)
+    }
+
+    fn answer(&self, a: usize, b: usize, measure: Measure) -> Option<Answer> {
+        self.told.compared.models(a, b, measure)
+    }
+
+    /// `all-DA against no-DA: +3 points (95%: …)`
+    fn against(&self, a: usize, b: usize, measure: Measure, x: &Answer) -> String {
+        format!("{} against {}: {}", self.told.name(a), self.told.name(b), effect(measure, x))
+    }
+
+    /// A claim that the first model of every couple has more, or less, of a measure.
+    fn of_couples(
+        &self,
+        kind: &str,
+        text: impl Into<String>,
+        measure: Option<Measure>,
+        couples: [(usize, usize); 2],
+        part: fn(&Answer) -> Part,
+    ) -> Claim {
+        let text = text.into();
+        let answers = measure.map(|m| couples.map(|(a, b)| Some((m, a, b, self.answer(a, b, m)?))));
+        let Some([Some(x), Some(y)]) = answers else { return not_measured(kind, text) };
+        let evidence = [&x, &y].map(|(m, a, b, answer)| self.against(*a, *b, *m, answer));
+        claim(kind, text, verdict(&[part(&x.3), part(&y.3)]), format!("{}.", evidence.join("; ")))
+    }
+
+    fn augmented_against_none(&self) -> [(usize, usize); 2] {
+        [(self.one, self.none), (self.all, self.none)]
+    }
+
+    fn all_against_others(&self) -> [(usize, usize); 2] {
+        [(self.all, self.none), (self.all, self.one)]
+    }
+
+    fn class_falls(&self) -> Claim {
+        let name = self.told.class(self.class());
+        let text = format!("On clean photos a smaller share of {name} is rightly classified after augmentation.");
+        let measure = Some(Measure::Class(self.class(), 0.0));
+        self.of_couples("claim-class", text, measure, self.augmented_against_none(), Part::less)
     }
 
     fn contour(&self) -> Claim {
         let text = "The all-augmented model looks at the contour of the object more than the others.";
-        let shares: Vec<_> = self.models().iter().filter_map(|m| relevance_of(m).first().copied()).collect();
-        let [a, b, c] = shares[..] else { return judged(text, None, String::new()) };
-        let show = |m: &ModelResult, s: &RelevanceSummary| format!("{} {}", m.name, super::spread(&s.contour));
-        let evidence = format!(
-            "Share of relevance on the contour over the test images: {}, {}, {}.",
-            show(self.none, a),
-            show(self.one, b),
-            show(self.all, c)
-        );
-        // More than two standard errors of the difference: the spread over images is wide, their number large.
-        let more = |x: &RelevanceSummary, y: &RelevanceSummary| {
-            let error = |s: &RelevanceSummary| s.contour.deviation.powi(2) / s.images.max(1) as f64;
-            x.contour.mean - y.contour.mean > 2.0 * (error(x) + error(y)).sqrt()
-        };
-        judged(text, Some(more(c, a) && more(c, b)), evidence)
-    }
-
-    fn dominance(&self) -> Claim {
-        let text = "On the clean example image, dominance is more distinct for the models trained with augmentation.";
-        let proved = self.models().map(|m| levels(m).first().and_then(|l| l.proved));
-        let [Some(a), Some(b), Some(c)] = proved else { return judged(text, None, String::new()) };
-        let evidence = format!(
-            "Dominance of the example is proved up to {} ({}), {} ({}), {} ({}).",
-            number(a),
-            self.none.name,
-            number(b),
-            self.one.name,
-            number(c),
-            self.all.name
-        );
-        let verdict = match (b > a, c > a) {
-            (true, true) => Verdict::Holds,
-            (false, false) => Verdict::DoesNotHold,
-            _ => Verdict::Partly,
-        };
-        claim(text, verdict, evidence)
+        let measure = relevance_kind(self.model(self.all)).map(|kind| Measure::Contour(kind, 0.0));
+        self.of_couples("claim-contour", text, measure, self.all_against_others(), Part::more)
     }
 
     fn background(&self) -> Claim {
+        const KIND: &str = "claim-background";
         let text = "As noise grows the models take the background into account, the all-augmented one least.";
-        let moved: Vec<f64> = self
-            .models()
-            .iter()
-            .filter_map(|m| {
-                let all = relevance_of(m);
-                let (first, last) = (all.first()?, all.last()?);
-                (first.variance < last.variance).then_some(last.background.mean - first.background.mean)
-            })
-            .collect();
-        let [a, b, c] = moved[..] else { return judged(text, None, String::new()) };
-        let evidence = format!(
-            "Change of the background's share from clean to noisiest: {} {}, {} {}, {} {}.",
-            self.none.name,
-            super::points(a),
-            self.one.name,
-            super::points(b),
-            self.all.name,
-            super::points(c)
-        );
-        let verdict = match (a > 0.0 && b > 0.0, c < a && c < b) {
-            (true, true) => Verdict::Holds,
-            (false, false) => Verdict::DoesNotHold,
-            _ => Verdict::Partly,
+        let found = || {
+            let kind = relevance_kind(self.model(self.all))?;
+            let measure = Measure::Turned(kind, self.noise()?);
+            let own = [self.none, self.one].map(|m| self.told.against_clean(m, |v| Measure::Background(kind, v)));
+            let [Some(a), Some(b)] = own else { return None };
+            let x = self.answer(self.all, self.none, measure)?;
+            let y = self.answer(self.all, self.one, measure)?;
+            Some((kind, measure, [a, b], [x, y]))
         };
-        claim(text, verdict, evidence)
+        let Some((kind, measure, own, less)) = found() else { return not_measured(KIND, text) };
+        let clean =
+            |m: usize, x: &Answer| format!("{} {}", self.told.name(m), effect(Measure::Background(kind, 0.0), x));
+        let evidence = format!(
+            "Change of the background's share from clean to noisiest: {}, {}. {}; {}.",
+            clean(self.none, &own[0]),
+            clean(self.one, &own[1]),
+            self.against(self.all, self.none, measure, &less[0]),
+            self.against(self.all, self.one, measure, &less[1])
+        );
+        let parts = [Part::more(&own[0]), Part::more(&own[1]), Part::less(&less[0]), Part::less(&less[1])];
+        claim(KIND, text, verdict(&parts), evidence)
     }
 
-    fn example_flips(&self) -> Claim {
-        let text = "At the highest noise, only the model without augmentation misclassifies the example image.";
-        let label = self.none.examples.first().map(|e| e.label);
-        let called = self.models().map(|m| levels(m).last().map(|l| l.predicted));
-        let (Some(label), [Some(a), Some(b), Some(c)]) = (label, called) else {
-            return judged(text, None, String::new());
-        };
-        let name = |c: usize| &self.study.dataset.classes[c];
-        let evidence = if a == b && b == c {
-            format!("The noisiest example ({}) is called {} by all three.", name(label), name(a))
-        } else {
-            format!(
-                "The noisiest example ({}) is called {} by {}, {} by {}, {} by {}.",
-                name(label),
-                name(a),
-                self.none.name,
-                name(b),
-                self.one.name,
-                name(c),
-                self.all.name
-            )
-        };
-        judged(text, Some(a != label && b == label && c == label), evidence)
+    fn drift(&self) -> Claim {
+        const KIND: &str = "claim-drift";
+        let (class, name) = (self.class(), self.told.class(self.class()));
+        let text = format!("Augmenting {name} alone biases the model toward {name} under noise.");
+        let own = self.told.against_clean(self.one, |v| Measure::Pull(class, v));
+        let measure = self.noise().map(|v| Measure::Pull(class, v));
+        let other = measure.and_then(|m| Some((m, self.answer(self.one, self.none, m)?)));
+        let (Some(own), Some((measure, other))) = (own, other) else { return not_measured(KIND, text) };
+        let evidence = format!(
+            "Images of other classes called {name} by {}, noisiest against clean: {}. At the strongest noise {}.",
+            self.told.name(self.one),
+            effect(measure, &own),
+            self.against(self.one, self.none, measure, &other)
+        );
+        claim(KIND, text, verdict(&[Part::more(&own), Part::more(&other)]), evidence)
+    }
+
+    fn accuracy_under_noise(&self) -> Claim {
+        let text = "Under the highest noise the all-augmented model classifies best.";
+        self.of_couples("claim-noise", text, self.noise().map(Measure::Accuracy), self.all_against_others(), Part::more)
+    }
+
+    fn whole_test_set(&self) -> Claim {
+        let text = "Augmentation makes the model more robust (asked of one image there, of the whole test set here).";
+        self.of_couples("claim-robust", text, Some(Measure::Radius(0.0)), self.augmented_against_none(), Part::more)
+    }
+
+    fn accuracy_is_not_all(&self) -> Claim {
+        const KIND: &str = "claim-price";
+        let text = "Augmentation costs a little accuracy and buys robustness: accuracy is not the only figure.";
+        let [accuracy, radius] = [Measure::Accuracy(0.0), Measure::Radius(0.0)];
+        let found = [accuracy, radius].map(|m| self.answer(self.all, self.none, m));
+        let [Some(x), Some(y)] = found else { return not_measured(KIND, text) };
+        let evidence = format!(
+            "{} against {}: accuracy {}; median proved delta max {}.",
+            self.told.name(self.all),
+            self.told.name(self.none),
+            effect(accuracy, &x),
+            effect(radius, &y)
+        );
+        claim(KIND, text, verdict(&[Part::less(&x), Part::more(&y)]), evidence)
     }
 
     fn overlap(&self) -> Claim {
+        const KIND: &str = "claim-overlap";
         let text = "Class intervals can overlap without dominance being lost.";
-        let boxes: Vec<&ExampleLevel> =
-            self.study.models.iter().flat_map(|m| &m.examples).flat_map(|e| &e.levels).filter(|l| l.dominant).collect();
+        let levels = self.told.study.models.iter().flat_map(|m| &m.examples).flat_map(|e| &e.levels);
+        let boxes: Vec<&ExampleLevel> = levels.filter(|l| l.dominant).collect();
         let overlap = |l: &&&ExampleLevel| {
             let own = l.logit_bounds[l.predicted][0];
             l.logit_bounds.iter().enumerate().any(|(c, b)| c != l.predicted && b[1] >= own)
         };
         let count = boxes.iter().filter(overlap).count();
-        let evidence = format!(
-            "{count} of {} dominance pictures with proved dominance have overlapping logit intervals.",
-            boxes.len()
-        );
-        if count == 0 && !boxes.is_empty() {
-            let evidence = format!(
-                "None of the {} dominance pictures with proved dominance shows it; wider boxes may.",
-                boxes.len()
-            );
-            return claim(text, Verdict::NotMeasured, evidence);
+        match (count, boxes.len()) {
+            (_, 0) => not_measured(KIND, text),
+            (0, n) => {
+                let evidence =
+                    format!("None of the {n} dominance pictures with proved dominance shows it; wider boxes may.");
+                claim(KIND, text, Verdict::NotClear, evidence)
+            }
+            (_, n) => {
+                let evidence = format!(
+                    "{count} of {n} dominance pictures with proved dominance have overlapping logit intervals."
+                );
+                claim(KIND, text, Verdict::Holds, evidence)
+            }
         }
-        judged(text, (!boxes.is_empty()).then_some(true), evidence)
     }
 
-    fn drift(&self) -> Claim {
-        let class = self.one.augmented[0];
-        let name = &self.study.dataset.classes[class];
-        let text = format!("Augmenting {name} alone biases the model toward {name} under noise.");
-        let (Some((clean, noisy)), Some((_, base))) = (ends(self.one), ends(self.none)) else {
-            return judged(&text, None, String::new());
-        };
-        let (before, after, other) = (pull(clean, class), pull(noisy, class), pull(base, class));
-        let evidence = format!(
-            "Images of other classes called {name}: by {} {} clean and {} at the strongest noise; by {} {} at the strongest noise.",
-            self.one.name,
-            percent(before),
-            percent(after),
-            self.none.name,
-            percent(other)
-        );
-        let verdict = match (after - before > 0.02, after - other > 0.02) {
-            (true, true) => Verdict::Holds,
-            (false, false) => Verdict::DoesNotHold,
-            _ => Verdict::Partly,
-        };
-        claim(text, verdict, evidence)
+    /// The main example image.
+    fn example(&self) -> Option<(usize, usize, Vec<f64>)> {
+        let e = self.model(self.none).examples.first()?;
+        Some((e.index, e.label, e.levels.iter().map(|l| l.variance).collect()))
     }
 
-    fn accuracy_under_noise(&self) -> Claim {
-        let text = "Under the highest noise the all-augmented model classifies best.";
-        let rates = self.models().map(|m| ends(m).map(|e| e.1.accuracy.mean));
-        let [Some(a), Some(b), Some(c)] = rates else { return judged(text, None, String::new()) };
-        let evidence = format!(
-            "Accuracy at the noisiest level: {} {}, {} {}, {} {}.",
-            self.none.name,
-            percent(a),
-            self.one.name,
-            percent(b),
-            self.all.name,
-            percent(c)
-        );
-        let lead = c - a.max(b);
-        let verdict = match lead {
-            l if l > CLEAR => Verdict::Holds,
-            l if l > 0.0 => Verdict::Partly,
-            _ => Verdict::DoesNotHold,
+    /// Proved delta max of the main example in every training of a model.
+    fn radii(&self, model: usize, index: usize, variance: f64) -> Vec<f64> {
+        let row = |t: crate::results::Trained<'_>| t.rows_at(variance).find(|r| r.index == index).map(|r| r.proved);
+        self.model(model).trained().filter_map(row).collect()
+    }
+
+    fn dominance(&self) -> Claim {
+        const KIND: &str = "claim-dominance";
+        let text = "On the clean example image, dominance is more distinct for the models trained with augmentation.";
+        let found = self.example().map(|(index, ..)| self.models().map(|m| self.radii(m, index, 0.0)));
+        let Some([a, b, c]) = found.filter(|f| f.iter().all(|r| !r.is_empty())) else {
+            return not_measured(KIND, text);
         };
-        claim(text, verdict, evidence)
+        let show = |m: usize, r: &[f64]| format!("{} {}", self.told.name(m), super::ranged(r, number));
+        let evidence = format!(
+            "Dominance of this one image is proved up to {}, {}, {}{}.",
+            show(self.none, &a),
+            show(self.one, &b),
+            show(self.all, &c),
+            in_trainings(a.len())
+        );
+        claim(KIND, text, verdict(&[above(&b, &a), above(&c, &a)]), evidence)
     }
 
     fn stable_space(&self) -> Claim {
+        const KIND: &str = "claim-stable-space";
         let text = "The example image's delta max is highest for the all-augmented model at every noise level.";
-        let curve = |m: &ModelResult| levels(m).iter().map(|l| l.proved).collect::<Option<Vec<f64>>>();
-        let curves = self.models().map(curve);
-        let [Some(a), Some(b), Some(c)] = &curves else { return judged(text, None, String::new()) };
-        let wins = c.iter().zip(a.iter().zip(b)).filter(|(c, (a, b))| c > a && c > b).count();
-        if c.is_empty() {
-            return judged(text, None, String::new());
+        let Some((index, _, variances)) = self.example() else { return not_measured(KIND, text) };
+        let level = |v: &f64| {
+            let [a, b, c] = self.models().map(|m| self.radii(m, index, *v));
+            (!a.is_empty() && !b.is_empty() && !c.is_empty()).then(|| (a.len(), [above(&c, &a), above(&c, &b)]))
+        };
+        let Some(levels) = variances.iter().map(level).collect::<Option<Vec<_>>>().filter(|l| !l.is_empty()) else {
+            return not_measured(KIND, text);
+        };
+        let wins = levels.iter().filter(|l| l.1 == [Part::Yes; 2]).count();
+        let evidence = format!(
+            "{} has the highest proved delta max of this one image at {wins} of {} noise levels{}.",
+            self.told.name(self.all),
+            levels.len(),
+            in_trainings(levels[0].0)
+        );
+        let parts: Vec<Part> = levels
+            .iter()
+            .map(|l| match l.1 {
+                [Part::Yes, Part::Yes] => Part::Yes,
+                two if two.contains(&Part::No) => Part::No,
+                _ => Part::NotClear,
+            })
+            .collect();
+        claim(KIND, text, verdict(&parts), evidence)
+    }
+
+    fn example_flips(&self) -> Claim {
+        const KIND: &str = "claim-example";
+        let text = "At the highest noise, only the model without augmentation misclassifies the example image.";
+        let found = self.example().and_then(|(index, label, v)| Some((index, label, *v.last()?)));
+        let Some((index, label, noise)) = found else { return not_measured(KIND, text) };
+        let right = |m: usize| {
+            let rows = self.model(m).trained().filter_map(move |t| t.rows_at(noise).find(|r| r.index == index));
+            let all: Vec<bool> = rows.map(|r| r.predicted == label).collect();
+            (all.iter().filter(|r| **r).count(), all.len())
+        };
+        let [a, b, c] = self.models().map(right);
+        if [a, b, c].iter().any(|r| r.1 == 0) {
+            return not_measured(KIND, text);
         }
-        let evidence =
-            format!("{} has the highest proved delta max at {wins} of {} noise levels.", self.all.name, c.len());
-        let verdict = match wins {
-            w if w == c.len() => Verdict::Holds,
-            0 => Verdict::DoesNotHold,
-            _ => Verdict::Partly,
+        let each = |m: usize, (hits, of): (usize, usize)| match of {
+            1 => format!("{} by {}", if hits == 1 { "rightly" } else { "wrongly" }, self.told.name(m)),
+            _ => format!("rightly in {hits} of {of} trainings of {}", self.told.name(m)),
         };
-        claim(text, verdict, evidence)
-    }
-
-    fn medians(&self) -> Option<[f64; 3]> {
-        let medians = self.models().map(|m| stats::median(m.rows_at(0.0).map(|r| r.proved)));
-        medians.iter().all(|m| m.is_finite()).then_some(medians)
-    }
-
-    fn whole_test_set(&self) -> Claim {
-        let text = "Augmentation makes the model more robust (asked of one image there, of the whole test set here).";
-        let Some([a, b, c]) = self.medians() else { return judged(text, None, String::new()) };
+        let shown = [each(self.none, a), each(self.one, b), each(self.all, c)];
         let evidence = format!(
-            "Median proved delta max: {} {}, {} {}, {} {}.",
-            self.none.name,
-            both_units(a),
-            self.one.name,
-            both_units(b),
-            self.all.name,
-            both_units(c)
+            "This one image ({}) is classified {} at noise variance {}.",
+            self.told.class(label),
+            list(&shown),
+            number(noise)
         );
-        let verdict = match (b > a, c > a) {
-            (true, true) => Verdict::Holds,
-            (false, false) => Verdict::DoesNotHold,
-            _ => Verdict::Partly,
+        let always = |(hits, of): (usize, usize), wanted: bool| match (hits == of, hits == 0) {
+            (true, _) if wanted => Part::Yes,
+            (_, true) if !wanted => Part::Yes,
+            (true, _) | (_, true) => Part::No,
+            _ => Part::NotClear,
         };
-        claim(text, verdict, evidence)
+        let parts = [always(a, false), always(b, true), always(c, true)];
+        // All three parts are one statement: it falls with any of them, and holds with all.
+        let judged = match parts {
+            [Part::Yes, Part::Yes, Part::Yes] => Verdict::Holds,
+            _ if parts.contains(&Part::No) => Verdict::DoesNotHold,
+            _ => Verdict::NotClear,
+        };
+        claim(KIND, text, judged, evidence)
     }
+}
 
-    fn accuracy_is_not_all(&self) -> Claim {
-        let text = "Augmentation costs a little accuracy and buys robustness: accuracy is not the only figure.";
-        let (Some([a, _, c]), Some(x), Some(y)) =
-            (self.medians(), self.none.clean_accuracy(), self.all.clean_accuracy())
-        else {
-            return judged(text, None, String::new());
-        };
-        let evidence = format!(
-            "{} against {}: accuracy {}, median proved delta max {} times as large.",
-            self.all.name,
-            self.none.name,
-            super::points(y - x),
-            number(c / a)
-        );
-        judged(text, Some(y < x && c > a), evidence)
+/// Whether every training of the first is above every training of the second.
+fn above(first: &[f64], second: &[f64]) -> Part {
+    let least = |v: &[f64]| v.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = |v: &[f64]| v.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    if least(first) > most(second) {
+        Part::Yes
+    } else if most(first) < least(second) {
+        Part::No
+    } else {
+        Part::NotClear
+    }
+}
+
+fn in_trainings(count: usize) -> String {
+    if count > 1 {
+        format!(" (the range over {count} trainings; what counts is that the ranges are apart)")
+    } else {
+        String::new()
     }
 }

@@ -1,52 +1,104 @@
-//! What the figures say, in sentences: computed from a [`Study`], never typed in.
+//! What the figures say, in sentences: computed from a [`Study`], never typed in. A sentence on a difference rests on an
+//! answer of [`Compared`]; `docs/findings.md` lists every kind with the statistic behind it.
 
 mod choice;
 mod claims;
+#[cfg(test)]
+mod kinds;
 mod noise;
+mod relevance;
 mod robustness;
 
-pub use choice::{RULE, choose, even_accuracy};
-pub use claims::claims;
+#[cfg(test)]
+mod tests;
+
+pub use choice::{RULE, even_accuracy};
+pub use claims::published_classes;
+pub use relevance::relevance_kind;
 pub use robustness::{Robust, reference_delta, robustness};
 
 use crate::report::chart::{number, percent};
-use crate::results::{Figure, Finding, ModelResult, NoiseLevel, Spread, Study};
+use crate::report::statistics::{Answer, Compared, Measure};
+use crate::results::{Claim, Conclusion, Figure, Finding, ModelResult, Spread, Study};
 
-/// All findings that the study's figures support, the most telling first.
-pub fn findings(study: &Study) -> Vec<Finding> {
-    let mut all = robustness::findings(study);
-    all.extend(noise::findings(study));
-    all
+/// All that a page says in words.
+#[derive(Clone, Debug, Default)]
+pub struct Reading {
+    pub compared: Compared,
+    pub conclusion: Option<Conclusion>,
+    pub findings: Vec<Finding>,
+    pub claims: Vec<Claim>,
 }
 
-/// The three models of the case study, found by what they augmented rather than by name.
-#[derive(Clone, Copy, Debug)]
-pub struct Roles<'a> {
-    pub none: Option<&'a ModelResult>,
-    pub one: Option<&'a ModelResult>,
-    pub all: Option<&'a ModelResult>,
-}
+impl Reading {
+    pub fn of(study: &Study) -> Reading {
+        let compared = Compared::of(study);
+        let told = Told { study, compared: &compared };
+        let conclusion = choice::conclude(&told);
+        let mut findings = robustness::findings(&told);
+        findings.extend(noise::findings(&told));
+        findings.extend(relevance::findings(&told));
+        let claims = claims::claims(&told);
+        Reading { conclusion, findings, claims, compared }
+    }
 
-impl<'a> Roles<'a> {
-    pub fn of(study: &'a Study) -> Roles<'a> {
-        let classes = study.dataset.classes.len();
-        let find = |test: &dyn Fn(usize) -> bool| study.models.iter().find(|m| test(m.augmented.len()));
-        Roles { none: find(&|n| n == 0), one: find(&|n| n > 0 && n < classes), all: find(&|n| n > 0 && n == classes) }
+    /// Only which model to take.
+    pub fn conclude(study: &Study, compared: &Compared) -> Option<Conclusion> {
+        choice::conclude(&Told { study, compared })
     }
 }
 
-/// The clean and the noisiest level of a sweep, when they differ.
-pub(super) fn ends(model: &ModelResult) -> Option<(&NoiseLevel, &NoiseLevel)> {
-    let (first, last) = (model.sweep.first()?, model.sweep.last()?);
-    (first.variance == 0.0 && last.variance > 0.0).then_some((first, last))
+/// A study and what its comparisons found.
+pub(super) struct Told<'a> {
+    pub study: &'a Study,
+    pub compared: &'a Compared,
 }
 
-/// Share of all images, of classes other than `class`, that are called `class`.
-pub(super) fn pull(level: &NoiseLevel, class: usize) -> f64 {
-    let others = || level.confusion.iter().enumerate().filter(move |(c, _)| *c != class).map(|(_, row)| row);
-    let total: f64 = others().flatten().sum();
-    let taken: f64 = others().filter_map(|row| row.get(class)).sum();
-    if total > 0.0 { taken / total } else { 0.0 }
+impl Told<'_> {
+    fn name(&self, model: usize) -> &str {
+        &self.study.models[model].name
+    }
+
+    fn class(&self, class: usize) -> &str {
+        &self.study.dataset.classes[class]
+    }
+
+    /// Indices of models that are not the same as one before.
+    fn kept(&self) -> Vec<usize> {
+        crate::report::statistics::twins(self.study).into_iter().map(|group| group[0]).collect()
+    }
+
+    /// The strongest noise at which a model's answers were taken.
+    fn noisiest(&self, model: usize) -> Option<f64> {
+        self.study.models[model].sweep.last().map(|l| l.variance).filter(|v| *v > 0.0)
+    }
+
+    /// A model under its strongest noise against itself without.
+    fn against_clean(&self, model: usize, measure: impl Fn(f64) -> Measure) -> Option<Answer> {
+        let of = |v: f64| crate::report::statistics::Of { model, measure: measure(v) };
+        self.compared.get(of(self.noisiest(model)?), of(0.0))
+    }
+}
+
+/// The three models of the case study, found by what they augmented rather than by name; indices in the study.
+#[derive(Clone, Copy, Debug)]
+pub struct Roles {
+    pub none: Option<usize>,
+    pub one: Option<usize>,
+    pub all: Option<usize>,
+}
+
+impl Roles {
+    pub fn of(study: &Study) -> Roles {
+        let classes = study.dataset.classes.len();
+        let find = |test: &dyn Fn(&ModelResult) -> bool| study.models.iter().position(test);
+        let trained = |m: &ModelResult| !m.policy.is_empty();
+        Roles {
+            none: find(&|m| trained(m) && m.augmented.is_empty()),
+            one: find(&|m| !m.augmented.is_empty() && m.augmented.len() < classes),
+            all: find(&|m| !m.augmented.is_empty() && m.augmented.len() == classes),
+        }
+    }
 }
 
 pub(super) fn share(name: impl Into<String>, value: f64) -> Figure {
@@ -61,15 +113,25 @@ pub(super) fn plain(name: impl Into<String>, value: f64) -> Figure {
     Figure { name: name.into(), value, unit: String::new() }
 }
 
-pub(super) fn finding(title: impl Into<String>, sentence: impl Into<String>, figures: Vec<Figure>) -> Finding {
-    Finding { title: title.into(), sentence: sentence.into(), figures }
+pub(super) fn finding(
+    kind: &str,
+    title: impl Into<String>,
+    sentence: impl Into<String>,
+    figures: Vec<Figure>,
+) -> Finding {
+    Finding { kind: kind.into(), title: title.into(), sentence: sentence.into(), figures }
 }
 
 /// `0.0217 (5.5/255)`; below one grey level with a second decimal.
 pub fn both_units(delta: f64) -> String {
+    format!("{} ({}/255)", number(delta), grey(delta))
+}
+
+/// A delta in grey levels, two digits after the point below one level.
+fn grey(delta: f64) -> String {
     let grey = delta * 255.0;
     let step = if grey.abs() < 1.0 { 100.0 } else { 10.0 };
-    format!("{} ({}/255)", number(delta), number((grey * step).round() / step))
+    number((grey * step).round() / step)
 }
 
 /// A share over the test images: `15.6 ± 7.3%`; without the spread where it rounds to nothing.
@@ -84,20 +146,66 @@ pub(super) fn spread(s: &Spread) -> String {
 /// A difference of shares in points: `+3.2 points`.
 pub(super) fn points(difference: f64) -> String {
     let p = (difference * 1000.0).round() / 10.0;
-    let sign = if p > 0.0 { "+" } else { "" };
-    format!("{sign}{} point{}", number(p), if p.abs() == 1.0 { "" } else { "s" })
+    format!("{} point{}", signed(p), if p.abs() == 1.0 { "" } else { "s" })
 }
 
-/// `a`, `a and b`, `a, b and c`.
-pub fn list(items: &[String]) -> String {
-    match items {
-        [] => String::new(),
-        [one] => one.clone(),
-        [head @ .., last] => format!("{} and {last}", head.join(", ")),
+fn signed(value: f64) -> String {
+    format!("{}{}", if value > 0.0 { "+" } else { "" }, number(value))
+}
+
+/// An effect with its interval: `+3.2 points (95%: +1.1 to +5.3)`, or of radii `+0.4/255 (95%: +0.1 to +0.7)`; and whether it
+/// is more than chance.
+pub(super) fn effect(measure: Measure, answer: &Answer) -> String {
+    format!("{}{}", size(measure, answer), if answer.clear() { "" } else { ", which may be chance" })
+}
+
+/// As [`effect`], without the judgement.
+pub(super) fn size(measure: Measure, answer: &Answer) -> String {
+    let p = &answer.paired;
+    match measure {
+        Measure::Radius(_) => {
+            let grey = |v: f64| signed((v * 25500.0).round() / 100.0);
+            format!("{}/255 (95%: {} to {})", grey(p.effect), grey(p.interval[0]), grey(p.interval[1]))
+        }
+        _ => {
+            let short = |v: f64| signed((v * 1000.0).round() / 10.0);
+            format!("{} (95%: {} to {})", points(p.effect), short(p.interval[0]), short(p.interval[1]))
+        }
     }
 }
 
-/// Rates of a level in words: `93.1%`.
-pub(super) fn rate(level: &NoiseLevel) -> String {
-    percent(level.accuracy.mean)
+/// What a deciding measure is called.
+pub fn measure_name(measure: Measure) -> String {
+    match measure {
+        Measure::Accuracy(0.0) => "accuracy on clean photos".into(),
+        Measure::Accuracy(v) => format!("accuracy at noise variance {}", number(v)),
+        Measure::Radius(_) => "proved delta max".into(),
+        Measure::Proved(delta) => format!("share right and proved at {}/255", grey(delta)),
+        other => format!("{other:?}"),
+    }
+}
+
+/// `3 trainings`; nothing for one.
+pub(super) fn over_trainings(count: usize) -> String {
+    if count > 1 { format!(" over {count} trainings") } else { String::new() }
+}
+
+/// `a`, `a and b`, `a, b and c`.
+pub fn list<T: AsRef<str>>(items: &[T]) -> String {
+    match items {
+        [] => String::new(),
+        [one] => one.as_ref().to_string(),
+        [head @ .., last] => {
+            let head: Vec<&str> = head.iter().map(AsRef::as_ref).collect();
+            format!("{} and {}", head.join(", "), last.as_ref())
+        }
+    }
+}
+
+/// `0.93`, or the range over trainings: `93% (91% to 95%)`.
+pub(super) fn ranged(values: &[f64], write: impl Fn(f64) -> String) -> String {
+    let mean = values.iter().sum::<f64>() / values.len().max(1) as f64;
+    let low = values.iter().copied().fold(f64::INFINITY, f64::min);
+    let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    if values.len() < 2 { write(mean) } else { format!("{} ({} to {})", write(mean), write(low), write(high)) }
 }

@@ -1,13 +1,16 @@
 //! The study's claims, the methods, and how to do it again.
 
 use super::{Page, Section};
+use crate::dataset::shoes;
 use crate::report::chart::{count, number};
 use crate::report::figure::{Table, row};
-use crate::results::{Claim, Verdict};
+use crate::report::findings::published_classes;
+use crate::results::Verdict;
 use maud::html;
 
 /// The published study's claims beside what was found here.
-pub fn claims(page: &mut Page, claims: &[Claim]) -> Option<Section> {
+pub fn claims(page: &mut Page) -> Option<Section> {
+    let claims = &page.reading.claims;
     if claims.is_empty() {
         return None;
     }
@@ -17,22 +20,34 @@ pub fn claims(page: &mut Page, claims: &[Claim]) -> Option<Section> {
     }
     page.figures.table("claims", "The published study's claims, re-examined", table);
     let held = claims.iter().filter(|c| c.verdict == Verdict::Holds).count();
-    let measured = claims.iter().filter(|c| c.verdict != Verdict::NotMeasured).count();
     let body = html! {
         div.claims { @for c in claims {
             @let (text, class) = word(c.verdict);
             article { p class={ "verdict-word " (class) } { (text) } div { h3 { (c.claim) } p { (c.evidence) } } }
         } }
     };
-    Some(Section {
-        id: "claims",
-        nav: "Claims",
-        title: "The published claims, re-examined".into(),
-        lead: format!(
-            "The study this one follows (Saimple case study on shoe photos, 2023) looked at relevance, dominance and delta max of a single image. Of {measured} of its claims that were measured here, {held} hold fully on these data."
-        ),
-        body,
-    })
+    let measured = claims.iter().filter(|c| c.verdict != Verdict::NotMeasured).count();
+    let counted = format!(
+        "Of {measured} claims that were measured here, {held} hold{} fully on these data. Not clear means that the choice of test images and of training seeds could explain the difference.",
+        if held == 1 { "s" } else { "" }
+    );
+    let drawn = if page.study.dataset.name == shoes::NAME {
+        " Its classes are those of this page, its images were photos, where these are drawings."
+    } else {
+        ""
+    };
+    let (title, lead) = if published_classes(page.study) {
+        let lead = format!(
+            "The study this one follows (Saimple case study on shoe photos, 2023) looked at relevance, dominance and delta max of a single image.{drawn} {counted}"
+        );
+        ("The published claims, re-examined", lead)
+    } else {
+        let lead = format!(
+            "The study this one follows (Saimple case study, 2023) was on shoe photos. These are other classes, so nothing here confirms or refutes it: its claims are asked of these data by analogy, the class with the fewest training images in the place of Slippers. {counted}"
+        );
+        ("Analogous claims on these data", lead)
+    };
+    Some(Section { id: "claims", nav: "Claims", title: title.into(), lead, body })
 }
 
 fn word(v: Verdict) -> (&'static str, &'static str) {
@@ -40,11 +55,12 @@ fn word(v: Verdict) -> (&'static str, &'static str) {
         Verdict::Holds => ("Holds", "yes"),
         Verdict::Partly => ("In part", "part"),
         Verdict::DoesNotHold => ("Does not hold", "no"),
+        Verdict::NotClear => ("Not clear", "none"),
         Verdict::NotMeasured => ("Not measured", "none"),
     }
 }
 
-const TERMS: [(&str, &str); 12] = [
+const TERMS: [(&str, &str); 13] = [
     (
         "Noise box, delta",
         "All images whose every pixel differs from the photo by at most delta, kept between black and white. Delta is given on the scale 0 to 1 and in grey levels of 255.",
@@ -90,8 +106,12 @@ const TERMS: [(&str, &str); 12] = [
         "Bounds of the gradient over the whole noise box: a pixel is red or blue only where the sign of its influence is proved for every image in the box, and blank where it is undecided.",
     ),
     (
-        "Bootstrap interval",
-        "The test images are drawn again with replacement many times; the middle 95% of the results show how much a figure hangs on the choice of images.",
+        "Clear, more than chance",
+        "Every difference on this page is judged in one way. The sides are compared on the same test images. Two tests have to agree: a sign test over the images (McNemar's, for answers right or wrong), and a t test whose error holds both the choice of the images (for medians by drawing them again, the bootstrap) and the seeds of the trainings. Since a page makes many comparisons, all are counted together (Holm): clear is what remains below 5% then. Half of that is kept for the choice of the model.",
+    ),
+    (
+        "95% interval",
+        "Where the difference would lie in 95 of 100 repetitions with other images and seeds. It is that of one comparison alone, so that it may leave out zero where the page still says that the difference may be chance.",
     ),
 ];
 

@@ -14,14 +14,17 @@ pub fn section(page: &mut Page) -> Option<Section> {
     let body = html! { (balance(page)) (samples(page)) (rebalanced(page)) (augmentation(page)) };
     let (train, test) = (data.train_counts.iter().sum::<usize>(), data.test_counts.iter().sum::<usize>());
     let title = if data.name.is_empty() { "The photos".into() } else { format!("The photos: {}", data.name) };
+    let numbers = match train {
+        0 => format!("{} test images", count(test as f64)),
+        _ => format!("{} training and {} test images", count(train as f64), count(test as f64)),
+    };
     let lead = format!(
-        "{} training and {} test images of {} classes, {} by {} pixels{}.",
-        count(train as f64),
-        count(test as f64),
+        "{numbers} of {} classes, {} by {} pixels{}. Test images: {}.",
         data.classes.len(),
         data.shape.width,
         data.shape.height,
-        if data.shape.channels == 3 { " in colour" } else { "" }
+        if data.shape.channels == 3 { " in colour" } else { "" },
+        super::class_sizes(page.study)
     );
     Some(Section { id: "data", nav: "Photos", title, lead, body })
 }
@@ -79,7 +82,8 @@ fn samples(page: &Page) -> Markup {
             }
         }
     };
-    figure("What they look like", body, "Training images of every class, as the models see them.")
+    let which = if data.train_counts.iter().sum::<usize>() > 0 { "Training images" } else { "Test images" };
+    figure("What they look like", body, &format!("{which} of every class, as the models see them."))
 }
 
 fn rebalanced(page: &mut Page) -> Markup {

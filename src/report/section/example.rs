@@ -205,6 +205,7 @@ fn ranges(page: &Page, l: &ExampleLevel, reach: [f64; 2], title: &str) -> Ranges
                 write(value)
             ),
             apart: false,
+            ..Range::default()
         }
     });
     let x = if scored {
@@ -378,6 +379,24 @@ fn stable_space(page: &mut Page, which: usize) -> Option<Markup> {
             variances.push(l.variance);
             most = most.max(*proved).max(l.attacked.unwrap_or(0.0));
         }
+        let index = e.index;
+        for (k, r) in study.models[i].repeats.iter().enumerate() {
+            let of = |l: &ExampleLevel| {
+                let row = r.certify.iter().find(|r| r.index == index && r.variance == l.variance)?;
+                Some([l.variance, row.proved])
+            };
+            let points: Vec<[f64; 2]> = e.levels.iter().filter_map(of).collect();
+            most = points.iter().map(|p| p[1]).fold(most, f64::max);
+            let name = format!("{}, training {}", study.models[i].name, k + 2);
+            series.push(Series {
+                name,
+                color: model_color(i),
+                points,
+                thin: true,
+                unlabelled: true,
+                ..Default::default()
+            });
+        }
         let band: Vec<[f64; 3]> = known.iter().filter_map(|(l, p)| Some([l.variance, *p, l.attacked?])).collect();
         let upper = band.iter().map(|b| [b[0], b[2]]).collect();
         let name = &study.models[i].name;
@@ -427,6 +446,6 @@ fn stable_space(page: &mut Page, which: usize) -> Option<Markup> {
     Some(figure(
         "Stable space of the example",
         chart,
-        "Delta max of the example image at every noise level. Solid: proved, no change of class is possible below. Dashed: an attack changed the class here. The exact threshold lies in the shaded band.",
+        "Delta max of the example image at every noise level. Solid: proved, no change of class is possible below. Dashed: an attack changed the class here. The exact threshold lies in the shaded band. Thin: proved of further trainings.",
     ))
 }

@@ -11,12 +11,15 @@ pub mod verdict;
 
 use super::chart;
 use super::figure::Figures;
+use super::findings::Reading;
 use crate::results::{Picture, Study};
 use maud::{Markup, html};
 
 /// What a section is made from: the study, and the figures drawn so far.
 pub struct Page<'a> {
     pub study: &'a Study,
+    /// What the study's figures say.
+    pub reading: &'a Reading,
     pub figures: Figures,
 }
 
@@ -87,6 +90,16 @@ pub fn choose(choices: &[Choice], body: Markup) -> Markup {
 /// The noise levels of the first model, as options of a [`Choice`].
 pub fn levels(variances: &[f64]) -> Vec<String> {
     variances.iter().map(|&v| if v == 0.0 { "clean".into() } else { chart::number(v) }).collect()
+}
+
+/// `Sandals 100, Slippers 12`: test images per class.
+pub fn class_sizes(study: &Study) -> String {
+    const MOST: usize = 12;
+    let counts = &study.dataset.test_counts;
+    let of = study.dataset.classes.iter().zip(counts).take(MOST);
+    let shown: Vec<String> = of.map(|(name, &n)| format!("{name} {}", chart::count(n as f64))).collect();
+    let rest = if counts.len() > MOST { format!(" and {} classes more", counts.len() - MOST) } else { String::new() };
+    format!("{}{rest}", shown.join(", "))
 }
 
 /// Class of a grid with one panel per model: few models get larger panels.

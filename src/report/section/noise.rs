@@ -1,7 +1,7 @@
 //! The test set under Gaussian noise: accuracy, per-class rates, confusion matrices, who turns into whom.
 
 use super::{Choice, Page, Section, choose, class_legend, figure, level_name, levels};
-use crate::report::chart::{Axis, Heat, Lines, Series, Stack, class_color, model_color, percent};
+use crate::report::chart::{Axis, Heat, Lines, Series, Stack, class_color, count, model_color, percent};
 use crate::report::figure::{Table, row};
 use crate::results::{ModelResult, NoiseLevel, Study};
 use maud::{Markup, html};
@@ -15,6 +15,8 @@ pub fn section(page: &mut Page) -> Option<Section> {
         return None;
     }
     let draws = study.models.iter().flat_map(|m| &m.sweep).map(|l| l.draws).max().unwrap_or(1);
+    let trainings = study.models.iter().map(|m| m.trained().count()).max().unwrap_or(1);
+    let images: usize = study.dataset.test_counts.iter().sum();
     let body = html! {
         @if variances.len() > 1 { (accuracy(page, &variances)) (rates(page, &variances)) }
         (matrices(page, &variances))
@@ -25,8 +27,14 @@ pub fn section(page: &mut Page) -> Option<Section> {
         nav: "Noise",
         title: "What noise does to the whole test set".into(),
         lead: format!(
-            "Gaussian noise, as from a dim photo studio, is added to every test image{}; the same noise for every model.",
-            if draws > 1 { format!(", {draws} draws per level") } else { String::new() }
+            "Gaussian noise, as from a dim photo studio, is added to each of the {} test images{}; the same noise for every model.{}",
+            count(images as f64),
+            if draws > 1 { format!(", {draws} draws per level") } else { String::new() },
+            if trainings > 1 {
+                format!(" Figures are over {trainings} trainings of every model with different seeds.")
+            } else {
+                String::new()
+            }
         ),
         body,
     })
@@ -34,20 +42,21 @@ pub fn section(page: &mut Page) -> Option<Section> {
 
 fn accuracy(page: &mut Page, variances: &[f64]) -> Markup {
     let study = page.study;
-    let mut table = Table::new(&["model", "variance", "accuracy", "deviation", "low", "high"]);
+    let mut table = Table::new(&["model", "trainings", "variance", "accuracy", "deviation", "low", "high"]);
     for (m, l) in all_levels(study) {
         let a = l.accuracy;
-        table.rows.push(row![m.name.as_str(), l.variance, a.mean, a.deviation, a.low, a.high]);
+        table.rows.push(row![m.name.as_str(), m.trained().count(), l.variance, a.mean, a.deviation, a.low, a.high]);
     }
     let series: Vec<Series> = study
         .models
         .iter()
         .enumerate()
-        .map(|(i, m)| Series {
+        .map(|(i, m)| (i, m, m.levels()))
+        .map(|(i, m, levels)| Series {
             name: m.name.clone(),
             color: model_color(i),
-            points: m.sweep.iter().map(|l| [l.variance, l.accuracy.mean]).collect(),
-            band: m.sweep.iter().map(|l| [l.variance, l.accuracy.low, l.accuracy.high]).collect(),
+            points: levels.iter().map(|l| [l.variance, l.accuracy.mean]).collect(),
+            band: levels.iter().map(|l| [l.variance, l.accuracy.low, l.accuracy.high]).collect(),
             dots: true,
             ..Default::default()
         })
@@ -55,7 +64,7 @@ fn accuracy(page: &mut Page, variances: &[f64]) -> Markup {
     let lowest = all_levels(study).map(|(_, l)| l.accuracy.low.min(l.accuracy.mean)).fold(1.0, f64::min);
     let y = Axis::high_shares("Test images rightly classified", lowest);
     let caption = format!(
-        "Share of test images rightly classified as the noise grows; the band holds nine tenths of the draws. The axis along the bottom is spaced by the noise's standard deviation{}.",
+        "Share of test images rightly classified as the noise grows; the band goes from the lowest to the highest of the draws and trainings. The axis along the bottom is spaced by the noise's standard deviation{}.",
         if y.min > 0.0 { format!(", the other starts at {}", percent(y.min)) } else { String::new() }
     );
     let draw = |width: f64| {
@@ -75,8 +84,9 @@ fn accuracy(page: &mut Page, variances: &[f64]) -> Markup {
     figure("Accuracy under noise", chart, &caption)
 }
 
-fn all_levels(study: &Study) -> impl Iterator<Item = (&ModelResult, &NoiseLevel)> {
-    study.models.iter().flat_map(|m| m.sweep.iter().map(move |l| (m, l)))
+/// Every model at every level, over its trainings.
+fn all_levels(study: &Study) -> impl Iterator<Item = (&ModelResult, NoiseLevel)> {
+    study.models.iter().flat_map(|m| m.levels().into_iter().map(move |l| (m, l)))
 }
 
 fn rates(page: &mut Page, variances: &[f64]) -> Markup {
@@ -100,11 +110,12 @@ fn rates(page: &mut Page, variances: &[f64]) -> Markup {
     page.figures.table("class-rates", "Rates per class against noise", table);
     let mut panels = Vec::new();
     for m in &study.models {
+        let levels = m.levels();
         let series = classes.iter().enumerate().map(|(c, name)| Series {
             name: name.clone(),
             color: class_color(c),
-            points: m.sweep.iter().filter_map(|l| Some([l.variance, l.class_rate(c)?])).collect(),
-            band: m.sweep.iter().filter_map(|l| l.class_rates.get(c).map(|s| [l.variance, s.low, s.high])).collect(),
+            points: levels.iter().filter_map(|l| Some([l.variance, l.class_rate(c)?])).collect(),
+            band: levels.iter().filter_map(|l| l.class_rates.get(c).map(|s| [l.variance, s.low, s.high])).collect(),
             dots: true,
             ..Default::default()
         });
@@ -124,7 +135,10 @@ fn rates(page: &mut Page, variances: &[f64]) -> Markup {
     figure(
         "Which classes fall",
         html! { div class=(super::grid(study)) { @for p in panels { (p) } } },
-        "Share of each class rightly classified, one panel per model.",
+        &format!(
+            "Share of each class rightly classified, one panel per model; bands as above. Test images: {}.",
+            super::class_sizes(study)
+        ),
     )
 }
 
@@ -135,7 +149,7 @@ fn matrices(page: &mut Page, variances: &[f64]) -> Markup {
     let mut panels = Vec::new();
     for (k, &v) in variances.iter().enumerate() {
         for (i, m) in study.models.iter().enumerate() {
-            let Some(l) = m.sweep.iter().find(|l| l.variance == v) else { continue };
+            let Some(l) = m.levels().into_iter().find(|l| l.variance == v) else { continue };
             for (t, row) in l.confusion.iter().enumerate() {
                 for (p, &n) in row.iter().enumerate() {
                     table.rows.push(row![
@@ -173,7 +187,10 @@ fn matrices(page: &mut Page, variances: &[f64]) -> Markup {
     figure(
         "Confusion matrices",
         body,
-        "Rows are the true classes, columns what the model called them, in percent of the row. Green is right, red is wrong; small errors are drawn stronger than their share so that they can be seen.",
+        &format!(
+            "Rows are the true classes, columns what the model called them, in percent of the row. Green is right, red is wrong; small errors are drawn stronger than their share so that they can be seen. Test images: {}; counts in the file are summed over draws and trainings.",
+            super::class_sizes(study)
+        ),
     )
 }
 
@@ -183,20 +200,20 @@ fn turning(page: &mut Page) -> Markup {
     let parts: Vec<(String, String)> = classes.iter().enumerate().map(|(c, n)| (n.clone(), class_color(c))).collect();
     let mut panels = Vec::new();
     for (i, m) in study.models.iter().enumerate() {
+        let levels = m.levels();
         for (c, name) in classes.iter().enumerate() {
-            if m.sweep.first().and_then(|l| l.class_rate(c)).is_none() {
+            if levels.first().and_then(|l| l.class_rate(c)).is_none() {
                 continue;
             }
             let stack = Stack {
                 width: 220.0,
                 height: 160.0,
                 title: format!("What {} calls {name} as noise grows", m.name),
-                columns: m
-                    .sweep
+                columns: levels
                     .iter()
                     .map(|l| if l.variance == 0.0 { "clean".into() } else { crate::report::chart::number(l.variance) })
                     .collect(),
-                shares: m.sweep.iter().map(|l| (0..classes.len()).map(|p| l.share(c, p)).collect()).collect(),
+                shares: levels.iter().map(|l| (0..classes.len()).map(|p| l.share(c, p)).collect()).collect(),
                 parts: &parts,
                 first: c,
                 label: String::new(),

@@ -5,7 +5,7 @@ use crate::report::chart::{Axis, Lines, Series, model_color, percent};
 use crate::report::figure::{Table, row};
 use crate::report::findings::both_units;
 use crate::report::picture;
-use crate::results::{Example, RelevanceKind, RelevanceMap, RelevanceSummary, Shares, Spread};
+use crate::results::{Example, RelevanceKind, RelevanceMap, RelevanceSummary, Shares, Spread, Trained};
 use maud::{Markup, html};
 
 const KINDS: [(RelevanceKind, &str, &str); 4] = [
@@ -156,7 +156,8 @@ fn shares(page: &mut Page) -> Option<Markup> {
     let study = page.study;
     let kinds: Vec<_> =
         KINDS.into_iter().filter(|k| study.models.iter().flat_map(|m| &m.relevance).any(|r| r.kind == k.0)).collect();
-    let variances = crate::report::stats::sorted(study.models.iter().flat_map(|m| &m.relevance).map(|r| r.variance));
+    let variances =
+        crate::report::statistics::sorted(study.models.iter().flat_map(|m| &m.relevance).map(|r| r.variance));
     let mut variances = variances;
     variances.dedup();
     study.models.iter().flat_map(|m| &m.relevance).next()?;
@@ -178,6 +179,13 @@ fn shares(page: &mut Page) -> Option<Markup> {
             let series = study.models.iter().enumerate().map(|(i, m)| {
                 let of = m.relevance.iter().filter(|r| r.kind == kind);
                 let of: Vec<_> = of.filter_map(|r| Some((r, value(r)?))).collect();
+                // The mean of every training that has it, rising.
+                let trainings = |v: f64| -> Vec<f64> {
+                    let found =
+                        |t: Trained<'_>| t.relevance.iter().find(|r| r.kind == kind && r.variance == v).and_then(value);
+                    crate::report::statistics::sorted(m.trained().filter_map(found).map(|s| s.mean))
+                };
+                let middle = |all: &[f64]| all.iter().sum::<f64>() / all.len().max(1) as f64;
                 for (r, s) in &of {
                     table.rows.push(row![
                         m.name.as_str(),
@@ -194,11 +202,18 @@ fn shares(page: &mut Page) -> Option<Markup> {
                 Series {
                     name: m.name.clone(),
                     color: model_color(i),
-                    points: of.iter().map(|(r, s)| [r.variance, s.mean]).collect(),
-                    // Shares lie between 0 and 1, whatever their deviation.
+                    points: of.iter().map(|(r, _)| [r.variance, middle(&trainings(r.variance))]).collect(),
                     band: of
                         .iter()
-                        .map(|(r, s)| [r.variance, (s.mean - s.deviation).max(0.0), (s.mean + s.deviation).min(1.0)])
+                        .map(|(r, s)| {
+                            let all = trainings(r.variance);
+                            let [low, high] = match all.len() {
+                                // Shares lie between 0 and 1, whatever their deviation.
+                                1 => [(s.mean - s.deviation).max(0.0), (s.mean + s.deviation).min(1.0)],
+                                _ => [all[0], all[all.len() - 1]],
+                            };
+                            [r.variance, low, high]
+                        })
                         .collect(),
                     dots: true,
                     ..Default::default()
@@ -233,7 +248,12 @@ fn shares(page: &mut Page) -> Option<Markup> {
     );
     let decided = study.models.iter().flat_map(|m| &m.relevance).find_map(|r| r.decided.as_ref());
     let caption = format!(
-        "Share of absolute relevance on the object, on its contour and on the background, and how concentrated it is (its Gini coefficient): mean over the first test images; the band is one standard deviation.{}",
+        "Share of absolute relevance on the object, on its contour and on the background, and how concentrated it is (its Gini coefficient): mean over the first test images{}.{}",
+        if study.models.iter().any(|m| !m.repeats.is_empty()) {
+            " and over the trainings; the band goes from the lowest to the highest training, or where only one was measured is one standard deviation over the images"
+        } else {
+            "; the band is one standard deviation"
+        },
         decided.map_or(String::new(), |d| format!(
             " Certified: pixels whose influence has a proved sign for every image within {}, and where on the picture those pixels lie.",
             both_units(d.delta)

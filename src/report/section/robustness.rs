@@ -6,8 +6,8 @@ use crate::report::chart::{
 };
 use crate::report::figure::{Table, row};
 use crate::report::findings::{both_units, reference_delta};
-use crate::report::stats::{right_radii, sorted, survival};
-use crate::results::{CertifyRow, extremes, quantile};
+use crate::report::statistics::{right_radii, sorted, survival};
+use crate::results::{CertifyRow, ModelResult, Study, Trained, extremes, quantile};
 use maud::{Markup, html};
 use std::collections::BTreeSet;
 
@@ -23,6 +23,7 @@ pub fn section(page: &mut Page) -> Option<Section> {
     let mut methods: Vec<&str> = study.models.iter().flat_map(|m| &m.certify).map(|r| r.method.as_str()).collect();
     methods.sort_unstable();
     methods.dedup();
+    let trainings = study.models.iter().map(|m| m.trained().count()).max().unwrap_or(1);
     let body = html! {
         (certified(page))
         (distribution(page))
@@ -34,20 +35,52 @@ pub fn section(page: &mut Page) -> Option<Section> {
     Some(Section {
         id: "delta-max",
         nav: "Delta max",
-        title: "Delta max of the whole test set".into(),
+        title: "Delta max over the test set".into(),
         lead: format!(
-            "For each of {} test images: the noise up to which its class is proved not to change (method {}), and the smallest at which an attack changed it.",
-            count(images as f64),
+            "For each of {}{}: the noise up to which its class is proved not to change (method {}), and the smallest at which an attack changed it.",
+            of_sample(images, study.dataset.test_counts.iter().sum()),
+            if trainings > 1 { format!(", in {trainings} trainings of every model") } else { String::new() },
             methods.join(", ")
         ),
         body,
     })
 }
 
+/// `Sandals 25, Slippers 25`: images certified by every training.
+fn certified_per_class(study: &Study) -> String {
+    let of = |c: usize| study.models.iter().map(|m| m.rows_at(0.0).filter(|r| r.label == c).count()).max().unwrap_or(0);
+    let names = study.dataset.classes.iter().enumerate().take(12);
+    names.map(|(c, name)| format!("{name} {}", of(c))).collect::<Vec<_>>().join(", ")
+}
+
+/// A thin line for each of several trainings.
+fn repeated(m: &ModelResult, color: usize, points: impl Fn(&Trained<'_>) -> Vec<[f64; 2]>) -> Vec<Series> {
+    let line = |(k, t): (usize, Trained<'_>)| Series {
+        name: format!("{}, training {}", m.name, k + 1),
+        color: model_color(color),
+        points: points(&t),
+        thin: true,
+        unlabelled: true,
+        ..Default::default()
+    };
+    let several = !m.repeats.is_empty();
+    m.trained().enumerate().filter(|_| several).map(line).collect()
+}
+
+/// `400 test images`, or how many of them.
+fn of_sample(certified: usize, all: usize) -> String {
+    let [shown, total] = [certified, all].map(|n| count(n as f64));
+    if certified < all {
+        format!("{shown} of the {total} test images, a sample with the class balance of all")
+    } else {
+        format!("{shown} test images")
+    }
+}
+
 /// A delta that nearly all images of all models lie below.
 fn reach(page: &Page) -> f64 {
     let end = |q: f64, value: &dyn Fn(&CertifyRow) -> Option<f64>| {
-        let of = |m: &crate::results::ModelResult| quantile(&sorted(m.rows_at(0.0).filter_map(value)), q);
+        let of = |m: &ModelResult| quantile(&sorted(m.all_rows_at(0.0).filter_map(value)), q);
         page.study.models.iter().map(of).filter(|v| v.is_finite()).fold(0.0, f64::max)
     };
     let proved = end(0.995, &|r| Some(r.proved));
@@ -63,18 +96,22 @@ fn certified(page: &mut Page) -> Markup {
     let mut table = Table::new(&["model", "delta", "proved_accuracy", "attacked_accuracy"]);
     let mut series = Vec::new();
     for (i, m) in study.models.iter().enumerate() {
-        let total = m.rows_at(0.0).count();
+        let total = m.all_rows_at(0.0).count();
         if total == 0 {
             continue;
         }
-        let tried = m.rows_at(0.0).any(|r| r.attacked.is_some());
-        let rows: Vec<&CertifyRow> = m.rows_at(0.0).collect();
+        let tried = m.all_rows_at(0.0).any(|r| r.attacked.is_some());
+        let rows: Vec<&CertifyRow> = m.all_rows_at(0.0).collect();
         let (proved, broken) = right_radii(rows.iter().copied());
         let lower = survival(&proved, total, reach, POINTS);
         let upper = if tried { survival(&broken, total, reach, POINTS) } else { Vec::new() };
         for (k, p) in lower.iter().enumerate() {
             table.rows.push(row![m.name.as_str(), p[0], p[1], upper.get(k).map(|u| u[1])]);
         }
+        series.extend(repeated(m, i, |t| {
+            let own: Vec<&CertifyRow> = t.rows_at(0.0).collect();
+            survival(&right_radii(own.iter().copied()).0, own.len(), reach, POINTS)
+        }));
         let band = lower.iter().zip(&upper).map(|(l, u)| [l[0], l[1], u[1]]).collect();
         series.push(Series { name: m.name.clone(), color: model_color(i), points: lower, band, ..Default::default() });
         series.push(Series {
@@ -116,7 +153,7 @@ fn certified(page: &mut Page) -> Markup {
     let chart =
         page.figures.responsive("certified-accuracy", "Certified accuracy against delta", 980.0, draw, Some(table));
     let caption = if attacked {
-        "At delta 0 the lines start at clean accuracy. Solid: share of test images that are rightly classified and proved to stay so. Dashed: share that no attack could change. The truth lies in the shaded band between. Second row of the axis: grey levels of 255."
+        "At delta 0 the lines start at clean accuracy. Solid: share of test images that are rightly classified and proved to stay so. Dashed: share that no attack could change. The truth lies in the shaded band between. Thin: each of several trainings. Second row of the axis: grey levels of 255."
     } else {
         "At delta 0 the lines start at clean accuracy; then the share of test images that are rightly classified and proved to stay so. Second row of the axis: grey levels of 255."
     };
@@ -134,22 +171,23 @@ fn ecdf(values: &[f64], reach: f64) -> Vec<[f64; 2]> {
 
 fn distribution(page: &mut Page) -> Markup {
     let study = page.study;
-    let reach = study.models.iter().flat_map(|m| m.rows_at(0.0)).map(|r| r.proved).fold(0.0, f64::max).max(1e-6);
+    let reach = study.models.iter().flat_map(|m| m.all_rows_at(0.0)).map(|r| r.proved).fold(0.0, f64::max).max(1e-6);
     let mut table = Table::new(&["model", "class", "delta", "share_of_images_at_most"]);
     let mut panels = Vec::new();
     let mut overall = Vec::new();
     let classes = &study.dataset.classes;
     for (i, m) in study.models.iter().enumerate() {
-        let all = sorted(m.rows_at(0.0).map(|r| r.proved));
+        let all = sorted(m.all_rows_at(0.0).map(|r| r.proved));
         if all.is_empty() {
             continue;
         }
         let points = ecdf(&all, reach);
         table.rows.extend(points.iter().map(|p| row![m.name.as_str(), "all", p[0], p[1]]));
+        overall.extend(repeated(m, i, |t| ecdf(&sorted(t.rows_at(0.0).map(|r| r.proved)), reach)));
         overall.push(Series { name: m.name.clone(), color: model_color(i), points, ..Default::default() });
         let mut series = Vec::new();
         for (c, name) in classes.iter().enumerate() {
-            let of = sorted(m.rows_at(0.0).filter(|r| r.label == c).map(|r| r.proved));
+            let of = sorted(m.all_rows_at(0.0).filter(|r| r.label == c).map(|r| r.proved));
             if of.is_empty() {
                 continue;
             }
@@ -196,7 +234,7 @@ fn quantiles(page: &mut Page) -> Markup {
     let mut most = 0.0f64;
     for (c, class) in study.dataset.classes.iter().enumerate() {
         for (i, m) in study.models.iter().enumerate() {
-            let all = sorted(m.rows_at(0.0).filter(|r| r.label == c).map(|r| r.proved));
+            let all = sorted(m.all_rows_at(0.0).filter(|r| r.label == c).map(|r| r.proved));
             if all.is_empty() {
                 continue;
             }
@@ -210,7 +248,7 @@ fn quantiles(page: &mut Page) -> Markup {
                 core: Some([q[1], q[3]]),
                 point: Some(q[2]),
                 tip: format!(
-                    "{class}, {} ({} images)\nmedian {}\nmiddle half {} to {}",
+                    "{class}, {} ({} brackets)\nmedian {}\nmiddle half {} to {}",
                     m.name,
                     all.len(),
                     both_units(q[2]),
@@ -218,6 +256,14 @@ fn quantiles(page: &mut Page) -> Markup {
                     number(q[3])
                 ),
                 apart: rows.is_empty() || i == 0,
+                each: if m.repeats.is_empty() {
+                    vec![]
+                } else {
+                    let of = |t: Trained<'_>| {
+                        quantile(&sorted(t.rows_at(0.0).filter(|r| r.label == c).map(|r| r.proved)), 0.5)
+                    };
+                    m.trained().map(of).filter(|v| v.is_finite()).collect()
+                },
             });
         }
     }
@@ -233,11 +279,11 @@ fn quantiles(page: &mut Page) -> Markup {
     };
     let chart =
         page.figures.responsive("quantiles", "Quantiles of delta max by class and model", 980.0, draw, Some(table));
-    figure(
-        "Class by class",
-        html! { (model_legend(study)) (chart) },
-        "Dot: median. Thick: the middle half of the images. Thin: nine tenths of them.",
-    )
+    let caption = format!(
+        "Dot: median. Thick: the middle half of the images. Thin: nine tenths of them. Ring: the median of each of several trainings. Images certified of each class: {}.",
+        certified_per_class(study)
+    );
+    figure("Class by class", html! { (model_legend(study)) (chart) }, &caption)
 }
 
 fn against_noise(page: &mut Page) -> Option<Markup> {
@@ -255,11 +301,11 @@ fn against_noise(page: &mut Page) -> Option<Markup> {
         let (mut points, mut band) = (Vec::new(), Vec::new());
         let levels = m.certified_variances();
         // Levels may cover different parts of the test set; only images of all of them can be compared.
-        let of = |v: f64| m.rows_at(v).map(|r| r.index).collect::<BTreeSet<usize>>();
+        let of = |v: f64| m.all_rows_at(v).map(|r| r.index).collect::<BTreeSet<usize>>();
         let common = levels.iter().map(|&v| of(v)).reduce(|a, b| &a & &b).unwrap_or_default();
         images.push(common.len());
         for v in levels {
-            let rows = m.rows_at(v).filter(|r| common.contains(&r.index));
+            let rows = m.all_rows_at(v).filter(|r| common.contains(&r.index));
             let all = sorted(rows.clone().map(|r| r.proved));
             let attacked = sorted(rows.map(|r| r.attacked.unwrap_or(f64::INFINITY)));
             let q = [0.25, 0.5, 0.75].map(|q| quantile(&all, q));
@@ -268,6 +314,13 @@ fn against_noise(page: &mut Page) -> Option<Markup> {
             points.push([v, q[1]]);
             band.push([v, q[0], q[2]]);
         }
+        series.extend(repeated(m, i, |t| {
+            let median = |v: &f64| {
+                let of = t.rows_at(*v).filter(|r| common.contains(&r.index));
+                Some([*v, quantile(&sorted(of.map(|r| r.proved)), 0.5)]).filter(|p| p[1].is_finite())
+            };
+            m.certified_variances().iter().filter_map(median).collect()
+        }));
         series.push(Series {
             name: m.name.clone(),
             color: model_color(i),
@@ -298,7 +351,7 @@ fn against_noise(page: &mut Page) -> Option<Markup> {
         _ => return None,
     };
     let caption = format!(
-        "Median proved delta max of the same {images} test images at every noise level; the band holds the middle half of them."
+        "Median proved delta max of the same {images} test images at every noise level; the band holds the middle half of them. Thin: each of several trainings."
     );
     Some(figure("Stable space of the test set", chart, &caption))
 }
@@ -311,7 +364,7 @@ fn rivals(page: &mut Page) -> Option<Markup> {
     let mut panels = Vec::new();
     for m in &study.models {
         let mut counts = vec![vec![0.0f64; classes.len()]; classes.len()];
-        for r in m.rows_at(0.0) {
+        for r in m.all_rows_at(0.0) {
             if let Some(rival) = r.rival_proved {
                 counts[r.predicted][rival] += 1.0;
             }

@@ -12,19 +12,25 @@ const WIDE: f64 = 520.0;
 pub fn section(page: &mut Page) -> Option<Section> {
     let study = page.study;
     let epochs = study.models.iter().flat_map(|m| &m.training).map(|e| e.epoch).max()?;
-    let mut table = Table::new(&["model", "epoch", "loss", "train_accuracy", "test_accuracy"]);
+    let mut table = Table::new(&["model", "training", "epoch", "loss", "train_accuracy", "test_accuracy"]);
     for m in &study.models {
-        for e in &m.training {
-            table.rows.push(row![m.name.as_str(), e.epoch, e.loss, e.train_accuracy, e.test_accuracy]);
+        for (k, t) in m.trained().enumerate() {
+            let of = |e: &Epoch| row![m.name.as_str(), k + 1, e.epoch, e.loss, e.train_accuracy, e.test_accuracy];
+            table.rows.extend(t.training.iter().map(of));
         }
     }
     page.figures.table("training", "Training curves", table);
-    let most =
-        study.models.iter().flat_map(|m| &m.training).map(|e| e.loss).filter(|l| l.is_finite()).fold(0.0, f64::max);
+    let most = study
+        .models
+        .iter()
+        .flat_map(|m| m.trained().flat_map(|t| t.training))
+        .map(|e| e.loss)
+        .filter(|l| l.is_finite())
+        .fold(0.0, f64::max);
     let loss_axis = Axis::linear("Loss", 0.0, most, Format::Number, 4);
     let loss = |width: f64| lines(study, width, epochs, &loss_axis, |e| Some(e.loss)).draw();
     let shown = |e: &Epoch| e.test_accuracy.or(e.train_accuracy);
-    let accuracies = || study.models.iter().flat_map(|m| &m.training).filter_map(shown);
+    let accuracies = || study.models.iter().flat_map(|m| m.trained().flat_map(|t| t.training)).filter_map(shown);
     let lowest = accuracies().fold(1.0, f64::min);
     let tested = study.models.iter().flat_map(|m| &m.training).any(|e| e.test_accuracy.is_some());
     let name = if tested { "Accuracy on the test set" } else { "Accuracy on the training set" };
@@ -39,14 +45,18 @@ pub fn section(page: &mut Page) -> Option<Section> {
         div.scroll { table.plain {
             thead { tr { th { "Model" } th { "Layers" } th.n { "Weights" } } }
             tbody { @for (i, m) in study.models.iter().enumerate() { tr {
-                td { (super::model_chip(study, i)) @if let Some(f) = &m.file { br; code { (f) } } }
+                td { (super::model_chip(study, i)) @for f in m.trained().filter_map(|t| t.file) { br; code { (f) } } }
                 td { (m.architecture) }
                 td.n { (crate::report::chart::count(m.parameters as f64)) }
             } } }
         } }
     };
     let mut caption =
-        "All models have the same layers, optimiser and seed; only their training images differ.".to_string();
+        "All models have the same layers and optimiser, and the same seeds; only their training images differ."
+            .to_string();
+    if study.models.iter().any(|m| !m.repeats.is_empty()) {
+        caption += " Line: mean of the trainings, which differ in their seeds; band: from the lowest to the highest.";
+    }
     if study.models.iter().any(|m| m.architecture.starts_with("Conv")) {
         caption += " Layers: ConvN(k,s2) filters with N patterns of k by k pixels in steps of 2; FCN connects everything to N neurons. Between the layers negative values become zero (ReLU).";
     }
@@ -61,16 +71,30 @@ pub fn section(page: &mut Page) -> Option<Section> {
 }
 
 fn lines(study: &Study, width: f64, epochs: usize, y: &Axis, value: impl Fn(&Epoch) -> Option<f64>) -> Lines {
-    let series = study.models.iter().enumerate().map(|(i, m)| Series {
-        name: m.name.clone(),
-        color: model_color(i),
-        points: m
-            .training
-            .iter()
-            .filter_map(|e| Some([e.epoch as f64, value(e)?]))
-            .filter(|p| p[1].is_finite())
-            .collect(),
-        ..Default::default()
+    let series = study.models.iter().enumerate().map(|(i, m)| {
+        let of = |epoch: usize| -> Vec<f64> {
+            let found = m.trained().flat_map(|t| t.training).filter(|e| e.epoch == epoch).filter_map(&value);
+            found.filter(|v| v.is_finite()).collect()
+        };
+        let each: Vec<(f64, Vec<f64>)> =
+            (1..=epochs).map(|e| (e as f64, of(e))).filter(|(_, values)| !values.is_empty()).collect();
+        let ends = |values: &[f64]| {
+            [
+                values.iter().copied().fold(f64::INFINITY, f64::min),
+                values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+            ]
+        };
+        Series {
+            name: m.name.clone(),
+            color: model_color(i),
+            points: each.iter().map(|(e, v)| [*e, v.iter().sum::<f64>() / v.len() as f64]).collect(),
+            band: if m.repeats.is_empty() {
+                vec![]
+            } else {
+                each.iter().map(|(e, v)| [*e, ends(v)[0], ends(v)[1]]).collect()
+            },
+            ..Default::default()
+        }
     });
     Lines {
         width,

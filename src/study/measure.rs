@@ -1,0 +1,156 @@
+//! What is measured of a model, however it was made: accuracy under noise, brackets, examples, relevance.
+
+use super::{Settings, relevance};
+use crate::bounds::Bounder;
+use crate::dataset::Dataset;
+use crate::device::Device;
+use crate::error::Result;
+use crate::network::Network;
+use crate::progress::Progress;
+use crate::results::{CertifyRow, Example, NoiseLevel, RelevanceSummary};
+use crate::{attack, certify, explain, search, sweep};
+
+/// What was measured of one model.
+pub struct Measured {
+    pub sweep: Vec<NoiseLevel>,
+    pub certify: Vec<CertifyRow>,
+    /// Only of the `first` of several trainings.
+    pub examples: Vec<Example>,
+    pub relevance: Vec<RelevanceSummary>,
+}
+
+/// Measures a model. `examples` are images to follow through every noise level, chosen here where there are none yet.
+pub fn measure(
+    net: &Network,
+    test: &Dataset,
+    settings: &Settings,
+    label: &str,
+    first: bool,
+    examples: &mut Vec<usize>,
+) -> Result<Measured> {
+    let draws = |v: &f64| if *v == 0.0 { 1 } else { settings.sweep.draws };
+    let passes: usize = settings.sweep.variances.iter().map(draws).sum();
+    let mut progress = Progress::start(settings.verbosity, &format!("{label}: noise sweep"), passes * test.len());
+    let sweep = sweep::sweep(net, test, &settings.sweep, &mut progress)?;
+    progress.finish(&format!("{label}: swept {} noise levels", sweep.len()));
+    let certify = delta_max(net, test, settings, label, examples)?;
+    let examples = if first { followed(net, test, settings, &certify, label, examples)? } else { Vec::new() };
+    let relevance = relevance::summary(net, test, settings, label, !first)?;
+    Ok(Measured { sweep, certify, examples, relevance })
+}
+
+/// Images followed through every noise level, at most.
+const EXAMPLES: usize = 4;
+
+/// One image of each class (the largest classes first): of those rightly classified, the one with the median proved
+/// delta max, so that it is neither the weakest nor the strongest of its kind. If it can be one of the first `early` images,
+/// which are certified under noise too, it is.
+fn choose_examples(test: &Dataset, rows: &[CertifyRow], early: usize) -> Vec<usize> {
+    let counts = test.counts();
+    let mut classes: Vec<usize> = (0..counts.len()).collect();
+    classes.sort_by_key(|&c| std::cmp::Reverse(counts[c]));
+    let middle = |class: usize| {
+        let mut of: Vec<&CertifyRow> = rows.iter().filter(|r| r.label == class).collect();
+        let prefer = |of: &mut Vec<&CertifyRow>, test: &dyn Fn(&CertifyRow) -> bool| {
+            if of.iter().any(|r| test(r)) {
+                of.retain(|r| test(r));
+            }
+        };
+        prefer(&mut of, &|r| r.predicted == class);
+        prefer(&mut of, &|r| r.index < early);
+        of.sort_by(|a, b| a.proved.total_cmp(&b.proved).then(a.index.cmp(&b.index)));
+        of.get(of.len() / 2).map(|r| r.index)
+    };
+    classes.into_iter().filter_map(middle).take(EXAMPLES).collect()
+}
+
+/// The bracket of every clean test image, and of the first images (and the examples) under noise. Chooses the examples
+/// from the clean brackets where there are none yet.
+fn delta_max(
+    net: &Network,
+    test: &Dataset,
+    settings: &Settings,
+    name: &str,
+    examples: &mut Vec<usize>,
+) -> Result<Vec<CertifyRow>> {
+    let bounder = Bounder::new(net, settings.method)?;
+    let clean = settings.limit.min(test.len());
+    let noisy = settings.noisy_limit.min(test.len());
+    let mut rows = Vec::new();
+    let levels = &settings.sweep.variances;
+    let total = clean + (levels.len() - 1) * (noisy + EXAMPLES);
+    let mut progress = Progress::start(settings.verbosity, &format!("{name}: proving ({})", settings.method), total);
+    for &variance in levels {
+        let count = if variance == 0.0 { clean } else { noisy };
+        let beyond = examples.iter().filter(|e| **e >= count).map(|&e| e..e + 1);
+        for range in std::iter::once(0..count).chain(beyond.collect::<Vec<_>>()) {
+            let settings = certify::Settings {
+                variances: vec![variance],
+                seed: settings.sweep.seed,
+                range,
+                search: search::Settings::new(&bounder),
+                attack: Some(attack::Settings::default()),
+                close: None,
+            };
+            rows.extend(certify::collect(&bounder, test, &settings, &mut progress)?);
+        }
+        if examples.is_empty() {
+            *examples = choose_examples(test, &rows, noisy);
+        }
+    }
+    let mut radii: Vec<f64> = rows.iter().filter(|r| r.variance == 0.0).map(|r| r.proved).collect();
+    radii.sort_by(f64::total_cmp);
+    let median = crate::results::quantile(&radii, 0.5);
+    progress.finish(&format!(
+        "{name}: {} brackets, median proved delta max {median:.5} ({:.2}/255)",
+        rows.len(),
+        255.0 * median
+    ));
+    Ok(rows)
+}
+
+/// The examples, each at every noise level.
+fn followed(
+    net: &Network,
+    test: &Dataset,
+    settings: &Settings,
+    rows: &[CertifyRow],
+    name: &str,
+    examples: &[usize],
+) -> Result<Vec<Example>> {
+    let mut progress = Progress::start(settings.verbosity, &format!("{name}: examples"), examples.len());
+    let mut all = Vec::new();
+    for &index in examples {
+        all.push(example_of(net, test, settings, rows, index)?);
+        progress.advance(1);
+    }
+    progress.finish(&format!("{name}: {} images explained", all.len()));
+    Ok(all)
+}
+
+/// Dominance and relevance of one image at every noise level.
+fn example_of(
+    net: &Network,
+    test: &Dataset,
+    settings: &Settings,
+    rows: &[CertifyRow],
+    index: usize,
+) -> Result<Example> {
+    let mut levels = Vec::new();
+    for &variance in &settings.sweep.variances {
+        let image = sweep::noisy(&Device::cpu(), test, index, 1, variance, settings.sweep.seed, 0)?;
+        let row = rows.iter().find(|r| r.index == index && r.variance == variance);
+        let request = explain::Request {
+            image: &image,
+            clean: test.image(index),
+            shape: test.shape,
+            variance,
+            delta: settings.delta,
+            class: row.map(|r| r.predicted),
+            proved: row.map(|r| r.proved),
+            attacked: row.and_then(|r| r.attacked),
+        };
+        levels.push(explain::level(net, settings.method, &request)?);
+    }
+    Ok(Example { index, file: test.names[index].clone(), label: test.labels[index], levels })
+}

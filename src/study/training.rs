@@ -1,0 +1,142 @@
+//! One training of one policy, from its images to its figures.
+
+use std::path::Path;
+
+use super::Settings;
+use super::measure::{Measured, measure};
+use crate::dataset::augment::{self, Policy};
+use crate::dataset::{Dataset, Splits};
+use crate::device::Device;
+use crate::error::Result;
+use crate::model::onnx;
+use crate::network::Network;
+use crate::progress::Progress;
+use crate::results::{Epoch, ModelResult, Repeat};
+use crate::train;
+
+/// One training of one policy.
+pub struct Training<'a> {
+    pub device: &'a Device,
+    pub splits: &'a Splits,
+    pub settings: &'a Settings,
+    pub dir: &'a Path,
+    pub name: &'a str,
+    pub policy: &'a Policy,
+    /// Counted from 0, the one that the page shows.
+    pub nth: usize,
+}
+
+impl Training<'_> {
+    /// For people: `all-DA, training 2 of 3`.
+    fn label(&self) -> String {
+        match self.settings.repeats {
+            1 => self.name.into(),
+            n => format!("{}, training {} of {n}", self.name, self.nth + 1),
+        }
+    }
+
+    /// Far from the seeds that people give, so that studies of neighbouring seeds have no training in common.
+    fn seed(&self) -> u64 {
+        self.settings.seed.wrapping_add(1_000_003 * self.nth as u64)
+    }
+
+    /// Trains, writes the model, and measures it.
+    fn done(&self, examples: &mut Vec<usize>) -> Result<Done> {
+        let (settings, test, label) = (self.settings, &self.splits.test, self.label());
+        let images = augmented(self.splits, self.policy, settings, self.seed(), &label);
+        let title = format!("{label}: learning");
+        let mut progress = Progress::start(settings.verbosity, &title, settings.train.epochs * images.len());
+        let train = train::Settings { seed: self.seed(), ..settings.train.clone() };
+        let (model, epochs) = train::train(self.device, &images, test, &train, &mut progress)?;
+        let accuracy = epochs.last().and_then(|e| e.test_accuracy).unwrap_or(0.0);
+        progress.finish(&format!("{label}: trained, {:.1} % of test images right", 100.0 * accuracy));
+        let suffix = if self.nth == 0 { String::new() } else { format!("-{}", self.nth + 1) };
+        let file = format!("{}{suffix}.onnx", file_name(self.name));
+        let path = self.dir.join(&file);
+        onnx::write(&model, &path)?;
+        let net = Network::new(self.device, &model)?;
+        let measured = measure(&net, test, settings, &label, self.nth == 0, examples)?;
+        Ok(Done {
+            hash: onnx::fingerprint(&path)?,
+            file,
+            epochs,
+            images: images.counts(),
+            parameters: model.parameters(),
+            measured,
+        })
+    }
+
+    /// A training beyond the first, which the page does not show on its own.
+    pub fn repeat(&self, examples: &mut Vec<usize>) -> Result<Repeat> {
+        let Done { file, hash, epochs, measured, .. } = self.done(examples)?;
+        let Measured { sweep, certify, relevance, .. } = measured;
+        Ok(Repeat {
+            seed: self.seed(),
+            file: Some(file),
+            hash: Some(hash),
+            training: epochs,
+            sweep,
+            certify,
+            relevance,
+        })
+    }
+
+    /// The first training, as the model of the page.
+    pub fn first(&self, examples: &mut Vec<usize>) -> Result<ModelResult> {
+        let Done { file, hash, epochs, images, parameters, measured } = self.done(examples)?;
+        let classes = &self.splits.train.classes;
+        let Measured { sweep, certify, examples, relevance } = measured;
+        Ok(ModelResult {
+            name: self.name.into(),
+            policy: match self.policy {
+                Policy::None => "no augmentation".to_string(),
+                Policy::Classes(_) => format!("augmented: {}", self.policy.describe(classes)),
+                Policy::All => "all classes augmented".into(),
+            },
+            augmented: match self.policy {
+                Policy::None => vec![],
+                Policy::Classes(c) => c.clone(),
+                Policy::All => (0..classes.len()).collect(),
+            },
+            train_counts: images,
+            parameters,
+            architecture: format!("{} FC{}", self.settings.train.architecture, classes.len()),
+            file: Some(file),
+            hash: Some(hash),
+            training: epochs,
+            sweep,
+            certify,
+            examples,
+            relevance,
+            repeats: Vec::new(),
+        })
+    }
+}
+
+/// What came of a training.
+struct Done {
+    file: String,
+    hash: String,
+    epochs: Vec<Epoch>,
+    /// Training images per class.
+    images: Vec<usize>,
+    parameters: usize,
+    measured: Measured,
+}
+
+/// A model's name as that of a file; class names are the user's and may hold anything.
+fn file_name(name: &str) -> String {
+    let plain = |c: char| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '_' };
+    name.chars().take(60).map(plain).collect()
+}
+
+fn augmented(splits: &Splits, policy: &Policy, settings: &Settings, seed: u64, name: &str) -> Dataset {
+    if *policy == Policy::None {
+        return splits.train.clone();
+    }
+    let mut progress = Progress::start(settings.verbosity, &format!("{name}: augmenting"), splits.train.len());
+    let images = augment::augment(&splits.train, policy, seed);
+    progress.advance(splits.train.len());
+    progress.finish(&format!("{name}: {} training images after augmentation", images.len()));
+    images
+}
