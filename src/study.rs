@@ -60,6 +60,7 @@ pub struct Settings {
 pub struct Given {
     /// Unique among the models of a study.
     pub name: String,
+    /// The network.
     pub model: Model,
     /// SHA-256 of its file, in hex.
     pub hash: String,

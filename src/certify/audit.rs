@@ -85,9 +85,8 @@ pub fn audit(request: &Request, verbosity: Verbosity) -> Result<Outcome> {
         ..Source::new(request.data.clone().unwrap_or_else(|| PathBuf::from(&manifest.data)))
     };
     let split = manifest.split.parse().map_err(altered)?;
-    let hash = onnx::fingerprint(&model_path).map_err(|e| match request.model {
-        Some(_) => e,
-        None => Error::failed(format!("an audit reads the model that was certified, or the one given as --model: {e}")),
+    let hash = onnx::fingerprint(&model_path).map_err(|e| {
+        Error::failed(format!("an audit reads the model that was certified, or the one given as --model: {e}"))
     })?;
     same("model", &model_path, &hash, &manifest.model_hash)?;
     let Together { file: NetworkFile { model, hash, notes, .. }, data, notes: said } =

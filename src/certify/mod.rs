@@ -104,8 +104,10 @@ pub fn certify(
                 None => vec![None; subjects.len()],
             };
             let run = Run { bounder, data, settings, variance };
-            // Brackets are closed side by side, so their rows come together.
-            let together = if settings.close.is_some() { settings.search.batch } else { 1 };
+            // Brackets are closed side by side, so their rows come together: no more of them than keep the device busy.
+            let busy =
+                if bounder.net.device.is_gpu() { settings.search.batch } else { 4 * rayon::current_num_threads() };
+            let together = if settings.close.is_some() { busy.min(settings.search.batch) } else { 1 };
             let mut waiting = Vec::with_capacity(together);
             search::search(bounder, &settings.search, subjects.clone(), |at, found| {
                 let bracket = Bracket { proved: found.proved, attacked: hits[at] };

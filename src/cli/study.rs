@@ -170,7 +170,7 @@ fn given(args: &StudyArgs, data: &Path) -> Result<(Vec<Given>, Data)> {
         images.get_or_insert(own);
         let stem = path.file_stem().map_or_else(|| path.display().to_string(), |s| s.to_string_lossy().into_owned());
         let name = if all.iter().any(|g| g.name == stem) { path.display().to_string() } else { stem };
-        if all.iter().any(|g| g.name == name) {
+        if all.iter().any(|g| g.file == path.display().to_string()) {
             anyhow::bail!(Error::input(path, "is named twice"));
         }
         all.push(Given { name, model, hash, file: path.display().to_string() });

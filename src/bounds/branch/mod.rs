@@ -204,7 +204,7 @@ impl Bounder {
         // What proved a domain is what it came with, or what it climbed to.
         let after = Domain::after(&state, home, domains)?.into_iter().zip(domains).zip(at_once);
         let after = after.map(|((after, before), at_once)| if at_once { before.clone() } else { after });
-        let reach = bounds.reach.map_or_else(|| vec![0.0; domains.len()], |reach| reach);
+        let reach = bounds.reach.unwrap_or_else(|| vec![0.0; domains.len()]);
         let bounded = bounds.lower.into_iter().zip(reach).zip(after).zip(next).zip(points);
         let bounded =
             bounded.map(|((((lower, reach), domain), next), point)| Bounded { lower, reach, domain, next, point });

@@ -166,7 +166,7 @@ mod tests {
         }
         let radii: Vec<f64> = (0..50).map(|i| f64::from(i) * 1e-3).collect();
         for over in [Over::Mean, Over::Median] {
-            let found = paired(&[radii.clone()], &[radii.clone()], over, false, 0).unwrap();
+            let found = paired(std::slice::from_ref(&radii), std::slice::from_ref(&radii), over, false, 0).unwrap();
             assert_eq!((found.effect, found.p, found.interval, found.differing), (0.0, 1.0, [0.0; 2], 0));
         }
         assert_eq!(paired(&[], &[radii], Over::Mean, false, 0), None);
