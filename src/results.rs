@@ -26,6 +26,9 @@ use crate::tensor::Shape;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// What data made of our own drawings alone is called.
+pub const DRAWN: &str = "procedural shoes";
+
 /// Version of the layout of `results.json`; a reader refuses a newer one.
 pub const FORMAT: u32 = 2;
 

@@ -27,7 +27,7 @@ pub struct Options {
     pub branch: usize,
     /// Seconds of branch and bound per image.
     pub seconds: Option<f64>,
-    /// Share of the proved radius below which a bracket is not closed further; `None`: [`CLOSED`].
+    /// Share of the proved radius below which a bracket is not closed further; `None`: one in a hundred.
     pub gap: Option<f32>,
     /// Whether to look for the other end of the bracket.
     pub attack: bool,

@@ -19,7 +19,7 @@ pub struct ModelArgs {
     #[arg(long, value_name = "NAME")]
     pub output: Option<String>,
     /// What the network's pixels are between black and white, before --mean and --std (default: 0..1, or what its first
-    /// layers say); radii stay in pixels of [0,1]
+    /// layers say); radii stay in pixels from 0 to 1
     #[arg(long, value_name = "LOW..HIGH", value_parser = range, allow_hyphen_values = true)]
     pub input_range: Option<[f64; 2]>,
     /// Mean that is taken off before the network, one number or one per channel

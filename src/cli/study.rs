@@ -14,7 +14,7 @@ use crate::output::Folder;
 use crate::progress::Progress;
 use crate::reading::NetworkFile;
 use crate::report;
-use crate::results::Requirements;
+use crate::results::{self, Requirements};
 use crate::study::{Given, Settings, study, study_given};
 use crate::{sweep, tensor, train};
 
@@ -209,7 +209,7 @@ fn load(args: &StudyArgs) -> Result<Data> {
         };
         progress.advance(count + tested);
         progress.finish(&format!("{count} shoes drawn for training, {TESTED} of every class for testing"));
-        return Ok((splits, shoes::NAME.into(), format!("{} drawings made by deltamax, no photos", count + tested)));
+        return Ok((splits, results::DRAWN.into(), format!("{} drawings made by deltamax, no photos", count + tested)));
     };
     let size = args.size.map(|n| [n; 2]);
     let source = Source { classes: args.classes.clone(), size, seed: args.run.seed, ..Source::new(path) };

@@ -1,11 +1,11 @@
-//! From pixels in [0,1] to what a network takes: another range, mean and deviation per channel.
+//! From pixels in `[0,1]` to what a network takes: another range, mean and deviation per channel.
 
 use serde::{Deserialize, Serialize};
 
 use super::onnx::near::{Charge, Near};
 use super::{Layer, Model, Node};
 
-/// A pixel `x` in [0,1] is given to the network as `(low + (high - low) x - mean) / std`.
+/// A pixel `x` in `[0,1]` is given to the network as `(low + (high - low) x - mean) / std`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Pixels {
     /// What black and white are.
@@ -39,7 +39,7 @@ const MEAN: f64 = 2.0;
 const STD: f64 = 16.0;
 
 impl Model {
-    /// This network over pixels in [0,1]. The layer in front pays for constants that are no f32.
+    /// This network over pixels in `[0,1]`. The layer in front pays for constants that are no f32.
     ///
     /// # Errors
     /// Numbers that do not fit the channels of the input, and such as no f32 comes near.

@@ -57,9 +57,9 @@ pub struct Comparison {
 /// One run in figures. Deltas are in pixel units of `[0,1]`; of several trainings, figures are over all of them.
 #[derive(Clone, Debug, Serialize)]
 pub struct Entry {
-    /// As [`Run::name`].
+    /// What the run is called.
     pub name: String,
-    /// As [`Run::folder`].
+    /// Its model.
     pub model: String,
     /// Where it lies.
     pub folder: String,

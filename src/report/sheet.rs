@@ -13,7 +13,7 @@ const FRAME: [u8; 3] = [226, 228, 231];
 const GAP: usize = 8;
 
 /// A PNG of the images in rows of `columns`, each pixel drawn as a square of `scale`; images have one (grey) or three
-/// (RGB) channels, `[channel][row][column]` in [0,1]. `captions` go below the images; fewer captions than images leave
+/// (RGB) channels, `[channel][row][column]` in `[0,1]`. `captions` go below the images; fewer captions than images leave
 /// the rest without, none saves the space. Captions too long for an image are cut.
 pub fn contact_sheet(images: &[(&[f32], Shape)], columns: usize, scale: usize, captions: &[String]) -> Vec<u8> {
     let (columns, scale) = (columns.clamp(1, images.len().max(1)), scale.max(1));

@@ -161,9 +161,6 @@ pub fn dataset(count: usize, side: usize, seed: u64) -> Dataset {
     drawn(&kinds(count), 0, side, seed)
 }
 
-/// What data made of drawings alone is called.
-pub const NAME: &str = "procedural shoes";
-
 /// Pictures of [`balanced`] are numbered from here on, apart from those of [`dataset`].
 const APART: usize = 1 << 24;
 

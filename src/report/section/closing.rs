@@ -1,11 +1,10 @@
 //! The study's claims, the methods, and how to do it again.
 
 use super::{Page, Section};
-use crate::dataset::shoes;
 use crate::report::chart::{count, number};
 use crate::report::figure::{Table, row};
 use crate::report::findings::published_classes;
-use crate::results::Verdict;
+use crate::results::{DRAWN, Verdict};
 use maud::html;
 
 /// The published study's claims beside what was found here.
@@ -31,7 +30,7 @@ pub fn claims(page: &mut Page) -> Option<Section> {
         "Of {measured} claims that were measured here, {held} hold{} fully on these data. Not clear means that the choice of test images and of training seeds could explain the difference.",
         if held == 1 { "s" } else { "" }
     );
-    let drawn = if page.study.dataset.name == shoes::NAME {
+    let drawn = if page.study.dataset.name == DRAWN {
         " Its classes are those of this page, its images were photos, where these are drawings."
     } else {
         ""
