@@ -142,7 +142,7 @@ pub fn close(
         let left = |t: &&mut Track<'_>| t.until.map_or(0, |(domains, _)| domains.saturating_sub(t.domains()));
         let most: Vec<usize> = open.iter().map(left).collect();
         let mut trees: Vec<&mut Tree> = open.iter_mut().filter_map(|t| t.tree.as_mut()).collect();
-        let broken = bounder.grow(&mut trees, &most)?;
+        let broken = Tree::grow(&mut trees, &most)?;
         let share = started.elapsed().as_secs_f64() / open.len() as f64;
         for (track, broken) in open.iter_mut().zip(broken) {
             track.seconds += share;

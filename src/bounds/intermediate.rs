@@ -11,7 +11,7 @@ use super::{graph, not_finite};
 use crate::device::Buffer;
 use crate::error::Result;
 use crate::model::ValueId;
-use crate::network::{Affine, Placed};
+use crate::network::Affine;
 use crate::ops::linear::{self, Rows, SLICES, Window};
 use crate::rounding::{down, up};
 use crate::tensor;
@@ -208,19 +208,8 @@ impl Walk<'_> {
         let node = &self.net().model.nodes[i];
         let lanes = rows.lanes;
         // The charge for folding is taken where a walk passes the layer, so that a walk may not start below it.
-        let seeded = match self.net().layer(i) {
-            Placed::Affine(affine) if self.known.folding_table(i).is_none() => {
-                Some((affine, self.seed_window(affine, node.inputs[0])))
-            }
-            Placed::Affine(_)
-            | Placed::Relu
-            | Placed::Activation(_)
-            | Placed::MaxPool(_)
-            | Placed::AvgPool(_)
-            | Placed::Add
-            | Placed::Scale { .. }
-            | Placed::Gather(_) => None,
-        };
+        let affine = self.net().layer(i).affine().filter(|_| self.known.folding_table(i).is_none());
+        let seeded = affine.map(|affine| (affine, self.seed_window(affine, node.inputs[0])));
         Ok(if let Some((affine, window)) = seeded.filter(|(_, window)| window.fits(rows.plane)) {
             let sums = d.alloc(2 * SLICES * lanes)?;
             let a = d.alloc(window.elements() * lanes)?;

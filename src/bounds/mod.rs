@@ -317,12 +317,17 @@ impl Bounder {
     /// Lower bound of every row over its lane's region and, for balls bounded down to the input, the largest radius at
     /// which the row's linear form stays positive; the slopes of the linear bounds if asked for.
     fn lower_bounds(&self, region: &Region, rows: &[Row], slopes: bool) -> Result<Bounds> {
+        Ok(self.bounded(region, rows, slopes)?.1)
+    }
+
+    /// What is known about regions, and [`lower_bounds`](Self::lower_bounds) of rows over them.
+    fn bounded<'a>(&'a self, region: &'a Region, rows: &[Row], slopes: bool) -> Result<(Linearised<'a>, Bounds)> {
         let mut state = Linearised::new(self, region)?;
         let mut bounds = self.evaluate(&state, rows, slopes)?;
         if self.method.optimises() {
             alpha::optimise(&mut state, rows, &mut bounds, slopes, |_, _| Ok(()))?;
         }
-        Ok(bounds)
+        Ok((state, bounds))
     }
 
     /// Walks all rows down with the lines that `state` has now.

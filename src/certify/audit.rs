@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Instant;
 
-use super::table;
+use super::{PIXEL_ROUNDING, table};
 use crate::audit::{self, Certificate, Claim, Forms, Method, Report, Sample};
 use crate::dataset::{Dataset, Fit, Source};
 use crate::device::Device;
@@ -15,9 +15,6 @@ use crate::progress::{Progress, Verbosity};
 use crate::reading::{self, NetworkFile, NetworkSource, Together};
 use crate::results::CertifyRow;
 use crate::{interrupt, sweep, terminal};
-
-/// The images that results speak of are u8/255 while f32 is what the network is given: at most this far apart.
-const PIXEL_ROUNDING: f64 = 1.0 / (1u32 << 24) as f64;
 
 /// What to prove again.
 pub struct Request {
@@ -150,7 +147,7 @@ pub fn audit(request: &Request, verbosity: Verbosity) -> Result<Outcome> {
             progress.advance(1);
         }
     };
-    let report = audit::folder(claims, &file, image, PIXEL_ROUNDING, request.sample, advance)?;
+    let report = audit::folder(claims, &file, image, f64::from(PIXEL_ROUNDING), request.sample, advance)?;
     if let Ok(progress) = progress.into_inner() {
         progress.finish(&format!("{} rows in {:.1} s", report.checked, started.elapsed().as_secs_f64()));
     }

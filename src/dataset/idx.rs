@@ -154,6 +154,7 @@ mod tests {
     use std::io::Write;
 
     use super::super::load;
+    use super::super::testing::error;
     use super::*;
 
     fn idx(dims: &[u32], bytes: &[u8]) -> Vec<u8> {
@@ -181,12 +182,6 @@ mod tests {
         put("t10k-images-idx3-ubyte.gz", &gz(&idx(&[6, 2, 3], &pixels)));
         put("t10k-labels-idx1-ubyte.gz", &gz(&idx(&[6], &LABELS)));
         dir
-    }
-
-    fn error(path: &Path) -> String {
-        let message = load(&Source::new(path)).unwrap_err().to_string();
-        assert!(!message.contains('\n'), "{message}");
-        message
     }
 
     #[test]

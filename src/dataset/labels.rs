@@ -111,23 +111,9 @@ fn find(root: &Path, file: &str) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use image::{Rgb, RgbImage};
-
     use super::super::load;
+    use super::super::testing::{error, put};
     use super::*;
-
-    /// Writes a small picture at `below` and the folders above it.
-    fn put(root: &Path, below: &str, side: u32, colour: [u8; 3]) {
-        let path = root.join(below);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        RgbImage::from_fn(side, side, |x, _| if x == 0 { Rgb([255; 3]) } else { Rgb(colour) }).save(path).unwrap();
-    }
-
-    fn error(path: &Path) -> String {
-        let message = load(&Source::new(path)).unwrap_err().to_string();
-        assert!(!message.contains('\n'), "{message}");
-        message
-    }
 
     #[test]
     fn a_list_of_labels() {

@@ -13,6 +13,8 @@ mod picture;
 pub mod shoes;
 mod source;
 pub mod split;
+#[cfg(test)]
+mod testing;
 mod tree;
 
 use sha2::{Digest, Sha256};

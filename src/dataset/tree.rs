@@ -330,18 +330,12 @@ impl Rest {
 
 #[cfg(test)]
 mod tests {
-    use image::{Rgb, RgbImage};
+    use image::RgbImage;
 
     use super::super::load;
+    use super::super::testing::{error, put};
     use super::*;
     use crate::tensor::Shape;
-
-    /// Writes a small picture at `below` and the folders above it.
-    fn put(root: &Path, below: &str, side: u32, colour: [u8; 3]) {
-        let path = root.join(below);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        RgbImage::from_fn(side, side, |x, _| if x == 0 { Rgb([255; 3]) } else { Rgb(colour) }).save(path).unwrap();
-    }
 
     fn tree() -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
@@ -353,12 +347,6 @@ mod tests {
         std::fs::write(dir.path().join("Shoes/Thumbs.db"), "no picture").unwrap();
         std::fs::create_dir(dir.path().join(".cache")).unwrap();
         dir
-    }
-
-    fn error(path: &Path) -> String {
-        let message = load(&Source::new(path)).unwrap_err().to_string();
-        assert!(!message.contains('\n'), "{message}");
-        message
     }
 
     #[test]

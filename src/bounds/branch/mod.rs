@@ -86,14 +86,14 @@ impl Bounder {
         let balls = std::slice::from_ref(ball);
         let (region, (rows, _)) = (Region::balls(self, balls)?, self.margins(balls));
         let crown = self.at_least_crown();
-        let (state, lower) = crown.whole_boxes(&region, &rows)?;
+        let (state, bounds) = crown.bounded(&region, &rows, false)?;
         if state.known.provable()?.contains(&false) {
             return Ok(None);
         }
         let lines = state.certificates(1)?.remove(0);
         let Some((roomy, roots)) = roots(state)? else { return Ok(None) };
-        let mut progress = Progress::new(&rows, &lower, &[budget]).keeping_leaves();
-        roomy.explore(&roots, &rows, &lower, &mut progress)?;
+        let mut progress = Progress::new(&rows, &bounds.lower, &[budget]).keeping_leaves();
+        roomy.explore(&roots, &rows, &bounds.lower, &mut progress)?;
         let leaves = progress.take_leaves();
         if progress.finish()[0].0 != Decision::Proved {
             return Ok(None);
@@ -113,8 +113,8 @@ impl Bounder {
 
     fn branch(&self, region: &Region, rows: &[Row], budgets: &[usize]) -> Result<Vec<(Decision, usize)>> {
         let crown = self.at_least_crown();
-        let (state, lower) = crown.whole_boxes(region, rows)?;
-        let mut progress = Progress::new(rows, &lower, budgets);
+        let (state, bounds) = crown.bounded(region, rows, false)?;
+        let mut progress = Progress::new(rows, &bounds.lower, budgets);
         for (decision, _) in
             progress.decisions.iter_mut().zip(state.known.provable()?).filter(|(_, provable)| !provable)
         {
@@ -122,23 +122,13 @@ impl Bounder {
         }
         let undecided = (0..region.count).any(|b| progress.decisions[b].is_none());
         if undecided && let Some((roomy, roots)) = roots(state)? {
-            roomy.explore(&roots, rows, &lower, &mut progress)?;
+            roomy.explore(&roots, rows, &bounds.lower, &mut progress)?;
         }
         Ok(progress.finish())
     }
 
     fn at_least_crown(&self) -> Bounder {
         Bounder { method: self.method.max(Method::Crown), ..self.clone() }
-    }
-
-    /// What is known about boxes, and lower bounds of the rows.
-    fn whole_boxes<'a>(&'a self, region: &'a Region, rows: &[Row]) -> Result<(Linearised<'a>, Vec<f32>)> {
-        let mut state = Linearised::new(self, region)?;
-        let mut bounds = self.evaluate(&state, rows, false)?;
-        if self.method.optimises() {
-            alpha::optimise(&mut state, rows, &mut bounds, false, |_, _| Ok(()))?;
-        }
-        Ok((state, bounds.lower))
     }
 
     /// Bounds domains until all boxes are decided, or budgets or the time are spent. `lower` are the rows' bounds on

@@ -1,17 +1,14 @@
 //! Trees: balls around one image, halved by signs of neurons. Signs do not depend on radii, so that a larger or smaller
 //! ball goes on with the domains there are.
 
-use std::sync::Arc;
-
 use rayon::prelude::*;
 
 use super::domain::Domain;
 use super::progress::Bounded;
 use super::root::Root;
-use super::{GROWTH, Row};
-use crate::bounds::linearised::Linearised;
+use super::{Row, roots};
 use crate::bounds::region::Region;
-use crate::bounds::{Ball, Bounder, alpha, graph};
+use crate::bounds::{Ball, Bounder};
 use crate::device::Fit;
 use crate::error::Result;
 
@@ -29,6 +26,8 @@ pub struct Tree {
     /// Radius of the ball.
     delta: f32,
     root: Root,
+    /// Bounds its domains.
+    roomy: Bounder,
     /// One for each rival.
     rows: Vec<Row>,
     /// Domains still to be proved on the ball, depth first.
@@ -132,17 +131,11 @@ impl Bounder {
     /// A fault of the device.
     pub fn plant(&self, balls: &[Ball<'_>]) -> Result<Vec<Option<Tree>>> {
         let crown = self.at_least_crown();
-        if graph::relus(&crown.net).next().is_none() {
-            return Ok(balls.iter().map(|_| None).collect());
-        }
         let region = Region::balls(&crown, balls)?;
         let (rows, _) = crown.margins(balls);
-        let mut state = Linearised::new(&crown, &region)?;
-        let mut bounds = crown.evaluate(&state, &rows, false)?;
-        if crown.method.optimises() {
-            alpha::optimise(&mut state, &rows, &mut bounds, false, |_, _| Ok(()))?;
-        }
+        let (state, bounds) = crown.bounded(&region, &rows, false)?;
         let provable = state.known.provable()?;
+        let Some((roomy, roots)) = roots(state)? else { return Ok(balls.iter().map(|_| None).collect()) };
         let tree = |(lane, (root, ball)): (usize, (Root, &Ball<'_>))| {
             let own: Vec<usize> = (0..rows.len()).filter(|&r| rows[r].lane == lane).collect();
             let reach = |r: usize| if bounds.lower[r] > 0.0 { ball.delta } else { 0.0 };
@@ -155,24 +148,26 @@ impl Bounder {
                 open,
                 settled,
                 root,
+                roomy: roomy.clone(),
                 stuck: false,
                 domains: 1,
             })
         };
-        Ok(Root::all(&state)?.into_iter().zip(balls).enumerate().map(tree).collect())
+        Ok(roots.into_iter().zip(balls).enumerate().map(tree).collect())
     }
+}
 
+impl Tree {
     /// Bounds domains of each tree, about as many as asked for at most. Returns for each the points where a row is not
     /// positive, as far as f32 can tell: to be checked. They may lie outside the ball by roundings.
     ///
     /// # Errors
     /// A fault of the device.
-    pub fn grow(&self, trees: &mut [&mut Tree], most: &[usize]) -> Result<Vec<Vec<Vec<f32>>>> {
-        let range = Arc::new(self.net.range(self.peak, f64::from(GROWTH))?);
-        let roomy = Bounder { range, ..self.at_least_crown() };
-        let (gpu, threads) = (self.device().is_gpu(), rayon::current_num_threads());
+    pub fn grow(trees: &mut [&mut Tree], most: &[usize]) -> Result<Vec<Vec<Vec<f32>>>> {
+        let Some(roomy) = trees.first().map(|tree| tree.roomy.clone()) else { return Ok(vec![]) };
+        let (gpu, threads) = (roomy.device().is_gpu(), rayon::current_num_threads());
         let share = roomy.domains_at_once();
-        let each = (if gpu { share } else { share * threads } / trees.len().max(1)).max(AT_ONCE);
+        let each = (if gpu { share } else { share * threads } / trees.len()).max(AT_ONCE);
         let taken: Vec<Vec<Branch>> =
             trees.iter_mut().zip(most).map(|(tree, most)| tree.take(each.min(*most).max(1))).collect();
         let batch: Vec<(usize, &Branch)> =

@@ -1,6 +1,6 @@
 //! Affine operators: Conv, Gemm, MatMul, BatchNormalization.
 
-use super::super::{Conv, Dense, Layer, Source};
+use super::super::{Conv, Dense, Layer, Source, ValueId};
 use super::build::{Builder, Live, Value};
 use super::error::OnnxResult;
 use super::near::{Charge, Near};
@@ -9,20 +9,60 @@ use super::scale::{self, Merge};
 use super::{movement, window};
 use crate::tensor::Shape;
 
+/// What a convolution reads, turned round or not.
+pub(super) struct Operands {
+    pub from: ValueId,
+    pub shape: Shape,
+    /// Dimensions of the input in the file.
+    pub input: Vec<usize>,
+    /// Over one axis rather than two.
+    pub flat: bool,
+    /// Of the weights: as many as the input's.
+    pub dims: Vec<usize>,
+    pub weight: Vec<f32>,
+    pub group: usize,
+    pub charge: Charge,
+}
+
+impl Operands {
+    pub fn read(b: &mut Builder, op: &Op) -> OnnxResult<Operands> {
+        b.at_most(op, 3)?;
+        let x = b.live(op, 0)?;
+        let (from, shape) = b.image(op, &x)?;
+        let mut charge = Charge::default();
+        let (dims, weight) = b.weights(op, 1, &mut charge)?.ok_or_else(|| op.error("has no weights"))?;
+        let operands = Operands { from, shape, flat: x.dims.len() == 3, input: x.dims, dims, weight, group: 1, charge };
+        if operands.dims.len() != operands.rank() + 2 {
+            return operands.misfit(op);
+        }
+        let group = op.positive("group", &[op.int("group", 1)?], 1, 1)?[0];
+        Ok(Operands { group, ..operands })
+    }
+
+    pub fn rank(&self) -> usize {
+        if self.flat { 1 } else { 2 }
+    }
+
+    pub fn misfit<T>(&self, op: &Op) -> OnnxResult<T> {
+        op.fail(format!("weights of dimensions {:?} for an input of {:?}", self.dims, self.input))
+    }
+
+    /// One number per output channel; zeros where there is no bias.
+    pub fn bias(&mut self, b: &Builder, op: &Op, out: usize) -> OnnxResult<Vec<f32>> {
+        match b.numbers(op, 2)? {
+            None => Ok(vec![0.0; out]),
+            Some((_, v)) if v.len() == out => scale::shifts(op, &v, &mut self.charge),
+            Some((d, _)) => op.fail(format!("bias {d:?} for {out} output channels")),
+        }
+    }
+}
+
 pub fn conv(b: &mut Builder, op: &Op) -> OnnxResult<()> {
     op.only(&["auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"])?;
-    b.at_most(op, 3)?;
-    let x = b.live(op, 0)?;
-    let (from, shape) = b.image(op, &x)?;
-    let flat = x.dims.len() == 3;
-    let rank = if flat { 1 } else { 2 };
-    let mut charge = Charge::default();
-    let (dims, weight) = b.weights(op, 1, &mut charge)?.ok_or_else(|| op.error("has no weights"))?;
-    if dims.len() != rank + 2 {
-        return op.fail(format!("weights of dimensions {dims:?} for an input of {:?}", x.dims));
-    }
+    let mut operands = Operands::read(b, op)?;
+    let (from, shape, flat, group) = (operands.from, operands.shape, operands.flat, operands.group);
+    let dims = operands.dims.clone();
     let (out, depth) = (dims[0], dims[1]);
-    let group = op.positive("group", &[op.int("group", 1)?], 1, 1)?[0];
     if depth.checked_mul(group) != Some(shape.channels) || out % group != 0 || out == 0 {
         return op.fail(format!("weights {dims:?} in {group} groups do not fit {} input channels", shape.channels));
     }
@@ -30,11 +70,8 @@ pub fn conv(b: &mut Builder, op: &Op) -> OnnxResult<()> {
     let output = window.output(op, shape, out, false)?;
     let expanded = window.kernel.iter().chain([&out, &shape.channels]).try_fold(1usize, |n, &d| n.checked_mul(d));
     let expanded = expanded.ok_or_else(|| op.error("weights are too large once expanded"))?;
-    let bias = match b.numbers(op, 2)? {
-        None => vec![0.0; out],
-        Some((_, v)) if v.len() == out => scale::shifts(op, &v, &mut charge)?,
-        Some((d, _)) => return op.fail(format!("bias {d:?} for {out} output channels")),
-    };
+    let bias = operands.bias(b, op, out)?;
+    let Operands { weight, charge, .. } = operands;
     let [kh, kw] = window.taps;
     let weight = if group == 1 && window.taps == window.kernel {
         weight

@@ -1,11 +1,11 @@
 //! ConvTranspose: a convolution over the image with zeros between its values.
 
 use super::super::{Conv, Layer, Source};
+use super::affine::Operands;
 use super::build::{Builder, Value};
 use super::error::OnnxResult;
-use super::near::Charge;
 use super::op::Op;
-use super::{scale, window};
+use super::window;
 use crate::tensor::Shape;
 
 /// One axis of the geometry.
@@ -34,17 +34,12 @@ impl Axis {
 pub fn conv_transpose(b: &mut Builder, op: &Op) -> OnnxResult<()> {
     let known = ["auto_pad", "dilations", "group", "kernel_shape", "output_padding", "output_shape", "pads", "strides"];
     op.only(&known)?;
-    b.at_most(op, 3)?;
-    let x = b.live(op, 0)?;
-    let (from, shape) = b.image(op, &x)?;
-    let flat = x.dims.len() == 3;
-    let rank = if flat { 1 } else { 2 };
-    let mut charge = Charge::default();
-    let (dims, weight) = b.weights(op, 1, &mut charge)?.ok_or_else(|| op.error("has no weights"))?;
-    if dims.len() != rank + 2 || dims[0] != shape.channels {
-        return op.fail(format!("weights of dimensions {dims:?} for an input of {:?}", x.dims));
+    let mut operands = Operands::read(b, op)?;
+    let (from, shape, flat, rank) = (operands.from, operands.shape, operands.flat, operands.rank());
+    let (dims, group) = (operands.dims.clone(), operands.group);
+    if dims[0] != shape.channels {
+        return operands.misfit(op);
     }
-    let group = op.positive("group", &[op.int("group", 1)?], 1, 1)?[0];
     let (depth, each) = (shape.channels / group, dims[1]);
     if shape.channels % group != 0 || each == 0 {
         return op.fail(format!("weights {dims:?} in {group} groups do not fit {} input channels", shape.channels));
@@ -59,18 +54,14 @@ pub fn conv_transpose(b: &mut Builder, op: &Op) -> OnnxResult<()> {
     b.spend(op, expanded.ok_or_else(|| op.error("weights are too large once expanded"))?)?;
     let mut full = vec![0.0; expanded.unwrap_or(0)];
     let [kh, kw] = taps;
-    for (k, &w) in weight.iter().enumerate() {
+    for (k, &w) in operands.weight.iter().enumerate() {
         let (kx, ky, o, i) = (k % kw, k / kw % kh, k / (kw * kh) % each, k / (kw * kh * each));
         let output = i / depth * each + o;
         // The kernel of the convolution is that of the file, turned round.
         let row = (output * shape.channels + i) * kernel[0] + kernel[0] - 1 - ky * dilation[0];
         full[row * kernel[1] + kernel[1] - 1 - kx * dilation[1]] = w;
     }
-    let bias = match b.numbers(op, 2)? {
-        None => vec![0.0; out],
-        Some((_, v)) if v.len() == out => scale::shifts(op, &v, &mut charge)?,
-        Some((d, _)) => return op.fail(format!("bias {d:?} for {out} output channels")),
-    };
+    let bias = operands.bias(b, op, out)?;
     let output = Shape::new(out, axes[0].out, axes[1].out);
     b.checked_shape(op, &[1, out, axes[0].out, axes[1].out])?;
     let plain = axes.iter().all(|a| a.stride == 1 && a.lead >= 0);
@@ -93,7 +84,7 @@ pub fn conv_transpose(b: &mut Builder, op: &Op) -> OnnxResult<()> {
     };
     let layer = Conv { weight: full, bias, kernel, stride: [1, 1], pad };
     let live = b.push_shaped(op, Layer::Conv(layer), vec![from], output, window::dims(output, flat))?;
-    charge.record(b, &live);
+    operands.charge.record(b, &live);
     b.define(op, Value::Live(live))
 }
 
