@@ -71,7 +71,7 @@ def test_choices(model, images):
     refused(ValueError, "device is 'tpu': expected auto, gpu, cpu or", certify(device="tpu"))
     refused(ValueError, "tolerance lies between 0 and 1", certify(tolerance=2.0))
     refused(ValueError, "batch is at least 1", certify(batch=0))
-    refused(ValueError, "branch starts from bounds by crown; give method crown or alpha", certify(method="ibp", branch=9))
+    refused(ValueError, "start from bounds by crown; give method crown or alpha", certify(method="ibp", branch=9))
     refused(ValueError, "branch is -1", certify(branch=-1))
     refused(TypeError, "branch is a whole number, not float", certify(branch=1.5))
     labels = [0] * 6
