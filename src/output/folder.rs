@@ -77,6 +77,8 @@ impl Folder {
             at.ancestors().take_while(|p| !p.as_os_str().is_empty() && !p.exists()).map(Into::into).collect();
         let made = made.into_iter().rev().collect();
         let (files, main) = (at.join(BUILD).join("files"), main.iter().map(|m| m.to_string()).collect());
+        // Who ends the process waits until it is registered what to clear.
+        let _shield = interrupt::shield();
         // From here on, a failure removes what was made.
         let mut folder = Folder { at, command, main, force, made, files, lock: None, ended: None };
         fs::create_dir_all(&folder.at).map_err(Error::io(out, "creating the folder"))?;
