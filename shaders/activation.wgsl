@@ -1,4 +1,4 @@
-// Activations by tables of short lines, see src/ops/activation.rs. Values are [element][lane].
+// Activations by tables of short lines, see src/ops/activation/. Values are [element][lane].
 //   forward:  curves, x -> y
 //   backward: curves, x, gy -> gx
 //   interval: curves, xc, xr -> yc, yr
@@ -60,10 +60,6 @@ struct Top {
     at: f32,
 }
 
-fn up(x: f32, steps: u32) -> f32 {
-    return raise(vec4<f32>(x), steps).x;
-}
-
 fn curve_of(element: u32) -> Curve {
     let c = select(element / params.plane, 0u, params.curves == 1u);
     let head = table[c];
@@ -109,7 +105,7 @@ fn height(c: Curve, j: u32, v: f32, slope: f32, side: f32) -> f32 {
     let gaps = bitcast<vec2<f32>>(back(c, j).xy);
     let gap = select(gaps.x, gaps.y, side > 0.0);
     let more = abs(s.z) + abs(s.w) * (abs(v) + abs(s.y)) + abs(slope * v) + gap;
-    return up(side * (on_line(s, v) - slope * v) + gap + 8.0 * params.unit * more, 4u);
+    return raise_one(side * (on_line(s, v) - slope * v) + gap + 8.0 * params.unit * more, 4u);
 }
 
 fn higher(top: Top, c: Curve, j: u32, v: f32, slope: f32, side: f32) -> Top {
@@ -151,7 +147,7 @@ fn highest(c: Curve, low: f32, high: f32, from_segment: u32, to_segment: u32, sl
         }
         j = last + 1u;
     }
-    top.height = up(top.height + c.slope_error * (high - low), 4u);
+    top.height = raise_one(top.height + c.slope_error * (high - low), 4u);
     return top;
 }
 
@@ -215,13 +211,9 @@ fn line_over(c: Curve, low: f32, high: f32, side: f32) -> vec2<f32> {
     return best;
 }
 
-fn index(id: vec3<u32>, groups: vec3<u32>) -> u32 {
-    return id.y * groups.x * 64u + id.x;
-}
-
 @compute @workgroup_size(64, 1, 1)
 fn forward(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let i = index(id, groups);
+    let i = flat(id, groups);
     if (i < params.elements * params.lanes) {
         let c = curve_of(i / params.lanes);
         y[i] = on_line(front(c, find(c, x[i])), x[i]);
@@ -230,15 +222,15 @@ fn forward(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups
 
 @compute @workgroup_size(64, 1, 1)
 fn backward(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let i = index(id, groups);
+    let i = flat(id, groups);
     if (i < params.elements * params.lanes) {
         let c = curve_of(i / params.lanes);
         gx[i] = gy[i] * front(c, find(c, x[i])).w;
     }
 }
 
-// The ends of an interval.
-fn ends(i: u32) -> vec2<f32> {
+// The ends of an interval, which is settled first.
+fn settled_ends(i: u32) -> vec2<f32> {
     let centre = settle(vec4<f32>(xc[i]));
     let radius = settle_radius(vec4<f32>(xc[i]), vec4<f32>(xr[i]));
     let low = lower(centre - radius, 1u).x;
@@ -251,12 +243,12 @@ fn ends(i: u32) -> vec2<f32> {
 
 @compute @workgroup_size(64, 1, 1)
 fn interval(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let i = index(id, groups);
+    let i = flat(id, groups);
     if (i >= params.elements * params.lanes) {
         return;
     }
     let c = curve_of(i / params.lanes);
-    let range = ends(i);
+    let range = settled_ends(i);
     let from_segment = find(c, range.x);
     let to_segment = find(c, range.y);
     let high = highest(c, range.x, range.y, from_segment, to_segment, 0.0, 1.0).height;
@@ -269,13 +261,13 @@ fn interval(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroup
 
 @compute @workgroup_size(64, 1, 1)
 fn relax(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let i = index(id, groups);
+    let i = flat(id, groups);
     if (i >= params.elements * params.lanes) {
         return;
     }
     let element = i / params.lanes;
     let c = curve_of(element);
-    let range = ends(i);
+    let range = settled_ends(i);
     let above = line_over(c, range.x, range.y, 1.0);
     let below = line_over(c, range.x, range.y, -1.0);
     let at = i % params.lanes * params.elements + element;
@@ -285,7 +277,7 @@ fn relax(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) 
 
 @compute @workgroup_size(64, 1, 1)
 fn follow(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let i = index(id, groups);
+    let i = flat(id, groups);
     if (i < params.elements * params.lanes) {
         let at = follow_rows[i % params.lanes] * params.elements + i / params.lanes;
         let l = follow_lines[at];

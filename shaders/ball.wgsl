@@ -15,15 +15,10 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> centre: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> radius: array<vec4<f32>>;
 
-// Keeps `(x + y) - x` from being taken for `y`.
-fn opaque(v: vec4<f32>) -> vec4<f32> {
-    return bitcast<vec4<f32>>(bitcast<vec4<u32>>(v) ^ vec4<u32>(params.zero));
-}
-
 @compute @workgroup_size(64, 1, 1)
 fn clip(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
     let row = params.lanes / 4u;
-    let i = id.y * groups.x * 64u + id.x;
+    let i = flat(id, groups);
     if (i >= params.elements * row) {
         return;
     }

@@ -80,11 +80,6 @@ fn accumulate(acc: mat4x4<f32>, x: vec4<f32>, w: vec4<f32>) -> mat4x4<f32> {
     );
 }
 
-// No floating-point rewriting crosses an integer operation whose operand is known at run time only.
-fn opaque(v: vec4<f32>) -> vec4<f32> {
-    return bitcast<vec4<f32>>(bitcast<vec4<u32>>(v) ^ vec4<u32>(params.zero));
-}
-
 // The sum of closed blocks plus one more.
 fn close(total: mat4x4<f32>, block: mat4x4<f32>) -> mat4x4<f32> {
     return mat4x4<f32>(
@@ -105,7 +100,7 @@ fn close_tile(total: Tile, block: Tile) -> Tile {
 }
 
 fn position_lane(id: vec3<u32>, groups: vec3<u32>, columns: u32) -> vec2<u32> {
-    let i = id.y * groups.x * 64u + id.x;
+    let i = flat(id, groups);
     return vec2<u32>(i / columns, i % columns);
 }
 

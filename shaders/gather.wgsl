@@ -17,7 +17,7 @@ const NOWHERE: u32 = 0xffffffffu;
 
 @compute @workgroup_size(64, 1, 1)
 fn forward(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let i = id.y * groups.x * 64u + id.x;
+    let i = flat(id, groups);
     let quads = params.lanes / 4u;
     if (i >= params.elements * quads) {
         return;

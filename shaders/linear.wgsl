@@ -1,5 +1,5 @@
 // Rows of linear lower bounds on their way back through a network. Rows are lanes: coefficients are
-// [channel][window row][window column][lane], see src/ops/linear.rs. One thread per row, and per slice of the elements
+// [channel][window row][window column][lane], see src/ops/linear/. One thread per row, and per slice of the elements
 // where there are slices.
 //   seed:       w[element][output], b[output], target[lane] -> a, sums[2 * slice]
 //   relu:       table[image][element], bias[element], rows[3] -> a, sums    through a relaxed rectifier, with
@@ -32,9 +32,7 @@ struct Params {
     charge: f32,
 }
 
-const SLICES: u32 = 8u;
 const NEGATED: u32 = 0x80000000u;
-const NONE: u32 = 0xffffffffu;
 // Keeps candidates on the safe side of the root; any candidate is checked before it counts.
 const CAUTION: f32 = 0.99999;
 
@@ -78,55 +76,16 @@ const CAUTION: f32 = 0.99999;
 @group(0) @binding(2) var<storage, read> pick_source: array<u32>;
 @group(0) @binding(3) var<storage, read_write> pick_to: array<f32>;
 
-// Where a row's window lies, and where its image's table starts.
-struct Place {
-    table: u32,
-    y: i32,
-    x: i32,
-}
-
-fn layer_size() -> u32 {
-    return params.channels * params.height * params.width;
-}
-
-fn window_size() -> u32 {
-    return params.channels * params.size_y * params.size_x;
-}
-
-fn place_of(image: u32, row: u32, column: u32) -> Place {
-    let y = i32(row) * i32(params.step_y) - params.offset_y;
-    let x = i32(column) * i32(params.step_x) - params.offset_x;
-    return Place(image * layer_size(), y, x);
-}
-
-// Index in the layer of element k of a window; NONE outside the layer.
-fn element(place: Place, k: u32) -> u32 {
-    if (params.step_y == 0u && params.step_x == 0u) {
-        return k;
-    }
-    let y = u32(place.y + i32(k / params.size_x % params.size_y));
-    let x = u32(place.x + i32(k % params.size_x));
-    let channel = k / (params.size_y * params.size_x);
-    return select(NONE, (channel * params.height + y) * params.width + x, y < params.height && x < params.width);
-}
-
-fn slice_of(slice: u32) -> vec2<u32> {
-    let n = window_size();
-    let share = (n + SLICES - 1u) / SLICES;
-    return min(vec2<u32>(slice, slice + 1u) * share, vec2<u32>(n));
-}
-
-// No floating-point rewriting crosses an integer operation whose operand is known at run time only.
-fn opaque(x: f32) -> f32 {
-    return bitcast<f32>(bitcast<u32>(x) ^ params.zero);
+fn opaque_one(x: f32) -> f32 {
+    return opaque(vec4<f32>(x)).x;
 }
 
 fn up(x: f32) -> f32 {
-    return raise(vec4<f32>(x), 3u).x;
+    return raise_one(x, 3u);
 }
 
 fn down(x: f32) -> f32 {
-    return lower(vec4<f32>(x), 3u).x;
+    return lower_one(x, 3u);
 }
 
 // A slice's constant and error with one more of each, and the rounding of the new constant.
@@ -151,7 +110,7 @@ fn seed(@builtin(global_invocation_id) id: vec3<u32>) {
     let output = select(wanted & ~NEGATED, 0u, unused);
     let flip = wanted & NEGATED;
     let outputs = params.step_y;
-    let slice = slice_of(id.y);
+    let slice = slice_of(id.y, window_size());
     for (var k = slice.x; k < slice.y; k++) {
         let weight = bitcast<f32>(bitcast<u32>(seed_w[k * outputs + output]) ^ flip);
         seed_a[k * params.lanes + lane] = select(weight, 0.0, unused);
@@ -168,7 +127,7 @@ fn relu(@builtin(global_invocation_id) id: vec3<u32>) {
         return;
     }
     let place = place_of(relu_rows[lane], relu_rows[params.lanes + lane], relu_rows[2u * params.lanes + lane]);
-    let slice = slice_of(id.y);
+    let slice = slice_of(id.y, window_size());
     // Intercepts, biases, magnitudes, and sizes of intercepts: those of max pooling have either sign, so that their sum
     // says nothing of its own error.
     var total = vec4<f32>(0.0);
@@ -190,7 +149,7 @@ fn relu(@builtin(global_invocation_id) id: vec3<u32>) {
             let bend = min(above, 0.0) * lines.y;
             part += vec4<f32>(bend, coefficient * relu_bias[i], abs(coefficient) * lines.w, abs(bend));
         }
-        total += vec4<f32>(opaque(part.x), opaque(part.y), opaque(part.z), opaque(part.w));
+        total += opaque(part);
     }
     let c = 2u * id.y * params.lanes + lane;
     let e = c + params.lanes;
@@ -207,7 +166,7 @@ fn lift(@builtin(global_invocation_id) id: vec3<u32>) {
         return;
     }
     let place = place_of(lift_rows[lane], lift_rows[params.lanes + lane], lift_rows[2u * params.lanes + lane]);
-    let slice = slice_of(id.y);
+    let slice = slice_of(id.y, window_size());
     var constant = 0.0;
     var size = 0.0;
     var k = slice.x;
@@ -221,8 +180,8 @@ fn lift(@builtin(global_invocation_id) id: vec3<u32>) {
                 part += vec2<f32>(foot, abs(foot));
             }
         }
-        constant += opaque(part.x);
-        size += opaque(part.y);
+        constant += opaque_one(part.x);
+        size += opaque_one(part.y);
     }
     let c = 2u * id.y * params.lanes + lane;
     let e = c + params.lanes;
@@ -238,7 +197,7 @@ fn affine(@builtin(global_invocation_id) id: vec3<u32>) {
         return;
     }
     let place = place_of(affine_rows[lane], affine_rows[params.lanes + lane], affine_rows[2u * params.lanes + lane]);
-    let slice = slice_of(id.y);
+    let slice = slice_of(id.y, window_size());
     var constant = 0.0;
     var size = 0.0;
     var k = slice.x;
@@ -255,8 +214,8 @@ fn affine(@builtin(global_invocation_id) id: vec3<u32>) {
             part.x += coefficient * affine_bias[i];
             part.y += abs(coefficient) * affine_magnitude[place.table + i];
         }
-        constant += opaque(part.x);
-        size += opaque(part.y);
+        constant += opaque_one(part.x);
+        size += opaque_one(part.y);
     }
     let error = charged(size, params.g);
     let c = 2u * id.y * params.lanes + lane;
@@ -303,8 +262,8 @@ fn concretize(@builtin(global_invocation_id) id: vec3<u32>) {
                 part.y += abs(coefficient) * (radius_or_delta[place.table + i] + params.g * abs(c));
             }
         }
-        dot += opaque(part.x);
-        span += opaque(part.y);
+        dot += opaque_one(part.x);
+        span += opaque_one(part.y);
     }
     let sum = gathered(lane);
     let fall = up(up(span * (1.0 + 3.0 * params.g)) + sum.y);
@@ -328,7 +287,7 @@ fn fall_within(lane: u32, image: u32, d: f32) -> vec2<f32> {
             part += abs(coefficient) * min(room, d);
             slope += select(0.0, abs(coefficient), room > d);
         }
-        fall += opaque(part);
+        fall += opaque_one(part);
     }
     return vec2<f32>(up(fall * (1.0 + 2.0 * params.g)), slope);
 }
@@ -354,8 +313,8 @@ fn radius(@builtin(global_invocation_id) id: vec3<u32>) {
             part += vec2<f32>(coefficient * pixel, abs(coefficient) * abs(pixel));
             slope += abs(coefficient);
         }
-        dot += opaque(part.x);
-        size += opaque(part.y);
+        dot += opaque_one(part.x);
+        size += opaque_one(part.y);
     }
     // A lower bound of the row at the image itself.
     let sum = gathered(lane);
@@ -393,7 +352,7 @@ fn radius(@builtin(global_invocation_id) id: vec3<u32>) {
 
 @compute @workgroup_size(64, 1, 1)
 fn densify(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let i = id.y * groups.x * 64u + id.x;
+    let i = flat(id, groups);
     let k = i / params.lanes;
     let lane = i % params.lanes;
     if (k >= layer_size()) {
@@ -412,7 +371,7 @@ fn densify(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups
 
 @compute @workgroup_size(64, 1, 1)
 fn pick(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let i = id.y * groups.x * 64u + id.x;
+    let i = flat(id, groups);
     let element = i / params.lanes;
     if (element < params.channels) {
         pick_to[i] = pick_from[element * params.width + pick_source[i % params.lanes]];

@@ -16,7 +16,7 @@ struct Params {
 
 @compute @workgroup_size(64, 1, 1)
 fn softmax_cross_entropy(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let quad = id.y * groups.x * 64u + id.x;
+    let quad = flat(id, groups);
     let quads = params.lanes / 4u;
     if (quad >= quads) {
         return;

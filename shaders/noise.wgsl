@@ -103,7 +103,7 @@ fn put(element: u32, quad: u32, noise: vec4<f32>) {
 
 @compute @workgroup_size(64, 1, 1)
 fn gaussian(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let i = id.y * groups.x * 64u + id.x;
+    let i = flat(id, groups);
     let quads = params.lanes / 4u;
     let group = i / quads;
     let quad = i % quads;

@@ -22,14 +22,12 @@ struct Params {
 
 @compute @workgroup_size(64, 1, 1)
 fn adam(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let i = id.y * groups.x * 64u + id.x;
+    let i = flat(id, groups);
     if (i >= params.len) {
         return;
     }
-    let g = grad[i];
-    let mean = m[i] + (1.0 - params.beta1) * (g - m[i]);
-    let square = v[i] + (1.0 - params.beta2) * (g * g - v[i]);
-    m[i] = mean;
-    v[i] = square;
-    param[i] = params.remains * param[i] - params.rate * mean / (sqrt(square * params.correct_v) + params.epsilon);
+    let moment = moments(m[i], v[i], grad[i]);
+    m[i] = moment.x;
+    v[i] = moment.y;
+    param[i] = params.remains * param[i] - adam_step(params.rate, moment);
 }

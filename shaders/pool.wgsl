@@ -27,7 +27,7 @@ struct Params {
     inflate: f32,
 }
 
-@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(0) var<uniform> params: Params;
 
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read_write> y: array<vec4<f32>>;
@@ -48,17 +48,17 @@ struct Place {
 }
 
 fn place(i: u32, height: u32, width: u32) -> Place {
-    let quads = p.lanes / 4u;
+    let quads = params.lanes / 4u;
     let pixel = i / quads;
     return Place(i % quads, pixel % width, pixel / width % height, pixel / (width * height));
 }
 
 fn input_at(channel: u32, row: u32, column: u32, quad: u32) -> u32 {
-    return ((channel * p.in_height + row) * p.in_width + column) * (p.lanes / 4u) + quad;
+    return ((channel * params.in_height + row) * params.in_width + column) * (params.lanes / 4u) + quad;
 }
 
 fn output_at(channel: u32, row: u32, column: u32, quad: u32) -> u32 {
-    return ((channel * p.out_height + row) * p.out_width + column) * (p.lanes / 4u) + quad;
+    return ((channel * params.out_height + row) * params.out_width + column) * (params.lanes / 4u) + quad;
 }
 
 // First and one past the last input row or column of a window.
@@ -67,46 +67,35 @@ fn window(output: u32, stride: u32, pad: u32, kernel: u32, size: u32) -> vec2<u3
     return vec2<u32>(max(start, pad) - pad, min(max(start + kernel, pad) - pad, size));
 }
 
-// First and one past the last window that covers an input row or column.
-fn windows(input: u32, stride: u32, pad: u32, kernel: u32, count: u32) -> vec2<u32> {
-    let end = input + pad + 1u;
-    return vec2<u32>((max(end, kernel) - kernel + stride - 1u) / stride, min((end - 1u) / stride + 1u, count));
-}
-
 fn rows_of(output: u32) -> vec2<u32> {
-    return window(output, p.stride_y, p.pad_y, p.kernel_height, p.in_height);
+    return window(output, params.stride_y, params.pad_y, params.kernel_height, params.in_height);
 }
 
 fn columns_of(output: u32) -> vec2<u32> {
-    return window(output, p.stride_x, p.pad_x, p.kernel_width, p.in_width);
+    return window(output, params.stride_x, params.pad_x, params.kernel_width, params.in_width);
 }
 
 // 1 / number of values a mean is over.
 fn share(rows: vec2<u32>, columns: vec2<u32>) -> f32 {
     let inside = (rows.y - rows.x) * (columns.y - columns.x);
-    return 1.0 / f32(select(inside, p.kernel_height * p.kernel_width, p.include_pad == 1u));
-}
-
-// No floating-point rewriting crosses an integer operation whose operand is known at run time only.
-fn opaque(v: vec4<f32>) -> vec4<f32> {
-    return bitcast<vec4<f32>>(bitcast<vec4<u32>>(v) ^ vec4<u32>(p.zero));
+    return 1.0 / f32(select(inside, params.kernel_height * params.kernel_width, params.include_pad == 1u));
 }
 
 fn outputs() -> u32 {
-    return p.channels * p.out_height * p.out_width * (p.lanes / 4u);
+    return params.channels * params.out_height * params.out_width * (params.lanes / 4u);
 }
 
 fn inputs() -> u32 {
-    return p.channels * p.in_height * p.in_width * (p.lanes / 4u);
+    return params.channels * params.in_height * params.in_width * (params.lanes / 4u);
 }
 
 @compute @workgroup_size(64, 1, 1)
 fn max_forward(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let i = id.y * groups.x * 64u + id.x;
+    let i = flat(id, groups);
     if (i >= outputs()) {
         return;
     }
-    let o = place(i, p.out_height, p.out_width);
+    let o = place(i, params.out_height, params.out_width);
     let rows = rows_of(o.row);
     let columns = columns_of(o.column);
     var best = x[input_at(o.channel, rows.x, columns.x, o.quad)];
@@ -120,14 +109,14 @@ fn max_forward(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgr
 
 @compute @workgroup_size(64, 1, 1)
 fn max_backward(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let i = id.y * groups.x * 64u + id.x;
+    let i = flat(id, groups);
     if (i >= inputs()) {
         return;
     }
-    let here = place(i, p.in_height, p.in_width);
+    let here = place(i, params.in_height, params.in_width);
     let value = x[i];
-    let over_rows = windows(here.row, p.stride_y, p.pad_y, p.kernel_height, p.out_height);
-    let over_columns = windows(here.column, p.stride_x, p.pad_x, p.kernel_width, p.out_width);
+    let over_rows = windows(here.row, params.stride_y, params.pad_y, params.kernel_height, params.out_height);
+    let over_columns = windows(here.column, params.stride_x, params.pad_x, params.kernel_width, params.out_width);
     var sum = vec4<f32>(0.0);
     for (var oy = over_rows.x; oy < over_rows.y; oy++) {
         for (var ox = over_columns.x; ox < over_columns.y; ox++) {
@@ -149,11 +138,11 @@ fn max_backward(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workg
 
 @compute @workgroup_size(64, 1, 1)
 fn max_interval(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let i = id.y * groups.x * 64u + id.x;
+    let i = flat(id, groups);
     if (i >= outputs()) {
         return;
     }
-    let o = place(i, p.out_height, p.out_width);
+    let o = place(i, params.out_height, params.out_width);
     let rows = rows_of(o.row);
     let columns = columns_of(o.column);
     var lo = vec4<f32>(-0x1p127);
@@ -171,16 +160,16 @@ fn max_interval(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workg
     let centre = select(settle(0.5 * lo + 0.5 * hi), hi, point);
     let radius = select(raise(max(hi - centre, centre - lo), 2u), vec4<f32>(0.0), point);
     yc[i] = centre;
-    yr[i] = inflated(radius, centre, p.inflate);
+    yr[i] = inflated(radius, centre, params.inflate);
 }
 
 @compute @workgroup_size(64, 1, 1)
 fn average_forward(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let i = id.y * groups.x * 64u + id.x;
+    let i = flat(id, groups);
     if (i >= outputs()) {
         return;
     }
-    let o = place(i, p.out_height, p.out_width);
+    let o = place(i, params.out_height, params.out_width);
     let rows = rows_of(o.row);
     let columns = columns_of(o.column);
     var sum = vec4<f32>(0.0);
@@ -196,13 +185,13 @@ fn average_forward(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_wo
 
 @compute @workgroup_size(64, 1, 1)
 fn average_backward(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let i = id.y * groups.x * 64u + id.x;
+    let i = flat(id, groups);
     if (i >= inputs()) {
         return;
     }
-    let here = place(i, p.in_height, p.in_width);
-    let over_rows = windows(here.row, p.stride_y, p.pad_y, p.kernel_height, p.out_height);
-    let over_columns = windows(here.column, p.stride_x, p.pad_x, p.kernel_width, p.out_width);
+    let here = place(i, params.in_height, params.in_width);
+    let over_rows = windows(here.row, params.stride_y, params.pad_y, params.kernel_height, params.out_height);
+    let over_columns = windows(here.column, params.stride_x, params.pad_x, params.kernel_width, params.out_width);
     var sum = vec4<f32>(0.0);
     for (var oy = over_rows.x; oy < over_rows.y; oy++) {
         var part = vec4<f32>(0.0);
@@ -216,11 +205,11 @@ fn average_backward(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_w
 
 @compute @workgroup_size(64, 1, 1)
 fn average_interval(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let i = id.y * groups.x * 64u + id.x;
+    let i = flat(id, groups);
     if (i >= outputs()) {
         return;
     }
-    let o = place(i, p.out_height, p.out_width);
+    let o = place(i, params.out_height, params.out_width);
     let rows = rows_of(o.row);
     let columns = columns_of(o.column);
     var sum = vec4<f32>(0.0);
@@ -244,9 +233,9 @@ fn average_interval(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_w
     let part = share(rows, columns);
     let centre = settle(sum * part);
     // The sums behind the radius may themselves be short by the error share: hence once more.
-    let radius = (spread + p.error * size) * part;
+    let radius = (spread + params.error * size) * part;
     let floor = bitcast<f32>(TINY_BITS);
-    let grown = raise(radius + 2.0 * p.error * radius + p.inflate * abs(centre) + floor, 8u);
+    let grown = raise(radius + 2.0 * params.error * radius + params.inflate * abs(centre) + floor, 8u);
     yc[i] = centre;
     yr[i] = select(grown, vec4<f32>(0.0), is_zero(size) & is_zero(spread));
 }

@@ -10,8 +10,6 @@ struct Params {
     lost: f32,
 }
 
-const SLICES: u32 = 8u;
-
 @group(0) @binding(0) var<uniform> params: Params;
 
 @group(0) @binding(1) var<storage, read_write> x: array<u32>;
@@ -20,10 +18,9 @@ const SLICES: u32 = 8u;
 @group(0) @binding(2) var<storage, read_write> sums: array<f32>;
 
 fn cleared(slice: u32, lane: u32) -> bool {
-    let share = (params.elements + SLICES - 1u) / SLICES;
-    let end = min((slice + 1u) * share, params.elements);
+    let elements = slice_of(slice, params.elements);
     var lost = false;
-    for (var k = slice * share; k < end; k++) {
+    for (var k = elements.x; k < elements.y; k++) {
         let i = k * params.lanes + lane;
         if ((x[i] & MAGNITUDE) > bitcast<u32>(params.most)) {
             x[i] = 0u;
@@ -44,6 +41,6 @@ fn values(@builtin(global_invocation_id) id: vec3<u32>) {
 fn rows(@builtin(global_invocation_id) id: vec3<u32>) {
     if (id.x < params.lanes && cleared(id.y, id.x)) {
         let e = (2u * id.y + 1u) * params.lanes + id.x;
-        sums[e] = raise(vec4<f32>(sums[e] + params.lost), 3u).x;
+        sums[e] = raise_one(sums[e] + params.lost, 3u);
     }
 }

@@ -22,16 +22,10 @@ struct Params {
 var<workgroup> lines: array<vec4<f32>, 272>;
 var<workgroup> values: array<f32, 272>;
 
-fn up(x: f32) -> f32 {
-    return raise(vec4<f32>(x), 2u).x;
-}
-
-fn down(x: f32) -> f32 {
-    return lower(vec4<f32>(x), 2u).x;
-}
-
 // Upper slope, upper intercept, lower slope, room for the magnitude. Any slopes in [0,1] are sound: the intercept is rounded up to suit.
-fn relu_lines(low: f32, high: f32) -> vec4<f32> {
+fn relu_lines(range: vec2<f32>) -> vec4<f32> {
+    let low = range.x;
+    let high = range.y;
     if (high <= 0.0) {
         return vec4<f32>(0.0);
     }
@@ -39,7 +33,7 @@ fn relu_lines(low: f32, high: f32) -> vec4<f32> {
         return vec4<f32>(1.0, 0.0, 1.0, 0.0);
     }
     let slope = clamp(high / (high - low), 0.0, 1.0);
-    let intercept = max(up(-slope * low), up(high - down(slope * high)));
+    let intercept = max(raise_one(-slope * low, 2u), raise_one(high - lower_one(slope * high, 2u), 2u));
     return vec4<f32>(slope, intercept, select(0.0, 1.0, high > -low), 0.0);
 }
 
@@ -51,7 +45,7 @@ fn relu(
 ) {
     if (id.y < params.elements) {
         let i = id.y * params.lanes + id.x;
-        var entry = relu_lines(down(centre[i] - radius[i]), up(centre[i] + radius[i]));
+        var entry = relu_lines(ends(centre[i], radius[i]));
         entry.w = extra[i];
         lines[local.y * 17u + local.x] = entry;
     }
@@ -80,8 +74,8 @@ fn transpose_lanes(
 
 @compute @workgroup_size(64, 1, 1)
 fn magnitude(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let i = id.y * groups.x * 64u + id.x;
+    let i = flat(id, groups);
     if (i < params.elements) {
-        size[i] = up(abs(centre[i]) + radius[i]);
+        size[i] = raise_one(abs(centre[i]) + radius[i], 2u);
     }
 }

@@ -23,7 +23,7 @@ struct Params {
 
 @compute @workgroup_size(64, 1, 1)
 fn forward(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let i = id.y * groups.x * 64u + id.x;
+    let i = flat(id, groups);
     if (i < params.len / 4u) {
         y[i] = max(x[i], vec4<f32>(0.0));
     }
@@ -31,7 +31,7 @@ fn forward(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups
 
 @compute @workgroup_size(64, 1, 1)
 fn backward(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let i = id.y * groups.x * 64u + id.x;
+    let i = flat(id, groups);
     if (i < params.len / 4u) {
         gx[i] = select(vec4<f32>(0.0), gy[i], x[i] > vec4<f32>(0.0));
     }
@@ -39,7 +39,7 @@ fn backward(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroup
 
 @compute @workgroup_size(64, 1, 1)
 fn interval(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let i = id.y * groups.x * 64u + id.x;
+    let i = flat(id, groups);
     if (i >= params.len / 4u) {
         return;
     }

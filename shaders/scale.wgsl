@@ -28,7 +28,7 @@ struct Params {
 
 @compute @workgroup_size(64, 1, 1)
 fn forward(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let i = id.y * groups.x * 64u + id.x;
+    let i = flat(id, groups);
     let quads = params.lanes / 4u;
     if (i < params.elements * quads) {
         let k = i / quads;
@@ -38,7 +38,7 @@ fn forward(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups
 
 @compute @workgroup_size(64, 1, 1)
 fn backward(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let i = id.y * groups.x * 64u + id.x;
+    let i = flat(id, groups);
     let quads = params.lanes / 4u;
     if (i < params.elements * quads) {
         gx[i] = scale[i / quads] * x[i];
@@ -47,7 +47,7 @@ fn backward(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroup
 
 @compute @workgroup_size(64, 1, 1)
 fn interval(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let i = id.y * groups.x * 64u + id.x;
+    let i = flat(id, groups);
     let quads = params.lanes / 4u;
     if (i >= params.elements * quads) {
         return;

@@ -27,10 +27,6 @@ struct Params {
     epsilon: f32,
 }
 
-const NONE: u32 = 0xffffffffu;
-
-const STEEPEST: f32 = 1152921504606846976.0; // 2^60
-
 @group(0) @binding(0) var<uniform> params: Params;
 
 @group(0) @binding(1) var<storage, read> corner_a: array<f32>;
@@ -56,92 +52,67 @@ const STEEPEST: f32 = 1152921504606846976.0; // 2^60
 @group(0) @binding(3) var<storage, read_write> step_m: array<f32>;
 @group(0) @binding(4) var<storage, read_write> step_v: array<f32>;
 
-fn layer_size() -> u32 {
-    return params.channels * params.height * params.width;
-}
-
-fn is_dense() -> bool {
-    return params.step_y == 0u && params.step_x == 0u;
-}
-
-// Top left corner of the window of the neuron at this row and column.
-fn corner_of(neuron: vec2<u32>) -> vec2<i32> {
-    return vec2<i32>(neuron) * vec2<i32>(i32(params.step_y), i32(params.step_x))
-        - vec2<i32>(params.offset_y, params.offset_x);
-}
-
-// Index in the layer of element k of a window; NONE outside the layer.
-fn element(neuron: vec2<u32>, k: u32) -> u32 {
-    if (is_dense()) {
-        return k;
-    }
-    let corner = corner_of(neuron);
-    let y = u32(corner.x + i32(k / params.size_x % params.size_y));
-    let x = u32(corner.y + i32(k % params.size_x));
-    let channel = k / (params.size_y * params.size_x);
-    return select(NONE, (channel * params.height + y) * params.width + x, y < params.height && x < params.width);
-}
-
 @compute @workgroup_size(64, 1, 1)
 fn corner(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let i = id.y * groups.x * 64u + id.x;
-    if (i >= params.channels * params.size_y * params.size_x * params.lanes) {
+    let i = flat(id, groups);
+    if (i >= window_size() * params.lanes) {
         return;
     }
     let lane = i % params.lanes;
-    let neuron = vec2<u32>(corner_rows[params.lanes + lane], corner_rows[2u * params.lanes + lane]);
-    let at = element(neuron, i / params.lanes);
+    let place = place_of(corner_rows[lane], corner_rows[params.lanes + lane], corner_rows[2u * params.lanes + lane]);
+    let at = element(place, i / params.lanes);
     if (at == NONE) {
         corner_x[i] = 0.0;
         return;
     }
-    let entry = corner_rows[lane] * layer_size() + at;
+    let entry = place.table + at;
     corner_x[i] = corner_centre[entry] + select(corner_radius[entry], -corner_radius[entry], corner_a[i] > 0.0);
 }
 
 @compute @workgroup_size(64, 1, 1)
 fn bend(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let i = id.y * groups.x * 64u + id.x;
-    if (i >= params.channels * params.size_y * params.size_x * params.lanes) {
+    let i = flat(id, groups);
+    if (i >= window_size() * params.lanes) {
         return;
     }
     let lane = i % params.lanes;
-    let neuron = vec2<u32>(bend_rows[params.lanes + lane], bend_rows[2u * params.lanes + lane]);
-    let at = element(neuron, i / params.lanes);
+    let place = place_of(bend_rows[lane], bend_rows[params.lanes + lane], bend_rows[2u * params.lanes + lane]);
+    let at = element(place, i / params.lanes);
     if (at == NONE) {
         bend_y[i] = 0.0;
         bend_a[i] = 0.0;
         return;
     }
-    // Upper slope, upper intercept, lower slope, magnitude.
-    let lines = bend_table[bend_rows[lane] * layer_size() + at];
+    let lines = bend_table[place.table + at];
     let z = bend_z[i];
     let above = bend_a[i];
-    bend_y[i] = select(lines.z * z, lines.x * z + lines.y, above < 0.0);
+    bend_y[i] = line_at(lines, z, above);
     // Only an unstable neuron has an intercept.
     bend_a[i] = select(0.0, bend_weight[lane] * max(above, 0.0) * z, lines.y > 0.0);
 }
 
 @compute @workgroup_size(64, 1, 1)
 fn collect(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let i = id.y * groups.x * 64u + id.x;
+    let i = flat(id, groups);
     if (i >= params.images * layer_size()) {
         return;
     }
     let image = i / layer_size();
     let k = i % layer_size();
-    let place = vec2<i32>(i32(k / params.width % params.height), i32(k % params.width));
+    let y = i32(k / params.width % params.height);
+    let x = i32(k % params.width);
     let channel = k / (params.height * params.width);
     var sum = 0.0;
     for (var lane = collect_span[image]; lane < collect_span[params.images + image]; lane++) {
         var at = k;
         if (!is_dense()) {
-            let neuron = vec2<u32>(collect_rows[params.lanes + lane], collect_rows[2u * params.lanes + lane]);
-            let inside = vec2<u32>(place - corner_of(neuron));
-            if (inside.x >= params.size_y || inside.y >= params.size_x) {
+            let place = place_of(0u, collect_rows[params.lanes + lane], collect_rows[2u * params.lanes + lane]);
+            let inside_y = u32(y - place.y);
+            let inside_x = u32(x - place.x);
+            if (inside_y >= params.size_y || inside_x >= params.size_x) {
                 continue;
             }
-            at = (channel * params.size_y + inside.x) * params.size_x + inside.y;
+            at = (channel * params.size_y + inside_y) * params.size_x + inside_x;
         }
         sum += collect_share[at * params.lanes + lane];
     }
@@ -150,17 +121,14 @@ fn collect(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups
 
 @compute @workgroup_size(64, 1, 1)
 fn step(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let i = id.y * groups.x * 64u + id.x;
+    let i = flat(id, groups);
     if (i >= params.images * layer_size()) {
         return;
     }
-    let gradient = clamp(step_gradient[i], -STEEPEST, STEEPEST);
-    let mean = step_m[i] + (1.0 - params.beta1) * (gradient - step_m[i]);
-    let square = step_v[i] + (1.0 - params.beta2) * (gradient * gradient - step_v[i]);
-    step_m[i] = mean;
-    step_v[i] = square;
+    let moment = moments(step_m[i], step_v[i], limited(step_gradient[i]));
+    step_m[i] = moment.x;
+    step_v[i] = moment.y;
     if (step_table[i].y > 0.0) {
-        let move_by = params.rate * mean / (sqrt(square * params.correct_v) + params.epsilon);
-        step_table[i].z = clamp(step_table[i].z + move_by, 0.0, 1.0);
+        step_table[i].z = clamp(step_table[i].z + adam_step(params.rate, moment), 0.0, 1.0);
     }
 }

@@ -23,8 +23,6 @@ const INACTIVE: u32 = 0x80000000u;
 // Largest multiplier.
 const MOST: f32 = 1024.0;
 
-const STEEPEST: f32 = 1152921504606846976.0; // 2^60
-
 @group(0) @binding(0) var<uniform> params: Params;
 
 @group(0) @binding(1) var<storage, read> rows: array<u32>;
@@ -73,12 +71,9 @@ fn climb(@builtin(global_invocation_id) id: vec3<u32>) {
         let at = (entry & ~INACTIVE) * params.boxes + lane;
         let inactive = (entry & INACTIVE) != 0u;
         y[at] = select(z[at], 0.0, inactive);
-        let gradient = clamp(select(-z[at], z[at], inactive), -STEEPEST, STEEPEST);
-        let mean = m[i] + (1.0 - params.beta1) * (gradient - m[i]);
-        let square = v[i] + (1.0 - params.beta2) * (gradient * gradient - v[i]);
-        m[i] = mean;
-        v[i] = square;
-        let move_by = params.rate * abs(a[at]) * mean / (sqrt(square * params.correct_v) + params.epsilon);
-        beta[i] = clamp(beta[i] + move_by, 0.0, MOST);
+        let moment = moments(m[i], v[i], limited(select(-z[at], z[at], inactive)));
+        m[i] = moment.x;
+        v[i] = moment.y;
+        beta[i] = clamp(beta[i] + adam_step(params.rate * abs(a[at]), moment), 0.0, MOST);
     }
 }

@@ -14,8 +14,6 @@ struct Params {
     epsilon: f32,
 }
 
-const STEEPEST: f32 = 1152921504606846976.0; // 2^60
-
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> a: array<f32>;
 @group(0) @binding(2) var<storage, read> z: array<f32>;
@@ -26,23 +24,19 @@ const STEEPEST: f32 = 1152921504606846976.0; // 2^60
 
 @compute @workgroup_size(64, 1, 1)
 fn climb(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let i = id.y * groups.x * 64u + id.x;
+    let i = flat(id, groups);
     if (i >= params.elements * params.lanes) {
         return;
     }
     let at = i % params.lanes * params.elements + i / params.lanes;
-    // Upper slope, upper intercept, lower slope, magnitude.
     var lines = table[at];
-    y[i] = select(lines.z * z[i], lines.x * z[i] + lines.y, a[i] < 0.0);
-    let gradient = clamp(max(a[i], 0.0) * z[i], -STEEPEST, STEEPEST);
-    let mean = m[i] + (1.0 - params.beta1) * (gradient - m[i]);
-    let square = v[i] + (1.0 - params.beta2) * (gradient * gradient - v[i]);
-    m[i] = mean;
-    v[i] = square;
+    y[i] = line_at(lines, z[i], a[i]);
+    let moment = moments(m[i], v[i], limited(max(a[i], 0.0) * z[i]));
+    m[i] = moment.x;
+    v[i] = moment.y;
     // Only an unstable neuron has an intercept.
     if (lines.y > 0.0) {
-        let move_by = params.rate * mean / (sqrt(square * params.correct_v) + params.epsilon);
-        lines.z = clamp(lines.z + move_by, 0.0, 1.0);
+        lines.z = clamp(lines.z + adam_step(params.rate, moment), 0.0, 1.0);
         table[at] = lines;
     }
 }

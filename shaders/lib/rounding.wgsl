@@ -30,6 +30,19 @@ fn lower(x: vec4<f32>, steps: u32) -> vec4<f32> {
     return -raise(-x, steps);
 }
 
+fn raise_one(x: f32, steps: u32) -> f32 {
+    return raise(vec4<f32>(x), steps).x;
+}
+
+fn lower_one(x: f32, steps: u32) -> f32 {
+    return lower(vec4<f32>(x), steps).x;
+}
+
+// Ends of centre +- radius, rounded outward.
+fn ends(centre: f32, radius: f32) -> vec2<f32> {
+    return vec2<f32>(lower_one(centre - radius, 2u), raise_one(centre + radius, 2u));
+}
+
 // x, or zero where it is subnormal.
 fn settle(x: vec4<f32>) -> vec4<f32> {
     return bitcast<vec4<f32>>(select(bitcast<vec4<u32>>(x), vec4<u32>(0u), is_subnormal(x)));

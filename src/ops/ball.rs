@@ -24,7 +24,7 @@ struct Params {
 /// Reads x `[element][lane]`, delta `[lane]`; writes centre, radius.
 pub static BALL: Kernel = Kernel {
     name: "ball_clip",
-    source: concat!(include_str!("../../shaders/ball.wgsl"), include_str!("../../shaders/lib/rounding.wgsl")),
+    source: shader!("ball", "flat", "opaque", "rounding"),
     entry: "clip",
     workgroup: [64, 1, 1],
     params: size_of::<Params>(),

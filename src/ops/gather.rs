@@ -24,7 +24,7 @@ struct Params {
 
 pub static FORWARD: Kernel = Kernel {
     name: "gather_forward",
-    source: include_str!("../../shaders/gather.wgsl"),
+    source: shader!("gather", "flat"),
     entry: "forward",
     workgroup: [64, 1, 1],
     params: size_of::<Params>(),

@@ -18,7 +18,7 @@ struct Params {
 
 pub static SOFTMAX_CROSS_ENTROPY: Kernel = Kernel {
     name: "loss_softmax_cross_entropy",
-    source: include_str!("../../shaders/loss.wgsl"),
+    source: shader!("loss", "flat"),
     entry: "softmax_cross_entropy",
     workgroup: [64, 1, 1],
     params: size_of::<Params>(),

@@ -1,30 +1,31 @@
-//! One file per operation: parameter structs, kernels with their CPU twins, and the calls that dispatch them.
+//! Operations, each a file, or a folder where it needs several: parameter struct, kernels, CPU twins, the calls that
+//! dispatch them, and test cases.
+
+/// The WGSL of an operation: `shaders/<op>.wgsl`, and after it the snippets of `shaders/lib/` that it uses. Shader text
+/// is put together nowhere else.
+macro_rules! shader {
+    ($op:literal $(, $snippet:literal)*) => {
+        concat!(
+            include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $op, ".wgsl")),
+            $(include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/lib/", $snippet, ".wgsl"))),*
+        )
+    };
+}
 
 pub mod activation;
-mod activation_case;
-pub mod activation_table;
-mod activation_twin;
 pub mod add;
 #[cfg(test)]
 mod adversary;
 pub mod ball;
 pub mod case;
 pub mod conv;
-mod conv_case;
-mod conv_twin;
 pub mod gather;
 pub mod linear;
-mod linear_case;
-mod linear_twin;
 pub mod loss;
 pub mod noise;
 pub mod optimizer;
 pub mod peak;
-mod places;
 pub mod pool;
-mod pool_case;
-mod pool_twin;
-mod radius_twin;
 pub mod range;
 pub mod relax;
 pub mod relu;
@@ -33,7 +34,6 @@ pub mod select;
 pub mod shared_slopes;
 pub mod signs;
 pub mod slopes;
-mod tile;
 
 use crate::kernel::Kernel;
 use crate::rounding;
@@ -67,17 +67,17 @@ pub fn kernels() -> Vec<&'static Kernel> {
 /// Test cases of every kernel.
 pub fn cases() -> Vec<case::Case> {
     [
-        activation_case::cases(),
+        activation::cases(),
         add::cases(),
         ball::cases(),
-        conv_case::cases(),
+        conv::cases(),
         gather::cases(),
-        linear_case::cases(),
+        linear::cases(),
         loss::cases(),
         noise::cases(),
         optimizer::cases(),
         peak::cases(),
-        pool_case::cases(),
+        pool::cases(),
         range::cases(),
         relax::cases(),
         relu::cases(),
@@ -97,22 +97,22 @@ pub fn cases() -> Vec<case::Case> {
 pub fn constants() -> Vec<(&'static str, u32)> {
     vec![
         ("CAUTION", linear::CAUTION.to_bits()),
-        ("HALVINGS", activation_table::HALVINGS as u32),
+        ("HALVINGS", activation::table::HALVINGS as u32),
         ("INACTIVE", signs::INACTIVE),
         ("LARGEST_SUBNORMAL", rounding::LARGEST_SUBNORMAL),
         ("LOWEST", select::LOWEST.to_bits()),
         ("MAGNITUDE", rounding::MAGNITUDE),
         ("MOST", signs::MOST.to_bits()),
-        ("NEARER", activation_twin::NEARER.to_bits()),
+        ("NEARER", activation::twin::NEARER.to_bits()),
         ("NEGATED", linear::NEGATED),
         ("NONE", linear::NONE),
         ("NONE", signs::NONE),
         ("NOWHERE", gather::NOWHERE),
-        ("PIECES", activation_table::PIECES as u32),
+        ("PIECES", activation::table::PIECES as u32),
         ("RAISED_BITS", rounding::RAISED.to_bits()),
         ("SLICES", linear::SLICES as u32),
         ("STEEPEST", optimizer::STEEPEST.to_bits()),
-        ("STEPS", activation_twin::STEPS as u32),
+        ("STEPS", activation::twin::STEPS as u32),
         ("TINY_BITS", rounding::TINY.to_bits()),
     ]
 }

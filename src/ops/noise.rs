@@ -52,7 +52,7 @@ impl Params {
 
 pub static GAUSSIAN: Kernel = Kernel {
     name: "noise_gaussian",
-    source: include_str!("../../shaders/noise.wgsl"),
+    source: shader!("noise", "flat"),
     entry: "gaussian",
     workgroup: [64, 1, 1],
     params: size_of::<Params>(),

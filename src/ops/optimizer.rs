@@ -71,7 +71,7 @@ impl Params {
 
 pub static ADAM: Kernel = Kernel {
     name: "optimizer_adam",
-    source: include_str!("../../shaders/optimizer.wgsl"),
+    source: shader!("optimizer", "adam", "flat"),
     entry: "adam",
     workgroup: [64, 1, 1],
     params: size_of::<Params>(),

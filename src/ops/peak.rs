@@ -24,7 +24,7 @@ struct Params {
 /// Reads nothing of use; writes one value per lane so that nothing is optimised away.
 pub static PEAK: Kernel = Kernel {
     name: "peak_multiply_add",
-    source: include_str!("../../shaders/peak.wgsl"),
+    source: shader!("peak"),
     entry: "multiply_add",
     workgroup: [64, 1, 1],
     params: size_of::<Params>(),

@@ -34,7 +34,7 @@ struct Params {
 const fn row(name: &'static str, entry: &'static str, twin: fn(Call<'_>)) -> Kernel {
     Kernel {
         name,
-        source: concat!(include_str!("../../shaders/range.wgsl"), include_str!("../../shaders/lib/rounding.wgsl")),
+        source: shader!("range", "rounding", "slices"),
         entry,
         workgroup: [64, 1, 1],
         params: size_of::<Params>(),

@@ -19,7 +19,7 @@ struct Params {
     lanes: u32,
 }
 
-const SOURCE: &str = concat!(include_str!("../../shaders/relax.wgsl"), include_str!("../../shaders/lib/rounding.wgsl"));
+const SOURCE: &str = shader!("relax", "flat", "rounding");
 
 const fn kernel(name: &'static str, entry: &'static str, reads: usize, twin: fn(Call<'_>)) -> Kernel {
     Kernel { name, source: SOURCE, entry, workgroup: [16, 16, 1], params: size_of::<Params>(), reads, writes: 1, twin }

@@ -24,7 +24,7 @@ struct Params {
 const fn row(name: &'static str, entry: &'static str, reads: usize, writes: usize, twin: fn(Call<'_>)) -> Kernel {
     Kernel {
         name,
-        source: concat!(include_str!("../../shaders/relu.wgsl"), include_str!("../../shaders/lib/rounding.wgsl")),
+        source: shader!("relu", "flat", "rounding"),
         entry,
         workgroup: [64, 1, 1],
         params: size_of::<Params>(),

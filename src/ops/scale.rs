@@ -37,7 +37,7 @@ impl Params {
 const fn row(name: &'static str, entry: &'static str, reads: usize, writes: usize, twin: fn(Call<'_>)) -> Kernel {
     Kernel {
         name,
-        source: concat!(include_str!("../../shaders/scale.wgsl"), include_str!("../../shaders/lib/rounding.wgsl")),
+        source: shader!("scale", "flat", "rounding"),
         entry,
         workgroup: [64, 1, 1],
         params: size_of::<Params>(),

@@ -83,7 +83,7 @@ impl Params {
 const fn row(name: &'static str, entry: &'static str, twin: fn(Call<'_>)) -> Kernel {
     Kernel {
         name,
-        source: concat!(include_str!("../../shaders/select.wgsl"), include_str!("../../shaders/lib/rounding.wgsl")),
+        source: shader!("select", "flat", "lines", "rounding", "windows"),
         entry,
         workgroup: [64, 1, 1],
         params: size_of::<Params>(),

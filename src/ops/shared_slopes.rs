@@ -80,7 +80,7 @@ impl Params {
 const fn kernel(name: &'static str, entry: &'static str, [reads, writes]: [usize; 2], twin: fn(Call<'_>)) -> Kernel {
     Kernel {
         name,
-        source: include_str!("../../shaders/shared_slopes.wgsl"),
+        source: shader!("shared_slopes", "adam", "flat", "lines", "window"),
         entry,
         workgroup: [64, 1, 1],
         params: size_of::<Params>(),

@@ -34,7 +34,7 @@ struct Params {
 const fn kernel(name: &'static str, entry: &'static str, writes: usize, twin: fn(Call<'_>)) -> Kernel {
     Kernel {
         name,
-        source: include_str!("../../shaders/signs.wgsl"),
+        source: shader!("signs", "adam"),
         entry,
         workgroup: [64, 1, 1],
         params: size_of::<Params>(),

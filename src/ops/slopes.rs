@@ -41,7 +41,7 @@ impl Params {
 /// Reads A, z; writes the value after the ReLU, changes the relaxation table and the moments.
 pub static CLIMB: Kernel = Kernel {
     name: "slopes_climb",
-    source: include_str!("../../shaders/slopes.wgsl"),
+    source: shader!("slopes", "adam", "flat", "lines"),
     entry: "climb",
     workgroup: [64, 1, 1],
     params: size_of::<Params>(),

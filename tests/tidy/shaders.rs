@@ -1,33 +1,60 @@
 //! Shaders, and the table of kernels that stands for them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
 use super::report;
 use super::source::{Source, closing, files, rust, tokens};
 
+/// The sources of an operation: its file, or those of its folder.
+fn files_of(op: &str) -> impl Iterator<Item = &'static Source> {
+    let path = ["ops".to_string(), op.to_string()];
+    rust().iter().filter(move |s| s.module_path().starts_with(&path))
+}
+
 #[test]
 fn shaders_and_ops_share_their_names() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let rust: String = files("src/ops", "rs").into_iter().map(|s| s.text).collect();
+    let ops: String = rust().iter().filter(|s| s.module == "ops").map(|s| s.code.as_str()).collect();
     let mut faults = Vec::new();
     for shader in files("shaders", "wgsl") {
-        let below = shader.path.strip_prefix(root.join("shaders")).expect("a shader").to_string_lossy().into_owned();
-        let op = root.join("src/ops").join(Path::new(&below).with_extension("rs"));
-        if !below.starts_with("lib") && !op.is_file() {
-            faults.push(format!("shaders/{below} has no src/ops/*.rs of its name"));
-        }
-        if !rust.contains(&format!("shaders/{below}\")")) {
-            faults.push(format!("shaders/{below} is used by no op"));
+        let name = shader.below.trim_end_matches(".wgsl");
+        match name.strip_prefix("lib/") {
+            Some(snippet) if ops.contains(&format!(", \"{snippet}\"")) => {}
+            None if files_of(name).any(|s| s.code.contains(&format!("shader!(\"{name}\""))) => {}
+            _ => faults.push(format!("shaders/{} is used by no op of its name", shader.below)),
         }
     }
-    for (op, source) in files("src/ops", "rs").iter().map(|s| (s.path.file_stem().expect("a name"), s)) {
-        let shader = root.join("shaders").join(op).with_extension("wgsl");
-        if source.text.contains(": Kernel = ") && !shader.is_file() {
-            faults.push(format!("{} has kernels but no shader of its name", source.path.display()));
+    for source in rust().iter().filter(|s| s.code.contains(": Kernel = ")) {
+        let op = source.module_path().get(1).cloned().unwrap_or_default();
+        if !source.code.contains(&format!("shader!(\"{op}\"")) {
+            faults.push(format!("{} has kernels but not the shader of its name", source.path.display()));
         }
     }
+    report(faults);
+}
+
+/// What several shaders need is a snippet of `shaders/lib/`.
+#[test]
+fn functions_of_shaders_stand_once() {
+    let mut faults = Vec::new();
+    let mut seen = BTreeMap::new();
+    for shader in files("shaders", "wgsl") {
+        let tokens = tokens(&shader.text);
+        for at in (0..tokens.len()).filter(|&i| tokens[i].text == "fn") {
+            let body = (at..tokens.len()).find(|&i| tokens[i].text == "{").and_then(|open| closing(&tokens, open));
+            let end = body.expect("a body that closes");
+            let function: Vec<&str> = tokens[at + 2..=end].iter().map(|t| t.text).collect();
+            if let Some(other) = seen.insert(function.join(" "), shader.below.clone()).filter(|o| *o != shader.below) {
+                let name = tokens[at + 1].text;
+                faults.push(format!("{name} of shaders/{} stands in shaders/{other} too", shader.below));
+            }
+        }
+        if shader.text.contains("groups.x * 64u") && shader.below != "lib/flat.wgsl" {
+            faults.push(format!("shaders/{} numbers its threads itself; use flat of lib/flat.wgsl", shader.below));
+        }
+    }
+    assert!(seen.len() > 100, "only {} functions were found", seen.len());
     report(faults);
 }
 
@@ -35,8 +62,8 @@ fn shaders_and_ops_share_their_names() {
 fn every_kernel_of_an_op_is_in_the_table() {
     let table = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/ops/mod.rs")).expect("the table");
     let mut faults = Vec::new();
-    for op in files("src/ops", "rs").iter().filter(|s| s.text.contains("pub static KERNELS")) {
-        let name = op.path.file_stem().expect("a name").to_string_lossy();
+    for op in rust().iter().filter(|s| s.text.contains("pub static KERNELS")) {
+        let name = op.module_path().pop().expect("a name");
         if !table.contains(&format!("{name}::KERNELS")) {
             faults.push(format!("ops::kernels() lacks {name}::KERNELS"));
         }
@@ -58,8 +85,8 @@ fn formulas_step_outward_as_their_shaders_do() {
     let mut compared = 0;
     for shader in files("shaders", "wgsl") {
         let stem = shader.path.file_stem().expect("a name").to_string_lossy().into_owned();
-        let twins = [format!("ops/{stem}.rs"), format!("ops/{stem}_twin.rs"), format!("{stem}.rs")];
-        let twins: Vec<&Source> = rust().iter().filter(|s| twins.contains(&s.below)).collect();
+        let twins = files_of(&stem).chain(rust().iter().filter(|s| s.below == format!("{stem}.rs")));
+        let twins: Vec<&Source> = twins.filter(|s| !s.below.ends_with("/case.rs")).collect();
         if twins.iter().any(|s| s.code.contains(": Real>")) {
             let host: Vec<String> = twins.iter().flat_map(|s| steps(&s.code)).collect();
             let own: Vec<String> = steps(&shader.text).iter().map(|s| s.trim_end_matches('u').to_string()).collect();

@@ -1,8 +1,8 @@
 //! Test cases of the kernels for rows of linear bounds: patches that hang over the layer, and whole layers.
 
-use super::case::{Case, Check, blank, random, rows, words};
-use super::linear::{AFFINE, CONCRETIZE, DENSIFY, LIFT, NEGATED, PICK, RADIUS, RELAX, RELU, SEED, SLICES, Window};
-use super::linear::{affine, concretize, densify, lift, pick, radius, relu, seed};
+use super::{AFFINE, CONCRETIZE, DENSIFY, LIFT, NEGATED, PICK, RADIUS, RELAX, RELU, SEED, SLICES, Window};
+use super::{affine, concretize, densify, lift, pick, radius, relu, seed};
+use crate::ops::case::{Case, Check, blank, random, rows, words};
 use crate::rng::Rng;
 use crate::rounding::sum_error;
 use crate::tensor::Shape;
@@ -57,7 +57,7 @@ impl Setting {
 }
 
 /// Test cases of the linear-bound kernels.
-pub(super) fn cases() -> Vec<Case> {
+pub(in crate::ops) fn cases() -> Vec<Case> {
     let mut rng = Rng::new(7, 0);
     let small = Window::dense(Shape::new(2, 3, 5));
     let long = Window::dense(Shape::flat(600));

@@ -1,12 +1,17 @@
 //! Pooling over windows of one channel: largest value and mean, with gradients and sound intervals.
 
+mod case;
+mod twin;
+
+pub(super) use case::cases;
+
 use bytemuck::{Pod, Zeroable};
 
+use super::flat;
 use crate::device::{Buffer, Device};
 use crate::error::Result;
 use crate::kernel::{Call, Kernel};
 use crate::model::Pool;
-use crate::ops::pool_twin as twin;
 use crate::rounding::{blocked_error, to_f32_up};
 use crate::tensor::Shape;
 
@@ -95,7 +100,7 @@ impl Params {
 const fn row(name: &'static str, entry: &'static str, reads: usize, writes: usize, twin: fn(Call<'_>)) -> Kernel {
     Kernel {
         name,
-        source: concat!(include_str!("../../shaders/pool.wgsl"), include_str!("../../shaders/lib/rounding.wgsl")),
+        source: shader!("pool", "flat", "opaque", "rounding", "windows"),
         entry,
         workgroup: [64, 1, 1],
         params: size_of::<Params>(),
@@ -117,12 +122,12 @@ pub static KERNELS: &[&Kernel] =
 
 /// Largest value of each window; padding is left out.
 pub fn max_forward(device: &Device, g: &Geometry, x: &Buffer, y: &Buffer, lanes: usize) -> Result<()> {
-    device.run(&MAX_FORWARD, &Params::new(g, lanes), &[x], &[y], super::flat(y.len() / 4))
+    device.run(&MAX_FORWARD, &Params::new(g, lanes), &[x], &[y], flat(y.len() / 4))
 }
 
 /// Gradient of [`max_forward`]: each window hands its gradient to its first maximum in row-major order.
 pub fn max_backward(device: &Device, g: &Geometry, x: &Buffer, gy: &Buffer, gx: &Buffer, lanes: usize) -> Result<()> {
-    device.run(&MAX_BACKWARD, &Params::new(g, lanes), &[x, gy], &[gx], super::flat(gx.len() / 4))
+    device.run(&MAX_BACKWARD, &Params::new(g, lanes), &[x, gy], &[gx], flat(gx.len() / 4))
 }
 
 /// Sound bounds: for all reals in `xc ± xr`, the largest of each window lies in `yc ± yr`, and `yr` holds a further
@@ -139,17 +144,17 @@ pub fn max_interval(
     inflate: f32,
 ) -> Result<()> {
     let params = Params { inflate, ..Params::new(g, lanes) };
-    device.run(&MAX_INTERVAL, &params, &[xc, xr], &[yc, yr], super::flat(yc.len() / 4))
+    device.run(&MAX_INTERVAL, &params, &[xc, xr], &[yc, yr], flat(yc.len() / 4))
 }
 
 /// Mean of each window.
 pub fn average_forward(device: &Device, g: &Geometry, x: &Buffer, y: &Buffer, lanes: usize) -> Result<()> {
-    device.run(&AVERAGE_FORWARD, &Params::new(g, lanes), &[x], &[y], super::flat(y.len() / 4))
+    device.run(&AVERAGE_FORWARD, &Params::new(g, lanes), &[x], &[y], flat(y.len() / 4))
 }
 
 /// Gradient of [`average_forward`].
 pub fn average_backward(device: &Device, g: &Geometry, gy: &Buffer, gx: &Buffer, lanes: usize) -> Result<()> {
-    device.run(&AVERAGE_BACKWARD, &Params::new(g, lanes), &[gy], &[gx], super::flat(gx.len() / 4))
+    device.run(&AVERAGE_BACKWARD, &Params::new(g, lanes), &[gy], &[gx], flat(gx.len() / 4))
 }
 
 /// Sound bounds: for all reals in `xc ± xr`, the mean of each window lies in `yc ± yr`, and `yr` holds a further
@@ -168,5 +173,5 @@ pub fn average_interval(
 ) -> Result<()> {
     let error = to_f32_up(g.mean_error() + f64::from(error));
     let params = Params { error, inflate, ..Params::new(g, lanes) };
-    device.run(&AVERAGE_INTERVAL, &params, &[xc, xr], &[yc, yr], super::flat(yc.len() / 4))
+    device.run(&AVERAGE_INTERVAL, &params, &[xc, xr], &[yc, yr], flat(yc.len() / 4))
 }

@@ -1,8 +1,8 @@
 //! Test cases of the convolution kernels: odd shapes, and shapes that do not divide the register tile.
 
-use super::case::{Case, Check, blank, random};
-use super::conv::{BIAS_GRAD, Charge, FORWARD, Geometry, INPUT_GRAD, INTERVAL, WEIGHT_GRAD, bias_grad, forward};
-use super::conv::{input_grad, interval, weight_grad};
+use super::{BIAS_GRAD, Charge, FORWARD, Geometry, INPUT_GRAD, INTERVAL, WEIGHT_GRAD, bias_grad, forward};
+use super::{input_grad, interval, weight_grad};
+use crate::ops::case::{Case, Check, blank, random};
 use crate::rng::Rng;
 use crate::rounding::{sum_error, up};
 use crate::tensor::Shape;
@@ -56,7 +56,7 @@ fn places(s: &Shape) -> impl Iterator<Item = (usize, usize, usize)> + use<> {
 }
 
 /// Test cases of the convolution kernels.
-pub(super) fn cases() -> Vec<Case> {
+pub(in crate::ops) fn cases() -> Vec<Case> {
     geometries().into_iter().enumerate().flat_map(|(seed, (label, g, lanes))| layer(seed, label, g, lanes)).collect()
 }
 

@@ -10,9 +10,16 @@
 //! still keep many threads busy. Errors bound every rounding of the walk (`ARCHITECTURE.md`, "Soundness",
 //! linear bounds) and are always rounded up.
 
+mod case;
+mod places;
+mod radius;
+mod twin;
+
+pub(super) use case::cases;
+
 use bytemuck::{Pod, Zeroable};
 
-use super::linear_twin as twin;
+use super::flat;
 use crate::device::{Buffer, Device};
 use crate::error::Result;
 use crate::kernel::Kernel;
@@ -137,8 +144,7 @@ impl Params {
     }
 }
 
-const SOURCE: &str =
-    concat!(include_str!("../../shaders/linear.wgsl"), include_str!("../../shaders/lib/rounding.wgsl"));
+const SOURCE: &str = shader!("linear", "flat", "opaque", "rounding", "slices", "window");
 
 const fn kernel(name: &'static str, entry: &'static str, reads: usize, writes: usize) -> Kernel {
     Kernel {
@@ -166,7 +172,7 @@ pub static AFFINE: Kernel = Kernel { twin: twin::affine, ..kernel("linear_affine
 /// Lower bounds over boxes. Reads A, centres, radii, rows, sums; writes lower.
 pub static CONCRETIZE: Kernel = Kernel { twin: twin::concretize, ..kernel("linear_concretize", "concretize", 5, 1) };
 /// Lower bound over a clipped ball, and the largest radius it proves. Reads A, x, deltas, rows, sums; writes result.
-pub static RADIUS: Kernel = Kernel { twin: super::radius_twin::radius, ..kernel("linear_radius", "radius", 5, 1) };
+pub static RADIUS: Kernel = Kernel { twin: radius::radius, ..kernel("linear_radius", "radius", 5, 1) };
 /// Patches to whole layers. Reads A, rows; writes A.
 pub static DENSIFY: Kernel = Kernel { twin: twin::densify, ..kernel("linear_densify", "densify", 2, 1) };
 /// Some rows by themselves. Reads values by lane, sources; writes values by lane.
@@ -292,12 +298,12 @@ pub fn radius(
 /// Spreads patches over whole layers: `dense` `[element][lanes]`.
 pub fn densify(device: &Device, window: &Window, a: &Buffer, rows: &Rows, dense: &Buffer) -> Result<()> {
     let params = Params::new(window, 0, rows.lanes, 0.0);
-    device.run(&DENSIFY, &params, &[a, &rows.buffer], &[dense], super::flat(rows.lanes * window.layer.len()))
+    device.run(&DENSIFY, &params, &[a, &rows.buffer], &[dense], flat(rows.lanes * window.layer.len()))
 }
 
 /// `to[element][lane] = from[element][source[lane]]`, for `lanes` of both.
 pub fn pick(device: &Device, from: &Buffer, source: &Buffer, to: &Buffer, [old, new]: [usize; 2]) -> Result<()> {
     // The lanes picked from travel in `width`, as no window is needed.
     let window = Window::dense(Shape::new(to.len() / new, 1, old));
-    device.run(&PICK, &Params::new(&window, 0, new, 0.0), &[from, source], &[to], super::flat(to.len()))
+    device.run(&PICK, &Params::new(&window, 0, new, 0.0), &[from, source], &[to], flat(to.len()))
 }

@@ -2,8 +2,8 @@
 
 use rayon::prelude::*;
 
-use super::linear::{NEGATED, NONE, Params, RELAX, SLICES};
 use super::places::{BLOCK, Block, Places, check_tables};
+use super::{NEGATED, NONE, Params, RELAX, SLICES};
 use crate::dispatch;
 use crate::kernel::{Call, as_u32};
 use crate::rounding::{down, up};

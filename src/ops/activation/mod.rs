@@ -1,18 +1,24 @@
-//! Activations, by tables of short lines (`activation_table`): one set of kernels serves every function.
+//! Activations, by tables of short lines (`table`): one set of kernels serves every function.
 //!
 //! Whatever its slope, a line over a function is sound with an intercept that covers the function's greatest distance from
 //! it. That is found by convexity: on a piece that bends like the line's side it is at an end, on one that bends the
 //! other way where the slopes of segments pass that of the line. The slope is chosen so that the line comes near the
 //! function in the middle of the range, which leaves least area between the two.
 
+mod case;
+pub mod table;
+pub(in crate::ops) mod twin;
+
+pub(super) use case::cases;
+
 use bytemuck::{Pod, Zeroable};
 
-use super::activation_twin as twin;
+use self::table::words;
+use super::flat;
 use crate::device::{Buffer, Device};
 use crate::error::Result;
 use crate::kernel::{Call, Kernel};
 use crate::model::activation::Activation;
-use crate::ops::activation_table::words;
 use crate::ops::linear::Rows;
 use crate::rounding::UNIT;
 
@@ -52,7 +58,7 @@ impl Curves {
 const fn row(name: &'static str, entry: &'static str, reads: usize, writes: usize, twin: fn(Call<'_>)) -> Kernel {
     Kernel {
         name,
-        source: concat!(include_str!("../../shaders/activation.wgsl"), include_str!("../../shaders/lib/rounding.wgsl")),
+        source: shader!("activation", "flat", "rounding"),
         entry,
         workgroup: [64, 1, 1],
         params: size_of::<Params>(),
@@ -72,12 +78,12 @@ pub static KERNELS: &[&Kernel] = &[&FORWARD, &BACKWARD, &INTERVAL, &RELAX, &FOLL
 
 /// `y = f(x)`, `[element][lane]`.
 pub fn forward(device: &Device, f: &Curves, x: &Buffer, y: &Buffer, lanes: usize) -> Result<()> {
-    device.run(&FORWARD, &f.params(y.len(), lanes, 0.0), &[&f.table, x], &[y], super::flat(y.len()))
+    device.run(&FORWARD, &f.params(y.len(), lanes, 0.0), &[&f.table, x], &[y], flat(y.len()))
 }
 
 /// `gx = gy * f'(x)`, the slope being that of the segment of x.
 pub fn backward(device: &Device, f: &Curves, x: &Buffer, gy: &Buffer, gx: &Buffer, lanes: usize) -> Result<()> {
-    device.run(&BACKWARD, &f.params(gx.len(), lanes, 0.0), &[&f.table, x, gy], &[gx], super::flat(gx.len()))
+    device.run(&BACKWARD, &f.params(gx.len(), lanes, 0.0), &[&f.table, x, gy], &[gx], flat(gx.len()))
 }
 
 /// Sound bounds: for every real `x` in `xc ± xr`, `f(x)` lies in `yc ± yr`, and `yr` holds a further `inflate * |yc|`.
@@ -93,7 +99,7 @@ pub fn interval(
     inflate: f32,
 ) -> Result<()> {
     let params = f.params(yc.len(), lanes, inflate);
-    device.run(&INTERVAL, &params, &[&f.table, xc, xr], &[yc, yr], super::flat(yc.len()))
+    device.run(&INTERVAL, &params, &[&f.table, xc, xr], &[yc, yr], flat(yc.len()))
 }
 
 /// The relaxation of f over `centre ± radius` `[element][lane]`: `table` `[lane][element][linear::RELAX]` gets slope and
@@ -108,7 +114,7 @@ pub fn relax(
     lanes: usize,
 ) -> Result<()> {
     let params = f.params(centre.len(), lanes, 0.0);
-    device.run(&RELAX, &params, &[&f.table, centre, radius, magnitude], &[table, feet], super::flat(centre.len()))
+    device.run(&RELAX, &params, &[&f.table, centre, radius, magnitude], &[table, feet], flat(centre.len()))
 }
 
 /// `y` is the line that a row with coefficients `a` over the whole layer uses at `z`; all `[element][lane]`, tables as of
@@ -123,5 +129,5 @@ pub fn follow(
 ) -> Result<()> {
     let elements = (y.len() / rows.lanes) as u32;
     let params = Params { elements, lanes: rows.lanes as u32, curves: 1, plane: 1, inflate: 0.0, unit: UNIT as f32 };
-    device.run(&FOLLOW, &params, &[a, z, table, feet, &rows.buffer], &[y], super::flat(y.len()))
+    device.run(&FOLLOW, &params, &[a, z, table, feet, &rows.buffer], &[y], flat(y.len()))
 }

@@ -2,9 +2,9 @@
 
 use rayon::prelude::*;
 
-use super::linear::{CAUTION, Params};
-use super::linear_twin::{Blocked, gather_sums};
 use super::places::{BLOCK, Block, check_tables};
+use super::twin::{Blocked, gather_sums};
+use super::{CAUTION, Params};
 use crate::dispatch;
 use crate::kernel::{Call, as_u32};
 use crate::rounding::{down, up};

@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::chunk_of;
-use super::pool::Params;
+use super::Params;
 use crate::kernel::Call;
+use crate::ops::chunk_of;
 use crate::rounding::{Real, TINY, inflated, is_zero, lower, raise, settle, settle_radius};
 use crate::tensor::LANE_BLOCK;
 use crate::vectorise;

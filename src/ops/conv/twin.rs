@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::conv::Params;
+use super::Params;
 use super::tile::{Sum, Tap, product};
 use crate::dispatch;
 use crate::kernel::Call;
@@ -420,7 +420,7 @@ pub(super) fn bias_grad(call: Call<'_>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::conv::{self, Charge, Geometry};
+    use super::super::{self as conv, Charge, Geometry};
     use crate::device::Device;
     use crate::rng::Rng;
     use crate::tensor::Shape;

@@ -3,7 +3,7 @@
 //! Most blocks of rows hold a few groups that look at the same place of the same image: there a table entry is read once
 //! per group and spread over the lanes, which is far cheaper than sixteen separate reads.
 
-use super::linear::Params;
+use super::Params;
 use crate::simd::Lanes;
 use crate::vectorise;
 

@@ -2,17 +2,17 @@
 
 use rayon::prelude::*;
 
-use super::activation::Params;
-use super::activation_table::{HALVINGS, HEAD, PIECES, SEGMENT, Segment};
-use super::linear::RELAX;
+use super::Params;
+use super::table::{HALVINGS, HEAD, PIECES, SEGMENT, Segment};
 use crate::kernel::{Call, as_u32};
+use crate::ops::linear::RELAX;
 use crate::rounding::{inflated, lower, raise, settle, settle_radius};
 
 /// Slopes tried for one line, after that of the segment in the middle.
-pub(super) const STEPS: usize = 12;
+pub(in crate::ops) const STEPS: usize = 12;
 
 /// A tangent is left for a chord that is this much lower: less is the table's own error.
-pub(super) const NEARER: f32 = 1.0 / (1 << 17) as f32;
+pub(in crate::ops) const NEARER: f32 = 1.0 / (1 << 17) as f32;
 
 /// One curve of the table.
 #[derive(Clone, Copy)]

@@ -3,13 +3,19 @@
 //! Activations are `[channel][row][column][lane]`, weights `[in][kernel row][kernel column][out]`. The backward step of
 //! linear bounds through a convolution is its input gradient; there is no other kernel for it.
 
+mod case;
+mod tile;
+mod twin;
+
+pub(super) use case::cases;
+
 use bytemuck::{Pod, Zeroable};
 
+use super::flat;
 use crate::device::{Buffer, Device};
 use crate::error::{Error, Result};
 use crate::kernel::Kernel;
 use crate::model::{Conv, Dense};
-use crate::ops::conv_twin as twin;
 use crate::rounding::{self, ETA};
 use crate::tensor::Shape;
 
@@ -140,7 +146,7 @@ impl Params {
     }
 }
 
-const SOURCE: &str = concat!(include_str!("../../shaders/conv.wgsl"), include_str!("../../shaders/lib/rounding.wgsl"));
+const SOURCE: &str = shader!("conv", "flat", "opaque", "rounding");
 
 const fn row(name: &'static str, entry: &'static str, reads: usize, writes: usize) -> Kernel {
     Kernel {
@@ -171,7 +177,7 @@ pub static KERNELS: &[&Kernel] = &[&FORWARD, &INTERVAL, &INPUT_GRAD, &WEIGHT_GRA
 
 /// Grid over `columns` threads per position of a value, eight channels each.
 fn threads(shape: &Shape, columns: usize) -> [usize; 3] {
-    let [x, y, _] = super::flat(shape.height * shape.width * columns);
+    let [x, y, _] = flat(shape.height * shape.width * columns);
     [x, y, shape.channels.div_ceil(CHANNELS)]
 }
 

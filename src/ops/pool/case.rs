@@ -1,6 +1,6 @@
 //! Test cases of the pooling kernels, and their windows written out plainly in f64.
 
-use super::pool::*;
+use super::*;
 use crate::ops::case::{Case, Check, awkward, blank, random};
 use crate::rng::Rng;
 use crate::tensor::Shape;
@@ -75,7 +75,7 @@ fn exact(g: &Geometry, lanes: usize, max: bool, c: &[f32], r: &[f32]) -> Vec<[f6
 }
 
 /// Test cases of the pooling kernels.
-pub(super) fn cases() -> Vec<Case> {
+pub(in crate::ops) fn cases() -> Vec<Case> {
     let mut rng = Rng::new(5, 0);
     let mut cases = Vec::new();
     for (g, lanes) in geometries() {

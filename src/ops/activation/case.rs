@@ -1,11 +1,9 @@
 //! Test cases of the activation kernels: bounds are judged against the function in f64.
 
-use super::activation::{
-    BACKWARD, Curves, FOLLOW, FORWARD, INTERVAL, RELAX, backward, follow, forward, interval, relax,
-};
-use super::linear::RELAX as WORDS;
+use super::{BACKWARD, Curves, FOLLOW, FORWARD, INTERVAL, RELAX, backward, follow, forward, interval, relax};
 use crate::model::activation::{Abs, Activation, Clip, HardSigmoid, HardSwish, LeakyRelu, Sigmoid, Tanh};
 use crate::ops::case::{Case, Check, blank, random, rows, words};
+use crate::ops::linear::RELAX as WORDS;
 use crate::rng::Rng;
 
 /// Values per curve, where there are several.
@@ -52,7 +50,7 @@ fn extent(f: &Activation, c: f32, r: f32) -> [f64; 2] {
     values.fold([f64::INFINITY, f64::NEG_INFINITY], |[l, h], y| [l.min(y), h.max(y)])
 }
 
-pub(super) fn cases() -> Vec<Case> {
+pub(in crate::ops) fn cases() -> Vec<Case> {
     let mut rng = Rng::new(77, 0);
     let lanes = 16;
     let mut cases = Vec::new();
