@@ -2,6 +2,7 @@
 //! [`Reading`], so that whoever comes back to the results reads the same.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -31,8 +32,10 @@ pub struct Reading {
 /// Which network, and what it takes and gives.
 #[derive(Clone, Debug, Default)]
 pub struct NetworkSource {
-    /// ONNX file.
+    /// ONNX file, or what errors call one that lies in memory.
     pub path: PathBuf,
+    /// What stands in the file, where it lies in memory.
+    pub content: Option<Arc<[u8]>>,
     /// Output with the scores of the classes, where the network has several.
     pub output: Option<String>,
     /// What the network's pixels are between black and white, before mean and deviation.
@@ -75,12 +78,44 @@ impl NetworkSource {
         onnx::Choice { output: self.output.clone(), size, classifier: true }
     }
 
+    fn load_as(&self, choice: &onnx::Choice) -> Result<onnx::Loaded> {
+        match &self.content {
+            Some(content) => {
+                onnx::decode_as(content, None, choice).map_err(|e| Error::input(&self.path, e.to_string()))
+            }
+            None => onnx::load_as(&self.path, choice),
+        }
+    }
+
+    fn fingerprint(&self) -> Result<String> {
+        match &self.content {
+            Some(content) => Ok(onnx::fingerprint_of(content)),
+            None => onnx::fingerprint(&self.path),
+        }
+    }
+
+    /// Whether images may have any height and width.
+    fn takes_any_size(&self) -> Result<bool> {
+        match &self.content {
+            Some(content) => onnx::any_size(content).map_err(|e| Error::input(&self.path, e.to_string())),
+            None => onnx::takes_any_size(&self.path),
+        }
+    }
+
+    /// Reads the file as properties mean it: the values of its own outputs over its own inputs, in their flat order.
+    ///
+    /// # Errors
+    /// As [`onnx::load`].
+    pub fn as_written(&self) -> Result<onnx::Loaded> {
+        self.load_as(&onnx::Choice::default())
+    }
+
     /// Reads the file: the network alone, whatever pixels it takes.
     fn load(&self, size: Option<[usize; 2]>) -> Result<NetworkFile> {
         let path = &self.path;
-        let hash = onnx::fingerprint(path)?;
-        let loaded = onnx::load_as(path, &self.choice(size))?;
-        if onnx::fingerprint(path)? != hash {
+        let hash = self.fingerprint()?;
+        let loaded = self.load_as(&self.choice(size))?;
+        if self.fingerprint()? != hash {
             return Err(Error::input(path, "was changed while it was read; run again"));
         }
         let one = |node: &String| format!(": the one output of node '{node}' tells class 0 from class 1");
@@ -145,6 +180,21 @@ impl NetworkSource {
         let shape = Shape::new(file.model.input.len() / (height * width).max(1), height, width);
         file.over(&self.path, shape)
     }
+
+    /// The network for images that are at hand and stay as they are, all of this shape.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a file that is no network of images, or of others.
+    pub fn read_for(&self, images: Shape) -> Result<NetworkFile> {
+        let size = self.takes_any_size()?.then_some([images.height, images.width]);
+        let file = self.load(size)?;
+        let input = file.model.input;
+        if images != input && !(Network::new(input, &[]).is_flat() && images.len() == input.len()) {
+            let problem = format!("images are {images} but the model takes {input} (channels x rows x columns)");
+            return Err(Error::input(&self.path, problem));
+        }
+        file.over(&self.path, images)
+    }
 }
 
 /// A name in JSON: text, or a list of an identifier and a name, as in ImageNet's class index.
@@ -182,7 +232,7 @@ pub fn together(
     split: Split,
     limit: Option<usize>,
 ) -> Result<Together> {
-    let open = onnx::takes_any_size(&network.path)?;
+    let open = network.takes_any_size()?;
     let size = match (open, source.size) {
         (false, _) => None,
         (true, Some(size)) => Some(size),

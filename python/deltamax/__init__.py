@@ -25,6 +25,7 @@ from ._results import Attacked, Audited, AuditFailed, Certified, Explained, Swep
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+    Numbers = Union[float, Sequence[float]]
     Path = Union[str, "os.PathLike[str]"]
     Model = Union[Path, bytes, bytearray, memoryview]
     Method = Literal["ibp", "crown-ibp", "crown", "alpha"]
@@ -59,6 +60,13 @@ def certify(
     device: str = "auto",
     tolerance: float | None = None,
     batch: int | None = None,
+    *,
+    seconds: float | None = None,
+    gap: float | None = None,
+    output: str | None = None,
+    input_range: tuple[float, float] | None = None,
+    mean: Numbers | None = None,
+    std: Numbers | None = None,
 ) -> Certified:
     """A bracket [proved, attacked] for every image, as `deltamax certify` makes it.
 
@@ -68,22 +76,31 @@ def certify(
         labels: [n], whole numbers; only to be kept beside the result. The predicted class is what is proved.
         method: how bounds are computed, cheapest first: "ibp", "crown-ibp", "crown", "alpha".
         branch: close brackets further, by up to so many domains per image; needs "crown" or "alpha".
+        seconds: close brackets further, for up to so long per image; what it finds depends on the clock.
+        gap: stop closing a bracket whose ends are within this share of each other, one in a hundred unless given.
         attack: whether to look for the upper end of the bracket.
         runtime: "exact" for the network over real numbers; "any-f32" for radii that also hold for every runtime that
             computes in f32 with sums in any order.
         device: "auto" (a real GPU, else the CPU), "gpu", "cpu", or an index of `deltamax devices`.
         tolerance: stop when the radius is within this share of what the bounds can prove.
         batch: images whose bounds are computed at once.
+        output: the output with the scores of the classes, where the network has several.
+        input_range: what the network's pixels are for black and white, before `mean` and `std`; (0, 1), or what its first
+            layers say. Images and radii stay in [0,1].
+        mean: taken off before the network, one number or one per channel.
+        std: divided by before the network, one number or one per channel.
 
     Radii hold for the image as given and for the true u8/255 behind it, which is no float32: 2^-24 is taken off.
     """
     kept = None if labels is None else _arrays.labels(labels)
     fields = _core.certify(
-        _arrays.model(model),
+        _arrays.model(model, output, input_range, mean, std),
         _arrays.images(images),
         kept,
         method,
         _arrays.whole(branch, "branch"),
+        None if seconds is None else float(seconds),
+        None if gap is None else float(gap),
         bool(attack),
         runtime,
         str(device),
@@ -94,7 +111,18 @@ def certify(
     return Certified(**fields, label=kept)
 
 
-def attack(model: Model, images: ArrayLike, rounds: int = 10, steps: int = 12, device: str = "auto") -> Attacked:
+def attack(
+    model: Model,
+    images: ArrayLike,
+    rounds: int = 10,
+    steps: int = 12,
+    device: str = "auto",
+    *,
+    output: str | None = None,
+    input_range: tuple[float, float] | None = None,
+    mean: Numbers | None = None,
+    std: Numbers | None = None,
+) -> Attacked:
     """The nearest image of another class that projected gradients find, for every image.
 
     A hit counts only if exact bounds on the rounding leave no doubt about its class; distances are those that `certify`
@@ -105,10 +133,10 @@ def attack(model: Model, images: ArrayLike, rounds: int = 10, steps: int = 12, d
         images: [n, c, h, w], float32 in [0,1] or uint8.
         rounds: radii tried per image.
         steps: gradient steps per radius.
-        device: as for `certify`.
+        device, output, input_range, mean, std: as for `certify`.
     """
     fields = _core.attack(
-        _arrays.model(model),
+        _arrays.model(model, output, input_range, mean, std),
         _arrays.images(images),
         _arrays.whole(rounds, "rounds"),
         _arrays.whole(steps, "steps"),
@@ -126,6 +154,11 @@ def sweep(
     draws: int = 3,
     seed: int = 0,
     device: str = "auto",
+    *,
+    output: str | None = None,
+    input_range: tuple[float, float] | None = None,
+    mean: Numbers | None = None,
+    std: Numbers | None = None,
 ) -> Swept:
     """Accuracy and confusion under Gaussian noise, clipped to [0,1], as `deltamax sweep` measures it.
 
@@ -136,10 +169,10 @@ def sweep(
         variance: variances of the noise, in squared pixel units of [0,1].
         draws: independent draws per image and variance.
         seed: of the noise; the same on every device.
-        device: as for `certify`.
+        device, output, input_range, mean, std: as for `certify`.
     """
     fields = _core.sweep(
-        _arrays.model(model),
+        _arrays.model(model, output, input_range, mean, std),
         _arrays.images(images),
         _arrays.labels(labels),
         [float(v) for v in variance],
@@ -190,6 +223,11 @@ def explain(
     delta: float = 1 / 255,
     method: Method = "crown",
     device: str = "auto",
+    *,
+    output: str | None = None,
+    input_range: tuple[float, float] | None = None,
+    mean: Numbers | None = None,
+    std: Numbers | None = None,
 ) -> Explained:
     """What one decision rests on and how far it holds, as `deltamax explain` computes it.
 
@@ -198,13 +236,13 @@ def explain(
         image: [c, h, w], float32 in [0,1] or uint8; or the path of a JPEG or PNG, which is brought to the model's size.
         delta: half-width of the box of noise that bounds are computed on, in pixel units of [0,1].
         method: how bounds are computed.
-        device: as for `certify`.
+        device, output, input_range, mean, std: as for `certify`.
     """
     if isinstance(image, (str, os.PathLike)):
         subject: Any = _arrays.path(image, "image")
     else:
         subject = _arrays.images(image, "image", dimensions=3)[None]
-    fields = _core.explain(_arrays.model(model), subject, float(delta), method, str(device))
+    fields = _core.explain(_arrays.model(model, output, input_range, mean, std), subject, float(delta), method, str(device))
     _warn(fields)
     return Explained(**fields)
 

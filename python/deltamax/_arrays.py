@@ -10,11 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def model(source: Any) -> bytes | str:
-    """The path of an ONNX file, or its content."""
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        return bytes(source)
-    return path(source, "model")
+def model(source: Any, output: Any = None, input_range: Any = None, mean: Any = None, std: Any = None) -> tuple[Any, ...]:
+    """The path of an ONNX file, or its content, and what the network takes and gives where its file leaves that open."""
+    content = bytes(source) if isinstance(source, (bytes, bytearray, memoryview)) else path(source, "model")
+    if output is not None and not isinstance(output, str):
+        raise TypeError(f"output is the name of one, not {_kind(output)}")
+    ends = None if input_range is None else _numbers(input_range, "input_range")
+    if ends is not None and len(ends) != 2:
+        raise ValueError(f"input_range has {len(ends)} numbers; it is what black and white are, such as (0, 255)")
+    return content, output, ends, _numbers(mean, "mean"), _numbers(std, "std")
 
 
 def path(source: Any, argument: str) -> str:
@@ -66,6 +70,17 @@ def whole(value: Any, argument: str) -> int:
     if number < 0 or number >= 1 << 63:
         raise ValueError(f"{argument} is {number}; it is a whole number from 0 on")
     return number
+
+
+def _numbers(value: Any, argument: str) -> list[float]:
+    """One number, or several; none for None."""
+    try:
+        array = np.atleast_1d(np.asarray([] if value is None else value, dtype=np.float64))
+    except (TypeError, ValueError):
+        raise TypeError(f"{argument} is a number or one per channel, not {_kind(value)}") from None
+    if array.ndim != 1:
+        raise ValueError(f"{argument} has the shape {list(array.shape)}; it is a number, or one per channel")
+    return [float(number) for number in array]
 
 
 def _kind(value: Any) -> str:

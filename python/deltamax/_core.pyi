@@ -7,12 +7,17 @@ from numpy.typing import NDArray
 
 __version__: str
 
+# Path or content; output, input range, mean, deviation.
+_Model = tuple[bytes | str, str | None, list[float] | None, list[float], list[float]]
+
 def certify(
-    model: bytes | str,
+    model: _Model,
     images: NDArray[np.float32] | NDArray[np.uint8],
     label: NDArray[np.int64] | None,
     method: str,
     branch: int,
+    seconds: float | None,
+    gap: float | None,
     attack: bool,
     runtime: str,
     device: str,
@@ -20,10 +25,10 @@ def certify(
     batch: int | None,
 ) -> dict[str, Any]: ...
 def attack(
-    model: bytes | str, images: NDArray[np.float32] | NDArray[np.uint8], rounds: int, steps: int, device: str
+    model: _Model, images: NDArray[np.float32] | NDArray[np.uint8], rounds: int, steps: int, device: str
 ) -> dict[str, Any]: ...
 def sweep(
-    model: bytes | str,
+    model: _Model,
     images: NDArray[np.float32] | NDArray[np.uint8],
     label: NDArray[np.int64],
     variance: list[float],
@@ -32,10 +37,10 @@ def sweep(
     device: str,
 ) -> dict[str, Any]: ...
 def verify(
-    model: bytes | str, text: str | None, path: str | None, timeout: float, method: str, seed: int, device: str
+    model: _Model, text: str | None, path: str | None, timeout: float, method: str, seed: int, device: str
 ) -> dict[str, Any]: ...
 def explain(
-    model: bytes | str,
+    model: _Model,
     image: NDArray[np.float32] | NDArray[np.uint8] | str,
     delta: float,
     method: str,

@@ -54,8 +54,7 @@ pub fn away<T: Send + 'static>(py: Python<'_>, work: impl FnOnce() -> Result<T> 
 pub fn exception(error: &anyhow::Error) -> PyErr {
     let line = format!("{error:#}").replace('\n', " ");
     match error.downcast_ref::<Error>() {
-        Some(Error::Usage(_)) => PyValueError::new_err(without_dashes(&line)),
-        Some(Error::Input { .. }) => PyValueError::new_err(line),
+        Some(Error::Usage(_) | Error::Input { .. }) => PyValueError::new_err(without_dashes(&line)),
         // Chooses the class, such as `FileNotFoundError`, by the kind.
         Some(Error::Io { cause, .. }) => std::io::Error::new(cause.kind(), line).into(),
         Some(Error::Device(_) | Error::Memory(_)) => PyRuntimeError::new_err(without_dashes(&line)),
@@ -64,11 +63,29 @@ pub fn exception(error: &anyhow::Error) -> PyErr {
     }
 }
 
-/// Arguments have the names of flags, without their dashes.
-fn without_dashes(line: &str) -> String {
-    let words = line.split(' ').map(|word| match word.strip_prefix("--") {
-        Some(name) if name.starts_with(|c: char| c.is_ascii_lowercase()) => name,
-        Some(_) | None => word,
+/// Flags that are arguments of functions here. Others belong to commands that a line says to run.
+const ARGUMENTS: &[&str] = &[
+    "batch",
+    "branch",
+    "device",
+    "gap",
+    "input-range",
+    "mean",
+    "method",
+    "output",
+    "runtime",
+    "seconds",
+    "std",
+    "tolerance",
+    "variance",
+];
+
+/// Arguments have the names of flags, as Python writes them.
+pub fn without_dashes(line: &str) -> String {
+    let words = line.split(' ').map(|word| {
+        let Some(flag) = word.strip_prefix("--") else { return word.to_string() };
+        let name = flag.trim_end_matches([',', ';', ':', '.', ')']);
+        if ARGUMENTS.contains(&name) { flag.replace('-', "_") } else { word.to_string() }
     });
     words.collect::<Vec<_>>().join(" ")
 }

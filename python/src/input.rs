@@ -1,48 +1,42 @@
 //! What Python hands over: models, images and choices by name.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use deltamax::bounds::{Method, Runtime};
 use deltamax::dataset::Dataset;
 use deltamax::device::{Choice, Device};
 use deltamax::error::Error;
-use deltamax::model::{Model, onnx};
 use deltamax::network::Network;
+use deltamax::reading::{NetworkFile, NetworkSource};
 use deltamax::tensor::Shape;
 use numpy::{PyReadonlyArray1, PyReadonlyArray4, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 
-use crate::call::misuse;
+use crate::call::{misuse, without_dashes};
 
-/// A model: the path of its file, or what stands in the file.
+/// The path of a file, or what stands in it.
 #[derive(FromPyObject)]
-pub enum Source {
+pub enum Content {
     Bytes(PyBackedBytes),
     Path(PathBuf),
 }
 
+/// A model as `deltamax/_arrays.py` hands it over: its file, output, input range, mean and deviation.
+#[derive(FromPyObject)]
+pub struct Source(Content, Option<String>, Option<[f64; 2]>, Vec<f64>, Vec<f64>);
+
 impl Source {
-    /// What errors call it.
-    pub fn path(&self) -> PathBuf {
-        match self {
-            Source::Bytes(_) => PathBuf::from("model"),
-            Source::Path(path) => path.clone(),
-        }
-    }
-
-    /// As [`onnx::load`]: the input in the flat order of the file's.
-    pub fn load(&self) -> deltamax::error::Result<onnx::Loaded> {
-        match self {
-            Source::Bytes(bytes) => onnx::decode(bytes, None).map_err(|e| Error::input(self.path(), e.to_string())),
-            Source::Path(path) => onnx::load(path),
-        }
-    }
-
-    /// As [`onnx::read_noted`]: the input as channels, rows, columns.
-    fn read(&self) -> deltamax::error::Result<(Model, Vec<String>)> {
-        self.load()?.in_order(&self.path())
+    /// As the library reads it; a file that lies in memory is called `model`.
+    pub fn network(self) -> NetworkSource {
+        let Source(content, output, input_range, mean, std) = self;
+        let (path, content) = match content {
+            Content::Bytes(bytes) => (PathBuf::from("model"), Some(Arc::from(&bytes[..]))),
+            Content::Path(path) => (path, None),
+        };
+        NetworkSource { path, content, output, input_range, mean, std, classes_file: None }
     }
 }
 
@@ -53,15 +47,14 @@ pub struct Placed {
 }
 
 impl Placed {
-    /// Reads a model, and sees to it that it takes images of this shape before a device is opened.
-    pub fn new(source: &Source, device: &Choice, images: Option<Shape>) -> Result<Placed> {
-        let (model, notes) = source.read().context("cannot use the model")?;
-        if let Some(images) = images.filter(|images| *images != model.input) {
-            let problem =
-                format!("images are {images} but the model takes {} (channels x rows x columns)", model.input);
-            return Err(Error::usage(problem).into());
-        }
-        let notes = notes.iter().map(|note| format!("{}: {note}", source.path().display())).collect();
+    /// Reads a model for images of this shape, or for those that are brought to its own, before a device is opened.
+    pub fn new(source: &NetworkSource, device: &Choice, images: Option<Shape>) -> Result<Placed> {
+        let file = match images {
+            Some(images) => source.read_for(images),
+            None => source.read(None),
+        };
+        let NetworkFile { model, notes, .. } = file.context("cannot use the model")?;
+        let notes = notes_on(source, &notes);
         Ok(Placed { net: Network::new(&Device::open(device)?, &model)?, notes })
     }
 
@@ -87,6 +80,11 @@ impl Placed {
         let names = (0..count).map(|i| i.to_string()).collect();
         Ok(Dataset { shape, classes, names, labels, pixels: images.pixels })
     }
+}
+
+/// What the user of a model should know about it, by the names of arguments.
+pub fn notes_on(source: &NetworkSource, notes: &[String]) -> Vec<String> {
+    notes.iter().map(|note| without_dashes(&format!("{}: {note}", source.path.display()))).collect()
 }
 
 /// Images as models take them.

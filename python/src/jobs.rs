@@ -24,7 +24,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::call::{away, exception, misuse};
-use crate::input::{self, Images, Pixels, Placed, Source, labels};
+use crate::input::{self, Images, Pixels, Placed, Source, labels, notes_on};
 
 type Fields<'py> = PyResult<Bound<'py, PyDict>>;
 
@@ -57,6 +57,8 @@ pub fn certify<'py>(
     label: Option<PyReadonlyArray1<'py, i64>>,
     method: &str,
     branch: usize,
+    seconds: Option<f64>,
+    gap: Option<f32>,
     attack: bool,
     runtime: &str,
     device: &str,
@@ -64,12 +66,13 @@ pub fn certify<'py>(
     batch: Option<usize>,
 ) -> Fields<'py> {
     let (method, runtime, device) = (input::method(method)?, input::runtime(runtime)?, input::device(device)?);
-    let options = Options { method, runtime, tolerance, batch, memory: None, branch, seconds: None, gap: None, attack };
+    let options = Options { method, runtime, tolerance, batch, memory: None, branch, seconds, gap, attack };
     options.check().map_err(|e| exception(&e.into()))?;
+    let model = model.network();
     let (images, label) = (images.images()?, labels(label)?);
     let work = move || {
         let placed = Placed::new(&model, &device, Some(images.shape))?;
-        let bounder = options.bounder(&placed.net).map_err(|e| e.about(model.path()))?;
+        let bounder = options.bounder(&placed.net).map_err(|e| e.about(&model.path))?;
         let data = placed.data(images, label)?;
         let settings = options.settings(&bounder, vec![0.0], 0, 0..data.len());
         Ok((collect(&bounder, &data, &settings, &mut quiet())?, placed))
@@ -108,12 +111,12 @@ pub fn attack<'py>(
     if rounds == 0 || steps == 0 {
         return Err(misuse("rounds and steps are at least 1"));
     }
-    let images = images.images()?;
+    let (model, images) = (model.network(), images.images()?);
     let shape = images.shape;
     let work = move || {
         let placed = Placed::new(&model, &device, Some(images.shape))?;
         // The bounds that say where attacks of `certify` begin.
-        let bounder = Bounder::new(&placed.net, Method::CrownIbp).map_err(|e| e.about(model.path()))?;
+        let bounder = Bounder::new(&placed.net, Method::CrownIbp).map_err(|e| e.about(&model.path))?;
         let data = placed.data(images, None)?;
         let settings = AttackSettings { rounds, steps, ..AttackSettings::default() };
         let mut found: Vec<(usize, Option<Hit>)> = Vec::with_capacity(data.len());
@@ -158,6 +161,7 @@ pub fn sweep<'py>(
     if !(1..=1_000_000).contains(&draws) {
         return Err(misuse("draws is a whole number from 1 to 1000000"));
     }
+    let model = model.network();
     let (images, label) = (images.images()?, labels(Some(label))?);
     let work = move || {
         let placed = Placed::new(&model, &device, Some(images.shape))?;
@@ -198,21 +202,21 @@ pub fn verify<'py>(
     if !(timeout > 0.0 && timeout < 1e9) {
         return Err(misuse("timeout is a positive number of seconds"));
     }
+    let model = model.network();
     let work = move || {
-        let (file, spec) = (model.path(), path.clone().unwrap_or_else(|| "property".into()));
+        let (file, spec) = (&model.path, path.clone().unwrap_or_else(|| "property".into()));
         let property = match (&text, &path) {
             (Some(text), _) => vnnlib::parse(text).map_err(|e| Error::input(&spec, e))?,
             (None, Some(path)) => vnnlib::read(path)?,
             (None, None) => return Err(Error::usage("there is no property").into()),
         };
-        let network = Loaded::new(&Device::open(&device)?, model.load()?)?;
-        network.check(&property, &file, &spec)?;
+        let network = Loaded::new(&Device::open(&device)?, model.as_written()?)?;
+        network.check(&property, file, &spec)?;
         let limit = Duration::from_secs_f64(timeout).saturating_sub(start.elapsed());
         let asked = Property { spec: &property, limit };
         let settings = VerifySettings { method, seed };
-        let verdict = deltamax::verify::verify(&network.net, asked, &settings).map_err(|e| e.about(&file))?;
-        let notes = network.warnings.iter().map(|note| format!("{}: {note}", file.display()));
-        Ok((verdict, notes.collect::<Vec<_>>(), network.net.device.describe()))
+        let verdict = deltamax::verify::verify(&network.net, asked, &settings).map_err(|e| e.about(file))?;
+        Ok((verdict, notes_on(&model, &network.warnings), network.net.device.describe()))
     };
     let (verdict, notes, device) = away(py, work)?;
     let fields = PyDict::new(py);
@@ -253,17 +257,18 @@ pub fn explain<'py>(
         Subject::Pixels(pixels) => (Some(pixels.images()?), None),
         Subject::Path(path) => (None, Some(path)),
     };
+    let model = model.network();
     let work = move || {
         let placed = Placed::new(&model, &device, given.as_ref().map(|g| g.shape))?;
-        let (net, file) = (&placed.net, model.path());
+        let (net, file) = (&placed.net, &model.path);
         let image = match (given, picture) {
             (Some(Images { pixels, .. }), _) => pixels,
             (None, Some(path)) => {
-                dataset::load_image(path, net.model.input, dataset::Fit::Pad).map_err(|e| e.about(&file))?
+                dataset::load_image(path, net.model.input, dataset::Fit::Pad).map_err(|e| e.about(file))?
             }
             (None, None) => return Err(Error::usage("there is no image").into()),
         };
-        let bounder = Bounder::new(net, method).map_err(|e| e.about(&file))?;
+        let bounder = Bounder::new(net, method).map_err(|e| e.about(file))?;
         let found = bracket(&bounder, &image)?;
         let request = Request {
             image: &image,

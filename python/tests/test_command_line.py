@@ -32,6 +32,9 @@ def run(binary, folder, *words):
         ("plain", [], {}),
         ("branched", ["--branch", "100"], {"branch": 100}),
         ("bare", ["--method", "ibp", "--no-attack"], {"method": "ibp", "attack": False}),
+        ("near", ["--branch", "100", "--gap", "0.2"], {"branch": 100, "gap": 0.2}),
+        ("scaled", ["--mean", "0.4", "--std", "0.5"], {"mean": 0.4, "std": [0.5]}),
+        ("wide", ["--input-range", "-1..1"], {"input_range": (-1, 1)}),
         ("f32", ["--runtime", "any-f32", "--tolerance", "0.01"], {"runtime": "any-f32", "tolerance": 0.01}),
     ],
 )

@@ -72,6 +72,9 @@ def test_choices(model, images):
     refused(ValueError, "tolerance lies between 0 and 1", certify(tolerance=2.0))
     refused(ValueError, "batch is at least 1", certify(batch=0))
     refused(ValueError, "start from bounds by crown; give method crown or alpha", certify(method="ibp", branch=9))
+    refused(ValueError, "gap says when to stop closing brackets; give branch or seconds too", certify(gap=0.1))
+    refused(ValueError, "gap is above 0", certify(branch=9, gap=0.0))
+    refused(ValueError, "seconds is above 0", certify(seconds=0))
     refused(ValueError, "branch is -1", certify(branch=-1))
     refused(TypeError, "branch is a whole number, not float", certify(branch=1.5))
     labels = [0] * 6
@@ -81,6 +84,21 @@ def test_choices(model, images):
     refused(ValueError, "rounds", deltamax.attack, model, images, rounds=0)
     refused(ValueError, "delta", deltamax.explain, model, images[0], delta=0)
     refused(RuntimeError, "device", certify(device="99"))
+
+
+def test_readings(model, images):
+    def certify(**choices):
+        return lambda: deltamax.certify(model, images, device="cpu", **choices)
+
+    refused(ValueError, "model: mean has 3 numbers for 1 channels", certify(mean=[0.1, 0.2, 0.3]))
+    refused(ValueError, "input_range goes upward and std is above 0", certify(std=0))
+    refused(ValueError, "input_range goes upward", certify(input_range=(1, 0)))
+    refused(ValueError, "input_range goes upward", certify(mean=np.nan))
+    refused(ValueError, "input_range has 3 numbers", certify(input_range=(0, 1, 2)))
+    refused(TypeError, "mean is a number or one per channel, not str", certify(mean="grey"))
+    refused(ValueError, "std has the shape [1, 1]", certify(std=[[1]]))
+    refused(TypeError, "output is the name of one, not int", certify(output=1))
+    refused(ValueError, "scores", certify(output="scores"))
 
 
 def test_properties(model, tmp_path):

@@ -44,6 +44,25 @@ def test_attacks_find_images_of_another_class(model, images, logits):
     assert found.rival_attacked.tolist() == bracket.rival_attacked.tolist()
 
 
+def test_what_the_network_is_given(model, images, logits):
+    given = {"mean": [0.5], "std": 0.25, "device": "cpu"}
+    found = deltamax.certify(model, images, **given)
+    expected = logits((unit(images) - np.float32(0.5)) / np.float32(0.25)).argmax(1)
+    assert found.predicted.tolist() == expected.tolist()
+    attacked = deltamax.attack(model, images, **given)
+    assert attacked.attacked.tolist() == found.attacked.tolist() and (found.proved < found.attacked).all()
+    assert deltamax.sweep(model, images, expected, variance=[0], **given).accuracy.tolist() == [1]
+    assert deltamax.explain(model, images[0], **given).proved == found.proved[0]
+    # As one layer more in the file.
+    same(deltamax.certify(model, images, input_range=(-2, 2), device="cpu"), found)
+
+
+def test_seconds_close_brackets(model, images):
+    wider = deltamax.certify(model, images[:2], seconds=0.5, gap=0.05, device="cpu")
+    assert (wider.proved >= deltamax.certify(model, images[:2], device="cpu").proved).all()
+    assert any(method.endswith("+branch") for method in wider.method)
+
+
 def test_an_image_that_nothing_breaks():
     # Of two equal logits but for a constant, which no image can overcome.
     import onnx

@@ -71,7 +71,7 @@ pub fn audit(request: &Request, verbosity: Verbosity) -> Result<Outcome> {
         input_range: Some(pixels.range),
         mean: pixels.mean,
         std: pixels.std,
-        classes_file: None,
+        ..NetworkSource::default()
     };
     let altered = |problem: String| Error::input(dir.join("manifest.json"), problem);
     let source = Source {

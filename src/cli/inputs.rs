@@ -54,6 +54,7 @@ impl ModelArgs {
     fn source(&self) -> NetworkSource {
         NetworkSource {
             path: self.model.clone(),
+            content: None,
             output: self.output.clone(),
             input_range: self.input_range,
             mean: self.mean.clone(),

@@ -32,10 +32,40 @@ impl Default for Adam {
 }
 
 impl Adam {
-    /// Step size over the bias correction of the first moment, and one over that of the second, at a step counted from 1.
-    pub(super) fn corrected(&self, step: u32) -> [f32; 2] {
+    /// One step, counted from 1.
+    pub(super) fn step(&self, step: u32) -> Step {
+        let Adam { rate, beta1, beta2, epsilon, .. } = *self;
         let power = |beta: f32| 1.0 - f64::from(beta).powf(f64::from(step.max(1)));
-        [(f64::from(self.rate) / power(self.beta1)) as f32, (1.0 / power(self.beta2)) as f32]
+        let (rate, correct_v) = ((f64::from(rate) / power(beta1)) as f32, (1.0 / power(beta2)) as f32);
+        Step { rate, correct_v, beta1, beta2, epsilon }
+    }
+}
+
+/// What kernels are told of a step, in this order; `shaders/lib/adam.wgsl` reads it.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub(super) struct Step {
+    /// Step size over the bias correction of m.
+    pub rate: f32,
+    /// `1 / bias correction of v`.
+    pub correct_v: f32,
+    pub beta1: f32,
+    pub beta2: f32,
+    pub epsilon: f32,
+}
+
+impl Step {
+    /// Takes one more gradient into the running means of the gradient and of its square.
+    #[inline(always)]
+    pub fn take(&self, m: &mut f32, v: &mut f32, gradient: f32) {
+        *m += (1.0 - self.beta1) * (gradient - *m);
+        *v += (1.0 - self.beta2) * (gradient * gradient - *v);
+    }
+
+    /// How far to go, with this in place of `self.rate`.
+    #[inline(always)]
+    pub fn length(&self, rate: f32, m: f32, v: f32) -> f32 {
+        rate * m / ((v * self.correct_v).sqrt() + self.epsilon)
     }
 }
 
@@ -43,29 +73,14 @@ impl Adam {
 #[repr(C)]
 struct Params {
     len: u32,
-    /// Step size over the bias correction of m.
-    rate: f32,
-    /// `1 / bias correction of v`.
-    correct_v: f32,
-    beta1: f32,
-    beta2: f32,
-    epsilon: f32,
+    step: Step,
     /// Share of the parameter that remains: `1 - rate * decay`.
     remains: f32,
 }
 
 impl Params {
     fn new(len: usize, adam: &Adam, step: u32) -> Self {
-        let [rate, correct_v] = adam.corrected(step);
-        Params {
-            len: len as u32,
-            rate,
-            correct_v,
-            beta1: adam.beta1,
-            beta2: adam.beta2,
-            epsilon: adam.epsilon,
-            remains: 1.0 - adam.rate * adam.decay,
-        }
+        Params { len: len as u32, step: adam.step(step), remains: 1.0 - adam.rate * adam.decay }
     }
 }
 
@@ -110,9 +125,8 @@ vectorise!(fn adam_chunk = adam_body(p: Params, grad: &[f32], param: &mut [f32],
 #[inline(always)]
 fn adam_body(p: Params, grad: &[f32], param: &mut [f32], m: &mut [f32], v: &mut [f32]) {
     for ((&g, param), (m, v)) in grad.iter().zip(param).zip(m.iter_mut().zip(v)) {
-        *m += (1.0 - p.beta1) * (g - *m);
-        *v += (1.0 - p.beta2) * (g * g - *v);
-        *param = p.remains * *param - p.rate * *m / ((*v * p.correct_v).sqrt() + p.epsilon);
+        p.step.take(m, v, g);
+        *param = p.remains * *param - p.step.length(p.step.rate, *m, *v);
     }
 }
 

@@ -9,7 +9,7 @@ use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
 use super::linear::{RELAX, Rows, Window};
-use super::optimizer::{Adam, STEEPEST};
+use super::optimizer::{Adam, STEEPEST, Step};
 use crate::device::{Buffer, Device};
 use crate::error::Result;
 use crate::kernel::{Call, Kernel, as_u32};
@@ -32,13 +32,7 @@ struct Params {
     offset_x: i32,
     lanes: u32,
     images: u32,
-    /// Step size over the bias correction of m.
-    rate: f32,
-    /// `1 / bias correction of v`.
-    correct_v: f32,
-    beta1: f32,
-    beta2: f32,
-    epsilon: f32,
+    step: Step,
 }
 
 impl Params {
@@ -155,10 +149,8 @@ pub fn step(
     adam: &Adam,
     step: u32,
 ) -> Result<()> {
-    let [rate, correct_v] = adam.corrected(step);
-    let (beta1, beta2, epsilon) = (adam.beta1, adam.beta2, adam.epsilon);
     let flat = Params::new(&Window::dense(Shape::flat(gradient.len())), 0, 1);
-    let params = Params { rate, correct_v, beta1, beta2, epsilon, ..flat };
+    let params = Params { step: adam.step(step), ..flat };
     device.run(&STEP, &params, &[gradient], &[table, m, v], super::flat(gradient.len()))
 }
 
@@ -275,11 +267,9 @@ fn step_twin(call: Call<'_>) {
     let entries = table.par_chunks_mut(RELAX).zip(m.par_iter_mut().zip(v)).zip(gradient);
     entries.with_min_len(4096).for_each(|((lines, (m, v)), gradient)| {
         let gradient = gradient.clamp(-STEEPEST, STEEPEST);
-        *m += (1.0 - p.beta1) * (gradient - *m);
-        *v += (1.0 - p.beta2) * (gradient * gradient - *v);
+        p.step.take(m, v, gradient);
         if lines[1] > 0.0 {
-            let move_by = p.rate * *m / ((*v * p.correct_v).sqrt() + p.epsilon);
-            lines[2] = (lines[2] + move_by).clamp(0.0, 1.0);
+            lines[2] = (lines[2] + p.step.length(p.step.rate, *m, *v)).clamp(0.0, 1.0);
         }
     });
 }

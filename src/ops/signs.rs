@@ -9,7 +9,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::linear::Rows;
-use super::optimizer::{Adam, STEEPEST};
+use super::optimizer::{Adam, STEEPEST, Step};
 use crate::device::{Buffer, Device};
 use crate::error::Result;
 use crate::kernel::{Call, Kernel, as_u32};
@@ -22,13 +22,7 @@ struct Params {
     lanes: u32,
     boxes: u32,
     slots: u32,
-    /// Step size over the bias correction of m.
-    rate: f32,
-    /// `1 / bias correction of v`.
-    correct_v: f32,
-    beta1: f32,
-    beta2: f32,
-    epsilon: f32,
+    step: Step,
 }
 
 const fn kernel(name: &'static str, entry: &'static str, writes: usize, twin: fn(Call<'_>)) -> Kernel {
@@ -87,9 +81,7 @@ pub fn climb(
     adam: &Adam,
     step: u32,
 ) -> Result<()> {
-    let [rate, correct_v] = adam.corrected(step);
-    let (beta1, beta2, epsilon) = (adam.beta1, adam.beta2, adam.epsilon);
-    let params = Params { rate, correct_v, beta1, beta2, epsilon, ..Params::new(boxes, boxes, targets) };
+    let params = Params { step: adam.step(step), ..Params::new(boxes, boxes, targets) };
     device.run(&CLIMB, &params, &[a, z, targets], &[y, beta, m, v], [boxes, 1, 1])
 }
 
@@ -117,9 +109,8 @@ fn climb_twin(call: Call<'_>) {
         let inactive = target & INACTIVE != 0;
         y[at] = if inactive { 0.0 } else { z[at] };
         let gradient = if inactive { z[at] } else { -z[at] }.clamp(-STEEPEST, STEEPEST);
-        m[i] += (1.0 - p.beta1) * (gradient - m[i]);
-        v[i] += (1.0 - p.beta2) * (gradient * gradient - v[i]);
-        let move_by = p.rate * a[at].abs() * m[i] / ((v[i] * p.correct_v).sqrt() + p.epsilon);
+        p.step.take(&mut m[i], &mut v[i], gradient);
+        let move_by = p.step.length(p.step.rate * a[at].abs(), m[i], v[i]);
         beta[i] = (beta[i] + move_by).clamp(0.0, MOST);
     }
 }

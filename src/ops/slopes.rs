@@ -10,7 +10,7 @@ use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
 use super::linear::RELAX;
-use super::optimizer::{Adam, STEEPEST};
+use super::optimizer::{Adam, STEEPEST, Step};
 use crate::device::{Buffer, Device};
 use crate::error::Result;
 use crate::kernel::{Call, Kernel};
@@ -22,19 +22,13 @@ use crate::rng::Rng;
 struct Params {
     elements: u32,
     lanes: u32,
-    /// Step size over the bias correction of m.
-    rate: f32,
-    /// `1 / bias correction of v`.
-    correct_v: f32,
-    beta1: f32,
-    beta2: f32,
-    epsilon: f32,
+    step: Step,
 }
 
 impl Params {
-    fn new(len: usize, lanes: usize) -> Self {
+    fn new(len: usize, lanes: usize, adam: &Adam, step: u32) -> Self {
         let elements = (len / lanes) as u32;
-        Params { elements, lanes: lanes as u32, rate: 0.0, correct_v: 0.0, beta1: 0.0, beta2: 0.0, epsilon: 0.0 }
+        Params { elements, lanes: lanes as u32, step: adam.step(step) }
     }
 }
 
@@ -67,16 +61,7 @@ pub fn climb(
     adam: &Adam,
     step: u32,
 ) -> Result<()> {
-    let [rate, correct_v] = adam.corrected(step);
-    let params = Params {
-        rate,
-        correct_v,
-        beta1: adam.beta1,
-        beta2: adam.beta2,
-        epsilon: adam.epsilon,
-        ..Params::new(y.len(), lanes)
-    };
-    device.run(&CLIMB, &params, &[a, z], &[y, table, m, v], super::flat(y.len()))
+    device.run(&CLIMB, &Params::new(y.len(), lanes, adam, step), &[a, z], &[y, table, m, v], super::flat(y.len()))
 }
 
 fn climb_twin(call: Call<'_>) {
@@ -91,8 +76,7 @@ fn climb_twin(call: Call<'_>) {
             let lines = &table[(lane * elements + k) * RELAX..][..3];
             y[lane] = if a < 0.0 { lines[0] * z + lines[1] } else { lines[2] * z };
             let gradient = (a.max(0.0) * z).clamp(-STEEPEST, STEEPEST);
-            m[lane] += (1.0 - p.beta1) * (gradient - m[lane]);
-            v[lane] += (1.0 - p.beta2) * (gradient * gradient - v[lane]);
+            p.step.take(&mut m[lane], &mut v[lane], gradient);
         }
     });
     let (m, v) = (&*m, &*v);
@@ -101,8 +85,7 @@ fn climb_twin(call: Call<'_>) {
             // Only an unstable neuron has an intercept.
             if lines[1] > 0.0 {
                 let at = k * lanes + lane;
-                let move_by = p.rate * m[at] / ((v[at] * p.correct_v).sqrt() + p.epsilon);
-                lines[2] = (lines[2] + move_by).clamp(0.0, 1.0);
+                lines[2] = (lines[2] + p.step.length(p.step.rate, m[at], v[at])).clamp(0.0, 1.0);
             }
         }
     });

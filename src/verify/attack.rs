@@ -1,11 +1,10 @@
 //! Projected gradient descent on the largest left side of an alternative's constraints (Madry et al. 2018): where it
 //! falls to zero the alternative holds. All points of a round go through the network together.
 
-use rayon::prelude::*;
-
 use super::query::{Queries, Query, members};
 use super::refute::Part;
 use super::witness::Witness;
+use crate::attack::descent::{Objective, Point, Region, descend};
 use crate::error::Result;
 use crate::network::Network;
 use crate::tensor;
@@ -29,26 +28,25 @@ pub(super) struct Start {
     pub x: Vec<f32>,
 }
 
-/// One point on its way.
-struct Point {
-    query: usize,
-    case: usize,
-    disjunct: usize,
-    x: Vec<f32>,
-    momentum: Vec<f32>,
-    value: f32,
-}
-
 /// Points looked at for each start of an attack on a box of few dimensions.
 const SCATTER: usize = 256;
 /// A box of more varying inputs is too large to scatter points over.
 const SCATTERED: usize = 16;
 
-impl Point {
-    fn new(start: Start) -> Point {
-        let Start { query, case, disjunct, x } = start;
-        Point { query, case, disjunct, momentum: vec![0.0; x.len()], x, value: f32::INFINITY }
+impl Start {
+    /// On its way, by the alternative that it is to make hold.
+    fn point(self) -> Point<Alternative> {
+        let Start { query, case, disjunct, x } = self;
+        Point::new(Alternative { query, case, disjunct }, x)
     }
+}
+
+/// What a point is to make hold.
+#[derive(Clone, Copy)]
+struct Alternative {
+    query: usize,
+    case: usize,
+    disjunct: usize,
 }
 
 /// Looks for a clear counterexample to any open alternative.
@@ -77,7 +75,7 @@ pub(super) fn run(net: &Network, queries: &mut Queries<'_>, open: &[Part], effor
             rest = &rest[n..];
             while !points.is_empty() {
                 let later = points.split_off(points.len().min(most));
-                descend(net, queries, points, steps, 1.0)?;
+                follow(net, queries, points, steps, 1.0)?;
                 points = later;
             }
         }
@@ -92,7 +90,7 @@ fn tries(part: &Part, first: bool) -> usize {
 }
 
 /// Where to start for every open alternative of these parts.
-fn starts(net: &Network, queries: &mut Queries<'_>, parts: &[&Part], first: bool) -> Result<Vec<Point>> {
+fn starts(net: &Network, queries: &mut Queries<'_>, parts: &[&Part], first: bool) -> Result<Vec<Point<Alternative>>> {
     let mut points = vec![];
     let mut drawn = Vec::with_capacity(parts.len());
     for part in parts {
@@ -104,7 +102,7 @@ fn starts(net: &Network, queries: &mut Queries<'_>, parts: &[&Part], first: bool
         // Without scattered points every alternative gets a start of its own.
         for &disjunct in &part.open {
             let x = start(query, part.case, first);
-            points.extend(x.map(|x| Point::new(Start { query: part.query, case: part.case, disjunct, x })));
+            points.extend(x.map(|x| Start { query: part.query, case: part.case, disjunct, x }.point()));
         }
     }
     let scattered: Vec<&[f32]> = drawn.iter().flat_map(|(_, xs)| xs.iter().map(Vec::as_slice)).collect();
@@ -122,12 +120,12 @@ fn starts(net: &Network, queries: &mut Queries<'_>, parts: &[&Part], first: bool
             let values: Vec<f32> = own.iter().map(value).collect();
             let best = (0..values.len()).min_by(|&a, &b| values[a].total_cmp(&values[b]));
             let start = |b: usize| Start { query: part.query, case: part.case, disjunct, x: xs[b].clone() };
-            points.extend(best.map(|b| Point::new(start(b))));
+            points.extend(best.map(|b| start(b).point()));
         }
     }
-    points.sort_by_key(|p| p.query);
+    points.sort_by_key(|p| p.of.query);
     queries.charge(&members(parts.iter().map(|p| p.query)))?;
-    points.retain(|p| queries.is_open(p.query));
+    points.retain(|p| queries.is_open(p.of.query));
     Ok(points)
 }
 
@@ -137,14 +135,14 @@ pub(super) fn points(net: &Network, queries: &mut Queries<'_>, mut starts: impl 
         let pulled = |mut s: Start| {
             let query = &queries.all()[s.query];
             let (low, high) = query.inner[s.case].as_ref().filter(|_| query.is_open())?;
-            s.x.iter_mut().zip(low.iter().zip(high)).for_each(|(x, (l, u))| *x = x.clamp(*l, *u));
-            Some(Point::new(s))
+            Region::Box { low, high }.pull(&mut s.x);
+            Some(s.point())
         };
-        let points: Vec<Point> = starts.by_ref().filter_map(pulled).take(lanes(net)).collect();
+        let points: Vec<Point<Alternative>> = starts.by_ref().filter_map(pulled).take(lanes(net)).collect();
         if points.is_empty() {
             return Ok(());
         }
-        descend(net, queries, points, 10, 0.2)?;
+        follow(net, queries, points, 10, 0.2)?;
     }
 }
 
@@ -172,73 +170,70 @@ fn start(query: &mut Query<'_>, case: usize, middle: bool) -> Option<Vec<f32>> {
     Some(low.iter().zip(high).map(pick).collect())
 }
 
-/// `steps` steps down the gradient; `reach` scales their length. Points whose property is decided or out of time drop
-/// out.
-fn descend(net: &Network, queries: &mut Queries<'_>, mut points: Vec<Point>, steps: usize, reach: f32) -> Result<()> {
-    for step in 0..=steps {
+/// `steps` steps; `reach` scales their length.
+fn follow(
+    net: &Network,
+    queries: &mut Queries<'_>,
+    points: Vec<Point<Alternative>>,
+    steps: usize,
+    reach: f32,
+) -> Result<()> {
+    let length = |step: usize, half: f32| {
         let left = 1.0 - step as f32 / steps as f32;
         // The first step crosses the whole box; later ones refine.
-        let share = if step == 0 { 1.0 } else { 0.5 * left.powf(1.5) + 0.002 };
-        advance(net, queries, &mut points, (step < steps).then_some(reach * share))?;
-        queries.charge(&members(points.iter().map(|p| p.query)))?;
-        points.retain(|p| queries.is_open(p.query));
-        if points.is_empty() {
-            break;
-        }
-    }
-    Ok(())
+        reach * if step == 0 { 1.0 } else { 0.5 * left.powf(1.5) + 0.002 } * half
+    };
+    descend(net, &mut Violations { net, queries }, points, steps, length)
 }
 
-/// Evaluates all points, confirms the best of each property if it looks like a counterexample, and moves the points
-/// down the gradient by a share of half their box.
-fn advance(net: &Network, queries: &mut Queries<'_>, points: &mut [Point], share: Option<f32>) -> Result<()> {
-    let d = &net.device;
-    let (elements, outputs) = (net.model.input.len(), net.model.outputs());
-    let lanes = tensor::lanes(points.len());
-    let x = d.upload(&tensor::interleave(points.iter().map(|p| p.x.as_slice()), elements))?;
-    let values = net.forward(x, lanes, share.is_some())?;
-    let logits: Vec<f32> = d.read(values[net.model.output()].as_ref().expect("kept"))?;
-    let mut seed = vec![0.0f32; outputs * lanes];
-    for (lane, p) in points.iter_mut().enumerate() {
-        // The constraint furthest from holding is the one to work on.
-        let mut worst = (f32::NEG_INFINITY, None);
-        for test in &queries.all()[p.query].tests[p.case][p.disjunct] {
-            let value = test.value(|k| logits[k * lanes + lane]);
-            if value > worst.0 {
-                worst = (value, Some(test));
+/// The constraint of each alternative that is furthest from holding.
+struct Violations<'a, 'q> {
+    net: &'a Network,
+    queries: &'a mut Queries<'q>,
+}
+
+impl Objective<Alternative> for Violations<'_, '_> {
+    fn region(&self, of: &Alternative) -> Region<'_> {
+        let (low, high) = self.queries.all()[of.query].inner[of.case].as_ref().expect("points start in a box");
+        Region::Box { low, high }
+    }
+
+    /// Confirms the best point of each property if it looks like a counterexample.
+    fn look(&mut self, points: &[Point<Alternative>], outputs: &[&[f32]], last: bool) -> Vec<Vec<f32>> {
+        let worst = |(p, y): (&Point<Alternative>, &&[f32])| {
+            let mut worst = (f32::NEG_INFINITY, vec![0.0; y.len()]);
+            for test in &self.queries.all()[p.of.query].tests[p.of.case][p.of.disjunct] {
+                let value = test.value(|k| y[k]);
+                if value > worst.0 {
+                    worst = (value, test.coefficients.iter().map(|a| -a).collect());
+                }
+            }
+            worst
+        };
+        let (values, weights): (Vec<f32>, Vec<Vec<f32>>) = points.iter().zip(outputs).map(worst).unzip();
+        let mut first = 0;
+        for own in points.chunk_by(|a, b| a.of.query == b.of.query) {
+            let values = &values[first..][..own.len()];
+            first += own.len();
+            let Some(best) = (0..own.len()).min_by(|&a, &b| values[a].total_cmp(&values[b])) else { continue };
+            let Point { of, x, .. } = &own[best];
+            let query = self.queries.get(of.query);
+            // Where the box is a single point there is nothing else to try, whatever f32 makes of it.
+            let single = query.inner[of.case].as_ref().is_some_and(|(low, high)| low == high);
+            if values[best] <= 0.0 || last && single {
+                let case = &query.spec.cases[of.case];
+                if let Some(found) = Witness::confirm(&self.net.model, case, &case.disjuncts[of.disjunct], x) {
+                    query.offer(found);
+                }
             }
         }
-        p.value = worst.0;
-        for (k, a) in worst.1.iter().flat_map(|t| t.coefficients.iter().enumerate()) {
-            seed[k * lanes + lane] = -a;
-        }
+        weights
     }
-    for own in points.chunk_by(|a, b| a.query == b.query) {
-        // Where the box is a single point there is nothing else to try, whatever f32 makes of it.
-        let single = |p: &Point| queries.all()[p.query].inner[p.case].as_ref().is_some_and(|(low, high)| low == high);
-        let likely = |p: &&Point| p.value <= 0.0 || share.is_none() && single(p);
-        if let Some(best) = own.iter().min_by(|a, b| a.value.total_cmp(&b.value)).filter(likely) {
-            let query = queries.get(best.query);
-            let case = &query.spec.cases[best.case];
-            if let Some(found) = Witness::confirm(&net.model, case, &case.disjuncts[best.disjunct], &best.x) {
-                query.offer(found);
-            }
-        }
+
+    /// Points whose property is decided or out of time drop out.
+    fn after_step(&mut self, points: &mut Vec<Point<Alternative>>) -> Result<()> {
+        self.queries.charge(&members(points.iter().map(|p| p.of.query)))?;
+        points.retain(|p| self.queries.is_open(p.of.query));
+        Ok(())
     }
-    let Some(share) = share else { return Ok(()) };
-    let (gradient, _) = net.backward(&values, d.upload(&seed)?, lanes, false)?;
-    let gradient = tensor::deinterleave(&d.read::<f32>(&gradient)?, elements, points.len());
-    let queries = queries.all();
-    points.par_iter_mut().zip(gradient.par_chunks(elements)).for_each(|(p, gradient)| {
-        let Some((low, high)) = &queries[p.query].inner[p.case] else { return };
-        // Inputs may have very different ranges: a step is a share of each.
-        let size = gradient.iter().zip(low.iter().zip(high)).map(|(g, (l, u))| g.abs() * (u - l)).sum::<f32>();
-        for k in 0..elements {
-            let half = 0.5 * (high[k] - low[k]);
-            p.momentum[k] = 0.75 * p.momentum[k] + gradient[k] * half / size.max(f32::MIN_POSITIVE);
-            let direction = p.momentum[k].signum() * f32::from(p.momentum[k] != 0.0);
-            p.x[k] = (p.x[k] + share * half * direction).clamp(low[k], high[k]);
-        }
-    });
-    Ok(())
 }

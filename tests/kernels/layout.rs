@@ -58,7 +58,8 @@ pub fn agrees(kernel: &Kernel) -> Result<(), String> {
     constants(&module)
 }
 
-/// The uniform block is the host's struct: the same names and kinds in the same order, 4-byte scalars all.
+/// The uniform block is the host's struct: the same names and kinds in the same order, 4-byte scalars all. Structs that
+/// several ops have in theirs stand for their fields.
 fn params(module: &naga::Module, ty: &naga::TypeInner, kernel: &Kernel) -> Result<(), String> {
     let naga::TypeInner::Struct { members, span } = ty else {
         return Err("binding 0 is not a struct".into());
@@ -96,7 +97,7 @@ fn host_params(kernel: &str) -> Result<Vec<(String, String)>, String> {
             let sized = tokens.windows(4).filter(|w| w[0].text == "size_of" && w[2].text == "<").map(|w| w[3].text);
             let mut sized: Vec<&str> = sized.collect();
             sized.dedup();
-            structs.extend(sized.into_iter().map(|name| fields(&tokens, name)));
+            structs.extend(sized.into_iter().map(|name| flattened(&ops, fields(&tokens, name)?)));
         }
     }
     match &structs[..] {
@@ -106,6 +107,15 @@ fn host_params(kernel: &str) -> Result<Vec<(String, String)>, String> {
         }
         _ => Err(format!("src/ops names {kernel} beside {} sizes of structs; expected one", structs.len())),
     }
+}
+
+/// With the fields of a struct that is found in some op in place of a field of its type.
+fn flattened(ops: &[source::Source], outer: Vec<(String, String)>) -> Option<Vec<(String, String)>> {
+    let inner = |(name, kind): (String, String)| match kind.as_str() {
+        "u32" | "i32" | "f32" => Some(vec![(name, kind)]),
+        kind => ops.iter().find_map(|op| fields(&source::tokens(&op.code), kind)),
+    };
+    Some(outer.into_iter().map(inner).collect::<Option<Vec<_>>>()?.concat())
 }
 
 /// Names and types of the fields of a `#[repr(C)]` struct.

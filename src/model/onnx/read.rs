@@ -127,7 +127,15 @@ pub fn load_as(path: impl AsRef<Path>, choice: &Choice) -> Result<Loaded> {
 /// As [`load`].
 pub fn takes_any_size(path: impl AsRef<Path>) -> Result<bool> {
     let path = path.as_ref();
-    let file = parse(&bytes(path)?).map_err(|e| Error::input(path, e.to_string()))?;
+    any_size(&bytes(path)?).map_err(|e| Error::input(path, e.to_string()))
+}
+
+/// [`takes_any_size`] of a file that lies in memory.
+///
+/// # Errors
+/// As [`decode`].
+pub fn any_size(content: &[u8]) -> OnnxResult<bool> {
+    let file = parse(content)?;
     let Some(graph) = file.graph else { return Ok(false) };
     let weights: HashSet<&str> = graph.initializer.iter().map(|t| t.name.as_str()).collect();
     let inputs = graph.input.iter().filter(|i| !weights.contains(i.name.as_str()));

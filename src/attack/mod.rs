@@ -1,13 +1,14 @@
 //! Projected gradient attacks (Madry et al. 2018) with a search for the smallest radius that breaks an image: the upper
 //! end of delta max. A hit counts once an enclosure in f64 leaves no doubt that the file's network gives it another class.
 
+pub(crate) mod descent;
+
 use rayon::prelude::*;
 
+use self::descent::{Objective, Point, Region, descend};
 use crate::error::Result;
-use crate::interrupt;
 use crate::model::enclosure::{self, lead};
 use crate::network::{Network, largest};
-use crate::tensor;
 
 /// How hard to try.
 #[derive(Clone, Copy, Debug)]
@@ -38,14 +39,9 @@ pub struct Hit {
 }
 
 /// One image under attack.
-struct Target {
-    image: Vec<f32>,
+struct Target<'a> {
+    image: &'a [f32],
     class: usize,
-    /// Where to start from before there is a hit, in turns with the image.
-    corner: Option<Vec<f32>>,
-    /// Current point and momentum.
-    point: Vec<f32>,
-    momentum: Vec<f32>,
     /// Radius being tried, and the largest that failed.
     radius: f32,
     failed: f32,
@@ -59,7 +55,23 @@ struct Target {
 /// The nearest hits lie so close to where two logits tie that only one further out may stand up to [`confirm`].
 const KEPT: usize = 4;
 
-impl Target {
+impl Target<'_> {
+    /// Takes note of a point's scores, and names the rival to raise.
+    fn judge(&mut self, point: &[f32], scores: &[f32]) -> usize {
+        let class = largest(scores);
+        // The image itself has its class, whatever f32 says.
+        let distance = if class == self.class { 0.0 } else { distance(self.image, point) };
+        if distance > 0.0 {
+            self.hit_now = true;
+            if self.hits.last().is_none_or(|b| distance < b.distance) {
+                self.keep(Hit { distance, class, image: point.to_vec() });
+            }
+        }
+        let mut rivals = scores.to_vec();
+        rivals[self.class] = f32::NEG_INFINITY;
+        largest(&rivals)
+    }
+
     /// Keeps a hit nearer than all before, in place of one of the same round.
     fn keep(&mut self, hit: Hit) {
         if self.fresh {
@@ -72,6 +84,28 @@ impl Target {
     }
 }
 
+/// The margin of each image's class over its nearest rival; one point for each image.
+struct Margins<'a>(Vec<Target<'a>>);
+
+impl Objective<usize> for Margins<'_> {
+    fn region(&self, target: &usize) -> Region<'_> {
+        let Target { image, radius, .. } = self.0[*target];
+        Region::Ball { centre: image, radius }
+    }
+
+    fn look(&mut self, points: &[Point<usize>], outputs: &[&[f32]], _last: bool) -> Vec<Vec<f32>> {
+        let lanes = self.0.par_iter_mut().zip(points).zip(outputs);
+        let weights = |((target, point), scores): ((&mut Target<'_>, &Point<usize>), &&[f32])| {
+            let rival = target.judge(&point.x, scores);
+            let mut weights = vec![0.0; scores.len()];
+            weights[rival] = 1.0;
+            weights[target.class] = -1.0;
+            weights
+        };
+        lanes.map(weights).collect()
+    }
+}
+
 /// Attacks images whose network classes are `classes`. `corners`, one per image or none at all, are points to start from
 /// in every other round until an image is broken.
 pub fn attack(
@@ -81,34 +115,30 @@ pub fn attack(
     corners: &[Vec<f32>],
     settings: &Settings,
 ) -> Result<Vec<Option<Hit>>> {
-    let target = |(i, (image, class)): (usize, (&&'_ [f32], &usize))| Target {
-        image: image.to_vec(),
-        class: *class,
-        corner: corners.get(i).cloned(),
-        point: image.to_vec(),
-        momentum: vec![0.0; image.len()],
+    let target = |(&image, &class)| Target {
+        image,
+        class,
         radius: settings.guess,
         failed: 0.0,
         hit_now: false,
         fresh: false,
         hits: vec![],
     };
-    let mut targets: Vec<Target> = images.iter().zip(classes).enumerate().map(target).collect();
+    let mut margins = Margins(images.iter().zip(classes).map(target).collect());
     for round in 0..settings.rounds {
-        targets.par_iter_mut().for_each(|target| {
+        let start = |(i, target): (usize, &mut Target<'_>)| {
             (target.hit_now, target.fresh) = (false, false);
-            target.momentum.fill(0.0);
             // Start where the last hit was, pulled into the new ball: the way out is usually the same.
-            let corner = target.corner.as_ref().filter(|_| round % 2 == 0);
-            let start = target.hits.last().map(|b| &b.image).or(corner).unwrap_or(&target.image);
-            for (p, (x, start)) in target.point.iter_mut().zip(target.image.iter().zip(start)) {
-                *p = start.clamp(x - target.radius, x + target.radius).clamp(0.0, 1.0);
-            }
-        });
-        for step in 0..=settings.steps {
-            advance(net, &mut targets, step, settings.steps)?;
-        }
-        for target in &mut targets {
+            let corner = corners.get(i).filter(|_| round % 2 == 0);
+            let mut x = target.hits.last().map(|b| &b.image).or(corner).map_or(target.image, Vec::as_slice).to_vec();
+            Region::Ball { centre: target.image, radius: target.radius }.pull(&mut x);
+            Point::new(i, x)
+        };
+        let points = margins.0.par_iter_mut().enumerate().map(start).collect();
+        // The first step crosses the whole ball; later ones refine.
+        let length = |step, radius| if step == 0 { radius } else { radius * 0.5 / (1.0 + 0.5 * step as f32).sqrt() };
+        descend(net, &mut margins, points, settings.steps, length)?;
+        for target in &mut margins.0 {
             if !target.hit_now {
                 target.failed = target.failed.max(target.radius);
             }
@@ -118,59 +148,8 @@ pub fn attack(
             };
         }
     }
-    let confirmed = |t: Target| t.hits.into_iter().rev().find_map(|hit| confirm(net, &t.image, t.class, hit.image));
-    Ok(targets.into_par_iter().map(confirmed).collect())
-}
-
-/// Classifies all points, records hits, and moves every point along the sign of the gradient.
-fn advance(net: &Network, targets: &mut [Target], step: usize, steps: usize) -> Result<()> {
-    interrupt::check()?;
-    let d = &net.device;
-    let (elements, outputs) = (net.model.input.len(), net.model.outputs());
-    let lanes = tensor::lanes(targets.len());
-    let x = d.upload(&tensor::interleave(targets.iter().map(|t| t.point.as_slice()), elements))?;
-    let values = net.forward(x, lanes, true)?;
-    let logits: Vec<f32> = d.read(values[net.model.output()].as_ref().expect("kept"))?;
-    let judge = |(lane, target): (usize, &mut Target)| {
-        let scores: Vec<f32> = (0..outputs).map(|k| logits[k * lanes + lane]).collect();
-        let class = largest(&scores);
-        if class != target.class {
-            let distance = distance(&target.image, &target.point);
-            // The image itself has its class, whatever f32 says.
-            if distance > 0.0 {
-                target.hit_now = true;
-                if target.hits.last().is_none_or(|b| distance < b.distance) {
-                    target.keep(Hit { distance, class, image: target.point.clone() });
-                }
-            }
-        }
-        let mut rivals = scores;
-        rivals[target.class] = f32::NEG_INFINITY;
-        largest(&rivals)
-    };
-    let rivals: Vec<usize> = targets.par_iter_mut().enumerate().map(judge).collect();
-    let mut seed = vec![0.0f32; outputs * lanes];
-    for (lane, (rival, target)) in rivals.iter().zip(&*targets).enumerate() {
-        seed[rival * lanes + lane] = 1.0;
-        seed[target.class * lanes + lane] = -1.0;
-    }
-    if step == steps {
-        return Ok(());
-    }
-    let (gradient, _) = net.backward(&values, d.upload(&seed)?, lanes, false)?;
-    let gradient = tensor::deinterleave(&d.read::<f32>(&gradient)?, elements, targets.len());
-    targets.par_iter_mut().zip(gradient.par_chunks(elements)).for_each(|(t, gradient)| {
-        let size: f32 = gradient.iter().map(|g| g.abs()).sum::<f32>().max(f32::MIN_POSITIVE);
-        // The first step crosses the whole ball; later ones refine.
-        let length = if step == 0 { t.radius } else { t.radius * 0.5 / (1.0 + 0.5 * step as f32).sqrt() };
-        for (k, g) in gradient.iter().enumerate() {
-            t.momentum[k] = 0.75 * t.momentum[k] + g / size;
-            let x = t.image[k];
-            let moved = t.point[k] + length * t.momentum[k].signum() * f32::from(t.momentum[k] != 0.0);
-            t.point[k] = moved.clamp(x - t.radius, x + t.radius).clamp(0.0, 1.0);
-        }
-    });
-    Ok(())
+    let confirmed = |t: Target<'_>| t.hits.into_iter().rev().find_map(|hit| confirm(net, t.image, t.class, hit.image));
+    Ok(margins.0.into_par_iter().map(confirmed).collect())
 }
 
 /// Largest change of any pixel, rounded up.

@@ -1,0 +1,116 @@
+//! Projected gradient descent (Madry et al. 2018) with momentum: points on their way to where an objective is low, all of
+//! them through the network together. What is looked for, from where, and how often is its callers' business.
+
+use rayon::prelude::*;
+
+use crate::error::Result;
+use crate::interrupt;
+use crate::network::Network;
+use crate::tensor;
+
+/// A point on its way, and what it is under way for.
+pub struct Point<T> {
+    pub of: T,
+    pub x: Vec<f32>,
+    momentum: Vec<f32>,
+}
+
+impl<T> Point<T> {
+    pub fn new(of: T, x: Vec<f32>) -> Point<T> {
+        Point { of, momentum: vec![0.0; x.len()], x }
+    }
+}
+
+/// The inputs that a point may take.
+#[derive(Clone, Copy)]
+pub enum Region<'a> {
+    /// Within `radius` of a point of [0,1], and in [0,1]: a step may go as far as the radius in every dimension.
+    Ball { centre: &'a [f32], radius: f32 },
+    /// Between two ends by dimension, which may lie differently far apart: a step is a share of each half.
+    Box { low: &'a [f32], high: &'a [f32] },
+}
+
+impl Region<'_> {
+    /// The nearest point inside.
+    pub fn pull(&self, x: &mut [f32]) {
+        match *self {
+            Region::Ball { centre, radius } => {
+                x.iter_mut().zip(centre).for_each(|(x, c)| *x = x.clamp(c - radius, c + radius).clamp(0.0, 1.0));
+            }
+            Region::Box { low, high } => {
+                x.iter_mut().zip(low.iter().zip(high)).for_each(|(x, (l, u))| *x = x.clamp(*l, *u));
+            }
+        }
+    }
+
+    /// How much the gradient counts in a dimension, and how far a whole step goes there.
+    fn scale(&self, k: usize) -> [f32; 2] {
+        match *self {
+            Region::Ball { radius, .. } => [1.0, radius],
+            Region::Box { low, high } => [0.5 * (high[k] - low[k]); 2],
+        }
+    }
+}
+
+/// What points are looking for.
+pub trait Objective<T> {
+    /// Where a point may go.
+    fn region(&self, of: &T) -> Region<'_>;
+
+    /// Sees the network's outputs at all points, `[point][output]`, before any moves; they are the last if there are no
+    /// steps to come. Answers for each point with the weights of the outputs whose sum is to grow.
+    fn look(&mut self, points: &[Point<T>], outputs: &[&[f32]], last: bool) -> Vec<Vec<f32>>;
+
+    /// After each step: lets go of points that have nothing more to look for.
+    fn after_step(&mut self, _points: &mut Vec<Point<T>>) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Takes `steps` steps with points that start inside their regions. `length` says how far a step goes, by its number and
+/// by how far a whole step would.
+pub fn descend<T: Send>(
+    net: &Network,
+    objective: &mut impl Objective<T>,
+    mut points: Vec<Point<T>>,
+    steps: usize,
+    length: impl Fn(usize, f32) -> f32 + Sync,
+) -> Result<()> {
+    let d = &net.device;
+    let (elements, count) = (net.model.input.len(), net.model.outputs());
+    for step in 0..=steps {
+        interrupt::check()?;
+        let last = step == steps;
+        let lanes = tensor::lanes(points.len());
+        let x = d.upload(&tensor::interleave(points.iter().map(|p| p.x.as_slice()), elements))?;
+        let values = net.forward(x, lanes, !last)?;
+        let logits: Vec<f32> = d.read(values[net.model.output()].as_ref().expect("kept"))?;
+        let outputs = tensor::deinterleave(&logits, count, points.len());
+        let outputs: Vec<&[f32]> = outputs.chunks(count).collect();
+        let uphill = objective.look(&points, &outputs, last);
+        if !last {
+            let seed = tensor::interleave(uphill.iter().map(Vec::as_slice), count);
+            let (gradient, _) = net.backward(&values, d.upload(&seed)?, lanes, false)?;
+            let gradient = tensor::deinterleave(&d.read::<f32>(&gradient)?, elements, points.len());
+            let regions: Vec<Region<'_>> = points.iter().map(|p| objective.region(&p.of)).collect();
+            let moves = points.par_iter_mut().zip(gradient.par_chunks(elements)).zip(regions);
+            moves.for_each(|((point, gradient), region)| {
+                let weighed = gradient.iter().enumerate().map(|(k, g)| g.abs() * region.scale(k)[0]);
+                let size = weighed.sum::<f32>().max(f32::MIN_POSITIVE);
+                for (k, g) in gradient.iter().enumerate() {
+                    let [weight, reach] = region.scale(k);
+                    let momentum = &mut point.momentum[k];
+                    *momentum = 0.75 * *momentum + g * weight / size;
+                    let direction = momentum.signum() * f32::from(*momentum != 0.0);
+                    point.x[k] += length(step, reach) * direction;
+                }
+                region.pull(&mut point.x);
+            });
+        }
+        objective.after_step(&mut points)?;
+        if points.is_empty() {
+            break;
+        }
+    }
+    Ok(())
+}
