@@ -54,8 +54,8 @@ struct Track<'a> {
 
 impl Track<'_> {
     /// No use asking for this radius or more.
-    fn high(&self) -> f32 {
-        self.failed.min(self.bracket.attacked.map_or(1.0, |(distance, _)| distance))
+    fn high(&self, most: f32) -> f32 {
+        self.failed.min(self.bracket.attacked.map_or(most, |(distance, _)| distance))
     }
 
     fn domains(&self) -> usize {
@@ -68,8 +68,8 @@ impl Track<'_> {
     }
 
     /// The next radius to ask for, if any.
-    fn question(&mut self, settings: &Settings) -> Option<f32> {
-        let (low, high) = (self.bracket.proved, self.high());
+    fn question(&mut self, settings: &Settings, most: f32) -> Option<f32> {
+        let (low, high) = (self.bracket.proved, self.high(most));
         let left = settings.domains.saturating_sub(self.domains());
         let narrow = high <= low * (1.0 + settings.tolerance);
         if low <= 0.0 || narrow || left < LEAST || self.time(settings) <= 0.0 {
@@ -85,13 +85,12 @@ impl Track<'_> {
     fn update(&mut self, bounder: &Bounder, broken: Vec<Vec<f32>>) {
         let (Some(tree), Some((domains, seconds))) = (&self.tree, self.until) else { return };
         let asked = tree.delta();
-        // Corners of boxes rounded outward may lie a hair outside the ball, and outside what images can be.
-        let within = |(x, y): (&f32, f32)| y.clamp(x - asked, x + asked).clamp(0.0, 1.0);
         let mut lost = false;
-        for point in broken {
-            let image = self.subject.image.iter().zip(point).map(within).collect();
+        for mut point in broken {
+            // Corners of boxes rounded outward may lie a hair outside the ball, and outside what images can be.
+            bounder.norm.pull(&mut point, &self.subject.image, asked);
             if let Some(Hit { distance, class, .. }) =
-                attack::confirm(&bounder.net, &self.subject.image, self.subject.class, image)
+                attack::confirm(&bounder.net, bounder.norm, &self.subject.image, self.subject.class, point)
             {
                 lost = true;
                 if self.bracket.attacked.is_none_or(|(d, _)| distance < d) {
@@ -153,8 +152,10 @@ pub fn close(
 
 /// Balls for those that wait for a question; they are done where there is none.
 fn plant(bounder: &Bounder, settings: &Settings, tracks: &mut [Track<'_>], fit: &mut Fit) -> Result<()> {
+    let most = bounder.norm.largest(bounder.net.model.input.len());
     let waiting = tracks.iter_mut().enumerate().filter(|(_, t)| !t.done && t.until.is_none());
-    let asked: Vec<(usize, f32)> = waiting.filter_map(|(i, t)| t.question(settings).map(|delta| (i, delta))).collect();
+    let asked: Vec<(usize, f32)> =
+        waiting.filter_map(|(i, t)| t.question(settings, most).map(|delta| (i, delta))).collect();
     let planted = fit.run(&asked, |asked| {
         let ball = |&(i, delta): &(usize, f32)| {
             let subject = tracks[i].subject;

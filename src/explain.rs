@@ -2,7 +2,7 @@
 
 use crate::attack;
 use crate::bounds::{Ball, Bounder, Method, Row};
-use crate::certify::{self, PIXEL_ROUNDING};
+use crate::certify::{self, pixel_rounding};
 use crate::error::{Error, Result};
 use crate::network::{Network, largest};
 use crate::relevance;
@@ -83,9 +83,11 @@ pub fn bracket(bounder: &Bounder, image: &[f32]) -> Result<Bracket> {
         Ok(())
     })?;
     let found = found.expect("one image gives one result");
-    let hit = attack::attack(&bounder.net, &[image], &[class], &[], &attack::Settings::default())?.remove(0);
-    let hit = hit.map(|h| attack::Hit { distance: (h.distance + PIXEL_ROUNDING).next_up(), ..h });
-    let proved = (found.proved - PIXEL_ROUNDING).next_down().max(0.0);
+    let hit =
+        attack::attack(&bounder.net, bounder.norm, &[image], &[class], &[], &attack::Settings::default())?.remove(0);
+    let rounding = pixel_rounding(bounder);
+    let hit = hit.map(|h| attack::Hit { distance: (h.distance + rounding).next_up(), ..h });
+    let proved = (found.proved - rounding).next_down().max(0.0);
     if let Some(hit) = hit.as_ref().filter(|h| h.distance <= proved) {
         let problem = format!("proved {proved} but broken at {}; the device miscomputes", hit.distance);
         return Err(Error::device(problem));

@@ -23,10 +23,15 @@ pub struct Settings {
     pub max_probes: usize,
     /// Share of the first estimate of a radius that is usually proved; used until enough images are finished to tell.
     pub usual: f32,
+    /// No radius is larger.
+    pub most: f32,
 }
 
-/// Radius of the first probe by linear bounds.
+/// Radius of the first probe by linear bounds, as a share of the largest.
 const FEELER: f32 = 1e-6;
+
+/// Radii below this share of the largest are not worth a search.
+const LEAST: f32 = 1e-7;
 
 /// How far apart proved and failed radii may be where margins between them are noise.
 const NOISY: f32 = 1.02;
@@ -43,7 +48,8 @@ impl Settings {
             Method::Crown => (if gpu { 512 } else { 32 * threads }, 0.37, 2e-4),
             Method::Alpha => (if gpu { 512 } else { 32 * threads }, 0.4, 2e-4),
         };
-        Settings { tolerance, batch, max_probes: 30, usual }
+        let most = bounder.norm.largest(bounder.net.model.input.len());
+        Settings { tolerance, batch, max_probes: 30, usual, most }
     }
 }
 
@@ -99,7 +105,7 @@ pub fn search(
         while active.len() < settings.batch {
             let Some((position, subject)) = waiting.next() else { break };
             let usual = median(&recent).unwrap_or(settings.usual);
-            active.push(Track::new(position, subject, bounder.method.relaxes(), usual));
+            active.push(Track::new(position, subject, bounder.method.relaxes(), usual, settings.most));
         }
         if active.is_empty() {
             return Ok(());
@@ -155,8 +161,8 @@ struct Track {
 
 impl Track {
     /// `feel`: start with a probe at [`FEELER`].
-    fn new(position: usize, subject: Subject, feel: bool, usual: f32) -> Self {
-        let next = if feel { FEELER } else { (usual * subject.margin).clamp(1e-7, 1.0) };
+    fn new(position: usize, subject: Subject, feel: bool, usual: f32, most: f32) -> Self {
+        let next = if feel { FEELER * most } else { (usual * subject.margin).clamp(LEAST * most, most) };
         let points = vec![(0.0, subject.margin)];
         let (low, ball) = (0.0, 0.0);
         Track { position, subject, low, ball, points, linear: None, usual, next, rival: 0, probes: 0, done: false }
@@ -175,27 +181,28 @@ impl Track {
         if outcome.radius > self.low {
             (self.low, self.ball) = (outcome.radius, d);
         }
-        if self.probes == 1 && d == FEELER && margin > 0.0 && outcome.reach.is_finite() {
+        let feeler = FEELER * settings.most;
+        if self.probes == 1 && d == feeler && margin > 0.0 && outcome.reach.is_finite() {
             self.linear = Some(outcome.reach);
             // Bounds pay for rounding even at the image itself.
             self.points[0].1 = margin;
-            self.next = (self.usual * outcome.reach).clamp(2.0 * FEELER, 1.0);
+            self.next = (self.usual * outcome.reach).clamp(2.0 * feeler, settings.most);
             return;
         }
         let at = self.points.partition_point(|p| p.0 < d);
         self.points.insert(at, (d, margin));
         let t = settings.tolerance;
         let ceiling = self.ceiling();
-        self.done = self.low >= 1.0
+        self.done = self.low >= settings.most
             || self.probes as usize >= settings.max_probes
             || (outcome.reach - d).abs() <= t * d
             || (self.low > 0.0 && ceiling <= self.low * (1.0 + t))
-            || ceiling < 1e-7
+            || ceiling < LEAST * settings.most
             || self.lost_in_noise();
-        let root = self.cautious(self.root()).min(ceiling);
+        let root = self.cautious(self.root(settings.most)).min(ceiling);
         // Aim a little low: a success just below the root ends the search, a failure just above does not.
         let aim = root * (1.0 - 0.4 * t);
-        self.next = if aim > self.low { aim } else { self.low * (1.0 + 0.6 * t) }.min(1.0);
+        self.next = if aim > self.low { aim } else { self.low * (1.0 + 0.6 * t) }.min(settings.most);
     }
 
     /// How many of the points come before the first that failed.
@@ -243,12 +250,12 @@ impl Track {
     }
 
     /// Where the margin is estimated to vanish.
-    fn root(&self) -> f32 {
+    fn root(&self, most: f32) -> f32 {
         let margin = f64::from(self.points[0].1);
         let split = self.split();
         let Some(inner) = split.checked_sub(1).map(|i| self.points[i].0) else { return 0.0 };
         // All positive so far: do not go too far at once.
-        let outer = self.points.get(split).map_or((8.0 * inner).clamp(f32::MIN_POSITIVE, 1.0), |p| p.0);
+        let outer = self.points.get(split).map_or((8.0 * inner).clamp(f32::MIN_POSITIVE, most), |p| p.0);
         let (low, high) = (f64::from(inner), f64::from(outer));
         if self.probes > 12 && self.probes.is_multiple_of(2) {
             return (0.5 * (low + high)) as f32;
@@ -301,9 +308,9 @@ mod tests {
 
     /// Drives a track with a synthetic bound and returns (proved, probes).
     fn run(reach: Option<fn(f32) -> f32>, margin: fn(f32) -> f32, usual: f32) -> (f32, u32) {
-        let settings = Settings { tolerance: 1e-3, batch: 1, max_probes: 30, usual };
+        let settings = Settings { tolerance: 1e-3, batch: 1, max_probes: 30, usual, most: 1.0 };
         let subject = Subject { image: vec![], class: 0, margin: margin(0.0) };
-        let mut track = Track::new(0, subject, reach.is_some(), usual);
+        let mut track = Track::new(0, subject, reach.is_some(), usual, 1.0);
         while !track.done {
             let d = track.next;
             let (m, r) = (margin(d), reach.map_or(f32::INFINITY, |f| f(d)));

@@ -6,6 +6,7 @@ use rayon::prelude::*;
 use crate::error::Result;
 use crate::interrupt;
 use crate::network::Network;
+use crate::norm::Norm;
 use crate::tensor;
 
 /// A point on its way, and what it is under way for.
@@ -24,8 +25,8 @@ impl<T> Point<T> {
 /// The inputs that a point may take.
 #[derive(Clone, Copy)]
 pub enum Region<'a> {
-    /// Within `radius` of a point of [0,1], and in [0,1]: a step may go as far as the radius in every dimension.
-    Ball { centre: &'a [f32], radius: f32 },
+    /// Within `radius` of a point of [0,1], and in [0,1]: a step may go as far as the radius.
+    Ball { centre: &'a [f32], norm: Norm, radius: f32 },
     /// Between two ends by dimension, which may lie differently far apart: a step is a share of each half.
     Box { low: &'a [f32], high: &'a [f32] },
 }
@@ -34,9 +35,7 @@ impl Region<'_> {
     /// The nearest point inside.
     pub fn pull(&self, x: &mut [f32]) {
         match *self {
-            Region::Ball { centre, radius } => {
-                x.iter_mut().zip(centre).for_each(|(x, c)| *x = x.clamp(c - radius, c + radius).clamp(0.0, 1.0));
-            }
+            Region::Ball { centre, norm, radius } => norm.pull(x, centre, radius),
             Region::Box { low, high } => {
                 x.iter_mut().zip(low.iter().zip(high)).for_each(|(x, (l, u))| *x = x.clamp(*l, *u));
             }
@@ -65,6 +64,14 @@ pub trait Objective<T> {
     fn after_step(&mut self, _points: &mut Vec<Point<T>>) -> Result<()> {
         Ok(())
     }
+}
+
+/// Moves a point in [0,1] so far along a direction; pixels at their ends go no further and take no part.
+fn straight(x: &mut [f32], direction: &[f32], length: f32) {
+    let free = |x: f32, d: f32| if x <= 0.0 && d < 0.0 || x >= 1.0 && d > 0.0 { 0.0 } else { d };
+    let square: f32 = x.iter().zip(direction).map(|(x, d)| free(*x, *d).powi(2)).sum();
+    let share = length / square.sqrt().max(f32::MIN_POSITIVE);
+    x.iter_mut().zip(direction).for_each(|(x, d)| *x += share * free(*x, *d));
 }
 
 /// Takes `steps` steps with points that start inside their regions. `length` says how far a step goes, by its number and
@@ -98,11 +105,18 @@ pub fn descend<T: Send>(
                 let weighed = gradient.iter().enumerate().map(|(k, g)| g.abs() * region.scale(k)[0]);
                 let size = weighed.sum::<f32>().max(f32::MIN_POSITIVE);
                 for (k, g) in gradient.iter().enumerate() {
-                    let [weight, reach] = region.scale(k);
-                    let momentum = &mut point.momentum[k];
-                    *momentum = 0.75 * *momentum + g * weight / size;
-                    let direction = momentum.signum() * f32::from(*momentum != 0.0);
-                    point.x[k] += length(step, reach) * direction;
+                    point.momentum[k] = 0.75 * point.momentum[k] + g * region.scale(k)[0] / size;
+                }
+                match region {
+                    Region::Ball { norm: Norm::L2, radius, .. } => {
+                        straight(&mut point.x, &point.momentum, length(step, radius));
+                    }
+                    Region::Ball { norm: Norm::Linf, .. } | Region::Box { .. } => {
+                        for (k, (x, momentum)) in point.x.iter_mut().zip(&point.momentum).enumerate() {
+                            let direction = momentum.signum() * f32::from(*momentum != 0.0);
+                            *x += length(step, region.scale(k)[1]) * direction;
+                        }
+                    }
                 }
                 region.pull(&mut point.x);
             });

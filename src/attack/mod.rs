@@ -9,6 +9,7 @@ use self::descent::{Objective, Point, Region, descend};
 use crate::error::Result;
 use crate::model::enclosure::{self, lead};
 use crate::network::{Network, largest};
+use crate::norm::Norm;
 
 /// How hard to try.
 #[derive(Clone, Copy, Debug)]
@@ -17,7 +18,7 @@ pub struct Settings {
     pub rounds: usize,
     /// Gradient steps per radius.
     pub steps: usize,
-    /// First radius.
+    /// First radius, as a share of the largest.
     pub guess: f32,
 }
 
@@ -30,7 +31,7 @@ impl Default for Settings {
 /// An image of another class near the original.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Hit {
-    /// Largest change of any pixel.
+    /// From the original, in the norm of the attack.
     pub distance: f32,
     /// The class it is given.
     pub class: usize,
@@ -57,10 +58,10 @@ const KEPT: usize = 4;
 
 impl Target<'_> {
     /// Takes note of a point's scores, and names the rival to raise.
-    fn judge(&mut self, point: &[f32], scores: &[f32]) -> usize {
+    fn judge(&mut self, norm: Norm, point: &[f32], scores: &[f32]) -> usize {
         let class = largest(scores);
         // The image itself has its class, whatever f32 says.
-        let distance = if class == self.class { 0.0 } else { distance(self.image, point) };
+        let distance = if class == self.class { 0.0 } else { norm.distance(self.image, point) };
         if distance > 0.0 {
             self.hit_now = true;
             if self.hits.last().is_none_or(|b| distance < b.distance) {
@@ -85,18 +86,22 @@ impl Target<'_> {
 }
 
 /// The margin of each image's class over its nearest rival; one point for each image.
-struct Margins<'a>(Vec<Target<'a>>);
+struct Margins<'a> {
+    norm: Norm,
+    targets: Vec<Target<'a>>,
+}
 
 impl Objective<usize> for Margins<'_> {
     fn region(&self, target: &usize) -> Region<'_> {
-        let Target { image, radius, .. } = self.0[*target];
-        Region::Ball { centre: image, radius }
+        let Target { image, radius, .. } = self.targets[*target];
+        Region::Ball { centre: image, norm: self.norm, radius }
     }
 
     fn look(&mut self, points: &[Point<usize>], outputs: &[&[f32]], _last: bool) -> Vec<Vec<f32>> {
-        let lanes = self.0.par_iter_mut().zip(points).zip(outputs);
+        let norm = self.norm;
+        let lanes = self.targets.par_iter_mut().zip(points).zip(outputs);
         let weights = |((target, point), scores): ((&mut Target<'_>, &Point<usize>), &&[f32])| {
-            let rival = target.judge(&point.x, scores);
+            let rival = target.judge(norm, &point.x, scores);
             let mut weights = vec![0.0; scores.len()];
             weights[rival] = 1.0;
             weights[target.class] = -1.0;
@@ -110,58 +115,55 @@ impl Objective<usize> for Margins<'_> {
 /// in every other round until an image is broken.
 pub fn attack(
     net: &Network,
+    norm: Norm,
     images: &[&[f32]],
     classes: &[usize],
     corners: &[Vec<f32>],
     settings: &Settings,
 ) -> Result<Vec<Option<Hit>>> {
+    let most = norm.largest(net.model.input.len());
     let target = |(&image, &class)| Target {
         image,
         class,
-        radius: settings.guess,
+        radius: settings.guess * most,
         failed: 0.0,
         hit_now: false,
         fresh: false,
         hits: vec![],
     };
-    let mut margins = Margins(images.iter().zip(classes).map(target).collect());
+    let mut margins = Margins { norm, targets: images.iter().zip(classes).map(target).collect() };
     for round in 0..settings.rounds {
         let start = |(i, target): (usize, &mut Target<'_>)| {
             (target.hit_now, target.fresh) = (false, false);
             // Start where the last hit was, pulled into the new ball: the way out is usually the same.
             let corner = corners.get(i).filter(|_| round % 2 == 0);
             let mut x = target.hits.last().map(|b| &b.image).or(corner).map_or(target.image, Vec::as_slice).to_vec();
-            Region::Ball { centre: target.image, radius: target.radius }.pull(&mut x);
+            Region::Ball { centre: target.image, norm, radius: target.radius }.pull(&mut x);
             Point::new(i, x)
         };
-        let points = margins.0.par_iter_mut().enumerate().map(start).collect();
+        let points = margins.targets.par_iter_mut().enumerate().map(start).collect();
         // The first step crosses the whole ball; later ones refine.
         let length = |step, radius| if step == 0 { radius } else { radius * 0.5 / (1.0 + 0.5 * step as f32).sqrt() };
         descend(net, &mut margins, points, settings.steps, length)?;
-        for target in &mut margins.0 {
+        for target in &mut margins.targets {
             if !target.hit_now {
                 target.failed = target.failed.max(target.radius);
             }
             target.radius = match target.hits.last() {
                 Some(b) => 0.5 * (target.failed.min(b.distance) + b.distance),
-                None => (2.0 * target.radius).min(1.0),
+                None => (2.0 * target.radius).min(most),
             };
         }
     }
-    let confirmed = |t: Target<'_>| t.hits.into_iter().rev().find_map(|hit| confirm(net, t.image, t.class, hit.image));
-    Ok(margins.0.into_par_iter().map(confirmed).collect())
-}
-
-/// Largest change of any pixel, rounded up.
-fn distance(a: &[f32], b: &[f32]) -> f32 {
-    let exact = a.iter().zip(b).map(|(a, b)| (f64::from(*a) - f64::from(*b)).abs()).fold(0.0, f64::max);
-    crate::rounding::to_f32_up(exact)
+    let confirmed =
+        |t: Target<'_>| t.hits.into_iter().rev().find_map(|hit| confirm(net, norm, t.image, t.class, hit.image));
+    Ok(margins.targets.into_par_iter().map(confirmed).collect())
 }
 
 /// A hit, if over real numbers the file's network gives some class at least as large a logit as `class` at `broken`:
 /// of those the one that leads by most.
-pub fn confirm(net: &Network, image: &[f32], class: usize, broken: Vec<f32>) -> Option<Hit> {
-    let distance = distance(image, &broken);
+pub fn confirm(net: &Network, norm: Norm, image: &[f32], class: usize, broken: Vec<f32>) -> Option<Hit> {
+    let distance = norm.distance(image, &broken);
     let known = enclosure::forward(&net.model, &broken);
     let leads = (0..net.model.outputs()).filter(|j| *j != class).map(|j| (j, lead(&known, j, class)));
     let (rival, _) = leads.filter(|(_, by)| *by >= 0.0).max_by(|a, b| a.1.total_cmp(&b.1))?;
@@ -176,7 +178,7 @@ mod tests {
 
     fn attacked(size: f32) -> Option<Hit> {
         let net = Network::new(&Device::cpu(), &cancelling(size)).unwrap();
-        attack(&net, &[&[0.2]], &[0], &[], &Settings::default()).unwrap().remove(0)
+        attack(&net, Norm::Linf, &[&[0.2]], &[0], &[], &Settings::default()).unwrap().remove(0)
     }
 
     /// No image of the other class exists; f32 sees one beyond 0.3, where it loses a one beside a number of this size.

@@ -5,6 +5,7 @@ use super::rounding::{Charge, LARGEST, down, up};
 use super::window::{Axis, axes};
 use crate::error::{Error, Result};
 use crate::model::{Conv, Layer, Model, Node, Pool};
+use crate::norm::Norm;
 use crate::tensor::Shape;
 
 /// Every element of a value lies in `[lower, upper]`.
@@ -12,14 +13,20 @@ use crate::tensor::Shape;
 pub struct Interval {
     pub lower: Vec<f64>,
     pub upper: Vec<f64>,
+    /// Of an input: the Euclidean ball that it also lies in, by centre and radius.
+    pub round: Option<(Vec<f64>, f64)>,
 }
 
 impl Interval {
     /// The ball of this radius around an image, clipped to [0,1].
-    pub fn ball(image: &[f32], radius: f64) -> Interval {
+    pub fn ball(image: &[f32], norm: Norm, radius: f64) -> Interval {
+        let round = match norm {
+            Norm::Linf => None,
+            Norm::L2 => Some((image.iter().map(|&x| f64::from(x)).collect(), radius)),
+        };
         let lower = image.iter().map(|&x| down(f64::from(x) - radius).max(0.0)).collect();
         let upper = image.iter().map(|&x| up(f64::from(x) + radius).min(1.0)).collect();
-        Interval { lower, upper }
+        Interval { lower, upper, round }
     }
 
     pub fn len(&self) -> usize {

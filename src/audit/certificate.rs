@@ -3,14 +3,16 @@
 
 use crate::error::{Error, Result};
 use crate::model::{Layer, Model, Node};
+use crate::norm::Norm;
 use crate::results::certificate::{Branches, Certificate};
 
 /// # Errors
 /// Names what makes no sense: a slope that is not a number in `[0,1]`, a multiplier below zero, a node that is no ReLU
 /// or is listed twice, a list of the wrong length.
-pub fn check(certificate: &Certificate, model: &Model) -> Result<()> {
-    if certificate.ball.is_some_and(|ball| !(0.0..=1.0).contains(&ball)) {
-        return fail("the radius of its ball is not in [0,1]".into());
+pub fn check(certificate: &Certificate, model: &Model, norm: Norm) -> Result<()> {
+    let most = norm.largest(model.input.len());
+    if certificate.ball.is_some_and(|ball| !(0.0..=most).contains(&ball)) {
+        return fail(format!("the radius of its ball is not in [0,{most}]"));
     }
     for (at, s) in certificate.relu.iter().enumerate() {
         if certificate.relu[..at].iter().any(|other| other.node == s.node) {

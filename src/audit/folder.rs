@@ -2,9 +2,10 @@
 
 use rayon::prelude::*;
 
-use super::{Certificate, Method, Verdict, check};
+use super::{Certificate, Method, Verdict, check_ball};
 use crate::error::Result;
 use crate::model::Model;
+use crate::norm::Norm;
 use crate::rng::Rng;
 
 /// One row of a result: `class` dominates on the ball of `radius` around an image.
@@ -64,7 +65,7 @@ pub enum Sample {
     },
 }
 
-/// Checks claims about one network. `images` gives the (noisy) image of an index and variance; every radius is enlarged
+/// Checks claims about one network, radii in this norm. `images` gives the (noisy) image of an index and variance; every radius is enlarged
 /// by `slack`, the distance by which those images may differ from the ones the claims are about. `done` is called
 /// after every check.
 ///
@@ -73,6 +74,7 @@ pub enum Sample {
 pub fn folder(
     claims: impl IntoIterator<Item = Claim>,
     model: &Model,
+    norm: Norm,
     images: impl Fn(usize, f64) -> Result<Vec<f32>> + Sync,
     slack: f64,
     sample: Sample,
@@ -90,7 +92,7 @@ pub fn folder(
     }
     let outcome = |claim: &Claim| -> Result<Option<Failure>> {
         let image = images(claim.index, claim.variance)?;
-        let reason = refusal(claim, model, &image, slack);
+        let reason = refusal(claim, model, norm, &image, slack);
         done();
         Ok(reason.map(|reason| Failure { index: claim.index, variance: claim.variance, reason }))
     };
@@ -100,13 +102,14 @@ pub fn folder(
 }
 
 /// Why a claim is not accepted.
-fn refusal(claim: &Claim, model: &Model, image: &[f32], slack: f64) -> Option<String> {
+fn refusal(claim: &Claim, model: &Model, norm: Norm, image: &[f32], slack: f64) -> Option<String> {
     let radius = claim.radius;
-    if !(radius > 0.0 && radius <= 1.0) {
-        return Some(format!("{radius} is no radius between 0 and 1"));
+    let most = norm.largest(model.input.len());
+    if !(radius > 0.0 && radius <= f64::from(most)) {
+        return Some(format!("{radius} is no radius between 0 and {most}"));
     }
     let enlarged = (radius + slack).next_up();
-    match check(model, image, claim.class, enlarged, claim.method, claim.certificate.as_ref()) {
+    match check_ball(model, image, claim.class, norm, enlarged, claim.method, claim.certificate.as_ref()) {
         Ok(Verdict::Proved { .. }) => None,
         Ok(Verdict::NotProved { worst_margin, rival }) => {
             Some(format!("radius {radius} is not proved: the margin over class {rival} is {worst_margin:.3e}"))

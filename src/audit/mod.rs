@@ -31,6 +31,7 @@ pub use forms::Forms;
 
 use crate::error::{Error, Result};
 use crate::model::Model;
+use crate::norm::Norm;
 use bounds::Interval;
 use state::{Choice, State};
 
@@ -81,17 +82,33 @@ const ATTEMPTS: [(f64, f64); 11] = [
     (1.5, 0.0),
 ];
 
-/// Re-derives that `class` dominates on `{ x' : |x' - image| <= radius } ∩ [0,1]^n`, with what a certificate gives or the
-/// standard slopes.
+/// [`check_ball`] in the maximum norm.
+///
+/// # Errors
+/// As there.
+pub fn check(
+    model: &Model,
+    image: &[f32],
+    class: usize,
+    radius: f64,
+    method: Method,
+    certificate: Option<&Certificate>,
+) -> Result<Verdict> {
+    check_ball(model, image, class, Norm::Linf, radius, method, certificate)
+}
+
+/// Re-derives that `class` dominates on `{ x' : |x' - image| <= radius } ∩ [0,1]^n`, in this norm, with what a certificate
+/// gives or the standard slopes.
 ///
 /// # Errors
 /// If the model is not whole, the request makes no sense (sizes, a radius that is negative or not finite, pixels
 /// outside `[0,1]`, slopes out of range, domains that leave part of the ball out) or numbers of the network leave the range
 /// in which rounding is accounted for. An error proves nothing.
-pub fn check(
+pub fn check_ball(
     model: &Model,
     image: &[f32],
     class: usize,
+    norm: Norm,
     radius: f64,
     method: Method,
     certificate: Option<&Certificate>,
@@ -110,11 +127,11 @@ pub fn check(
         return Err(Error::usage(format!("pixel {k} of the image is {}, not in [0,1]", image[k])));
     }
     if let Some(certificate) = certificate {
-        certificate::check(certificate, model)?;
+        certificate::check(certificate, model, norm)?;
     }
     let outer = certificate.and_then(|c| c.ball).map_or(radius, |ball| radius.max(f64::from(ball)));
     let branches = certificate.and_then(|c| c.branches.as_ref()).filter(|_| method != Method::Ibp);
-    let ball = Interval::ball(image, radius);
+    let ball = Interval::ball(image, norm, radius);
     let mut best = (f64::NEG_INFINITY, 0);
     // Without relaxations there is nothing to choose.
     let attempts = if method == Method::Ibp { &ATTEMPTS[..1] } else { &ATTEMPTS[..] };
@@ -122,7 +139,7 @@ pub fn check(
     let keeps = if certificate.is_some() && method != Method::Ibp { &[false, true][..] } else { &[false] };
     for (&(grow, lean), &keep) in attempts.iter().flat_map(|attempt| keeps.iter().map(move |keep| (attempt, keep))) {
         let choice = Choice { certificate, lean, keep };
-        let state = State::new(model, Interval::ball(image, outer * grow), method, choice)?;
+        let state = State::new(model, Interval::ball(image, norm, outer * grow), method, choice)?;
         let margins = match branches {
             Some(branches) => branches::margins(&state, class, &ball, branches)?,
             None => state.margins(class, &ball, method),

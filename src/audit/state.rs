@@ -49,6 +49,8 @@ impl<'a> State<'a> {
         let charge = Charge::new(model)?;
         let (values, keep) = (vec![input], choice.keep);
         let mut state = State { model, charge, values, sizes: Vec::new(), lines: Vec::new(), peaks: Vec::new(), keep };
+        // By value: whether every path from the input is affine.
+        let mut straight = vec![true];
         for (i, node) in model.nodes.iter().enumerate() {
             let (value, sizes) = bounds::step(model, i, &state.values, charge);
             value.check(node)?;
@@ -76,8 +78,13 @@ impl<'a> State<'a> {
             }
             state.lines.push(line);
             state.peaks.push(peak);
-            // One layer over the box: interval bounds are as tight as any.
-            if method == Method::Crown && node.inputs.iter().any(|&v| v != 0) {
+            // Of one layer over a box intervals say all there is to say; of affine layers over a ball rows do, which are
+            // as cheap there as anything else.
+            straight.push(is_affine(&node.layer) && node.inputs.iter().all(|&v| straight[v]));
+            if straight[i + 1] && state.values[0].round.is_some() {
+                let all: Vec<usize> = (0..state.values[i + 1].len()).collect();
+                state.refine_some(i + 1, &all)?;
+            } else if method == Method::Crown && node.inputs.iter().any(|&v| v != 0) {
                 state.refine(i + 1)?;
             }
         }
@@ -114,7 +121,11 @@ impl<'a> State<'a> {
     /// Tightens the bounds of a value that a nonlinear layer reads, where that layer is not yet linear.
     fn refine(&mut self, value: ValueId) -> Result<()> {
         let unstable = self.unstable(value);
-        for chunk in unstable.chunks(LANES / 2) {
+        self.refine_some(value, &unstable)
+    }
+
+    fn refine_some(&mut self, value: ValueId, which: &[usize]) -> Result<()> {
+        for chunk in which.chunks(LANES / 2) {
             let targets: Vec<Target> = chunk.iter().flat_map(|&k| [1.0, -1.0].map(|sign| vec![(k, sign)])).collect();
             let bounds = walk::bound(self, value, &targets, Stop::Input, &self.values[0]);
             let known = &mut self.values[value];
@@ -171,5 +182,14 @@ impl<'a> State<'a> {
             margins.extend(chunk.iter().copied().zip(bounds));
         }
         margins
+    }
+}
+
+fn is_affine(layer: &Layer) -> bool {
+    match layer {
+        Layer::Conv(_) | Layer::Dense(_) | Layer::AvgPool(_) | Layer::Add | Layer::Scale { .. } | Layer::Gather(_) => {
+            true
+        }
+        Layer::Relu | Layer::Activation(_) | Layer::MaxPool(_) => false,
     }
 }

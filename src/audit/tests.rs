@@ -68,7 +68,7 @@ fn bounds_contain_exact_rational_values() {
             for radius in [0.0, 1e-9, 0.01, 0.2] {
                 let points: Vec<_> = (0..4).map(|_| forward_exact(&model, &point(&x, radius, &mut rng))).collect();
                 for method in METHODS {
-                    let ball = Interval::ball(&x, radius);
+                    let ball = Interval::ball(&x, Norm::Linf, radius);
                     let state = State::new(&model, ball.clone(), method, Choice::default()).unwrap();
                     let margins = state.margins(class, &ball, method);
                     for exact in &points {
@@ -201,7 +201,7 @@ fn windows_bound_as_whole_layers_do() {
         }
         let x = image(&conv, &mut Rng::new(seed, 11));
         for method in METHODS {
-            let ball = Interval::ball(&x, 0.05);
+            let ball = Interval::ball(&x, Norm::Linf, 0.05);
             let margins = [&conv, &dense]
                 .map(|m| State::new(m, ball.clone(), method, Choice::default()).unwrap().margins(0, &ball, method));
             for (a, b) in margins[0].iter().zip(&margins[1]) {
@@ -216,7 +216,7 @@ fn windows_bound_as_whole_layers_do() {
 fn rows_do_not_disturb_each_other() {
     let model = conv_net(3);
     let x = image(&model, &mut Rng::new(3, 12));
-    let state = State::new(&model, Interval::ball(&x, 0.05), Method::Crown, Choice::default()).unwrap();
+    let state = State::new(&model, Interval::ball(&x, Norm::Linf, 0.05), Method::Crown, Choice::default()).unwrap();
     let value = 3;
     let targets: Vec<Target> = (0..LANES).map(|k| vec![(3 * k % model.shape(value).len(), 1.0)]).collect();
     let together = walk::bound(&state, value, &targets, Stop::Input, &state.values[0]);
@@ -285,7 +285,7 @@ fn a_folder_of_claims_is_accepted_and_tampering_is_named() {
     let mut claims = claims(&model, &images, Method::Crown);
     claims.push(Claim { radius: 0.0, ..claims[0].clone() });
     let audit = |model: &Model, claims: &[Claim], sample| {
-        folder(claims.to_vec(), model, |i, _| Ok(images[i].clone()), 2f64.powi(-24), sample, || {}).unwrap()
+        folder(claims.to_vec(), model, Norm::Linf, |i, _| Ok(images[i].clone()), 2f64.powi(-24), sample, || {}).unwrap()
     };
     let report = audit(&model, &claims, Sample::All);
     assert_eq!((report.rows, report.zero, report.checked, report.accepted), (9, 1, 8, 8), "{:?}", report.failures);
@@ -325,7 +325,7 @@ fn any_slopes_in_range_are_sound_and_others_are_rejected() {
     let mut rng = Rng::new(60, 15);
     let x = image(&model, &mut rng);
     let class = predicted(&model, &doubles(&x));
-    let ball = Interval::ball(&x, 0.05);
+    let ball = Interval::ball(&x, Norm::Linf, 0.05);
     let relu: Vec<usize> = (0..model.nodes.len()).filter(|&i| matches!(model.nodes[i].layer, Layer::Relu)).collect();
     for keep in [false, true, false, true] {
         let mut side = |n: usize| (0..n).map(|_| rng.uniform()).collect::<Vec<f32>>();
@@ -341,7 +341,7 @@ fn any_slopes_in_range_are_sound_and_others_are_rejected() {
             NeuronSlopes { node: reader - 1, relu: below.collect() }
         });
         let slopes = Certificate { relu: relu_slopes, inner: inner.collect(), ..Certificate::default() };
-        super::certificate::check(&slopes, &model).unwrap();
+        super::certificate::check(&slopes, &model, Norm::Linf).unwrap();
         let state =
             State::new(&model, ball.clone(), Method::Crown, Choice { certificate: Some(&slopes), lean: 0.0, keep })
                 .unwrap();
@@ -380,7 +380,7 @@ fn domains_with_any_multipliers_are_sound_and_others_are_rejected() {
         let mut rng = Rng::new(90 + seed, 17);
         let x = image(&model, &mut rng);
         let class = predicted(&model, &doubles(&x));
-        let ball = Interval::ball(&x, radius);
+        let ball = Interval::ball(&x, Norm::Linf, radius);
         // Slopes for stable neurons as well.
         let keep = seed % 2 == 1;
         let state = State::new(&model, ball.clone(), Method::Crown, Choice { keep, ..Choice::default() }).unwrap();
@@ -446,7 +446,7 @@ fn standard_slopes_as_a_certificate_change_little() {
     let x = image(&model, &mut Rng::new(70, 16));
     let class = predicted(&model, &doubles(&x));
     let radius = 0.99 * reach(&model, &x, class, Method::Crown);
-    let state = State::new(&model, Interval::ball(&x, radius), Method::Crown, Choice::default()).unwrap();
+    let state = State::new(&model, Interval::ball(&x, Norm::Linf, radius), Method::Crown, Choice::default()).unwrap();
     let lists = state.lines.iter().enumerate().filter_map(|(node, lines)| {
         let lines = lines.as_ref()?;
         let side = |f: fn(&super::lines::Line) -> f64| lines.iter().map(|l| f(l) as f32).collect();

@@ -249,6 +249,15 @@ impl Walk<'_> {
                 size[i] += a[i].abs() * weight;
             }
         }
+        if let Some((centre, radius)) = &bounds.round {
+            let (round, spread) = over_ball(c, centre, *radius);
+            for i in 0..LANES {
+                // Also where it is no number.
+                if !(round[i] < sum[i]) {
+                    (sum[i], size[i]) = (round[i], spread[i]);
+                }
+            }
+        }
         self.settle(&sum, &size);
     }
 
@@ -273,6 +282,32 @@ impl Walk<'_> {
         self.settle(&[0.0; LANES], &size);
         self.at[value] = Some(sum);
     }
+}
+
+/// Least values of rows over the part in [0,1] of the Euclidean ball around a point of it, and the sizes of the sums that
+/// they are made of. A value at its end goes no further: `sum a d >= -radius |a|` over those that may go where the row
+/// falls.
+fn over_ball(c: &Coefficients, centre: &[f64], radius: f64) -> (Lanes, Lanes) {
+    /// Squares below 2^-1074 are lost: less than 2^-500 of the norm of any row.
+    const LOST: f64 = f64::from_bits((1023 - 500) << 52);
+    let (mut sum, mut size, mut square) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
+    for (k, a) in c.live() {
+        let (falls, rises) = (centre[k] > 0.0, centre[k] < 1.0);
+        for i in 0..LANES {
+            sum[i] += a[i] * centre[k];
+            size[i] += (a[i] * centre[k]).abs();
+            // What is no number is free to move.
+            if falls && !(a[i] <= 0.0) || rises && !(a[i] >= 0.0) {
+                square[i] += a[i] * a[i];
+            }
+        }
+    }
+    for i in 0..LANES {
+        let fall = radius * (square[i].sqrt() + LOST);
+        sum[i] -= fall;
+        size[i] += fall;
+    }
+    (sum, size)
 }
 
 /// `sum_j a_j W_jk` for every input of a convolution: one gathered sum per input.

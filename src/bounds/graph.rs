@@ -57,6 +57,16 @@ pub(super) fn ends_matter(net: &Network, value: ValueId) -> bool {
     is_read(net, value, |bend| bend == Bend::Elsewhere)
 }
 
+/// Whether every path from the input to `value` is made of affine layers alone.
+pub(super) fn is_affine_in_the_input(net: &Network, value: ValueId) -> bool {
+    let mut affine = vec![true];
+    for i in 0..value {
+        let inputs = net.model.nodes[i].inputs.iter();
+        affine.push(net.layer(i).bend() == Bend::Nowhere && inputs.fold(true, |all, &v| all && affine[v]));
+    }
+    affine[value]
+}
+
 /// Whether node `i` reads nothing but the input: interval bounds of its outputs are then as tight as any.
 pub(super) fn reads_the_input(net: &Network, i: usize) -> bool {
     net.model.nodes[i].inputs.iter().all(|&v| v == 0)

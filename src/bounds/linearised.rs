@@ -29,7 +29,13 @@ impl<'a> Linearised<'a> {
         for i in 0..nodes {
             bounder.check_deadline()?;
             // The logits themselves are bounded only where no walk goes below them.
-            known.step(i, i + 1 < nodes || frontier == nodes, i >= frontier)?;
+            let bounded = i + 1 < nodes || frontier == nodes;
+            // The box around a round set says little of what affine layers make of it; rows of their own say all.
+            let round = region.is_round() && graph::is_affine_in_the_input(net, i + 1);
+            known.step(i, bounded, i >= frontier || round)?;
+            if round && bounded && graph::feeds_relaxation(net, i + 1) {
+                intermediate::refine(&mut known, &relaxations, i, !bounder.method.refines())?;
+            }
             if !relaxes {
                 continue;
             }
@@ -44,8 +50,8 @@ impl<'a> Linearised<'a> {
                 | Placed::Scale { .. }
                 | Placed::Gather(_) => bounder.method.refines(),
             };
-            if refines && !graph::reads_the_input(net, i) && graph::feeds_relaxation(net, i + 1) {
-                intermediate::refine(&mut known, &relaxations, i)?;
+            if refines && !round && !graph::reads_the_input(net, i) && graph::feeds_relaxation(net, i + 1) {
+                intermediate::refine(&mut known, &relaxations, i, false)?;
             }
         }
         Ok(Linearised { known, relaxations, inner: vec![vec![]; nodes] })

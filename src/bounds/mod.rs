@@ -38,6 +38,7 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::model::{Layer, Node};
 use crate::network::{Network, Range};
+use crate::norm::Norm;
 use crate::ops::{linear, range};
 use crate::rounding::UNIT;
 use crate::tensor;
@@ -55,7 +56,7 @@ pub struct Ball<'a> {
     pub image: &'a [f32],
     /// The class that is to dominate.
     pub class: usize,
-    /// Radius in the maximum norm, in pixel units of `[0,1]`.
+    /// Radius in the bounder's norm, in pixel units of `[0,1]`.
     pub delta: f32,
 }
 
@@ -104,6 +105,8 @@ pub struct Bounder {
     pub method: Method,
     /// Which evaluations of the network the bounds hold for.
     pub runtime: Runtime,
+    /// What the radii of balls are measured by.
+    pub norm: Norm,
     /// Bytes that rows of coefficients may take at a time.
     pub memory: usize,
     /// How large numbers may become.
@@ -191,6 +194,7 @@ impl Bounder {
             net: net.clone(),
             method,
             runtime: Runtime::default(),
+            norm: Norm::default(),
             memory,
             range,
             peak: peak.max(1.0),
@@ -226,6 +230,12 @@ impl Bounder {
                 Ok(self)
             }
         }
+    }
+
+    /// The same bounds over balls of another norm.
+    pub fn for_norm(mut self, norm: Norm) -> Self {
+        self.norm = norm;
+        self
     }
 
     /// The same bounds with every rounding charge set to zero: *unsound*, to measure the price of soundness.

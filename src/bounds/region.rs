@@ -1,4 +1,4 @@
-//! The sets of inputs that bounds speak of: balls in the maximum norm, clipped to [0,1], and boxes.
+//! The sets of inputs that bounds speak of: balls, clipped to [0,1], ellipsoids and boxes.
 //!
 //! A region knows what it is to each step of a bound: the interval that the first layers read, the least value of a row
 //! over the set, how far a ball may grow until that value is zero, and the point where a row is least.
@@ -10,7 +10,8 @@ use super::shelf;
 use super::{Ball, Bounder};
 use crate::device::{Buffer, Device};
 use crate::error::{Error, Result};
-use crate::ops::linear::{self, Rows};
+use crate::norm::Norm;
+use crate::ops::linear::{self, Rows, SLICES};
 use crate::ops::{ball, relax, shared_slopes};
 use crate::rounding::{ETA, to_f32_up};
 use crate::tensor;
@@ -22,18 +23,27 @@ pub(crate) struct Region {
     /// The boxes around the sets `[element][lane]`, the radius inflated for the consumers of the input.
     centre: Buffer,
     radius: Buffer,
-    /// Where rows are walked down to balls: the images `[lane][element]` and their deltas.
-    ball: Option<(Buffer, Buffer)>,
+    /// What the sets are, all `[lane][element]`, radii `[lane]`.
+    body: Body<Buffer, Buffer>,
     /// Centre and radius `[lane][element]`, once they were asked for.
     tables: OnceLock<[Buffer; 2]>,
+}
+
+/// What sets are beyond the boxes around them.
+enum Body<T, R> {
+    /// Nothing.
+    Box,
+    /// Balls in the maximum norm around images, for rows that are walked down to them.
+    Ball { image: T, delta: R },
+    /// The `x` with `sum ((x_i - centre_i) / axis_i)^2 <= radius^2`; `axes` are pairs: towards smaller and larger values.
+    Ellipsoid { centre: T, axes: T, radius: R },
 }
 
 /// One lane of a [`Region`], on the host.
 pub(super) struct Inputs {
     centre: Vec<f32>,
     radius: Vec<f32>,
-    /// Image and delta.
-    ball: Option<(Vec<f32>, f32)>,
+    body: Body<Vec<f32>, f32>,
 }
 
 impl Region {
@@ -46,14 +56,24 @@ impl Region {
         let delta = d.upload(&deltas)?;
         let (centre, radius) = (d.alloc(x.len())?, d.alloc(x.len())?);
         ball::clip(d, &x, &delta, [&centre, &radius], lanes, bounder.inflation(0))?;
-        let ball = if bounder.method.relaxes() {
-            let images = d.alloc(x.len())?;
-            relax::transpose(d, &x, &images, lanes)?;
-            Some((images, delta))
-        } else {
-            None
+        let body = match bounder.norm {
+            Norm::L2 => {
+                let image = |lane: usize| balls.get(lane).map_or(&[][..], |b| b.image);
+                let whole = |lane: usize| (0..elements).map(move |k| image(lane).get(k).copied().unwrap_or(0.0));
+                // A pixel at its end goes no further.
+                let axes = |x: f32| [f32::from(x > 0.0), f32::from(x < 1.0)];
+                let centre: Vec<f32> = (0..lanes).flat_map(whole).collect();
+                let axes: Vec<f32> = centre.iter().flat_map(|x| axes(*x)).collect();
+                Body::Ellipsoid { centre: d.upload(&centre)?, axes: d.upload(&axes)?, radius: delta }
+            }
+            Norm::Linf if bounder.method.relaxes() => {
+                let image = d.alloc(x.len())?;
+                relax::transpose(d, &x, &image, lanes)?;
+                Body::Ball { image, delta }
+            }
+            Norm::Linf => Body::Box,
         };
-        Ok(Region { count: balls.len(), lanes, centre, radius, ball, tables: OnceLock::new() })
+        Ok(Region { count: balls.len(), lanes, centre, radius, body, tables: OnceLock::new() })
     }
 
     /// Boxes by their ends `[channel][row][column]`, rounded outward.
@@ -76,7 +96,7 @@ impl Region {
                 centre.push(c);
                 radius.push(r);
             }
-            inputs.push(Inputs { centre, radius, ball: None });
+            inputs.push(Inputs { centre, radius, body: Body::Box });
         }
         Region::place(bounder, &inputs.iter().collect::<Vec<_>>())
     }
@@ -85,33 +105,53 @@ impl Region {
     pub fn place(bounder: &Bounder, inputs: &[&Inputs]) -> Result<Region> {
         let (d, elements, lanes) = (bounder.device(), bounder.net.model.input.len(), tensor::lanes(inputs.len()));
         let place = |of: fn(&Inputs) -> &[f32]| d.upload(&tensor::interleave(inputs.iter().map(|i| of(i)), elements));
-        let balls: Option<Vec<_>> = inputs.iter().map(|i| i.ball.as_ref()).collect();
-        let ball = match balls {
-            Some(balls) if !balls.is_empty() => {
-                let images = shelf::by_lane(lanes, balls.iter().map(|b| Some(&b.0[..])));
-                let mut deltas: Vec<f32> = balls.iter().map(|b| b.1).collect();
-                deltas.resize(lanes, 0.0);
-                Some((d.upload(&images)?, d.upload(&deltas)?))
-            }
-            _ => None,
+        let table = |of: &dyn Fn(&Inputs) -> Option<&[f32]>| {
+            d.upload(&shelf::by_lane(lanes, inputs.iter().map(|i| of(i)).collect::<Vec<_>>().into_iter()))
+        };
+        let radii = |of: &dyn Fn(&Inputs) -> f32| {
+            let mut all: Vec<f32> = inputs.iter().map(|i| of(i)).collect();
+            all.resize(lanes, 0.0);
+            d.upload(&all)
+        };
+        // All are of one kind.
+        let body = match inputs.first().map(|i| &i.body) {
+            None | Some(Body::Box) => Body::Box,
+            Some(Body::Ball { .. }) => Body::Ball {
+                image: table(&|i| i.body.ball().map(|(image, _)| &image[..]))?,
+                delta: radii(&|i| i.body.ball().map_or(0.0, |(_, delta)| *delta))?,
+            },
+            Some(Body::Ellipsoid { .. }) => Body::Ellipsoid {
+                centre: table(&|i| i.body.ellipsoid().map(|(centre, _, _)| &centre[..]))?,
+                axes: table(&|i| i.body.ellipsoid().map(|(_, axes, _)| &axes[..]))?,
+                radius: radii(&|i| i.body.ellipsoid().map_or(0.0, |(_, _, radius)| *radius))?,
+            },
         };
         let (centre, radius) = (place(|i| &i.centre)?, place(|i| &i.radius)?);
-        Ok(Region { count: inputs.len(), lanes, centre, radius, ball, tables: OnceLock::new() })
+        Ok(Region { count: inputs.len(), lanes, centre, radius, body, tables: OnceLock::new() })
     }
 
     /// Every lane, for [`place`](Self::place).
     pub fn inputs(&self, d: &Device) -> Result<Vec<Inputs>> {
-        let balls = match &self.ball {
-            Some((images, delta)) => Some((shelf::lanes(d, images, self.lanes, self.count)?, d.read::<f32>(delta)?)),
-            None => None,
+        let rows = |table: &Buffer| shelf::lanes(d, table, self.lanes, self.count);
+        let bodies: Vec<Body<Vec<f32>, f32>> = match &self.body {
+            Body::Box => (0..self.count).map(|_| Body::Box).collect(),
+            Body::Ball { image, delta } => {
+                let parts = rows(image)?.into_iter().zip(d.read::<f32>(delta)?);
+                parts.map(|(image, delta)| Body::Ball { image, delta }).collect()
+            }
+            Body::Ellipsoid { centre, axes, radius } => {
+                let parts = rows(centre)?.into_iter().zip(rows(axes)?).zip(d.read::<f32>(radius)?);
+                parts.map(|((centre, axes), radius)| Body::Ellipsoid { centre, axes, radius }).collect()
+            }
         };
-        let mut balls = balls.map(|(images, delta)| images.into_iter().zip(delta));
-        let sides = [&self.centre, &self.radius].map(|side| shelf::columns(d, side, self.lanes, self.count));
-        let [centre, radius] = sides;
-        let inputs = centre?.into_iter().zip(radius?);
-        Ok(inputs
-            .map(|(centre, radius)| Inputs { centre, radius, ball: balls.as_mut().and_then(Iterator::next) })
-            .collect())
+        let [centre, radius] = [&self.centre, &self.radius].map(|side| shelf::columns(d, side, self.lanes, self.count));
+        let parts = centre?.into_iter().zip(radius?).zip(bodies);
+        Ok(parts.map(|((centre, radius), body)| Inputs { centre, radius, body }).collect())
+    }
+
+    /// Whether rows tell more of the values of the first layers than the boxes around the sets.
+    pub fn is_round(&self) -> bool {
+        self.body.ellipsoid().is_some()
     }
 
     /// Centre and radius of the boxes around the sets, `[element][lane]`.
@@ -126,10 +166,26 @@ impl Region {
 
     /// Least values of rows over their sets.
     pub fn concretise(&self, bounder: &Bounder, c: &Coefficients, rows: &Rows, sums: &Buffer) -> Result<Vec<f32>> {
-        concretise(bounder, self.tables(bounder.device())?, c, rows, sums)
+        let d = bounder.device();
+        let mut lower = concretise(bounder, self.tables(d)?, c, rows, sums)?;
+        if let Some(form) = self.form(bounder, c, rows, sums)? {
+            let form: Vec<f32> = d.read(&form)?;
+            // A fault must not hide behind the other bound.
+            lower.iter_mut().zip(form).for_each(|(l, f)| *l = if f.is_nan() { f } else { l.max(f) });
+        }
+        Ok(lower)
     }
 
-    /// Least values of rows over their balls, and the radius at which each would be zero; nothing where the sets do not
+    /// What [`linear::ellipsoid`] says of rows, where the sets are ellipsoids.
+    fn form(&self, bounder: &Bounder, c: &Coefficients, rows: &Rows, sums: &Buffer) -> Result<Option<Buffer>> {
+        let Some((centre, axes, radius)) = self.body.ellipsoid() else { return Ok(None) };
+        let d = bounder.device();
+        let (form, g) = (d.alloc(3 * rows.lanes)?, bounder.sum_error(c.window.elements()));
+        linear::ellipsoid(d, &c.window, &c.a, [centre, axes, radius], rows, sums, &form, g, bounder.floor())?;
+        Ok(Some(form))
+    }
+
+    /// Least values of rows over their sets, and the radius at which each would be zero; nothing where the sets do not
     /// grow by one number.
     pub fn reach(
         &self,
@@ -138,22 +194,57 @@ impl Region {
         rows: &Rows,
         sums: &Buffer,
     ) -> Result<Option<[Vec<f32>; 2]>> {
-        let Some((images, delta)) = &self.ball else { return Ok(None) };
         let d = bounder.device();
-        let g = bounder.sum_error(c.window.elements());
-        let result = d.alloc(2 * rows.lanes)?;
-        linear::radius(d, c.window.layer, &c.a, images, delta, rows, sums, &result, g, bounder.floor())?;
-        let mut lower: Vec<f32> = d.read(&result)?;
-        let reach = lower.split_off(rows.lanes);
+        let form = match &self.body {
+            Body::Box => return Ok(None),
+            Body::Ellipsoid { .. } => self.form(bounder, c, rows, sums)?,
+            Body::Ball { image, delta } => {
+                let g = bounder.sum_error(c.window.elements());
+                let result = d.alloc(2 * rows.lanes)?;
+                linear::radius(d, c.window.layer, &c.a, image, delta, rows, sums, &result, g, bounder.floor())?;
+                Some(result)
+            }
+        };
+        let Some(form) = form else { return Ok(None) };
+        let mut lower: Vec<f32> = d.read(&form)?;
+        let mut reach = lower.split_off(rows.lanes);
+        reach.truncate(rows.lanes);
         Ok(Some([lower, reach]))
     }
 
     /// Where in its set each row is least, like its coefficients.
-    pub fn corner(&self, d: &Device, c: &Coefficients, rows: &Rows) -> Result<Buffer> {
+    pub fn corner(&self, bounder: &Bounder, c: &Coefficients, rows: &Rows) -> Result<Buffer> {
+        let d = bounder.device();
         let x = d.alloc(c.a.len())?;
-        let [centre, radius] = self.tables(d)?;
-        shared_slopes::corner(d, &c.window, &c.a, [centre, radius], rows, &x)?;
+        match self.body.ellipsoid() {
+            None => {
+                let [centre, radius] = self.tables(d)?;
+                shared_slopes::corner(d, &c.window, &c.a, [centre, radius], rows, &x)?;
+            }
+            Some((centre, axes, radius)) => {
+                let sums = d.zeros(2 * SLICES * rows.lanes)?;
+                if let Some(form) = self.form(bounder, c, rows, &sums)? {
+                    linear::farthest(d, &c.window, &c.a, [centre, axes, radius], rows, &form, &x)?;
+                }
+            }
+        }
         Ok(x)
+    }
+}
+
+impl<T, R> Body<T, R> {
+    fn ball(&self) -> Option<(&T, &R)> {
+        match self {
+            Body::Ball { image, delta } => Some((image, delta)),
+            Body::Box | Body::Ellipsoid { .. } => None,
+        }
+    }
+
+    fn ellipsoid(&self) -> Option<(&T, &T, &R)> {
+        match self {
+            Body::Ellipsoid { centre, axes, radius } => Some((centre, axes, radius)),
+            Body::Box | Body::Ball { .. } => None,
+        }
     }
 }
 

@@ -40,7 +40,7 @@ impl Walk<'_> {
     ) -> Result<Vec<Option<Buffer>>> {
         let (net, d) = (self.net(), self.device());
         let end = self.walk(from, start, rows, sums, 0, Some(keep))?;
-        let mut values = vec![Some(self.known.region.corner(d, &end, rows)?)];
+        let mut values = vec![Some(self.known.region.corner(self.bounder(), &end, rows)?)];
         keep.windows[0] = Some(end.window);
         // Values of the linearised network may lie outside the bounds of the network's own; slopes may be any, but numbers.
         let watch = Watch::new(self.bounder(), rows.lanes)?;

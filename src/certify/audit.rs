@@ -147,7 +147,9 @@ pub fn audit(request: &Request, verbosity: Verbosity) -> Result<Outcome> {
             progress.advance(1);
         }
     };
-    let report = audit::folder(claims, &file, image, f64::from(PIXEL_ROUNDING), request.sample, advance)?;
+    let norm = manifest.norm;
+    let slack = f64::from(norm.spread(PIXEL_ROUNDING, file.input.len()));
+    let report = audit::folder(claims, &file, norm, image, slack, request.sample, advance)?;
     if let Ok(progress) = progress.into_inner() {
         progress.finish(&format!("{} rows in {:.1} s", report.checked, started.elapsed().as_secs_f64()));
     }

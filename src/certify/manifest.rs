@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::input;
+use crate::norm::Norm;
 pub use crate::reading::Reading;
 
 /// Everything needed to repeat or join a run.
@@ -58,6 +59,9 @@ pub struct Manifest {
     /// Which evaluations of the network the radii hold for.
     #[serde(default = "exact")]
     pub runtime: String,
+    /// What radii are measured by: the name of a [`Norm`](crate::norm::Norm).
+    #[serde(default)]
+    pub norm: Norm,
     /// Images of the split that the whole run covers.
     pub images: usize,
     /// This part of them: shard `i` of `n`, images `start..end`.
@@ -110,6 +114,7 @@ impl Manifest {
             attack,
             branch,
             runtime,
+            norm,
             images,
             shard: [_, shards],
             start: _,
@@ -131,6 +136,7 @@ impl Manifest {
             (*attack == self.attack, "--no-attack"),
             (*branch == self.branch, "--branch"),
             (*runtime == self.runtime, "--runtime"),
+            (*norm == self.norm, "--norm"),
             (*shards == self.shard[1], "--shard"),
         ];
         let others: Vec<&str> = parts.iter().filter(|(same, _)| !same).map(|(_, name)| *name).collect();

@@ -181,8 +181,9 @@ impl Run<'_> {
     fn row(&self, open: &Open<'_>, bracket: &Bracket, radius: f32, domains: usize) -> Result<CertifyRow> {
         let Open { index, subject, found, .. } = open;
         let branched = radius > found.proved;
-        let proved = (radius - PIXEL_ROUNDING).next_down().max(0.0);
-        let attacked = bracket.attacked.map(|(distance, _)| from_stored(distance));
+        let rounding = pixel_rounding(self.bounder);
+        let proved = (radius - rounding).next_down().max(0.0);
+        let attacked = bracket.attacked.map(|(distance, _)| (distance + rounding).next_up());
         if let Some(attacked) = attacked.filter(|a| *a <= proved) {
             let problem = format!("image {index}: proved {proved} but broken at {attacked}; the device miscomputes");
             return Err(Error::device(problem));
@@ -203,9 +204,9 @@ impl Run<'_> {
     }
 }
 
-/// The nearest hit is no further than this from the true value of a stored image.
-fn from_stored(distance: f32) -> f32 {
-    (distance + PIXEL_ROUNDING).next_up()
+/// How far the f32 image may be from that of the file, in the bounder's norm.
+pub(crate) fn pixel_rounding(bounder: &Bounder) -> f32 {
+    bounder.norm.spread(PIXEL_ROUNDING, bounder.net.model.input.len())
 }
 
 /// Attacks every image and proves nothing: hands its index, its predicted class and the nearest hit to `emit`, in order.
@@ -226,7 +227,7 @@ pub fn attack_all(
         let subjects = subjects::subjects(bounder, data, block, 0.0, 0)?;
         let hits = attacks(bounder, &subjects, settings, |hit| hit)?;
         for ((index, subject), hit) in block.iter().zip(&subjects).zip(hits) {
-            let hit = hit.map(|hit| Hit { distance: from_stored(hit.distance), ..hit });
+            let hit = hit.map(|hit| Hit { distance: (hit.distance + pixel_rounding(bounder)).next_up(), ..hit });
             emit(*index, subject.class, hit)?;
         }
     }
@@ -241,6 +242,7 @@ pub(crate) fn attacks<T>(
     keep: impl Fn(Hit) -> T,
 ) -> Result<Vec<Option<T>>> {
     let net = &bounder.net;
+    let guess = settings.guess * bounder.norm.largest(net.model.input.len());
     let mut linear = bounder.clone();
     // The bounds of neurons matter less here than their cost.
     linear.method = bounder.method.min(Method::CrownIbp);
@@ -248,12 +250,12 @@ pub(crate) fn attacks<T>(
     fit.run(subjects, |batch| {
         let images: Vec<&[f32]> = batch.iter().map(|s| s.image.as_slice()).collect();
         let classes: Vec<usize> = batch.iter().map(|s| s.class).collect();
-        let balls = batch.iter().map(|s| Ball { image: &s.image, class: s.class, delta: settings.guess });
+        let balls = batch.iter().map(|s| Ball { image: &s.image, class: s.class, delta: guess });
         let corners = match linear.method {
             Method::Ibp => vec![],
             Method::CrownIbp | Method::Crown | Method::Alpha => linear.corners(&balls.collect::<Vec<_>>())?,
         };
-        let found = attack::attack(net, &images, &classes, &corners, settings)?;
+        let found = attack::attack(net, bounder.norm, &images, &classes, &corners, settings)?;
         Ok(found.into_iter().map(|hit| hit.map(&keep)).collect())
     })
 }

@@ -8,6 +8,7 @@ use crate::bounds::{Bounder, Method, Runtime};
 use crate::close;
 use crate::error::{Error, Result};
 use crate::network::Network;
+use crate::norm::Norm;
 use crate::search;
 
 /// Choices by the names of their flags.
@@ -17,6 +18,8 @@ pub struct Options {
     pub method: Method,
     /// Which evaluations of the network radii hold for.
     pub runtime: Runtime,
+    /// What radii are measured by.
+    pub norm: Norm,
     /// Share of the best provable radius at which the search stops; `None`: what suits the method.
     pub tolerance: Option<f32>,
     /// Balls probed at once; `None`: what suits method and device.
@@ -74,7 +77,7 @@ impl Options {
     /// # Errors
     /// As [`Bounder::new`] and [`Bounder::for_runtime`].
     pub fn bounder(&self, net: &Network) -> Result<Bounder> {
-        let mut bounder = Bounder::new(net, self.method)?.for_runtime(self.runtime)?;
+        let mut bounder = Bounder::new(net, self.method)?.for_runtime(self.runtime)?.for_norm(self.norm);
         bounder.memory = self.memory.unwrap_or(bounder.memory);
         Ok(bounder)
     }

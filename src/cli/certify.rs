@@ -18,6 +18,7 @@ use crate::dataset::Split;
 use crate::error::Error;
 use crate::interrupt;
 use crate::network::Network;
+use crate::norm::Norm;
 use crate::progress::Progress;
 use crate::results::certificate::Certificate;
 use crate::results::{CertifyRow, short, write_json};
@@ -72,6 +73,9 @@ pub struct CertifyArgs {
     /// in any order
     #[arg(long, value_enum, default_value_t)]
     runtime: Runtime,
+    /// What radii are measured by
+    #[arg(long, value_enum, default_value_t)]
+    norm: Norm,
     /// MiB that the rows of one step of bounds may take (default: 4 per thread, 256 on a GPU)
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     memory: Option<u32>,
@@ -100,6 +104,7 @@ pub fn run(args: CertifyArgs) -> Result<()> {
     let options = Options {
         method: args.method,
         runtime: args.runtime,
+        norm: args.norm,
         tolerance: args.tolerance,
         batch: args.batch,
         memory: args.memory.map(|mib| (mib as usize) << 20),
@@ -145,6 +150,7 @@ pub fn run(args: CertifyArgs) -> Result<()> {
         attack: options.attack,
         branch: args.branch,
         runtime: args.runtime.to_string(),
+        norm: args.norm,
         images: data.len(),
         shard: [i, n],
         start: range.start,

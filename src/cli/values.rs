@@ -5,6 +5,7 @@ use clap::builder::PossibleValue;
 
 use crate::bounds::{Method, Runtime};
 use crate::dataset::{Fit, Split};
+use crate::norm::Norm;
 
 impl ValueEnum for Method {
     fn value_variants<'a>() -> &'a [Self] {
@@ -36,6 +37,20 @@ impl ValueEnum for Runtime {
                 "Also every runtime that computes each layer of the file in f32, rounded to nearest, its sums in any order and with \
                  or without fused multiply-adds; not those that compute in fewer bits or by transforms (TF32, f16, Winograd)"
             }
+        };
+        Some(PossibleValue::new(self.name()).help(help))
+    }
+}
+
+impl ValueEnum for Norm {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Norm::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let help = match self {
+            Norm::Linf => "The largest change of any pixel and channel",
+            Norm::L2 => "The Euclidean length of all changes: the root of their summed squares",
         };
         Some(PossibleValue::new(self.name()).help(help))
     }

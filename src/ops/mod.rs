@@ -97,6 +97,7 @@ pub fn cases() -> Vec<case::Case> {
 pub fn constants() -> Vec<(&'static str, u32)> {
     vec![
         ("CAUTION", linear::CAUTION.to_bits()),
+        ("FARTHEST", linear::FARTHEST.to_bits()),
         ("HALVINGS", activation::table::HALVINGS as u32),
         ("INACTIVE", signs::INACTIVE),
         ("LARGEST_SUBNORMAL", rounding::LARGEST_SUBNORMAL),
@@ -111,6 +112,7 @@ pub fn constants() -> Vec<(&'static str, u32)> {
         ("PIECES", activation::table::PIECES as u32),
         ("RAISED_BITS", rounding::RAISED.to_bits()),
         ("SLICES", linear::SLICES as u32),
+        ("SQUARES_LOST", linear::SQUARES_LOST.to_bits()),
         ("STEEPEST", optimizer::STEEPEST.to_bits()),
         ("STEPS", activation::twin::STEPS as u32),
         ("TINY_BITS", rounding::TINY.to_bits()),

@@ -216,7 +216,8 @@ impl<'a> Judge<'a> {
         let settings = attack::Settings { rounds: 4, steps: 4, guess: 0.1 };
         let images: Vec<&[f32]> = subjects.iter().map(|s| s.image.as_slice()).collect();
         let classes: Vec<usize> = subjects.iter().map(|s| s.class).collect();
-        let hits = self.ask("attack", |_| attack::attack(net, &images, &classes, &[], &settings));
+        let hits =
+            self.ask("attack", |_| attack::attack(net, deltamax::norm::Norm::Linf, &images, &classes, &[], &settings));
         let hits = hits.unwrap_or_else(|| vec![None; images.len()]);
         for (i, hit) in hits.iter().enumerate() {
             let Some(hit) = hit else { continue };

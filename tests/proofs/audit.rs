@@ -150,7 +150,16 @@ fn what_the_bounder_proves_is_accepted_and_half_as_much_again_is_not() {
         for method in Method::ALL {
             let mut claims = proved(&model, &images, method);
             let audit = |claims: &[Claim]| {
-                audit::folder(claims.to_vec(), &model, |i, _| Ok(images[i].clone()), 0.0, Sample::All, || {}).unwrap()
+                audit::folder(
+                    claims.to_vec(),
+                    &model,
+                    deltamax::norm::Norm::Linf,
+                    |i, _| Ok(images[i].clone()),
+                    0.0,
+                    Sample::All,
+                    || {},
+                )
+                .unwrap()
             };
             let report = audit(&claims);
             assert!(report.failures.is_empty(), "{method}: {:?}", report.failures);

@@ -7,6 +7,7 @@ use super::source::{Source, Token, closing, rust, tokens};
 /// Modules from the ground up; a module may use its own floor and those below.
 const FLOORS: &[&[&str]] = &[
     &["error", "input", "tensor", "rounding", "rng", "simd", "progress", "terminal", "interrupt", "output"],
+    &["norm"],
     &["model", "dataset", "spec", "results"],
     &["reading"],
     &["kernel"],
@@ -29,7 +30,7 @@ const PLAIN: &[&str] = &["model", "dataset", "spec", "report", "results", "readi
 const DEVICE_SIDE: &[&str] = &["kernel", "device", "ops", "network", "bounds"];
 
 /// All that the auditor, its unit tests included, has in common with what it judges. `rng` is the generator of samples.
-const AUDIT_USES: &[&str] = &["audit", "model", "results", "tensor", "error", "rng"];
+const AUDIT_USES: &[&str] = &["audit", "model", "results", "tensor", "error", "rng", "norm"];
 
 #[test]
 fn imports_go_downward() {

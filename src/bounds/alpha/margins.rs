@@ -137,6 +137,6 @@ impl Linearised<'_> {
         let (each, start) = self.one_each(rows, which)?;
         let sums = d.zeros(2 * SLICES * each.lanes)?;
         let end = self.walk().walk(self.bounder().net.model.output(), start, &each, &sums, 0, None)?;
-        self.region().corner(d, &end, &each)
+        self.region().corner(self.bounder(), &end, &each)
     }
 }

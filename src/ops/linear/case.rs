@@ -1,7 +1,10 @@
 //! Test cases of the kernels for rows of linear bounds: patches that hang over the layer, and whole layers.
 
-use super::{AFFINE, CONCRETIZE, DENSIFY, LIFT, NEGATED, PICK, RADIUS, RELAX, RELU, SEED, SLICES, Window};
-use super::{affine, concretize, densify, lift, pick, radius, relu, seed};
+use super::{
+    AFFINE, CONCRETIZE, DENSIFY, ELLIPSOID, FARTHEST_POINT, LIFT, NEGATED, PICK, RADIUS, RELAX, RELU, SEED, SLICES,
+    Window,
+};
+use super::{affine, concretize, densify, ellipsoid, farthest, lift, pick, radius, relu, seed};
 use crate::ops::case::{Case, Check, blank, random, rows, words};
 use crate::rng::Rng;
 use crate::rounding::sum_error;
@@ -131,6 +134,7 @@ fn setting_cases(s: &Setting, rng: &mut Rng) -> Vec<Case> {
         ),
         concretize_case(s, rng, a.clone(), sums.clone()),
     ];
+    cases.extend(ellipsoid_cases(s, rng, &a, sums.clone()));
     if s.window.is_dense() {
         cases.push(radius_case(s, rng, a, sums));
     }
@@ -239,4 +243,62 @@ fn radius_case(s: &Setting, rng: &mut Rng, a: Vec<f32>, mut sums: Vec<f32>) -> C
             radius(d, layer, &r[0], &r[1], &r[2], &rows(d, &r[3], LANES)?, &r[4], &w[0], sum_error(n), 1e-30)
         },
     )
+}
+
+/// Least values over ellipsoids and the points where they are taken, for rows of which most are positive at the centre.
+fn ellipsoid_cases(s: &Setting, rng: &mut Rng, a: &[f32], mut sums: Vec<f32>) -> [Case; 2] {
+    let (window, n, layer) = (s.window, s.window.elements(), s.window.layer.len());
+    sums[..LANES].iter_mut().for_each(|c| *c += (n as f32).sqrt() * rng.uniform());
+    let centre: Vec<f32> = (0..IMAGES * layer).map(|_| rng.uniform()).collect();
+    // An image at the edge of what pixels can be falls no further.
+    let axes: Vec<f32> =
+        (0..2 * IMAGES * layer).map(|_| if rng.below(4) == 0 { 0.0 } else { 0.1 * rng.uniform() }).collect();
+    let radius: Vec<f32> = (0..IMAGES).map(|_| 3.0 * rng.uniform()).collect();
+    let half = |at: usize, a: f32| if a > 0.0 { axes[2 * at] } else { axes[2 * at + 1] };
+    // Exact value at the centre, and norm.
+    let form = |lane: usize| -> [f64; 2] {
+        let (mut base, mut square) = (offset(&sums, lane), 0.0);
+        for (k, i) in s.inside(lane) {
+            let (a, at) = (a[k * LANES + lane], s.image(lane) * layer + i);
+            base += f64::from(a) * f64::from(centre[at]);
+            square += (f64::from(a) * f64::from(half(at, a))).powi(2);
+        }
+        [base, square.sqrt()]
+    };
+    let forms: Vec<[f64; 2]> = (0..LANES).map(form).collect();
+    let goal: Vec<f64> = (0..LANES).map(|lane| f64::from(radius[s.image(lane)])).collect();
+    let exact: Vec<f64> = forms.iter().zip(&goal).map(|([base, norm], goal)| base - goal * norm).collect();
+    let known = forms.clone();
+    let check = Check::Holds(Box::new(move |out| {
+        let (bounds, rest) = out[0].split_at(LANES);
+        let mut faults = below(bounds, &exact, 1e-2);
+        for (lane, [base, norm]) in known.iter().enumerate() {
+            let (reach, own) = (f64::from(rest[lane]), f64::from(rest[LANES + lane]));
+            let nearly = (base - 2e-2).max(0.0) / (norm * 1.001 + 1e-12) * 0.999;
+            if !(own >= *norm && own <= norm * 1.001 + 1e-12)
+                || reach * norm > base.max(0.0)
+                || reach < nearly.min(1e11)
+            {
+                faults.push(format!("row {lane}: reach {reach}, norm {own}; the form is {base} - r * {norm}"));
+            }
+        }
+        faults
+    }));
+    // The result of the first kernel, as far as the second reads it.
+    let norms: Vec<f32> = (0..3 * LANES).map(|i| (forms[i % LANES][1] as f32).max(1e-12)).collect();
+    let reads = |last: Vec<f32>| vec![a.to_vec(), centre.clone(), radius.clone(), s.rows_word(), last, axes.clone()];
+    [
+        Case::new(&ELLIPSOID, s.label, reads(sums.clone()), vec![blank(3 * LANES)], check, move |d, r, w| {
+            let set = [&r[1], &r[5], &r[2]];
+            ellipsoid(d, &window, &r[0], set, &rows(d, &r[3], LANES)?, &r[4], &w[0], sum_error(n), 1e-30)
+        }),
+        Case::new(
+            &FARTHEST_POINT,
+            s.label,
+            reads(norms),
+            vec![blank(n * LANES)],
+            Check::Value { abs: 1e-5, rel: 1e-5 },
+            move |d, r, w| farthest(d, &window, &r[0], [&r[1], &r[5], &r[2]], &rows(d, &r[3], LANES)?, &r[4], &w[0]),
+        ),
+    ]
 }

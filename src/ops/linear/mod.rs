@@ -11,6 +11,7 @@
 //! linear bounds) and are always rounded up.
 
 mod case;
+mod ellipsoid;
 mod places;
 mod radius;
 mod twin;
@@ -173,12 +174,17 @@ pub static AFFINE: Kernel = Kernel { twin: twin::affine, ..kernel("linear_affine
 pub static CONCRETIZE: Kernel = Kernel { twin: twin::concretize, ..kernel("linear_concretize", "concretize", 5, 1) };
 /// Lower bound over a clipped ball, and the largest radius it proves. Reads A, x, deltas, rows, sums; writes result.
 pub static RADIUS: Kernel = Kernel { twin: radius::radius, ..kernel("linear_radius", "radius", 5, 1) };
+/// Lower bounds over ellipsoids, and how far these may grow. Reads A, centres, radii, rows, sums, axes; writes result.
+pub static ELLIPSOID: Kernel = Kernel { twin: ellipsoid::ellipsoid, ..kernel("linear_ellipsoid", "ellipsoid", 6, 1) };
+/// Where in their ellipsoids rows are least. Reads A, centres, radii, rows, the result of [`ELLIPSOID`], axes; writes x.
+pub static FARTHEST_POINT: Kernel = Kernel { twin: ellipsoid::farthest, ..kernel("linear_farthest", "farthest", 6, 1) };
 /// Patches to whole layers. Reads A, rows; writes A.
 pub static DENSIFY: Kernel = Kernel { twin: twin::densify, ..kernel("linear_densify", "densify", 2, 1) };
 /// Some rows by themselves. Reads values by lane, sources; writes values by lane.
 pub static PICK: Kernel = Kernel { twin: twin::pick, ..kernel("linear_pick", "pick", 2, 1) };
 
-pub static KERNELS: &[&Kernel] = &[&SEED, &RELU, &LIFT, &AFFINE, &CONCRETIZE, &RADIUS, &DENSIFY, &PICK];
+pub static KERNELS: &[&Kernel] =
+    &[&SEED, &RELU, &LIFT, &AFFINE, &CONCRETIZE, &RADIUS, &ELLIPSOID, &FARTHEST_POINT, &DENSIFY, &PICK];
 
 /// Bit of [`seed`]'s targets that asks for a lower bound of the *negated* neuron.
 pub const NEGATED: u32 = 1 << 31;
@@ -186,6 +192,10 @@ pub const NEGATED: u32 = 1 << 31;
 pub const NONE: u32 = u32::MAX;
 /// Keeps candidates for the radius on the safe side of the root.
 pub(super) const CAUTION: f32 = 0.99999;
+/// More than what the squares of a norm lose to flushing, and enough for a square root of a normal number (2^-90).
+pub(super) const SQUARES_LOST: f32 = f32::from_bits((127 - 90) << 23);
+/// Reaches are no larger.
+pub(super) const FARTHEST: f32 = 1e12;
 
 /// Starts rows for neurons of an affine layer with packed weights `w` `[in][taps][out]`: `target` holds per lane the
 /// output channel (with [`NEGATED`]), [`NONE`] for unused lanes. `a` gets `[inputs * taps][lanes]`.
@@ -293,6 +303,43 @@ pub fn radius(
 ) -> Result<()> {
     let params = Params { floor, ..Params::new(&Window::dense(layer), layer.len(), rows.lanes, g) };
     device.run(&RADIUS, &params, &[a, x, delta, &rows.buffer, sums], &[result], [rows.lanes, 1, 1])
+}
+
+/// For every row `result` `[3][lanes]`: its lower bound over the set of `x` with
+/// `sum ((x_i - centre_i) / axis_i)^2 <= radius[image]^2`, where `axis_i` is the first of `axes` `[image][element][2]` for
+/// values below the centre and the second above it; the largest radius at which it is proved positive; and an upper bound
+/// of its norm in units of the axes it falls along.
+#[allow(clippy::too_many_arguments)]
+pub fn ellipsoid(
+    device: &Device,
+    window: &Window,
+    a: &Buffer,
+    [centre, axes, radius]: [&Buffer; 3],
+    rows: &Rows,
+    sums: &Buffer,
+    result: &Buffer,
+    g: f32,
+    floor: f32,
+) -> Result<()> {
+    let params = Params { floor, ..Params::new(window, window.elements(), rows.lanes, g) };
+    let reads = [a, centre, radius, &rows.buffer, sums, axes];
+    device.run(&ELLIPSOID, &params, &reads, &[result], [rows.lanes, 1, 1])
+}
+
+/// Where in its ellipsoid, within `[0,1]`, each row is about least: `x` like the coefficients `a`. `result` is that of
+/// [`ellipsoid`].
+pub fn farthest(
+    device: &Device,
+    window: &Window,
+    a: &Buffer,
+    [centre, axes, radius]: [&Buffer; 3],
+    rows: &Rows,
+    result: &Buffer,
+    x: &Buffer,
+) -> Result<()> {
+    let reads = [a, centre, radius, &rows.buffer, result, axes];
+    let n = window.elements() * rows.lanes;
+    device.run(&FARTHEST_POINT, &Params::new(window, 0, rows.lanes, 0.0), &reads, &[x], flat(n))
 }
 
 /// Spreads patches over whole layers: `dense` `[element][lanes]`.

@@ -115,7 +115,8 @@ fn audited(claims: &[Claim], forms: (&Model, &Model), images: &[Vec<f32>]) -> au
     let carried = audit::Forms::new(certified, file).unwrap();
     let carry = |c: &Claim| Claim { certificate: c.certificate.clone().map(|c| carried.carry(c)), ..c.clone() };
     let claims: Vec<Claim> = claims.iter().map(carry).collect();
-    audit::folder(claims, file, |i, _| Ok(images[i].clone()), 0.0, Sample::All, || {}).unwrap()
+    audit::folder(claims, file, deltamax::norm::Norm::Linf, |i, _| Ok(images[i].clone()), 0.0, Sample::All, || {})
+        .unwrap()
 }
 
 #[test]

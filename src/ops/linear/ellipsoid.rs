@@ -1,0 +1,120 @@
+//! CPU twins of least values of rows over ellipsoids, and of the points where they are taken.
+
+use rayon::prelude::*;
+
+use super::places::{BLOCK, Block, Places, check_tables};
+use super::twin::{Blocked, gather_sums};
+use super::{CAUTION, FARTHEST, Params, SQUARES_LOST};
+use crate::dispatch;
+use crate::kernel::{Call, as_u32};
+use crate::rounding::{down, up};
+use crate::simd::Lanes;
+
+pub(super) fn ellipsoid(call: Call<'_>) {
+    let p: Params = call.params();
+    let ([a, centre, radius, rows, sums, axes], [result]) = call.buffers();
+    let (lanes, rows) = (p.lanes as usize, as_u32(rows));
+    check_tables(&p, rows, &[(centre.len(), 1), (axes.len(), 2)]);
+    assert!(a.len() >= (p.channels * p.size_y * p.size_x) as usize * lanes);
+    let (lower, rest) = result[..3 * lanes].split_at_mut(lanes);
+    let (reach, norm) = rest.split_at_mut(lanes);
+    let blocks = lower.par_chunks_mut(BLOCK).zip(reach.par_chunks_mut(BLOCK)).zip(norm.par_chunks_mut(BLOCK));
+    blocks.enumerate().for_each(|(block, ((lower, reach), norm))| {
+        let lane = block * BLOCK;
+        let places = Places::new(&p, rows, lane);
+        let mut total = [[0.0; BLOCK]; 3];
+        ellipsoid_sums(&p, &places, &a[lane..], [centre, axes], &mut total);
+        let (constant, error) = gather_sums(&p, sums, lane);
+        let [dot, size, square] = &total;
+        for i in 0..BLOCK {
+            let rounding = up(4.0 * p.unit * (dot[i].abs() + constant[i].abs()));
+            let error = up(up(error[i] + rounding) + up(p.g * (1.0 + 2.0 * p.g) * size[i]));
+            let base = down(down(dot[i] + constant[i]) - error);
+            norm[i] = up((square[i] + SQUARES_LOST).sqrt() * (1.0 + p.g + 16.0 * p.unit));
+            reach[i] = match base {
+                base if base <= 0.0 => 0.0,
+                base if base < norm[i] * FARTHEST => base * CAUTION / norm[i],
+                _ => FARTHEST,
+            };
+            lower[i] = down(base - up(radius[rows[lane + i] as usize] * norm[i]));
+        }
+    });
+}
+
+dispatch! {
+    fn ellipsoid_sums = ellipsoid_sums_lanes(
+        p: &Params, places: &Places, a: &[f32], tables: [&[f32]; 2], total: &mut [Block; 3]
+    )
+}
+
+/// `sum A c`, `sum |A c|` and the sum of `(A axis)^2`.
+#[inline(always)]
+unsafe fn ellipsoid_sums_lanes<L: Lanes>(
+    p: &Params,
+    places: &Places,
+    a: &[f32],
+    [centre, axes]: [&[f32]; 2],
+    total: &mut [Block; 3],
+) {
+    let (lanes, elements) = (p.lanes as usize, (p.channels * p.size_y * p.size_x) as usize);
+    unsafe {
+        let mut sums = [Blocked::<L>::new(p), Blocked::<L>::new(p), Blocked::<L>::new(p)];
+        let (zero, negative) = (L::splat(0.0), L::splat(-1.0));
+        for at in places.elements(0..elements) {
+            let coefficients = places.clip(L::load(a.as_ptr().add(at.element * lanes)), at);
+            let [c] = places.look_up::<L, 1>(centre.as_ptr(), 1, at);
+            let [fall, rise] = places.look_up::<L, 2>(axes.as_ptr(), 2, at);
+            // One of the two products is zero.
+            let step = coefficients.max(zero).mul(fall).mul_acc(coefficients.mul(negative).max(zero), rise);
+            sums[0].add(coefficients, c);
+            sums[1].add(coefficients.abs(), c.abs());
+            sums[2].add(step, step);
+        }
+        *total = [sums[0].value(), sums[1].value(), sums[2].value()];
+    }
+}
+
+pub(super) fn farthest(call: Call<'_>) {
+    let p: Params = call.params();
+    let ([a, centre, radius, rows, form, axes], [x]) = call.buffers();
+    let (lanes, rows) = (p.lanes as usize, as_u32(rows));
+    check_tables(&p, rows, &[(centre.len(), 1), (axes.len(), 2)]);
+    let elements = (p.channels * p.size_y * p.size_x) as usize;
+    assert!(a.len() >= elements * lanes && x.len() >= elements * lanes);
+    for lane in (0..lanes).step_by(BLOCK) {
+        let share: Block = std::array::from_fn(|i| radius[rows[lane + i] as usize] / form[2 * lanes + lane + i]);
+        farthest_block(&p, &Places::new(&p, rows, lane), &a[lane..], [centre, axes], &share, &mut x[lane..]);
+    }
+}
+
+dispatch! {
+    fn farthest_block = farthest_block_lanes(
+        p: &Params, places: &Places, a: &[f32], tables: [&[f32]; 2], share: &Block, x: &mut [f32]
+    )
+}
+
+/// Sixteen rows: `c - share * axis^2 * A`, within `[0,1]`; zero outside the layer.
+#[inline(always)]
+unsafe fn farthest_block_lanes<L: Lanes>(
+    p: &Params,
+    places: &Places,
+    a: &[f32],
+    [centre, axes]: [&[f32]; 2],
+    share: &Block,
+    x: &mut [f32],
+) {
+    let (lanes, elements) = (p.lanes as usize, (p.channels * p.size_y * p.size_x) as usize);
+    unsafe {
+        let (zero, one, negative) = (L::splat(0.0), L::splat(1.0), L::splat(-1.0));
+        let share = L::load(share.as_ptr()).mul(negative);
+        for at in places.elements(0..elements) {
+            let coefficients = L::load(a.as_ptr().add(at.element * lanes));
+            let [c] = places.look_up::<L, 1>(centre.as_ptr(), 1, at);
+            let [fall, rise] = places.look_up::<L, 2>(axes.as_ptr(), 2, at);
+            let [down, up] = [(coefficients.max(zero), fall), (coefficients.min(zero), rise)]
+                .map(|(part, axis)| part.mul(axis).mul(axis));
+            let point = c.mul_acc(share, down.add(up)).max(zero).min(one);
+            places.clip(point, at).store(x.as_mut_ptr().add(at.element * lanes));
+        }
+    }
+}
