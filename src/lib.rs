@@ -67,6 +67,7 @@ pub mod explain;
 pub mod interrupt;
 pub mod model;
 pub mod network;
+pub mod noise;
 pub mod norm;
 pub mod progress;
 pub mod reading;

@@ -25,7 +25,7 @@ impl Bounder {
     /// A fault of the device.
     pub fn proofs(&self, balls: &[Ball<'_>]) -> Result<Vec<Proof>> {
         let region = Region::balls(self, balls)?;
-        let (rows, _) = self.margins(balls);
+        let (rows, _) = self.margins(balls.iter().map(|b| b.class));
         let mut state = Linearised::new(self, &region)?;
         let mut bounds = self.evaluate(&state, &rows, false)?;
         let mut lines = state.certificates(balls.len())?;
@@ -59,7 +59,7 @@ impl Bounder {
     /// A fault of the device.
     pub fn corners(&self, balls: &[Ball<'_>]) -> Result<Vec<Vec<f32>>> {
         let region = Region::balls(self, balls)?;
-        let (rows, _) = self.margins(balls);
+        let (rows, _) = self.margins(balls.iter().map(|b| b.class));
         let state = Linearised::new(self, &region)?;
         let bounds = self.evaluate(&state, &rows, false)?;
         let x = state.corners(&rows, &bounds.worst_rows(&rows, balls.len()))?;

@@ -7,6 +7,7 @@ mod alpha;
 mod branch;
 mod certified;
 mod charge;
+mod cloud;
 mod gradient;
 mod graph;
 mod intermediate;
@@ -23,6 +24,7 @@ mod watch;
 
 pub use branch::{Decision, Tree};
 pub use certified::Proof;
+pub use cloud::{Cloud, CloudBound};
 pub use method::{Method, Runtime};
 
 use std::sync::Arc;
@@ -268,7 +270,7 @@ impl Bounder {
 
     fn probe_part(&self, balls: &[Ball<'_>]) -> Result<Vec<Outcome>> {
         let classes = self.net.model.outputs();
-        let (rows, rivals) = self.margins(balls);
+        let (rows, rivals) = self.margins(balls.iter().map(|b| b.class));
         let (lower, reach) = {
             let bounds = self.lower_bounds(&Region::balls(self, balls)?, &rows, false)?;
             (bounds.lower, bounds.reach)
@@ -289,15 +291,15 @@ impl Bounder {
         Ok(outcomes)
     }
 
-    /// The rows of all margins, and the rival of each.
-    fn margins(&self, balls: &[Ball<'_>]) -> (Vec<Row>, Vec<usize>) {
+    /// The rows of all margins of these classes, one per lane, and the rival of each.
+    fn margins(&self, of: impl ExactSizeIterator<Item = usize>) -> (Vec<Row>, Vec<usize>) {
         let classes = self.net.model.outputs();
-        let mut rows = Vec::with_capacity(balls.len() * classes);
-        let mut rivals = Vec::with_capacity(balls.len() * classes);
-        for (lane, ball) in balls.iter().enumerate() {
-            for j in (0..classes).filter(|&j| j != ball.class) {
+        let mut rows = Vec::with_capacity(of.len() * classes);
+        let mut rivals = Vec::with_capacity(of.len() * classes);
+        for (lane, class) in of.enumerate() {
+            for j in (0..classes).filter(|&j| j != class) {
                 let mut coefficients = vec![0.0; classes];
-                coefficients[ball.class] = 1.0;
+                coefficients[class] = 1.0;
                 coefficients[j] = -1.0;
                 rows.push(Row { lane, coefficients, constant: 0.0 });
                 rivals.push(j);

@@ -3,11 +3,11 @@
 //! A region knows what it is to each step of a bound: the interval that the first layers read, the least value of a row
 //! over the set, how far a ball may grow until that value is zero, and the point where a row is least.
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::rows::Coefficients;
 use super::shelf;
-use super::{Ball, Bounder};
+use super::{Ball, Bounder, Cloud};
 use crate::device::{Buffer, Device};
 use crate::error::{Error, Result};
 use crate::norm::Norm;
@@ -27,6 +27,8 @@ pub(crate) struct Region {
     body: Body<Buffer, Buffer>,
     /// Centre and radius `[lane][element]`, once they were asked for.
     tables: OnceLock<[Buffer; 2]>,
+    /// By lane: how many rows were bounded by their form over the set, margins apart.
+    rows: Mutex<Vec<usize>>,
 }
 
 /// What sets are beyond the boxes around them.
@@ -73,7 +75,7 @@ impl Region {
             }
             Norm::Linf => Body::Box,
         };
-        Ok(Region { count: balls.len(), lanes, centre, radius, body, tables: OnceLock::new() })
+        Ok(Region { count: balls.len(), lanes, centre, radius, body, tables: OnceLock::new(), rows: Mutex::default() })
     }
 
     /// Boxes by their ends `[channel][row][column]`, rounded outward.
@@ -99,6 +101,26 @@ impl Region {
             inputs.push(Inputs { centre, radius, body: Body::Box });
         }
         Region::place(bounder, &inputs.iter().collect::<Vec<_>>())
+    }
+
+    /// Ellipsoids in [0,1], the boxes around which are all of it.
+    pub fn clouds(bounder: &Bounder, clouds: &[Cloud<'_>]) -> Result<Region> {
+        let elements = bounder.net.model.input.len();
+        let (c, r) = around(0.0, 1.0, f64::from(bounder.inflation(0)));
+        let inputs = |cloud: &Cloud<'_>| {
+            assert!(cloud.centre.len() == elements && cloud.axes.len() == 2 * elements, "a value for every input");
+            let body =
+                Body::Ellipsoid { centre: cloud.centre.to_vec(), axes: cloud.axes.to_vec(), radius: cloud.radius };
+            Inputs { centre: vec![c; elements], radius: vec![r; elements], body }
+        };
+        Region::place(bounder, &clouds.iter().map(inputs).collect::<Vec<_>>().iter().collect::<Vec<_>>())
+    }
+
+    /// By lane, how many rows were bounded by their form over an ellipsoid so far, margins apart.
+    pub fn rows(&self) -> Vec<usize> {
+        let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        rows.resize(self.count, 0);
+        rows
     }
 
     /// One lane for each of these, repeated as they may be.
@@ -127,7 +149,7 @@ impl Region {
             },
         };
         let (centre, radius) = (place(|i| &i.centre)?, place(|i| &i.radius)?);
-        Ok(Region { count: inputs.len(), lanes, centre, radius, body, tables: OnceLock::new() })
+        Ok(Region { count: inputs.len(), lanes, centre, radius, body, tables: OnceLock::new(), rows: Mutex::default() })
     }
 
     /// Every lane, for [`place`](Self::place).
@@ -169,7 +191,10 @@ impl Region {
         let d = bounder.device();
         let mut lower = concretise(bounder, self.tables(d)?, c, rows, sums)?;
         if let Some(form) = self.form(bounder, c, rows, sums)? {
-            let form: Vec<f32> = d.read(&form)?;
+            let (form, images): (Vec<f32>, Vec<u32>) = (d.read(&form)?, d.read(&rows.buffer)?);
+            let mut counts = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+            counts.resize(self.lanes, 0);
+            images[..rows.count].iter().for_each(|lane| counts[*lane as usize] += 1);
             // A fault must not hide behind the other bound.
             lower.iter_mut().zip(form).for_each(|(l, f)| *l = if f.is_nan() { f } else { l.max(f) });
         }

@@ -11,6 +11,7 @@ use clap::Args;
 
 use super::common::{self, RunArgs, SayArgs};
 use super::inputs::{DataArgs, ModelArgs, warn_of_chance};
+use super::noise;
 use crate::bounds::{Method, Runtime};
 use crate::certify::table::{self, Manifest, Table};
 use crate::certify::{Options, Sink, certify};
@@ -30,24 +31,24 @@ use crate::sweep::check_variances;
 #[command(after_help = "Example: deltamax certify --model all-DA.onnx --data shoes --method crown --out proofs")]
 pub struct CertifyArgs {
     #[command(flatten)]
-    model: ModelArgs,
+    pub(super) model: ModelArgs,
     #[command(flatten)]
-    data: DataArgs,
+    pub(super) data: DataArgs,
     /// How bounds are computed, cheapest first
     #[arg(long, value_enum, default_value_t = Method::Crown)]
-    method: Method,
+    pub(super) method: Method,
     /// Noise variances added before certifying; 0 is the clean image
     #[arg(long, value_delimiter = ',', allow_negative_numbers = true, default_value = "0")]
-    variance: Vec<f64>,
+    pub(super) variance: Vec<f64>,
     /// Folder for delta_max.csv, manifest.json and summary.json
     #[arg(long)]
-    out: PathBuf,
+    pub(super) out: PathBuf,
     /// Which images
     #[arg(long, value_enum, default_value_t = Split::Test)]
-    split: Split,
+    pub(super) split: Split,
     /// Only the first N images
     #[arg(long, value_parser = common::whole::<{ common::MANY }>)]
-    limit: Option<usize>,
+    pub(super) limit: Option<usize>,
     /// Only part i of N of the images, i from 0
     #[arg(long, value_name = "i/N", value_parser = shard)]
     shard: Option<[usize; 2]>,
@@ -56,7 +57,7 @@ pub struct CertifyArgs {
     resume: bool,
     /// Balls probed at once (default: by method and device)
     #[arg(long, value_parser = common::whole::<1_000_000>)]
-    batch: Option<usize>,
+    pub(super) batch: Option<usize>,
     /// Stop when the radius is within this share of what the bounds can prove (default: 1e-4 for ibp, else 2e-4)
     #[arg(long)]
     tolerance: Option<f32>,
@@ -72,21 +73,45 @@ pub struct CertifyArgs {
     /// What the radii hold for: the network in real arithmetic, or also every runtime that evaluates it in f32 with sums
     /// in any order
     #[arg(long, value_enum, default_value_t)]
-    runtime: Runtime,
+    pub(super) runtime: Runtime,
     /// What radii are measured by
     #[arg(long, value_enum, default_value_t)]
     norm: Norm,
     /// MiB that the rows of one step of bounds may take (default: 4 per thread, 256 on a GPU)
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
-    memory: Option<u32>,
+    pub(super) memory: Option<u32>,
     /// Keep what an audit needs to prove the radii of so many images again: N drawn by --seed, or all
     #[arg(long, value_name = "N", value_parser = certificates)]
     certificates: Option<usize>,
     /// Do not attack: leave the upper end of the bracket empty
     #[arg(long)]
     no_attack: bool,
+    /// How likely random noise of each --variance is to change the class, proved and measured, in place of radii
+    #[arg(long, value_enum, value_name = "KIND", conflicts_with_all = [
+        "resume", "shard", "tolerance", "branch", "seconds", "gap", "norm", "certificates", "no_attack",
+    ])]
+    pub(super) noise: Option<NoiseKind>,
+    /// With --noise: also the largest noise that changes the class with probability at most --risk
+    #[arg(long, requires = "noise")]
+    pub(super) search: bool,
+    /// With --noise: draws per image and variance, at most
+    #[arg(long, requires = "noise", default_value_t = 10_000, value_parser = common::whole::<100_000_000>)]
+    pub(super) draws: usize,
+    /// With --noise: of what is measured
+    #[arg(long, requires = "noise", default_value_t = 0.999)]
+    pub(super) confidence: f64,
+    /// With --noise: how often the class may change
+    #[arg(long, requires = "noise", default_value_t = 0.01)]
+    pub(super) risk: f64,
     #[command(flatten)]
-    run: RunArgs,
+    pub(super) run: RunArgs,
+}
+
+/// Kinds of random noise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum NoiseKind {
+    /// Independent normal numbers of one variance on every pixel and channel, clipped to [0,1]
+    Gaussian,
 }
 
 fn shard(text: &str) -> Result<[usize; 2], String> {
@@ -101,6 +126,9 @@ fn certificates(text: &str) -> Result<usize, String> {
 
 pub fn run(args: CertifyArgs) -> Result<()> {
     check_variances(&args.variance)?;
+    if args.noise.is_some() {
+        return noise::run(args);
+    }
     let options = Options {
         method: args.method,
         runtime: args.runtime,

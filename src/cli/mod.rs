@@ -10,6 +10,7 @@ mod devices;
 mod explain;
 mod gate;
 pub mod inputs;
+mod noise;
 mod predict;
 mod shoes;
 mod study;

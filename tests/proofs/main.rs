@@ -5,6 +5,7 @@ mod activations;
 mod audit;
 #[path = "../common/nets.rs"]
 mod nets;
+mod noise;
 mod norm;
 mod range;
 mod runtime;

@@ -18,6 +18,7 @@ const FLOORS: &[&[&str]] = &[
     &["search", "attack", "relevance"],
     &["close"],
     &["certify", "sweep", "explain", "train", "verify"],
+    &["noise"],
     &["study", "bench"],
     &["report"],
     &["cli", "main", "lib"],

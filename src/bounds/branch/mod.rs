@@ -60,7 +60,7 @@ impl Bounder {
     /// # Errors
     /// A fault of the device.
     pub fn branch_balls(&self, balls: &[Ball<'_>], budgets: &[usize]) -> Result<Vec<(Decision, usize)>> {
-        self.branch(&Region::balls(self, balls)?, &self.margins(balls).0, budgets)
+        self.branch(&Region::balls(self, balls)?, &self.margins(balls.iter().map(|b| b.class)).0, budgets)
     }
 
     /// Whether all rows of each box are positive on it, and the domains it took to tell: no more for each box than its
@@ -84,7 +84,7 @@ impl Bounder {
     /// A fault of the device.
     pub fn branch_proof(&self, ball: &Ball<'_>, budget: usize) -> Result<Option<Proof>> {
         let balls = std::slice::from_ref(ball);
-        let (region, (rows, _)) = (Region::balls(self, balls)?, self.margins(balls));
+        let (region, (rows, _)) = (Region::balls(self, balls)?, self.margins(balls.iter().map(|b| b.class)));
         let crown = self.at_least_crown();
         let (state, bounds) = crown.bounded(&region, &rows, false)?;
         if state.known.provable()?.contains(&false) {

@@ -132,7 +132,7 @@ impl Bounder {
     pub fn plant(&self, balls: &[Ball<'_>]) -> Result<Vec<Option<Tree>>> {
         let crown = self.at_least_crown();
         let region = Region::balls(&crown, balls)?;
-        let (rows, _) = crown.margins(balls);
+        let (rows, _) = crown.margins(balls.iter().map(|b| b.class));
         let (state, bounds) = crown.bounded(&region, &rows, false)?;
         let provable = state.known.provable()?;
         let Some((roomy, roots)) = roots(state)? else { return Ok(balls.iter().map(|_| None).collect()) };
