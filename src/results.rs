@@ -250,7 +250,7 @@ pub struct CertifyRow {
     /// Noise added before certifying; 0 for the clean image.
     #[serde(default)]
     pub variance: f64,
-    /// Every image within this distance (each pixel, clipped to `[0,1]`) keeps the predicted class: proved.
+    /// Every image within this distance (in the norm of the run, clipped to `[0,1]`) keeps the predicted class: proved.
     pub proved: f64,
     /// The smallest distance at which an attack changed the class; `None` when no attack succeeded or none was run.
     #[serde(default)]

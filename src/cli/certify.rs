@@ -233,14 +233,17 @@ pub fn run(args: CertifyArgs) -> Result<()> {
         if s.variance == 0.0 {
             warn_of_chance(s.accuracy, s.images, manifest.classes.len(), &args.run);
         }
+        let median = s.proved_quantiles[2];
+        let median = match args.norm {
+            Norm::Linf => format!("delta max {median:.5} ({:.2}/255)", 255.0 * median),
+            Norm::L2 => format!("delta max {median:.5} (Euclidean)"),
+        };
         args.run.say(format!(
-            "variance {:<6} {} images, accuracy {:.2} %, proved > 0 for {:.2} %; median delta max {:.5} ({:.2}/255), {:.1} {probes} each",
+            "variance {:<6} {} images, accuracy {:.2} %, proved > 0 for {:.2} %; median {median}, {:.1} {probes} each",
             short(s.variance),
             s.images,
             100.0 * s.accuracy,
             100.0 * s.proved_share,
-            s.proved_quantiles[2],
-            255.0 * s.proved_quantiles[2],
             s.mean_passes
         ));
     }

@@ -3,6 +3,7 @@
 use super::Run;
 use crate::certify::table::read_whole;
 use crate::error::{Error, Result};
+use crate::norm::Norm;
 use crate::results::{ModelResult, NoiseLevel, Spread, Study};
 use std::path::{Path, PathBuf};
 
@@ -56,6 +57,10 @@ fn of_study(dir: &Path) -> Result<Vec<Run>> {
 
 fn of_certify(dir: &Path) -> Result<Run> {
     let (manifest, rows) = read_whole(dir)?;
+    if manifest.norm != Norm::Linf {
+        let problem = format!("holds radii of --norm {}; compare speaks of those of the maximum norm", manifest.norm);
+        return Err(Error::input(dir, problem));
+    }
     let model = Path::new(&manifest.model).file_stem().map(|s| s.to_string_lossy().into_owned());
     let name = model.unwrap_or_else(|| folder(dir));
     let mut result =
