@@ -85,7 +85,7 @@ mod tests {
                 assert!(norm.distance(&point, &image) <= radius * 1.000_001 && point[3] == 0.5, "{norm} {radius}");
                 assert!(point.iter().all(|p| (0.0..=1.0).contains(p)));
             }
-            assert!(norm.distance(&[0.0; 9], &[1.0; 9]) <= norm.largest(9));
+            assert!(norm.distance(&[0.0; 9], &[1.0; 9]) <= norm.largest(9).next_up());
         }
         assert!((Norm::L2.distance(&[0.0, 0.0], &[0.3, 0.4]) - 0.5).abs() < 1e-6);
         assert_eq!(Norm::Linf.distance(&[0.0, 0.5], &[0.25, 0.25]), 0.25);
