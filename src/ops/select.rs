@@ -12,7 +12,7 @@ use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
 use super::linear::{RELAX, Rows};
-use super::pool::Geometry;
+use super::pool::{Geometry, Windows};
 use crate::device::{Buffer, Device};
 use crate::error::Result;
 use crate::kernel::{Call, Kernel, as_u32, as_u32_mut};
@@ -24,36 +24,12 @@ use crate::tensor::Shape;
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct Params {
-    channels: u32,
-    in_height: u32,
-    in_width: u32,
-    out_height: u32,
-    out_width: u32,
-    kernel_height: u32,
-    kernel_width: u32,
-    stride_y: u32,
-    stride_x: u32,
-    pad_y: u32,
-    pad_x: u32,
-    lanes: u32,
+    windows: Windows,
 }
 
 impl Params {
     fn new(g: &Geometry, lanes: usize) -> Self {
-        Params {
-            channels: g.input.channels as u32,
-            in_height: g.input.height as u32,
-            in_width: g.input.width as u32,
-            out_height: g.output.height as u32,
-            out_width: g.output.width as u32,
-            kernel_height: g.kernel[0] as u32,
-            kernel_width: g.kernel[1] as u32,
-            stride_y: g.stride[0] as u32,
-            stride_x: g.stride[1] as u32,
-            pad_y: g.pad[0] as u32,
-            pad_x: g.pad[1] as u32,
-            lanes: lanes as u32,
-        }
+        Params { windows: Windows::new(g, lanes) }
     }
 
     fn outputs(&self) -> usize {
@@ -77,6 +53,13 @@ impl Params {
     fn window(&self, o: usize) -> impl Iterator<Item = (usize, usize)> {
         let taps = (self.kernel_height * self.kernel_width) as usize;
         (0..taps).filter_map(move |tap| Some((tap, self.input(o, tap)?)))
+    }
+}
+
+impl std::ops::Deref for Params {
+    type Target = Windows;
+    fn deref(&self) -> &Windows {
+        &self.windows
     }
 }
 

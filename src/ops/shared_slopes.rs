@@ -8,7 +8,7 @@
 use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
-use super::linear::{RELAX, Rows, Window};
+use super::linear::{RELAX, Rows, Span, Window};
 use super::optimizer::{Adam, STEEPEST, Step};
 use crate::device::{Buffer, Device};
 use crate::error::Result;
@@ -21,36 +21,14 @@ use crate::vectorise;
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct Params {
-    channels: u32,
-    height: u32,
-    width: u32,
-    size_y: u32,
-    size_x: u32,
-    step_y: u32,
-    step_x: u32,
-    offset_y: i32,
-    offset_x: i32,
-    lanes: u32,
+    span: Span,
     images: u32,
     step: Step,
 }
 
 impl Params {
     fn new(window: &Window, lanes: usize, images: usize) -> Self {
-        Params {
-            channels: window.layer.channels as u32,
-            height: window.layer.height as u32,
-            width: window.layer.width as u32,
-            size_y: window.size[0] as u32,
-            size_x: window.size[1] as u32,
-            step_y: window.step[0] as u32,
-            step_x: window.step[1] as u32,
-            offset_y: window.offset[0] as i32,
-            offset_x: window.offset[1] as i32,
-            lanes: lanes as u32,
-            images: images as u32,
-            ..Params::zeroed()
-        }
+        Params { span: Span::new(window, lanes), images: images as u32, ..Params::zeroed() }
     }
 
     fn layer(&self) -> usize {
@@ -68,6 +46,13 @@ impl Params {
         let inside = (0..self.height as i32).contains(&y) && (0..self.width as i32).contains(&x);
         let (height, width) = (self.height as usize, self.width as usize);
         inside.then(|| ((k / (size_y * size_x)) * height + y as usize) * width + x as usize)
+    }
+}
+
+impl std::ops::Deref for Params {
+    type Target = Span;
+    fn deref(&self) -> &Span {
+        &self.span
     }
 }
 

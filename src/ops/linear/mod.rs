@@ -94,9 +94,10 @@ impl Rows {
     }
 }
 
+/// What kernels are told of a window, in this order; `shaders/lib/window.wgsl` reads it.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
-pub(crate) struct Params {
+pub(super) struct Span {
     pub channels: u32,
     pub height: u32,
     pub width: u32,
@@ -107,6 +108,29 @@ pub(crate) struct Params {
     pub offset_y: i32,
     pub offset_x: i32,
     pub lanes: u32,
+}
+
+impl Span {
+    pub fn new(window: &Window, lanes: usize) -> Self {
+        Span {
+            channels: window.layer.channels as u32,
+            height: window.layer.height as u32,
+            width: window.layer.width as u32,
+            size_y: window.size[0] as u32,
+            size_x: window.size[1] as u32,
+            step_y: window.step[0] as u32,
+            step_x: window.step[1] as u32,
+            offset_y: window.offset[0] as i32,
+            offset_x: window.offset[1] as i32,
+            lanes: lanes as u32,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct Params {
+    span: Span,
     /// Always zero: makes the border between blocks of a sum opaque.
     pub zero: u32,
     /// Products summed before the partial sum is set aside.
@@ -125,16 +149,7 @@ impl Params {
     /// For sums of `products`.
     fn new(window: &Window, products: usize, lanes: usize, g: f32) -> Self {
         Params {
-            channels: window.layer.channels as u32,
-            height: window.layer.height as u32,
-            width: window.layer.width as u32,
-            size_y: window.size[0] as u32,
-            size_x: window.size[1] as u32,
-            step_y: window.step[0] as u32,
-            step_x: window.step[1] as u32,
-            offset_y: window.offset[0] as i32,
-            offset_x: window.offset[1] as i32,
-            lanes: lanes as u32,
+            span: Span::new(window, lanes),
             zero: 0,
             block: sum_block(products) as u32,
             g,
@@ -142,6 +157,13 @@ impl Params {
             floor: 0.0,
             charge: 0.0,
         }
+    }
+}
+
+impl std::ops::Deref for Params {
+    type Target = Span;
+    fn deref(&self) -> &Span {
+        &self.span
     }
 }
 
@@ -212,7 +234,8 @@ pub fn seed(
     lanes: usize,
 ) -> Result<()> {
     // The output channels travel in `step_y`, which a seed has no other use for.
-    let params = Params { step_y: outputs as u32, ..Params::new(window, 0, lanes, 0.0) };
+    let span = Span { step_y: outputs as u32, ..Span::new(window, lanes) };
+    let params = Params { span, ..Params::new(window, 0, lanes, 0.0) };
     device.run(&SEED, &params, &[w, b, target], &[a, sums], [lanes, SLICES, 1])
 }
 

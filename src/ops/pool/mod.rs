@@ -49,9 +49,10 @@ impl Geometry {
     }
 }
 
+/// What kernels are told of the windows, in this order.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
-pub(super) struct Params {
+pub(super) struct Windows {
     pub channels: u32,
     pub in_height: u32,
     pub in_width: u32,
@@ -64,6 +65,31 @@ pub(super) struct Params {
     pub pad_y: u32,
     pub pad_x: u32,
     pub lanes: u32,
+}
+
+impl Windows {
+    pub fn new(g: &Geometry, lanes: usize) -> Self {
+        Windows {
+            channels: g.input.channels as u32,
+            in_height: g.input.height as u32,
+            in_width: g.input.width as u32,
+            out_height: g.output.height as u32,
+            out_width: g.output.width as u32,
+            kernel_height: g.kernel[0] as u32,
+            kernel_width: g.kernel[1] as u32,
+            stride_y: g.stride[0] as u32,
+            stride_x: g.stride[1] as u32,
+            pad_y: g.pad[0] as u32,
+            pad_x: g.pad[1] as u32,
+            lanes: lanes as u32,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct Params {
+    windows: Windows,
     /// 1: the mean divides by the full window even where it hangs over the border.
     pub include_pad: u32,
     /// Always zero: makes the border between rows of a sum opaque.
@@ -77,23 +103,19 @@ pub(super) struct Params {
 impl Params {
     pub fn new(g: &Geometry, lanes: usize) -> Self {
         Params {
-            channels: g.input.channels as u32,
-            in_height: g.input.height as u32,
-            in_width: g.input.width as u32,
-            out_height: g.output.height as u32,
-            out_width: g.output.width as u32,
-            kernel_height: g.kernel[0] as u32,
-            kernel_width: g.kernel[1] as u32,
-            stride_y: g.stride[0] as u32,
-            stride_x: g.stride[1] as u32,
-            pad_y: g.pad[0] as u32,
-            pad_x: g.pad[1] as u32,
-            lanes: lanes as u32,
+            windows: Windows::new(g, lanes),
             include_pad: u32::from(g.count_include_pad),
             zero: 0,
             error: 0.0,
             inflate: 0.0,
         }
+    }
+}
+
+impl std::ops::Deref for Params {
+    type Target = Windows;
+    fn deref(&self) -> &Windows {
+        &self.windows
     }
 }
 
