@@ -11,6 +11,7 @@ use clap::Args;
 
 use super::common::{self, RunArgs, SayArgs};
 use super::inputs::{DataArgs, ModelArgs, warn_of_chance};
+use super::page;
 use crate::bounds::{Method, Runtime};
 use crate::certify::table::{self, Manifest, Table};
 use crate::certify::{Options, Sink, certify};
@@ -50,7 +51,7 @@ pub struct CertifyArgs {
     /// Only part i of N of the images, i from 0
     #[arg(long, value_name = "i/N", value_parser = shard)]
     shard: Option<[usize; 2]>,
-    /// Continue a run that was stopped
+    /// Continue a run that was stopped, or one of fewer images
     #[arg(long)]
     resume: bool,
     /// Balls probed at once (default: by method and device)
@@ -81,6 +82,9 @@ pub struct CertifyArgs {
     /// Do not attack: leave the upper end of the bracket empty
     #[arg(long)]
     no_attack: bool,
+    /// Also write a page on what was found, report.html, with its figures
+    #[arg(long)]
+    report: bool,
     #[command(flatten)]
     run: RunArgs,
 }
@@ -111,6 +115,9 @@ pub fn run(args: CertifyArgs) -> Result<()> {
     options.check()?;
     if args.certificates.is_some() && !args.method.relaxes() {
         bail!(Error::usage("--certificates: interval bounds have no lines to keep; audit needs none for them"));
+    }
+    if args.report {
+        page::check(&args.out, &args.variance)?;
     }
     common::check_folder(&args.out)?;
     if !args.resume && table::table_path(&args.out).exists() {
@@ -150,8 +157,10 @@ pub fn run(args: CertifyArgs) -> Result<()> {
         start: range.start,
         end: range.end,
     };
-    let open = if args.resume { Table::resume } else { Table::create };
-    let table = open(&args.out, &manifest)?;
+    let table = match args.resume {
+        true => Table::resume(&args.out, &manifest, |first| data.take(first).hash())?,
+        false => Table::create(&args.out, &manifest)?,
+    };
     let certificates = match args.certificates {
         Some(count) => {
             let mut images: Vec<usize> = (0..data.len()).collect();
@@ -210,6 +219,9 @@ pub fn run(args: CertifyArgs) -> Result<()> {
             s.mean_passes
         ));
     }
+    if args.report {
+        args.run.say(page::write(&args.out, &data)?.display());
+    }
     args.run.answer(&summary)
 }
 
@@ -253,13 +265,22 @@ pub struct MergeArgs {
     /// Folder for the joined results
     #[arg(long)]
     out: PathBuf,
+    /// Also write a page on what was found, report.html, with its figures; pictures are read where the manifest says
+    #[arg(long)]
+    report: bool,
     #[command(flatten)]
     output: SayArgs,
 }
 
 pub fn merge(args: MergeArgs) -> Result<()> {
+    if args.report {
+        page::check(&args.out, &[0.0])?;
+    }
     let rows = table::merge(&args.dirs, &args.out)?;
     let table = table::table_path(&args.out);
     args.output.say(format!("{rows} rows in {}", table.display()));
+    if args.report {
+        args.output.say(page::again(&args.out, None, None, &args.output)?.display());
+    }
     args.output.answer(&serde_json::json!({ "rows": rows, "table": table }))
 }
