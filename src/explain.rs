@@ -142,7 +142,12 @@ pub fn level(net: &Network, method: Method, request: &Request<'_>) -> Result<Exa
     let deltas: Vec<f64> = (0..=CURVE).map(|step| end * step as f64 / CURVE as f64).collect();
     let balls: Vec<Ball<'_>> = deltas.iter().map(|&delta| Ball { delta: delta as f32, ..ball }).collect();
     let curve = dominance(&bounder, &balls)?;
-    let continuous = deltas.into_iter().zip(curve).map(|(delta, d)| ScorePoint { delta, scores: d.scores }).collect();
+    let point = |(delta, d): (f64, Dominance)| {
+        // JSON knows no infinity.
+        let margins = d.margins.into_iter().map(|m| m.max(f64::MIN)).collect();
+        ScorePoint { delta, scores: d.scores, margins }
+    };
+    let continuous = deltas.into_iter().zip(curve).map(point).collect();
     let mut relevance = relevance::maps(net, request.image, request.clean, class)?;
     let regions = relevance::Regions::of(request.shape, request.clean);
     let narrow = Ball { delta: CERTIFIED_SHARE * request.delta, ..ball };

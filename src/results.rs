@@ -337,6 +337,10 @@ pub struct ScorePoint {
     pub delta: f64,
     /// `[low, high]` softmax score per class.
     pub scores: Vec<[f64; 2]>,
+    /// Proved lower bounds of `logit(predicted) - logit(class)` per class; 0 for the predicted one. Results of earlier
+    /// versions have none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub margins: Vec<f64>,
 }
 
 impl NoiseLevel {

@@ -19,7 +19,7 @@ use crate::device::Device;
 use crate::error::Result;
 use crate::model::Model;
 use crate::network::Network;
-use crate::progress::Verbosity;
+use crate::progress::{Verbosity, duration};
 use crate::results::{ModelResult, Picture, Requirements, Study};
 use crate::{sweep, terminal, train};
 
@@ -78,7 +78,8 @@ pub fn study(device: &Device, splits: &Splits, settings: &Settings, dir: &Path) 
     let total = policies.len() * settings.repeats;
     for nth in 0..settings.repeats {
         for (k, (name, policy)) in policies.iter().enumerate() {
-            let training = Training { device, splits, settings, dir, name, policy, nth };
+            let place = [k, policies.len()];
+            let training = Training { device, splits, settings, dir, name, policy, place, nth };
             if nth == 0 {
                 models.push(training.first(&mut examples)?);
             } else {
@@ -97,7 +98,9 @@ pub fn study_given(device: &Device, splits: &Splits, settings: &Settings, given:
     let mut examples = Vec::new();
     for (k, one) in given.iter().enumerate() {
         let net = Network::new(device, &one.model)?;
-        let measured = measure::measure(&net, &splits.test, settings, &one.name, true, &mut examples)?;
+        let label = measure::label(&one.name, [k, given.len()]);
+        let of = measure::Of { label: &label, first: true, further: given.len() - k - 1 };
+        let measured = measure::measure(&net, &splits.test, settings, &of, &mut examples)?;
         let Measured { sweep, certify, examples, relevance } = measured;
         models.push(ModelResult {
             name: one.name.clone(),
@@ -156,7 +159,9 @@ impl Clock {
     fn tell(&mut self, done: usize, total: usize, what: &str) {
         let left = self.started.elapsed().as_secs_f64() / done as f64 * (total - done) as f64;
         if self.verbosity == Verbosity::Normal && done < total {
-            terminal::note(format_args!("{done} of {total} {what} done, about {} left", duration(left)));
+            // The first is slower than the others: it has the examples.
+            let about = if done > 1 { format!(", about {} left", duration(left)) } else { String::new() };
+            terminal::note(format_args!("{done} of {total} {what} done{about}"));
         }
     }
 }
@@ -172,11 +177,6 @@ fn date(seconds: u64) -> String {
     let (month, later) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
     let year = year_of_era + days.div_euclid(146_097) * 400 + later;
     format!("{year}-{month:02}-{day:02} {:02}:{:02} UTC", seconds / 3600 % 24, seconds / 60 % 60)
-}
-
-/// `40 s`, `3 min`.
-fn duration(seconds: f64) -> String {
-    if seconds < 90.0 { format!("{seconds:.0} s") } else { format!("{:.0} min", seconds / 60.0) }
 }
 
 /// No augmentation, the rarest class augmented, all classes augmented.

@@ -73,3 +73,24 @@ pub fn over_progress(text: impl std::fmt::Display) {
     let clear = if err.is_terminal() { "\r\x1b[K" } else { "" };
     let _ = writeln!(err, "{clear}{text}");
 }
+
+/// A word for a POSIX shell: in quotes where it holds what a shell would take for its own.
+pub fn shell_word(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_./,:=@%+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) { word.into() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::shell_word;
+
+    #[test]
+    fn words_can_be_pasted_into_a_shell() {
+        for word in ["--size=32", "a,b", "", "my shoes", "it's", "$HOME", "accuracy>=0.9", "a\\b", "näh"] {
+            let shell =
+                std::process::Command::new("sh").args(["-c", &format!("printf %s {}", shell_word(word))]).output();
+            assert!(shell.is_ok_and(|o| o.stdout == word.as_bytes()), "{word}");
+        }
+        assert_eq!(shell_word("shoes/a.png"), "shoes/a.png");
+    }
+}

@@ -288,7 +288,7 @@ fn results() {
         table::read_whole(dir.path()).map_err(|e| e.to_string()).and_then(|(manifest, rows)| {
             table::summarize(&rows);
             // To go on writing asks more of a folder.
-            table::Table::resume(dir.path(), &manifest).map(drop).map_err(|e| e.to_string())
+            table::Table::resume(dir.path(), &manifest, |_| String::new()).map(drop).map_err(|e| e.to_string())
         })
     };
     read_changed(&json, manifest().as_bytes(), 1500, 64 * MIB, read);

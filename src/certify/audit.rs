@@ -4,15 +4,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Instant;
 
+use super::again::{Again, same};
 use super::{PIXEL_ROUNDING, table};
 use crate::audit::{self, Certificate, Claim, Forms, Method, Report, Sample};
-use crate::dataset::{Dataset, Fit, Source};
+use crate::dataset::Dataset;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::input;
 use crate::model::onnx;
 use crate::progress::{Progress, Verbosity};
-use crate::reading::{self, NetworkFile, NetworkSource, Together};
+use crate::reading::{self, NetworkFile, Together};
 use crate::results::CertifyRow;
 use crate::{interrupt, sweep, terminal};
 
@@ -62,26 +63,9 @@ pub fn audit(request: &Request, verbosity: Verbosity) -> Result<Outcome> {
     let dir = &request.dir;
     let (manifest, rows) = table::read_whole(dir)?;
     let path = table::table_path(dir);
-    let model_path = request.model.clone().unwrap_or_else(|| PathBuf::from(&manifest.model));
     let reading = &manifest.reading;
-    let pixels = reading.pixels.clone().unwrap_or_default();
-    let network = NetworkSource {
-        path: model_path.clone(),
-        output: reading.output.clone(),
-        input_range: Some(pixels.range),
-        mean: pixels.mean,
-        std: pixels.std,
-        ..NetworkSource::default()
-    };
-    let altered = |problem: String| Error::input(dir.join("manifest.json"), problem);
-    let source = Source {
-        classes: manifest.chosen.clone(),
-        size: reading.size,
-        fit: reading.fit.as_deref().map_or(Ok(Fit::default()), str::parse).map_err(altered)?,
-        seed: manifest.split_seed,
-        ..Source::new(request.data.clone().unwrap_or_else(|| PathBuf::from(&manifest.data)))
-    };
-    let split = manifest.split.parse().map_err(altered)?;
+    let Again { network, source, split } = Again::of(dir, &manifest, request.model.clone(), request.data.clone())?;
+    let model_path = network.path.clone();
     let hash = onnx::fingerprint(&model_path).map_err(|e| {
         Error::failed(format!("an audit reads the model that was certified, or the one given as --model: {e}"))
     })?;
@@ -154,17 +138,6 @@ pub fn audit(request: &Request, verbosity: Verbosity) -> Result<Outcome> {
         progress.finish(&format!("{} rows in {:.1} s", report.checked, started.elapsed().as_secs_f64()));
     }
     Ok(Outcome { report, rows: rows.len(), unchecked })
-}
-
-/// Refuses a file other than the one the results were made from.
-fn same(what: &str, path: &Path, found: &str, expected: &str) -> Result<()> {
-    if found != expected {
-        let problem = format!(
-            "is not the {what} of the manifest: its SHA-256 is {found}, the manifest's {expected}; give the right one as --{what}"
-        );
-        return Err(Error::input(path, problem));
-    }
-    Ok(())
 }
 
 /// What a row claims, with its certificate if there is one.

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::input;
 use crate::norm::Norm;
 pub use crate::reading::Reading;
+use crate::results::short;
 
 /// Everything needed to repeat or join a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -123,24 +124,30 @@ impl Manifest {
         if *deltamax != self.deltamax {
             return Some(format!("its run was made by deltamax {deltamax}, not {}", self.deltamax));
         }
+        // Hashes tell people nothing.
+        let unlike = |same: bool, name: &str| (!same).then(|| format!("another {name}"));
+        let other = |name: &str, theirs: String, mine: String| {
+            (theirs != mine).then(|| format!("another {name} ({theirs}, not {mine})"))
+        };
+        let list = |values: &[f64]| values.iter().map(|v| short(*v)).collect::<Vec<_>>().join(",");
         let parts = [
-            (*model_hash == self.model_hash, "model"),
-            (*output == self.reading.output, "--output"),
-            (*pixels == self.reading.pixels, "--mean, --std or --input-range"),
-            (*data_hash == self.data_hash, "data"),
-            (*images == self.images, "--limit"),
-            (*method == self.method, "--method"),
-            (*variances == self.variances, "--variance"),
-            (*seed == self.seed, "--seed"),
-            (*tolerance == self.tolerance, "--tolerance"),
-            (*attack == self.attack, "--no-attack"),
-            (*branch == self.branch, "--branch"),
-            (*runtime == self.runtime, "--runtime"),
-            (*norm == self.norm, "--norm"),
-            (*shards == self.shard[1], "--shard"),
+            unlike(*model_hash == self.model_hash, "model"),
+            unlike(*output == self.reading.output, "--output"),
+            unlike(*pixels == self.reading.pixels, "--mean, --std or --input-range"),
+            unlike(*data_hash == self.data_hash, "data"),
+            other("--limit", images.to_string(), self.images.to_string()),
+            other("--method", method.clone(), self.method.clone()),
+            other("--variance", list(variances), list(&self.variances)),
+            other("--seed", seed.to_string(), self.seed.to_string()),
+            other("--tolerance", tolerance.to_string(), self.tolerance.to_string()),
+            unlike(*attack == self.attack, "--no-attack"),
+            other("--branch", branch.to_string(), self.branch.to_string()),
+            other("--runtime", runtime.clone(), self.runtime.clone()),
+            other("--norm", norm.to_string(), self.norm.to_string()),
+            other("--shard", format!("one of {shards}"), format!("one of {}", self.shard[1])),
         ];
-        let others: Vec<&str> = parts.iter().filter(|(same, _)| !same).map(|(_, name)| *name).collect();
-        (!others.is_empty()).then(|| format!("its run had another {}", others.join(", another ")))
+        let others: Vec<String> = parts.into_iter().flatten().collect();
+        (!others.is_empty()).then(|| format!("its run had {}", others.join(", ")))
     }
 
     /// Whether the numbers of images fit each other.

@@ -1,5 +1,6 @@
 //! Delta max for every image of a test set, clean and under noise: rows as they come, resumable.
 
+pub mod again;
 pub mod audit;
 pub mod manifest;
 mod options;
@@ -96,7 +97,7 @@ pub fn certify(
     let block = (4 * settings.search.batch).max(1024);
     for &variance in &settings.variances {
         let todo: Vec<usize> = settings.range.clone().filter(|&i| !sink.knows(i, variance)).collect();
-        progress.advance(settings.range.len() - todo.len());
+        progress.skip(settings.range.len() - todo.len());
         for block in todo.chunks(block) {
             let subjects = subjects::subjects(bounder, data, block, variance, settings.seed)?;
             let hits = match &settings.attack {

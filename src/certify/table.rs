@@ -23,15 +23,28 @@ pub const BRANCHED: &str = "+branch";
 /// Files and folders of a result folder; where the last one is, the others are.
 pub const FILES: [&str; 4] = [CERTIFICATES, "summary.json", "manifest.json", "delta_max.csv"];
 
-/// Columns of `delta_max.csv`.
-pub const HEADER: &str =
-    "index,file,label,predicted,variance,proved,attacked,rival_proved,rival_attacked,method,passes";
+/// Columns of `delta_max.csv`. Classes are numbers, with their names in the last columns.
+pub const HEADER: &str = "index,file,label,predicted,variance,proved,attacked,rival_proved,rival_attacked,method,passes,\
+                          label_name,predicted_name,rival_proved_name,rival_attacked_name";
+
+/// Columns of tables that were written before names stood in them.
+const NAMELESS: usize = 11;
+
+/// Whether these are the columns of a table, and whether classes are named in it.
+fn named(header: &str) -> Option<bool> {
+    match header {
+        HEADER => Some(true),
+        _ => (HEADER.split(',').take(NAMELESS).eq(header.split(','))).then_some(false),
+    }
+}
 
 /// `delta_max.csv` being written, locked for as long as this lives.
 pub struct Table {
     path: PathBuf,
     file: File,
     attack: bool,
+    /// Names of the classes, for a table that has columns for them.
+    names: Option<Vec<String>>,
     /// Rows that were there before, and whether lines can be kept for them: of some radius, and not proved part by part.
     rows: HashMap<(usize, u64), bool>,
 }
@@ -52,17 +65,19 @@ impl Table {
             _ => Error::io(&path, "creating")(e),
         })?;
         lock(dir, &file)?;
-        let table = Table { path: path.clone(), file, attack: manifest.attack, rows: HashMap::new() };
+        let names = Some(manifest.classes.clone());
+        let table = Table { path: path.clone(), file, attack: manifest.attack, names, rows: HashMap::new() };
         // Nobody shall have to resume what has not begun.
         table.start(dir, manifest).inspect_err(|_| drop(fs::remove_file(path)))
     }
 
     /// Continues a result folder whose manifest describes the same run, and keeps that manifest; starts one where there
-    /// are no results. A last row that was cut off is dropped.
+    /// are no results. A last row that was cut off is dropped. The run may have more images now, if those that it had are
+    /// its first: `hash` is that of the first so many images. The manifest is then the new one.
     ///
     /// # Errors
     /// If the results there belong to another run, or another run is writing here.
-    pub fn resume(dir: &Path, manifest: &Manifest) -> Result<Table> {
+    pub fn resume(dir: &Path, manifest: &Manifest, hash: impl Fn(usize) -> String) -> Result<Table> {
         let path = table_path(dir);
         if !path.exists() {
             return Table::create(dir, manifest);
@@ -75,7 +90,8 @@ impl Table {
         clear_locked(&dir.join(CERTIFICATES));
         let mut text = Vec::new();
         file.read_to_end(&mut text).map_err(Error::io(&path, "reading"))?;
-        let mut table = Table { path, file, attack: manifest.attack, rows: HashMap::new() };
+        let names = Some(manifest.classes.clone());
+        let mut table = Table { path, file, attack: manifest.attack, names, rows: HashMap::new() };
         let whole = text.iter().rposition(|b| *b == b'\n').map_or(0, |end| end + 1);
         if whole == 0 && HEADER.as_bytes().starts_with(&text) {
             if read_manifest(dir).is_ok_and(|before| manifest.difference(&before).is_none()) {
@@ -86,12 +102,26 @@ impl Table {
         }
         let before = read_manifest(dir)?;
         let other_shard = (before.shard != manifest.shard).then(|| "its run had another --shard".into());
-        if let Some(problem) = manifest.difference(&before).or(other_shard) {
+        let whole_set = [&before, manifest].map(|m| m.shard) == [[0, 1]; 2];
+        let longer = whole_set && before.images < manifest.images && hash(before.images) == before.data_hash;
+        let asked = Manifest {
+            images: if longer { before.images } else { manifest.images },
+            data_hash: if longer { before.data_hash.clone() } else { manifest.data_hash.clone() },
+            ..manifest.clone()
+        };
+        if let Some(problem) = asked.difference(&before).or(other_shard) {
             return Err(Error::input(dir.join("manifest.json"), problem + "; give another --out"));
         }
         let rows = parse(&table.path, &text[..whole])?;
         check_rows(&table.path, &before, &rows)?;
         drop_certificates(dir, &before, &rows)?;
+        let header = text.split(|b| *b == b'\n').next().and_then(|line| std::str::from_utf8(line).ok());
+        if header.map(str::trim_end).and_then(named) != Some(true) {
+            table.names = None;
+        }
+        if longer {
+            write_json(&dir.join("manifest.json"), manifest)?;
+        }
         let certifiable = |r: &CertifyRow| r.proved > 0.0 && !r.method.ends_with(BRANCHED);
         table.rows = rows.iter().map(|r| ((r.index, r.variance.to_bits()), certifiable(r))).collect();
         table.cut(whole as u64)?;
@@ -132,7 +162,8 @@ impl Table {
     /// Appends one row; it is in the file when this returns, or nothing of it is.
     pub fn push(&mut self, row: &CertifyRow) -> Result<()> {
         let _shield = interrupt::shield();
-        append(&mut self.file, line(row, self.attack).as_bytes()).map_err(Error::io(&self.path, "writing"))
+        append(&mut self.file, line(row, self.attack, self.names.as_deref()).as_bytes())
+            .map_err(Error::io(&self.path, "writing"))
     }
 }
 
@@ -184,18 +215,19 @@ fn drop_certificates(dir: &Path, run: &Manifest, rows: &[CertifyRow]) -> Result<
     Ok(())
 }
 
-/// A row of the table; `attack`: whether the image was attacked.
-fn line(r: &CertifyRow, attack: bool) -> String {
+/// A row of the table; `attack`: whether the image was attacked; `names`: those of the classes, if they stand in it.
+fn line(r: &CertifyRow, attack: bool, names: Option<&[String]>) -> String {
     let class = |c: Option<usize>| c.map_or(String::new(), |c| c.to_string());
     let attacked = r.attacked.map_or(if attack { "inf".to_string() } else { String::new() }, |a| a.to_string());
-    let file = if r.file.contains([',', '"', '\n', '\r']) {
-        format!("\"{}\"", r.file.replace('"', "\"\"").replace(['\n', '\r'], " "))
-    } else {
-        r.file.clone()
+    let named = |names: &[String]| {
+        let classes = [Some(r.label), Some(r.predicted), r.rival_proved, r.rival_attacked];
+        let name = |c: Option<usize>| c.and_then(|c| names.get(c)).map_or(String::new(), |n| quoted(n));
+        classes.map(|c| format!(",{}", name(c))).concat()
     };
     format!(
-        "{},{file},{},{},{},{},{attacked},{},{},{},{}\n",
+        "{},{},{},{},{},{},{attacked},{},{},{},{}{}\n",
         r.index,
+        quoted(&r.file),
         r.label,
         r.predicted,
         short(r.variance),
@@ -203,8 +235,18 @@ fn line(r: &CertifyRow, attack: bool) -> String {
         class(r.rival_proved),
         class(r.rival_attacked),
         r.method,
-        r.passes
+        r.passes,
+        names.map_or(String::new(), named)
     )
+}
+
+/// A field of the table, on one line.
+fn quoted(text: &str) -> String {
+    if text.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", text.replace('"', "\"\"").replace(['\n', '\r'], " "))
+    } else {
+        text.into()
+    }
 }
 
 /// Reads the manifest and the rows of a result folder.
@@ -253,7 +295,7 @@ fn parse(path: &Path, text: &[u8]) -> Result<Vec<CertifyRow>> {
     let mut reader = csv::ReaderBuilder::new().from_reader(text);
     let bad =
         |row: usize, what: &str| Error::input(path, format!("row {row}: {what}; certify again with another --out"));
-    if reader.headers().map(|h| h.iter().collect::<Vec<_>>().join(",")).unwrap_or_default() != HEADER {
+    if named(&reader.headers().map(|h| h.iter().collect::<Vec<_>>().join(",")).unwrap_or_default()).is_none() {
         return Err(bad(0, "the columns are not those of certify"));
     }
     let mut rows = Vec::new();
@@ -354,24 +396,28 @@ pub fn merge(dirs: &[PathBuf], out: &Path) -> Result<usize> {
     let mut whole = first.clone();
     (whole.shard, whole.start, whole.end) = ([0, 1], 0, first.images);
     let (mut rows, mut certificates) = (Vec::new(), Vec::new());
-    for (i, (manifest, dir)) in parts.iter().enumerate() {
+    let mut before = None;
+    for (manifest, dir) in &parts {
         let problem = |p: String| Err(Error::input(dir, p));
         if let Some(difference) = first.difference(manifest) {
             return problem(format!("{difference}; certify this shard again as {} was", parts[0].1.display()));
         }
-        if manifest.shard[0] < i {
-            return problem(format!("shard {}/{} is given twice", manifest.shard[0], manifest.shard[1]));
-        }
-        if manifest.shard[0] > i {
-            return problem(format!("shard {i}/{} is missing", manifest.shard[1]));
+        let [i, n] = manifest.shard;
+        if before.replace(i) == Some(i) {
+            return problem(format!("shard {i}/{n} is given twice"));
         }
         let (_, found) = read_whole(dir)?;
         let certificate = |r: &CertifyRow| certificate_path(dir, r.index, r.variance);
         certificates.extend(found.iter().map(|r| (certificate(r), r.index, r.variance)).filter(|c| c.0.exists()));
         rows.extend(found);
     }
-    if parts.len() != first.shard[1] {
-        return Err(Error::usage(format!("{} of {} shards are given", parts.len(), first.shard[1])));
+    let n = first.shard[1];
+    let missing: Vec<String> =
+        (0..n).filter(|i| parts.iter().all(|(m, _)| m.shard[0] != *i)).map(|i| format!("{i}/{n}")).collect();
+    if let Some((last, others)) = missing.split_last() {
+        let (kind, verb) = if others.is_empty() { ("shard", "is") } else { ("shards", "are") };
+        let and = if others.is_empty() { String::new() } else { format!("{} and ", others.join(", ")) };
+        return Err(Error::usage(format!("{kind} {and}{last} {verb} missing; give their folders too")));
     }
     rows.sort_by(|a, b| a.variance.total_cmp(&b.variance).then(a.index.cmp(&b.index)));
     let mut table = Table::create(out, &whole)?;

@@ -12,6 +12,7 @@ use clap::Args;
 use super::common::{self, RunArgs, SayArgs};
 use super::inputs::{DataArgs, ModelArgs, warn_of_chance};
 use super::noise;
+use super::page;
 use crate::bounds::{Method, Runtime};
 use crate::certify::table::{self, Manifest, Table};
 use crate::certify::{Options, Sink, certify};
@@ -52,7 +53,7 @@ pub struct CertifyArgs {
     /// Only part i of N of the images, i from 0
     #[arg(long, value_name = "i/N", value_parser = shard)]
     shard: Option<[usize; 2]>,
-    /// Continue a run that was stopped
+    /// Continue a run that was stopped, or one of fewer images
     #[arg(long)]
     resume: bool,
     /// Balls probed at once (default: by method and device)
@@ -88,7 +89,7 @@ pub struct CertifyArgs {
     no_attack: bool,
     /// How likely random noise of each --variance is to change the class, proved and measured, in place of radii
     #[arg(long, value_enum, value_name = "KIND", conflicts_with_all = [
-        "resume", "shard", "tolerance", "branch", "seconds", "gap", "norm", "certificates", "no_attack",
+        "resume", "shard", "tolerance", "branch", "seconds", "gap", "norm", "certificates", "no_attack", "report",
     ])]
     pub(super) noise: Option<NoiseKind>,
     /// With --noise: also the largest noise that changes the class with probability at most --risk
@@ -103,6 +104,9 @@ pub struct CertifyArgs {
     /// With --noise: how often the class may change
     #[arg(long, requires = "noise", default_value_t = 0.01)]
     pub(super) risk: f64,
+    /// Also write a page on what was found, report.html, with its figures
+    #[arg(long)]
+    report: bool,
     #[command(flatten)]
     pub(super) run: RunArgs,
 }
@@ -145,6 +149,9 @@ pub fn run(args: CertifyArgs) -> Result<()> {
     if args.certificates.is_some() && !args.method.relaxes() {
         bail!(Error::usage("--certificates: interval bounds have no lines to keep; audit needs none for them"));
     }
+    if args.report {
+        page::check(&args.out, args.norm, &args.variance)?;
+    }
     common::check_folder(&args.out)?;
     if !args.resume && table::table_path(&args.out).exists() {
         let problem = "exists already; add --resume to continue it, or give another --out";
@@ -184,8 +191,10 @@ pub fn run(args: CertifyArgs) -> Result<()> {
         start: range.start,
         end: range.end,
     };
-    let open = if args.resume { Table::resume } else { Table::create };
-    let table = open(&args.out, &manifest)?;
+    let table = match args.resume {
+        true => Table::resume(&args.out, &manifest, |first| data.take(first).hash())?,
+        false => Table::create(&args.out, &manifest)?,
+    };
     let certificates = match args.certificates {
         Some(count) => {
             let mut images: Vec<usize> = (0..data.len()).collect();
@@ -247,6 +256,9 @@ pub fn run(args: CertifyArgs) -> Result<()> {
             s.mean_passes
         ));
     }
+    if args.report {
+        args.run.say(page::write(&args.out, &data)?.display());
+    }
     args.run.answer(&summary)
 }
 
@@ -290,13 +302,22 @@ pub struct MergeArgs {
     /// Folder for the joined results
     #[arg(long)]
     out: PathBuf,
+    /// Also write a page on what was found, report.html, with its figures; pictures are read where the manifest says
+    #[arg(long)]
+    report: bool,
     #[command(flatten)]
     output: SayArgs,
 }
 
 pub fn merge(args: MergeArgs) -> Result<()> {
+    if args.report {
+        page::check(&args.out, Norm::Linf, &[0.0])?;
+    }
     let rows = table::merge(&args.dirs, &args.out)?;
     let table = table::table_path(&args.out);
     args.output.say(format!("{rows} rows in {}", table.display()));
+    if args.report {
+        args.output.say(page::again(&args.out, None, None, &args.output)?.display());
+    }
     args.output.answer(&serde_json::json!({ "rows": rows, "table": table }))
 }

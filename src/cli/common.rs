@@ -92,10 +92,10 @@ pub fn say_notes(path: &Path, notes: &[String], say: &SayArgs) {
     }
 }
 
-/// The command line of this process.
+/// The command line of this process, as one pastes it into a shell.
 pub fn command_line() -> String {
-    let words = std::env::args().enumerate().map(|(i, w)| if i == 0 { "deltamax".to_string() } else { w });
-    words.collect::<Vec<_>>().join(" ")
+    let words = std::env::args_os().skip(1).map(|w| terminal::shell_word(&w.to_string_lossy()));
+    std::iter::once("deltamax".to_string()).chain(words).collect::<Vec<_>>().join(" ")
 }
 
 /// Where the one file of a command goes, settled before hours are spent on what goes into it. Refuses one of the command's

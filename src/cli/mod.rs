@@ -11,7 +11,9 @@ mod explain;
 mod gate;
 pub mod inputs;
 mod noise;
+mod page;
 mod predict;
+mod shell;
 mod shoes;
 mod study;
 mod sweep;
@@ -21,7 +23,7 @@ mod verify;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::error::Error;
 use crate::{interrupt, terminal};
@@ -65,8 +67,8 @@ enum Command {
     Compare(compare::CompareArgs),
     /// Whether a model is good enough to go on, for pipelines
     Gate(gate::GateArgs),
-    /// Rebuild a study's page from its results
-    Report(study::ReportArgs),
+    /// Write the page of a study or of certify again
+    Report(page::ReportArgs),
     /// Join the shards of one certify run
     Merge(certify::MergeArgs),
     /// Prove or refute a VNN-LIB property of an ONNX network
@@ -75,6 +77,10 @@ enum Command {
     Bench(bench::BenchArgs),
     /// List adapters and what `--device auto` would take
     Devices(devices::DevicesArgs),
+    /// Completions of commands and flags for a shell
+    Completions(shell::CompletionsArgs),
+    /// Manual pages
+    Man(shell::ManArgs),
 }
 
 /// Runs the command line of this process.
@@ -91,7 +97,7 @@ pub fn main() -> ExitCode {
         Command::Explain(args) => explain::run(args),
         Command::Compare(args) => compare::run(args),
         Command::Gate(args) => gate::run(args),
-        Command::Report(args) => study::rebuild(args),
+        Command::Report(args) => page::run(args),
         Command::Train(args) => train::run(args),
         Command::Predict(args) => predict::run(args),
         Command::Sweep(args) => sweep::run(args),
@@ -101,6 +107,8 @@ pub fn main() -> ExitCode {
         Command::Verify(args) => verify::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Devices(args) => devices::run(args),
+        Command::Completions(args) => shell::completions(args, Cli::command()),
+        Command::Man(args) => shell::man(args, Cli::command()),
     };
     // What the command itself says went wrong counts first.
     match done.and(terminal::finish().map_err(Into::into)) {

@@ -1,11 +1,11 @@
-//! `deltamax study` and `deltamax report`.
+//! `deltamax study`.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
 
-use super::common::{self, RunArgs, SayArgs};
+use super::common::{self, RunArgs};
 use super::inputs::{DataArgs, ModelArgs};
 use crate::bounds::Method;
 use crate::dataset::{self, Dataset, Fit, Source, Split, Splits, shoes};
@@ -224,23 +224,12 @@ fn load(args: &StudyArgs) -> Result<Data> {
     Ok((splits, name_of(path), path.display().to_string()))
 }
 
-/// Rebuild report.html from results.json.
-#[derive(Args)]
-#[command(after_help = "Example: deltamax report study")]
-pub struct ReportArgs {
-    /// Folder with results.json
-    dir: PathBuf,
-    #[command(flatten)]
-    output: SayArgs,
-}
-
-pub fn rebuild(args: ReportArgs) -> Result<()> {
+/// Writes the page of a study again from its results.
+pub fn rebuild(dir: &Path) -> Result<PathBuf> {
     // First, since it finishes what a killed study left.
-    let folder = open(&args.dir, true)?;
-    let study = report::load(&args.dir)?;
+    let folder = open(dir, true)?;
+    let study = report::load(dir)?;
     report::write(&study, folder.path())?;
     folder.finish_part()?;
-    let page = args.dir.join("report.html");
-    args.output.say(page.display());
-    args.output.answer(&serde_json::json!({ "report": page }))
+    Ok(dir.join("report.html"))
 }

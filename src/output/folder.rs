@@ -22,6 +22,9 @@ pub const BUILD: &str = ".deltamax-build";
 /// The list of what this program made in a folder.
 pub const LIST: &str = ".deltamax";
 
+/// Commands that have no `--force`.
+const FORCELESS: [&str; 2] = ["man", "report"];
+
 /// Files by command, relative to the folder, with `/` between folders.
 type List = BTreeMap<String, BTreeSet<String>>;
 
@@ -99,8 +102,8 @@ impl Folder {
             return Err(leads_out(&out.join(name)));
         }
         if let Some(name) = folder.main.iter().find(taken).filter(|_| !force) {
-            let problem =
-                "is there already and was not made by this command; give another --out, or --force to replace it";
+            let force = if FORCELESS.contains(&command) { "" } else { ", or --force to replace it" };
+            let problem = format!("is there already and was not made by this command; give another folder{force}");
             return Err(Error::input(out.join(name), problem));
         }
         fs::create_dir(&folder.files).map_err(Error::io(out, "creating the folder"))?;

@@ -4,7 +4,7 @@ use super::chart::percent;
 use super::figure::Figures;
 use super::findings::{Reading, both_units};
 use super::html::{Head, document, notes};
-use super::section::{Page, Section, closing, example, image, relevance};
+use super::section::{Page, Section, closing, dominance, fold, image, relevance};
 use crate::error::{Error, Result};
 use crate::results::{DataSummary, Example, ExampleLevel, ModelResult, Picture, Study, write_atomically};
 use crate::tensor::Shape;
@@ -69,11 +69,12 @@ fn page(s: &Subject, study: &Study) -> (String, Figures) {
     let dominance = Section {
         id: "dominance",
         nav: "Dominance",
-        title: "What each class can reach".into(),
+        title: "How far ahead the class stays".into(),
         lead: format!("Intervals proved for every image within {} of this one, pixel by pixel.", both_units(l.delta)),
         body: html! {
-            (example::dominance(&mut page, 0))
-            @if let Some(c) = example::continuous(&mut page, 0) { (c) }
+            @if let Some(c) = dominance::leads(&mut page, 0) { (c) }
+            (dominance::dominance(&mut page, 0))
+            @if let Some(c) = dominance::continuous(&mut page, 0) { (fold("As the noise box grows", c)) }
         },
     };
     let relevance = relevance::maps(&mut page, 0).map(|body| Section {

@@ -96,8 +96,10 @@ pub(crate) use row;
 #[derive(Default)]
 pub struct Figures {
     all: Vec<(String, String, Option<String>, Option<Table>)>,
-    /// Sheets of pictures, as PNG files.
-    sheets: Vec<(String, Vec<u8>)>,
+    /// Sheets of pictures, as PNG files: name, title, content.
+    sheets: Vec<(String, String, Vec<u8>)>,
+    /// How many of both a figure on the page links to already.
+    linked: [usize; 2],
     taken: BTreeSet<String>,
 }
 
@@ -132,14 +134,44 @@ impl Figures {
     }
 
     /// Registers pictures in rows of `columns`, each with a caption, as one PNG under `id`.
-    pub fn pictures(&mut self, id: &str, columns: usize, pictures: &[(Picture, String)]) {
+    pub fn pictures(&mut self, id: &str, title: &str, columns: usize, pictures: &[(Picture, String)]) {
         const WIDE: usize = 144;
         let planes: Vec<(Vec<f32>, Shape)> = pictures.iter().map(|p| p.0.planes()).collect();
         let images: Vec<(&[f32], Shape)> = planes.iter().map(|(values, shape)| (values.as_slice(), *shape)).collect();
         let widest = images.iter().map(|i| i.1.width).max().unwrap_or(1).max(1);
         let captions: Vec<String> = pictures.iter().map(|p| p.1.clone()).collect();
         let id = self.free(id);
-        self.sheets.push((id, sheet::contact_sheet(&images, columns, WIDE.div_ceil(widest), &captions)));
+        let png = sheet::contact_sheet(&images, columns, WIDE.div_ceil(widest), &captions);
+        self.sheets.push((id, title.into(), png));
+    }
+
+    /// Links to the files of what was registered since the last call, for a figure of this title.
+    pub fn links(&mut self, of: &str) -> Markup {
+        let [drawn, shown] = std::mem::replace(&mut self.linked, [self.all.len(), self.sheets.len()]);
+        let all = &self.all[drawn..];
+        let tables: Vec<&str> = all.iter().filter(|f| f.3.is_some()).map(|f| f.0.as_str()).collect();
+        let drawings = all.iter().filter(|f| f.2.is_some()).map(|f| (f.0.as_str(), f.1.as_str()));
+        let drawings: Vec<(&str, &str)> =
+            drawings.chain(self.sheets[shown..].iter().map(|s| (s.0.as_str(), s.1.as_str()))).collect();
+        let link = |file: String, text: &str, label: &str| html! { a href={ "figures/" (file) } aria-label=(label) { (text) } };
+        html! {
+            @if !tables.is_empty() || !drawings.is_empty() {
+                div.files {
+                    @for id in &tables {
+                        @let text = if tables.len() > 1 { format!("{id}.csv") } else { "Numbers (CSV)".into() };
+                        (link(format!("{id}.csv"), &text, &format!("{text}, {of}")))
+                    }
+                    @match &drawings[..] {
+                        [] => {}
+                        [(id, _)] => (link(format!("{id}.png"), "Picture (PNG)", &format!("Picture (PNG), {of}"))),
+                        several => details {
+                            summary aria-label={ (several.len()) " pictures (PNG), " (of) } { (several.len()) " pictures (PNG)" }
+                            ul { @for (id, title) in several { li { (link(format!("{id}.png"), title, title)) } } }
+                        }
+                    }
+                }
+            }
+        }
     }
 
     fn free(&mut self, id: &str) -> String {
@@ -156,7 +188,7 @@ impl Figures {
     /// Writes every figure into `dir` as `id.svg`, `id.png`, `id.csv` and `id.json`; sheets of pictures as `id.png`.
     pub fn write(&self, dir: &Path) -> Result<()> {
         std::fs::create_dir_all(dir).map_err(Error::io(dir, "creating"))?;
-        for (id, png) in &self.sheets {
+        for (id, _, png) in &self.sheets {
             write_atomically(&dir.join(format!("{id}.png")), png)?;
         }
         self.all.par_iter().try_for_each(|(id, title, svg, table)| {

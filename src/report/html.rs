@@ -106,7 +106,10 @@ fn standfirst(study: &Study) -> String {
     let proved = match certified {
         0 => String::new(),
         n if n < images => {
-            format!("; for a sample of {} also the noise up to which its class provably cannot change", shown(n))
+            format!(
+                "; for a sample of {} of them also the noise up to which its class provably cannot change",
+                shown(n)
+            )
         }
         _ => ", and the noise up to which its class provably cannot change".into(),
     };

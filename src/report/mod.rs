@@ -1,5 +1,6 @@
 //! Results to a page: one self-contained HTML file, with every figure as SVG, PNG, CSV and JSON beside it. Knows no device.
 
+pub mod certified;
 mod chart;
 pub mod compare;
 pub mod explanation;

@@ -54,7 +54,8 @@ pub fn common_scale<'a>(maps: impl Iterator<Item = &'a RelevanceMap>) -> f64 {
     if scale > 0.0 { scale } else { all.last().copied().unwrap_or(0.0) }
 }
 
-/// Relevance over a pale grey photo: red speaks for the class, blue against it, full strength at `scale`.
+/// Relevance over the photo in grey: red speaks for the class, blue against it, full strength at `scale`. The photo stays
+/// to be seen under it, white where nothing is.
 pub fn overlay(map: &RelevanceMap, photo: &Picture, scale: f64) -> Picture {
     const RED: [f32; 3] = [200.0, 16.0, 38.0];
     const BLUE: [f32; 3] = [22.0, 82.0, 200.0];
@@ -63,11 +64,11 @@ pub fn overlay(map: &RelevanceMap, photo: &Picture, scale: f64) -> Picture {
     let scale = if map.kind == RelevanceKind::Certified { 1.0 } else { scale.max(f64::MIN_POSITIVE) };
     let mut bytes = Vec::with_capacity(map.values.len() * 3);
     for (p, &value) in map.values.iter().enumerate() {
-        let grey = if same { 178.0 + 77.0 * luma[p] } else { 255.0 };
+        let grey = if same { 70.0 + 185.0 * luma[p] } else { 255.0 };
         let color = if value >= 0.0 { RED } else { BLUE };
         // Square root: faint relevance stays visible. Sixteen steps: the PNG stays small.
         let strength = ((f64::from(value.abs()) / scale).min(1.0).sqrt() * 15.0).round() as f32 / 15.0;
-        bytes.extend(color.map(|c| (grey + (c - grey) * strength * 0.95) as u8));
+        bytes.extend(color.map(|c| (grey + (c - grey) * strength * 0.78) as u8));
     }
     Picture { width: map.width, height: map.height, channels: 3, bytes }
 }

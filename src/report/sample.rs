@@ -264,6 +264,9 @@ fn example(variance: f64, k: usize, kind: usize) -> ExampleLevel {
     };
     let gap = (logits[predicted] - logits[3 - predicted]).abs();
     let proved = gap / 150.0;
+    let leads = |delta: f64| -> Vec<f64> {
+        (0..4).map(|r| if r == predicted { 0.0 } else { logits[predicted] - logits[r] - 150.0 * delta }).collect()
+    };
     let margins = (0..4)
         .filter(|&r| r != predicted)
         .flat_map(|rival| {
@@ -286,7 +289,7 @@ fn example(variance: f64, k: usize, kind: usize) -> ExampleLevel {
         attacked: Some(proved * 1.35),
         continuous: (0..50)
             .map(|i| i as f64 * proved * 1.8 / 49.0)
-            .map(|delta| ScorePoint { delta, scores: scores(delta) })
+            .map(|delta| ScorePoint { delta, scores: scores(delta), margins: leads(delta) })
             .collect(),
         relevance: [RelevanceKind::Gradient, RelevanceKind::IntegratedGradients, RelevanceKind::Certified]
             .map(|r| map(r, k, kind))

@@ -11,10 +11,18 @@
   button.hidden = false;
   button.onclick = () => { root.dataset.theme = dark() ? "light" : "dark"; };
 
-  // Paper is white whatever the screen shows.
-  let onScreen;
-  addEventListener("beforeprint", () => { onScreen = root.dataset.theme; root.dataset.theme = "light"; });
-  addEventListener("afterprint", () => { if (onScreen) root.dataset.theme = onScreen; else delete root.dataset.theme; });
+  // Paper is white whatever the screen shows, and nothing on it is folded.
+  let onScreen, folded = [];
+  addEventListener("beforeprint", () => {
+    onScreen = root.dataset.theme;
+    root.dataset.theme = "light";
+    folded = all("details:not([open])");
+    folded.forEach((d) => { d.open = true; });
+  });
+  addEventListener("afterprint", () => {
+    if (onScreen) root.dataset.theme = onScreen; else delete root.dataset.theme;
+    folded.forEach((d) => { d.open = false; });
+  });
 
   // Choices: a row of buttons for each `data-choices`; children marked with the key are shown or not.
   for (const box of all(".choose")) {

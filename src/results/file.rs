@@ -67,7 +67,9 @@ impl Study {
                         && l.logits.len() == classes
                         && l.logit_bounds.len() == classes
                         && (l.score_bounds.is_empty() || l.score_bounds.len() == classes)
-                        && l.continuous.iter().all(|p| p.scores.len() == classes)
+                        && l.continuous
+                            .iter()
+                            .all(|p| p.scores.len() == classes && (p.margins.is_empty() || p.margins.len() == classes))
                         && l.margins.iter().all(|g| g.rival < classes)
                         && l.relevance.iter().all(|r| r.values.len() == r.height * r.width)
                 };

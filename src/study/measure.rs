@@ -19,21 +19,36 @@ pub struct Measured {
     pub relevance: Vec<RelevanceSummary>,
 }
 
+/// What a measurement is of.
+pub struct Of<'a> {
+    /// What it is called on the way.
+    pub label: &'a str,
+    /// Whether it is the first of several trainings, which the page shows in full.
+    pub first: bool,
+    /// Models and trainings that are measured after it.
+    pub further: usize,
+}
+
+/// `model 2 of 3 (all-DA)`; the name alone where there is one model.
+pub fn label(name: &str, [k, of]: [usize; 2]) -> String {
+    if of > 1 { format!("model {} of {of} ({name})", k + 1) } else { name.into() }
+}
+
 /// Measures a model. `examples` are images to follow through every noise level, chosen here where there are none yet.
 pub fn measure(
     net: &Network,
     test: &Dataset,
     settings: &Settings,
-    label: &str,
-    first: bool,
+    of: &Of<'_>,
     examples: &mut Vec<usize>,
 ) -> Result<Measured> {
+    let Of { label, first, .. } = *of;
     let draws = |v: &f64| if *v == 0.0 { 1 } else { settings.sweep.draws };
     let passes: usize = settings.sweep.variances.iter().map(draws).sum();
     let mut progress = Progress::start(settings.verbosity, &format!("{label}: noise sweep"), passes * test.len());
     let sweep = sweep::sweep(net, test, &settings.sweep, &mut progress)?;
     progress.finish(&format!("{label}: swept {} noise levels", sweep.len()));
-    let certify = delta_max(net, test, settings, label, examples)?;
+    let certify = delta_max(net, test, settings, of, examples)?;
     let examples = if first { followed(net, test, settings, &certify, label, examples)? } else { Vec::new() };
     let relevance = relevance::summary(net, test, settings, label, !first)?;
     Ok(Measured { sweep, certify, examples, relevance })
@@ -70,16 +85,18 @@ fn delta_max(
     net: &Network,
     test: &Dataset,
     settings: &Settings,
-    name: &str,
+    of: &Of<'_>,
     examples: &mut Vec<usize>,
 ) -> Result<Vec<CertifyRow>> {
+    let name = of.label;
     let bounder = Bounder::new(net, settings.method)?;
     let clean = settings.limit.min(test.len());
     let noisy = settings.noisy_limit.min(test.len());
     let mut rows = Vec::new();
     let levels = &settings.sweep.variances;
     let total = clean + (levels.len() - 1) * (noisy + EXAMPLES);
-    let mut progress = Progress::start(settings.verbosity, &format!("{name}: proving ({})", settings.method), total);
+    let title = format!("{name}: proving ({})", settings.method);
+    let mut progress = Progress::start(settings.verbosity, &title, total).again(of.further);
     for &variance in levels {
         let count = if variance == 0.0 { clean } else { noisy };
         let beyond = examples.iter().filter(|e| **e >= count).map(|&e| e..e + 1);

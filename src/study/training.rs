@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::Settings;
-use super::measure::{Measured, measure};
+use super::measure::{self, Measured, measure};
 use crate::dataset::augment::{self, Policy};
 use crate::dataset::{Dataset, Splits};
 use crate::device::Device;
@@ -22,17 +22,26 @@ pub struct Training<'a> {
     pub dir: &'a Path,
     pub name: &'a str,
     pub policy: &'a Policy,
+    /// Which of how many policies, counted from 0.
+    pub place: [usize; 2],
     /// Counted from 0, the one that the page shows.
     pub nth: usize,
 }
 
 impl Training<'_> {
-    /// For people: `all-DA, training 2 of 3`.
+    /// For people: `model 3 of 3 (all-DA), training 2 of 3`.
     fn label(&self) -> String {
+        let model = measure::label(self.name, self.place);
         match self.settings.repeats {
-            1 => self.name.into(),
-            n => format!("{}, training {} of {n}", self.name, self.nth + 1),
+            1 => model,
+            n => format!("{model}, training {} of {n}", self.nth + 1),
         }
+    }
+
+    /// Trainings that come after this one.
+    fn further(&self) -> usize {
+        let [k, policies] = self.place;
+        policies * self.settings.repeats - (self.nth * policies + k) - 1
     }
 
     /// Far from the seeds that people give, so that studies of neighbouring seeds have no training in common.
@@ -55,7 +64,8 @@ impl Training<'_> {
         let path = self.dir.join(&file);
         onnx::write(&model, &path)?;
         let net = Network::new(self.device, &model)?;
-        let measured = measure(&net, test, settings, &label, self.nth == 0, examples)?;
+        let of = measure::Of { label: &label, first: self.nth == 0, further: self.further() };
+        let measured = measure(&net, test, settings, &of, examples)?;
         Ok(Done {
             hash: onnx::fingerprint(&path)?,
             file,

@@ -123,6 +123,51 @@ fn a_resumed_run_keeps_what_the_first_one_said() {
 }
 
 #[test]
+fn a_run_goes_on_with_more_images() {
+    let dir = folder();
+    let at = dir.path();
+    let (table, facts) = (at.join("out/delta_max.csv"), at.join("out/manifest.json"));
+    done(at, CERTIFY);
+    let first = fs::read_to_string(&table).expect("a table");
+    let more = CERTIFY.replace("--limit 3", "--limit 5");
+    refused(at, &more, &["--resume"]);
+    done(at, &format!("{more} --resume"));
+    let both = fs::read_to_string(&table).expect("a table");
+    assert!(both.starts_with(&first) && both.lines().count() == 11, "{both}");
+    assert_eq!(manifest(&facts)["images"], 5);
+    assert!(done(at, "audit out").contains("checked 10 of 10 rows"));
+    done(at, &more.replace("--out out", "--out at-once"));
+    let sorted = |text: &str| {
+        let mut rows: Vec<String> = text.lines().map(String::from).collect();
+        rows.sort();
+        rows
+    };
+    assert_eq!(sorted(&both), sorted(&fs::read_to_string(at.join("at-once/delta_max.csv")).expect("a table")));
+    // Fewer, or other ones, are another run.
+    refused(at, &format!("{CERTIFY} --resume"), &["manifest.json", "another --limit (5, not 3)", "another --out"]);
+    let others = more.replace("--limit 5", "--limit 7 --split train");
+    refused(at, &format!("{others} --resume"), &["manifest.json", "another data"]);
+    let method = more.replace("ibp", "crown-ibp");
+    refused(at, &format!("{method} --resume"), &["another --method (ibp, not crown-ibp)"]);
+}
+
+/// Tables of earlier versions have no names of classes, and get none.
+#[test]
+fn an_earlier_table_goes_on_as_it_was() {
+    let dir = folder();
+    let at = dir.path();
+    done(at, CERTIFY);
+    let table = at.join("out/delta_max.csv");
+    let text = fs::read_to_string(&table).expect("a table");
+    let nameless = |line: &str| line.split(',').take(11).collect::<Vec<_>>().join(",") + "\n";
+    let earlier: Vec<String> = text.lines().map(nameless).collect();
+    put(&table, &earlier[..4].concat());
+    done(at, &format!("{CERTIFY} --resume"));
+    assert_eq!(fs::read_to_string(&table).expect("a table"), earlier.concat());
+    assert!(done(at, "audit out").contains("checked 6 of 6 rows"));
+}
+
+#[test]
 fn certificates_cannot_be_made_afterwards() {
     let dir = folder();
     let at = dir.path();

@@ -56,6 +56,8 @@ pub struct Stack<'a> {
     pub title: String,
     /// Written under each column.
     pub columns: Vec<String>,
+    /// Images of each column, written under its name where they differ.
+    pub sizes: Vec<usize>,
     /// `[column][part]`.
     pub shares: Vec<Vec<f64>>,
     /// Name and CSS colour of each part, drawn from the bottom up.
@@ -70,7 +72,8 @@ impl Stack<'_> {
     /// The drawing.
     pub fn draw(&self) -> Svg {
         let mut svg = Svg::new(self.width, self.height, &self.title);
-        let bottom = self.height - if self.label.is_empty() { 20.0 } else { 36.0 };
+        let sized = if self.sizes.is_empty() { 0.0 } else { 14.0 };
+        let bottom = self.height - sized - if self.label.is_empty() { 20.0 } else { 36.0 };
         let step = self.width / self.columns.len().max(1) as f64;
         let order = std::iter::once(self.first).chain((0..self.parts.len()).filter(|&p| p != self.first));
         let order: Vec<usize> = order.collect();
@@ -87,18 +90,21 @@ impl Stack<'_> {
                     continue;
                 }
                 y -= tall;
-                let opacity = if p == self.first { ".42" } else { ".95" };
+                let opacity = if p == self.first { 0.42 } else { 0.95 };
                 let style = format!("fill:{color};fill-opacity:{opacity}");
                 let tip = format!("{column}: {} called {name}", super::axis::percent(share));
                 svg.rect([x + 2.0, y], [step - 4.0, (tall - 1.0).max(0.6)], 2.0, &style, &tip);
                 if tall > 17.0 && step > 30.0 {
-                    let class = if p == self.first { "hc" } else { "hc on" };
+                    let class = super::ink::on(color, opacity, "var(--paper)");
                     let text = format!("{:.0}", share * 100.0);
                     svg.text(x + step / 2.0, y + tall / 2.0 + 4.0, Anchor::Middle, class, &text);
                 }
             }
             let text = if text_width(column) > step { fit(column, step) } else { column.clone() };
             svg.text(x + step / 2.0, bottom + 15.0, Anchor::Middle, "t", &text);
+            if let Some(n) = self.sizes.get(i) {
+                svg.text(x + step / 2.0, bottom + 29.0, Anchor::Middle, "f", &super::axis::count(*n as f64));
+            }
         }
         svg.text(self.width / 2.0, self.height - 4.0, Anchor::Middle, "f", &self.label);
         svg

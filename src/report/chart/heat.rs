@@ -7,6 +7,8 @@ pub struct Heat<'a> {
     pub width: f64,
     pub title: String,
     pub classes: &'a [String],
+    /// Images of each true class, where known.
+    pub sizes: &'a [usize],
     /// Counts, `[true][predicted]`.
     pub counts: &'a [Vec<f64>],
 }
@@ -16,7 +18,9 @@ impl Heat<'_> {
     pub fn draw(&self) -> Svg {
         let n = self.classes.len().max(1);
         let longest = self.classes.iter().map(|c| text_width(c)).fold(0.0, f64::max);
-        let left = (longest + 12.0).min(self.width * 0.3);
+        let size = |i: usize| self.sizes.get(i).map_or(String::new(), |n| format!(" ({n})"));
+        let row = |i: usize| text_width(&self.classes[i]) + text_width(&size(i));
+        let left = ((0..self.classes.len()).map(row).fold(0.0, f64::max) + 12.0).min(self.width * 0.36);
         let turned = longest > (self.width - left - 2.0) / n as f64 - 4.0;
         // Turned names lean over the right edge.
         let cell = (self.width - left - if turned { 2.0 + (longest * 0.5).min(60.0) } else { 2.0 }) / n as f64;
@@ -31,7 +35,8 @@ impl Heat<'_> {
                 svg.text(middle, top - 8.0, Anchor::Middle, "t", name);
             }
             let y = top + (i as f64 + 0.5) * tall + 4.0;
-            svg.text(left - 8.0, y, Anchor::End, "t", &fit(name, left - 8.0));
+            let name = fit(name, left - 8.0 - text_width(&size(i)));
+            svg.text(left - 8.0, y, Anchor::End, "t", &format!("{name}{}", size(i)));
         }
         for (i, row) in self.counts.iter().enumerate() {
             let total: f64 = row.iter().sum();
@@ -49,17 +54,14 @@ impl Heat<'_> {
                 );
                 svg.rect(at, [cell - 2.0, tall - 2.0], 3.0, "fill:var(--cell)", "");
                 let opacity = if i == j { share } else { share.sqrt() };
-                let style = format!("fill:{color};fill-opacity:{:.3}", opacity * 0.92);
+                let opacity = opacity * 0.92;
+                let style = format!("fill:{color};fill-opacity:{opacity:.3}");
                 svg.rect(at, [cell - 2.0, tall - 2.0], 3.0, &style, &tip);
                 if total > 0.0 && (share >= 0.005 || i == j) && cell > 21.0 {
-                    let class = match (opacity > 0.55, cell < 34.0) {
-                        (true, false) => "hc on",
-                        (true, true) => "hc on sm",
-                        (false, false) => "hc",
-                        (false, true) => "hc sm",
-                    };
+                    let ink = super::ink::on(color, opacity, "var(--cell)");
+                    let class = if cell < 34.0 { format!("{ink} sm") } else { ink.into() };
                     let middle = [at[0] + cell / 2.0 - 1.0, at[1] + tall / 2.0 + 3.4];
-                    svg.text(middle[0], middle[1], Anchor::Middle, class, &format!("{:.0}", share * 100.0));
+                    svg.text(middle[0], middle[1], Anchor::Middle, &class, &format!("{:.0}", share * 100.0));
                 }
             }
         }

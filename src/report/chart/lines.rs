@@ -11,7 +11,7 @@ pub struct Series {
     pub color: String,
     /// `[x, y]` by rising x.
     pub points: Vec<[f64; 2]>,
-    /// `[x, low, high]` by rising x, shaded.
+    /// `[x, low, high]` by rising x: shaded, or where the line has dots an upright bar beside each.
     pub band: Vec<[f64; 3]>,
     pub dashed: bool,
     /// Drawn thin and pale: one of several repetitions of a line.
@@ -45,6 +45,7 @@ pub struct Lines {
     pub legend: bool,
 }
 
+/// Room left of the plot, or more where the labels of ticks are wider.
 const LEFT: f64 = 46.0;
 
 impl Lines {
@@ -58,7 +59,8 @@ impl Lines {
         let top = keys.last().map_or(26.0, |k| k.1 + 16.0) + if self.marks.is_empty() { 0.0 } else { 16.0 };
         let deltas = self.x.format == Format::Delta;
         let bottom = if deltas { 58.0 } else { 44.0 };
-        let (x0, x1) = (LEFT, self.width - right);
+        let ticks = self.y.ticks.iter().map(|t| text_width(&t.1) + 10.0);
+        let (x0, x1) = (ticks.fold(LEFT, f64::max).min(self.width * 0.25), self.width - right);
         let (y0, y1) = (self.height - bottom, top);
         let px = |v: f64| x0 + (x1 - x0) * self.x.at(v);
         let py = |v: f64| y0 + (y1 - y0) * self.y.at(v);
@@ -84,10 +86,25 @@ impl Lines {
             }
         }
         svg.line([x0, y0], [x1, y0], "ax");
+        if self.y.min < 0.0 && self.y.max > 0.0 {
+            svg.line([x0, py(0.0)], [x1, py(0.0)], "ax");
+        }
         svg.text((x0 + x1) / 2.0, self.height - 5.0, Anchor::Middle, "t", &self.x.label);
 
+        // Areas of several lines would lie over one another; bars stand side by side.
+        let bars: Vec<&Series> = self.series.iter().filter(|s| s.dots && !s.band.is_empty()).collect();
+        let step = (14.0 / bars.len().max(2) as f64).min(4.0);
+        for (k, s) in bars.iter().enumerate() {
+            let aside = (k as f64 - (bars.len() - 1) as f64 / 2.0) * step;
+            let bar = |b: &[f64; 3]| {
+                let (x, low, high) = (px(b[0]) + aside, py(b[1]), py(b[2]));
+                format!("M{:.1} {low:.1}h4M{:.1} {high:.1}h4M{x:.1} {low:.1}V{high:.1}", x - 2.0, x - 2.0)
+            };
+            let d: String = s.band.iter().filter(|b| b[2] > b[1]).map(bar).collect();
+            svg.path(&d, "wh", &format!("stroke:{}", s.color), "");
+        }
         for s in &self.series {
-            if s.band.len() > 1 {
+            if s.band.len() > 1 && !s.dots {
                 let mut d = String::new();
                 let upper = s.band.iter().map(|b| (b[0], b[2]));
                 let lower = s.band.iter().rev().map(|b| (b[0], b[1]));

@@ -3,6 +3,7 @@
 mod axis;
 mod bars;
 mod heat;
+mod ink;
 mod lines;
 mod range;
 

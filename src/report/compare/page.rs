@@ -189,6 +189,7 @@ fn quantiles(c: &Comparison, figures: &mut Figures) -> Option<Markup> {
     };
     let svg = figures.responsive("compare-quantiles", "Proved delta max, run by run", 980.0, draw, None);
     Some(figure(
+        figures,
         "Run by run",
         svg,
         "In the order given. Dot: median. Thick: the middle half of the images. Thin: nine tenths of them. Second row of the axis: grey levels of 255.",
@@ -225,6 +226,7 @@ fn differences(c: &Comparison, figures: &mut Figures) -> Option<Markup> {
     };
     let svg = figures.responsive("compare-differences", &label, 980.0, draw, None);
     Some(figure(
+        figures,
         &format!("Against {}", c.reference),
         svg,
         "Difference of the median proved delta max on the same images, with its 95% interval.",
@@ -261,6 +263,7 @@ fn distribution(runs: &[Run], figures: &mut Figures) -> Option<Markup> {
     };
     let svg = figures.responsive("compare-distribution", "Distribution of proved delta max", 980.0, draw, Some(table));
     Some(figure(
+        figures,
         "All images",
         svg,
         "Share of test images whose proved delta max is at most the value below: a line further to the right is a more stable run.",
@@ -304,6 +307,7 @@ fn accuracy(runs: &[Run], figures: &mut Figures) -> Option<Markup> {
     };
     let svg = figures.responsive("compare-accuracy", "Accuracy against noise", 980.0, draw, Some(table));
     Some(figure(
+        figures,
         "Accuracy by noise level",
         svg,
         "Averaged over the classes. The axis is spaced by the noise's standard deviation.",

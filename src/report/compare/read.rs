@@ -4,7 +4,8 @@ use super::Run;
 use crate::certify::table::read_whole;
 use crate::error::{Error, Result};
 use crate::norm::Norm;
-use crate::results::{ModelResult, NoiseLevel, Spread, Study};
+use crate::report::certified;
+use crate::results::{ModelResult, Study};
 use std::path::{Path, PathBuf};
 
 /// Every model found in the folders: studies hold several, certified results one.
@@ -61,12 +62,8 @@ fn of_certify(dir: &Path) -> Result<Run> {
         let problem = format!("holds radii of --norm {}; compare speaks of those of the maximum norm", manifest.norm);
         return Err(Error::input(dir, problem));
     }
-    let model = Path::new(&manifest.model).file_stem().map(|s| s.to_string_lossy().into_owned());
-    let name = model.unwrap_or_else(|| folder(dir));
-    let mut result =
-        ModelResult { name: name.clone(), hash: Some(manifest.model_hash), certify: rows, ..ModelResult::default() };
-    result.sweep =
-        result.certified_variances().into_iter().map(|v| level(&result, v, manifest.classes.len())).collect();
+    let result = certified::result(&manifest, rows, &folder(dir));
+    let name = result.name.clone();
     Ok(Run {
         result,
         model: name,
@@ -80,17 +77,4 @@ fn of_certify(dir: &Path) -> Result<Run> {
         images: manifest.images,
         labels: vec![],
     })
-}
-
-/// What the certified images of one noise level were called.
-fn level(model: &ModelResult, variance: f64, classes: usize) -> NoiseLevel {
-    let mut confusion = vec![vec![0.0; classes]; classes];
-    let (mut right, mut all) = (0, 0);
-    for r in model.rows_at(variance).filter(|r| r.label < classes && r.predicted < classes) {
-        confusion[r.label][r.predicted] += 1.0;
-        right += usize::from(r.label == r.predicted);
-        all += 1;
-    }
-    let accuracy = Spread::exact(right as f64 / all.max(1) as f64);
-    NoiseLevel { variance, draws: 1, confusion, accuracy, ..NoiseLevel::default() }
 }

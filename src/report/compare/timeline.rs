@@ -87,6 +87,7 @@ pub fn section(c: &Comparison, figures: &mut Figures) -> Option<Section> {
     };
     let order = if dated { "in the order of their dates" } else { "in the order given, since not all have a date" };
     let body = figure(
+        figures,
         "Median proved delta max and accuracy",
         body,
         &format!(

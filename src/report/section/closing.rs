@@ -5,7 +5,7 @@ use crate::report::chart::{count, number};
 use crate::report::figure::{Table, row};
 use crate::report::findings::published_classes;
 use crate::results::{DRAWN, Verdict};
-use maud::html;
+use maud::{Markup, html};
 
 /// The published study's claims beside what was found here.
 pub fn claims(page: &mut Page) -> Option<Section> {
@@ -24,6 +24,7 @@ pub fn claims(page: &mut Page) -> Option<Section> {
             @let (text, class) = word(c.verdict);
             article { p class={ "verdict-word " (class) } { (text) } div { h3 { (c.claim) } p { (c.evidence) } } }
         } }
+        (page.figures.links("The published study's claims"))
     };
     let measured = claims.iter().filter(|c| c.verdict != Verdict::NotMeasured).count();
     let counted = format!(
@@ -116,7 +117,7 @@ const TERMS: [(&str, &str); 13] = [
 
 /// Every term in plain words.
 pub fn methods() -> Section {
-    let body = html! { dl.terms { @for (term, text) in TERMS { div { dt { (term) } dd { (text) } } } } };
+    let body = html! { (super::fold("All words", terms())) };
     Section {
         id: "methods",
         nav: "Methods",
@@ -126,9 +127,15 @@ pub fn methods() -> Section {
     }
 }
 
+fn terms() -> Markup {
+    html! { dl.terms { @for (term, text) in TERMS { div { dt { (term) } dd { (text) } } } } }
+}
+
 /// Command, seed, device, versions.
 pub fn reproducibility(page: &Page) -> Section {
     let s = page.study;
+    let chosen = page.reading.conclusion.as_ref().and_then(|c| s.models.iter().find(|m| c.models.contains(&m.name)));
+    let model = chosen.or(s.models.first()).and_then(|m| m.file.as_deref()).unwrap_or("MODEL.onnx");
     let body = html! {
         @if !s.command.is_empty() { pre { code { (s.command) } } }
         dl.facts {
@@ -143,7 +150,7 @@ pub fn reproducibility(page: &Page) -> Section {
         p.note {
             "Beside this page: " code { "results.json" } " holds everything measured, and " code { "figures/" }
             " every figure as SVG and PNG with its numbers as CSV and JSON. " code { "deltamax report" } " draws this page again from the results. "
-            "To have radii proved a second time, by separate code on the CPU: " code { "deltamax certify --model MODEL.onnx --data PHOTOS --out proofs" }
+            "To have radii proved a second time, by separate code on the CPU: " code { "deltamax certify --model " (crate::terminal::shell_word(model)) " --data PHOTOS --out proofs" }
             ", then " code { "deltamax audit proofs" } "."
         }
     };

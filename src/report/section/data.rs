@@ -11,7 +11,12 @@ pub fn section(page: &mut Page) -> Option<Section> {
     if data.classes.is_empty() {
         return None;
     }
-    let body = html! { (balance(page)) (samples(page)) (rebalanced(page)) (augmentation(page)) };
+    let (samples, balance) = (samples(page), balance(page));
+    let trained = data.train_counts.iter().any(|&n| n > 0);
+    let body = html! {
+        (samples)
+        @if trained { (super::fold("How many of each, and how they were augmented", html! { (balance) (rebalanced(page)) (augmentation(page)) })) }
+    };
     let (train, test) = (data.train_counts.iter().sum::<usize>(), data.test_counts.iter().sum::<usize>());
     let title = if data.name.is_empty() { "The photos".into() } else { format!("The photos: {}", data.name) };
     let numbers = match train {
@@ -61,10 +66,10 @@ fn balance(page: &mut Page) -> Markup {
     let draw =
         |width: f64| Bars { width, title: "Training images per class".into(), bars: bars.clone(), scale: None }.draw();
     let svg = page.figures.responsive("class-balance", "Images per class", 560.0, draw, Some(table));
-    figure("How many of each", html! { div.medium { (svg) } }, &caption)
+    figure(&mut page.figures, "How many of each", html! { div.medium { (svg) } }, &caption)
 }
 
-fn samples(page: &Page) -> Markup {
+fn samples(page: &mut Page) -> Markup {
     let data = &page.study.dataset;
     if data.samples.is_empty() {
         return html! {};
@@ -83,7 +88,7 @@ fn samples(page: &Page) -> Markup {
         }
     };
     let which = if data.train_counts.iter().sum::<usize>() > 0 { "Training images" } else { "Test images" };
-    figure("What they look like", body, &format!("{which} of every class, as the models see them."))
+    figure(&mut page.figures, "What they look like", body, &format!("{which} of every class, as the models see them."))
 }
 
 fn rebalanced(page: &mut Page) -> Markup {
@@ -119,13 +124,14 @@ fn rebalanced(page: &mut Page) -> Markup {
         div.grid { @for (name, svg) in panels { div.panel { h4 { (name) } (svg) } } }
     };
     figure(
+        &mut page.figures,
         "What each model was trained on",
         body,
         "Training images per class after augmentation: extra images are altered copies, made to even out the classes.",
     )
 }
 
-fn augmentation(page: &Page) -> Markup {
+fn augmentation(page: &mut Page) -> Markup {
     let data = &page.study.dataset;
     if data.augmentation.is_empty() {
         return html! {};
@@ -143,6 +149,7 @@ fn augmentation(page: &Page) -> Markup {
         }
     };
     figure(
+        &mut page.figures,
         "Augmentation",
         body,
         "First in each row the photo, then copies with a changed size (zoom 0.8: a fifth smaller), perspective or angle; pixels that open are filled with the background.",

@@ -1,8 +1,12 @@
 //! The sections of the page, each from the study alone; a section without data is left out.
 
+pub mod brackets;
 pub mod closing;
 pub mod data;
+pub mod distribution;
+pub mod dominance;
 pub mod example;
+pub mod gallery;
 pub mod noise;
 pub mod relevance;
 pub mod robustness;
@@ -61,9 +65,14 @@ pub fn model_legend(study: &Study) -> Markup {
     html! { p.legend { @for m in 0..study.models.len() { (model_chip(study, m)) } } }
 }
 
-/// A figure with its caption.
-pub fn figure(title: &str, body: Markup, caption: &str) -> Markup {
-    html! { figure { h3 { (title) } (body) figcaption { (caption) } } }
+/// A figure with its caption, and links to the files of what was drawn for it: what was registered since the figure before.
+pub fn figure(figures: &mut Figures, title: &str, body: Markup, caption: &str) -> Markup {
+    html! { figure { h3 { (title) } (body) figcaption { (caption) } (figures.links(title)) } }
+}
+
+/// What a reader may want to see next, folded away; paper shows it.
+pub fn fold(summary: &str, body: Markup) -> Markup {
+    html! { details.more { summary { (summary) } div { (body) } } }
 }
 
 /// A picture.

@@ -18,9 +18,9 @@ pub fn section(page: &mut Page) -> Option<Section> {
     let trainings = study.models.iter().map(|m| m.trained().count()).max().unwrap_or(1);
     let images: usize = study.dataset.test_counts.iter().sum();
     let body = html! {
-        @if variances.len() > 1 { (accuracy(page, &variances)) (rates(page, &variances)) }
+        @if variances.len() > 1 { (accuracy(page, &variances)) }
         (matrices(page, &variances))
-        @if variances.len() > 1 { (turning(page)) }
+        @if variances.len() > 1 { (super::fold("Class by class: which fall, and who turns into whom", html! { (rates(page, &variances)) (turning(page)) })) }
     };
     Some(Section {
         id: "noise",
@@ -62,9 +62,10 @@ fn accuracy(page: &mut Page, variances: &[f64]) -> Markup {
         })
         .collect();
     let lowest = all_levels(study).map(|(_, l)| l.accuracy.low.min(l.accuracy.mean)).fold(1.0, f64::min);
-    let y = Axis::high_shares("Test images rightly classified", lowest);
+    let images: usize = study.dataset.test_counts.iter().sum();
+    let y = Axis::high_shares(&format!("Rightly classified of {} test images", count(images as f64)), lowest);
     let caption = format!(
-        "Share of test images rightly classified as the noise grows; the band goes from the lowest to the highest of the draws and trainings. The axis along the bottom is spaced by the noise's standard deviation{}.",
+        "Share of test images rightly classified as the noise grows; upright bars go from the lowest to the highest of the draws and trainings. The axis along the bottom is spaced by the noise's standard deviation{}.",
         if y.min > 0.0 { format!(", the other starts at {}", percent(y.min)) } else { String::new() }
     );
     let draw = |width: f64| {
@@ -81,7 +82,7 @@ fn accuracy(page: &mut Page, variances: &[f64]) -> Markup {
         .draw()
     };
     let chart = page.figures.responsive("accuracy-noise", "Accuracy against noise", 980.0, draw, Some(table));
-    figure("Accuracy under noise", chart, &caption)
+    figure(&mut page.figures, "Accuracy under noise", chart, &caption)
 }
 
 /// Every model at every level, over its trainings.
@@ -111,8 +112,9 @@ fn rates(page: &mut Page, variances: &[f64]) -> Markup {
     let mut panels = Vec::new();
     for m in &study.models {
         let levels = m.levels();
+        let sizes = &study.dataset.test_counts;
         let series = classes.iter().enumerate().map(|(c, name)| Series {
-            name: name.clone(),
+            name: sizes.get(c).map_or(name.clone(), |n| format!("{name} ({n})")),
             color: class_color(c),
             points: levels.iter().filter_map(|l| Some([l.variance, l.class_rate(c)?])).collect(),
             band: levels.iter().filter_map(|l| l.class_rates.get(c).map(|s| [l.variance, s.low, s.high])).collect(),
@@ -133,10 +135,11 @@ fn rates(page: &mut Page, variances: &[f64]) -> Markup {
         panels.push(html! { div.panel { h4 { (m.name) } (svg) } });
     }
     figure(
+        &mut page.figures,
         "Which classes fall",
         html! { div class=(super::grid(study)) { @for p in panels { (p) } } },
         &format!(
-            "Share of each class rightly classified, one panel per model; bands as above. Test images: {}.",
+            "Share of each class rightly classified, one panel per model, in brackets the number of test images: {}. Upright bars as above.",
             super::class_sizes(study)
         ),
     )
@@ -164,7 +167,8 @@ fn matrices(page: &mut Page, variances: &[f64]) -> Markup {
             }
             let title = format!("Confusion matrix of {}, {}", m.name, level_name(v));
             let width = if classes.len() > 6 { 440.0 } else { 330.0 };
-            let heat = Heat { width, title: title.clone(), classes, counts: &l.confusion };
+            let sizes = &study.dataset.test_counts;
+            let heat = Heat { width, title: title.clone(), classes, sizes, counts: &l.confusion };
             let svg = page.figures.add(&format!("confusion-{}-{v}", m.name), &title, &heat.draw(), None);
             panels.push(html! {
                 div.panel data-level=(k) data-model=(i) {
@@ -185,13 +189,17 @@ fn matrices(page: &mut Page, variances: &[f64]) -> Markup {
         html! { div class=(super::grid(study)) { @for p in panels { (p) } } },
     );
     figure(
+        &mut page.figures,
         "Confusion matrices",
         body,
-        &format!(
-            "Rows are the true classes, columns what the model called them, in percent of the row. Green is right, red is wrong; small errors are drawn stronger than their share so that they can be seen. Test images: {}; counts in the file are summed over draws and trainings.",
-            super::class_sizes(study)
-        ),
+        "Rows are the true classes, with the number of test images in brackets; columns are what the model called them, in percent of the row. Green is right, red is wrong; small errors are drawn stronger than their share so that they can be seen. Counts in the file are summed over draws and trainings.",
     )
+}
+
+/// Columns for as many panels as there are classes: one row per model, or several full ones.
+fn columns(classes: usize) -> usize {
+    const MOST: usize = 6;
+    classes.div_ceil(classes.div_ceil(MOST).max(1)).max(2)
 }
 
 fn turning(page: &mut Page) -> Markup {
@@ -216,16 +224,22 @@ fn turning(page: &mut Page) -> Markup {
                 shares: levels.iter().map(|l| (0..classes.len()).map(|p| l.share(c, p)).collect()).collect(),
                 parts: &parts,
                 first: c,
+                sizes: vec![],
                 label: String::new(),
             };
             let svg = page.figures.add(&format!("turning-{}-{name}", m.name), &stack.title, &stack.draw(), None);
             panels.push(html! {
-                div.panel data-model=(i) data-class=(c) { h4 { (name) small { (m.name) } } (svg) }
+                div.panel data-model=(i) data-class=(c) {
+                    h4 { (name) small { (m.name) @if let Some(n) = study.dataset.test_counts.get(c) { ", " (n) " images" } } }
+                    (svg)
+                }
             });
         }
     }
     let models = study.models.iter().map(|m| m.name.clone()).collect();
     let first = if classes.len() > 4 { Some(0) } else { None };
+    // Classes without test images have no panel.
+    let shown = panels.len() / study.models.len().max(1);
     let body = html! {
         (class_legend(study))
         (choose(
@@ -233,10 +247,11 @@ fn turning(page: &mut Page) -> Markup {
                 Choice { key: "model", label: "Model", options: models, first },
                 Choice { key: "class", label: "Class", options: classes.clone(), first: None },
             ],
-            html! { div.grid.four { @for p in panels { (p) } } },
+            html! { div.grid.columns style={ "--columns:" (columns(shown)) } { @for p in panels { (p) } } },
         ))
     };
     figure(
+        &mut page.figures,
         "Who turns into whom",
         body,
         "What images of each class are called as the noise grows, in percent. The pale part at the bottom is rightly classified; strong colours are the classes the others turn into.",

@@ -5,7 +5,7 @@ use crate::report::chart::{Axis, Lines, Series, model_color, percent};
 use crate::report::figure::{Table, row};
 use crate::report::findings::both_units;
 use crate::report::picture;
-use crate::results::{Example, RelevanceKind, RelevanceMap, RelevanceSummary, Shares, Spread, Trained};
+use crate::results::{Example, ExampleLevel, RelevanceKind, RelevanceMap, RelevanceSummary, Shares, Spread, Trained};
 use maud::{Markup, html};
 
 const KINDS: [(RelevanceKind, &str, &str); 4] = [
@@ -37,7 +37,7 @@ pub fn section(page: &mut Page) -> Option<Section> {
         nav: "Relevance",
         title: "Where the models look".into(),
         lead: "Relevance says how much each pixel speaks for (red) or against (blue) the class the model chose.".into(),
-        body: html! { @if let Some(m) = maps { (m) } @if let Some(s) = shares { (s) } },
+        body: html! { @if let Some(m) = maps { (m) } @if let Some(s) = shares { (super::fold("Over the test set", s)) } },
     })
 }
 
@@ -53,21 +53,24 @@ pub(in crate::report) fn maps(page: &mut Page, which: usize) -> Option<Markup> {
     if kinds.is_empty() {
         return None;
     }
+    let several = examples.len() > 1 || examples[0].1.levels.len() > 1;
     let mut table = Table::new(&["model", "variance", "kind", "object", "contour", "background", "gini", "predicted"]);
     let mut panels = Vec::new();
     // One model and one noise level: the methods side by side.
     let mut single = Vec::new();
+    let photo =
+        |l: &ExampleLevel, name: String| html! { div.shot { (super::image(&l.picture, &name)) small { (name) } } };
     for (k, &(kind, name, key)) in kinds.iter().enumerate() {
         let scale = picture::common_scale(of_kind(kind));
-        let mut rows = Vec::new();
         let mut pictures = Vec::new();
-        for &(i, e) in &examples {
+        for (at, first) in examples[0].1.levels.iter().enumerate() {
             let mut cells = Vec::new();
-            for l in &e.levels {
+            for &(i, e) in &examples {
+                let Some(l) = e.levels.get(at) else { continue };
                 let Some(map) = l.relevance.iter().find(|r| r.kind == kind) else { continue };
-                let s = map.shares;
+                let (model, s) = (&study.models[i].name, map.shares);
                 table.rows.push(row![
-                    study.models[i].name.as_str(),
+                    model.as_str(),
                     l.variance,
                     key,
                     s.map(|s| s.object),
@@ -76,36 +79,39 @@ pub(in crate::report) fn maps(page: &mut Page, which: usize) -> Option<Markup> {
                     map.gini,
                     page.class(l.predicted),
                 ]);
-                let alt = format!("{name} of {}, {}", study.models[i].name, level_name(l.variance));
                 let wrong = l.predicted != e.label;
                 let painted = picture::overlay(map, &l.picture, scale);
+                let alt = format!("{name} of {model}, {}", level_name(l.variance));
                 cells.push(html! {
                     div.shot {
                         img src=(picture::uri(&painted)) alt=(alt) width=(map.width) height=(map.height);
                         @if let Some(s) = s { (split(s)) }
+                        @if several { (super::model_chip(study, i)) } @else { b { (name) } }
+                        small.wrong[wrong] { (page.class(l.predicted)) @if wrong { " (wrong)" } }
                         @if kind == RelevanceKind::Certified { small { (decided(map)) " of the pixels decided" } }
-                        small.wrong[wrong] { (page.class(l.predicted)) }
                     }
                 });
-                pictures
-                    .push((painted, format!("{} {}", study.models[i].name, crate::report::chart::number(l.variance))));
+                pictures.push((painted, format!("{model} {}", crate::report::chart::number(l.variance))));
             }
-            single.extend(cells.first().map(|c| html! { div { h4 { (name) } (c) } }));
-            rows.push(html! { h4 { (super::model_chip(study, i)) } div.row { @for c in cells { (c) } } });
+            single.extend(cells.first().cloned());
+            panels.push(html! {
+                div.row data-kind=(k) data-level=(at) { (photo(first, format!("The photo, {}", level_name(first.variance)))) @for c in cells { (c) } }
+            });
         }
-        page.figures.pictures(&format!("relevance-maps-{key}"), examples[0].1.levels.len(), &pictures);
-        panels.push(html! {
-            div.maps data-kind=(k) {
-                h4.kind { (name) }
-                div.row.head { @for l in &examples[0].1.levels { small { (level_name(l.variance)) } } }
-                @for r in rows { (r) }
-            }
-        });
+        page.figures.pictures(
+            &format!("relevance-maps-{key}"),
+            &format!("Relevance, {name}"),
+            examples.len(),
+            &pictures,
+        );
     }
     page.figures.table("relevance-example", "Relevance of the example image", table);
     let options = kinds.iter().map(|k| k.1.to_string()).collect();
-    let several = examples.len() > 1 || examples[0].1.levels.len() > 1;
-    let choice = Choice { key: "kind", label: "Method", options, first: Some(0) };
+    let variances: Vec<f64> = examples[0].1.levels.iter().map(|l| l.variance).collect();
+    let choices = [
+        Choice { key: "kind", label: "Method", options, first: Some(0) },
+        Choice { key: "level", label: "Noise", options: super::levels(&variances), first: Some(0) },
+    ];
     let body = html! {
         p.legend {
             span.chip style="--k:#c81026" { "speaks for the class" } span.chip style="--k:#1652c8" { "speaks against it" }
@@ -113,14 +119,16 @@ pub(in crate::report) fn maps(page: &mut Page, which: usize) -> Option<Markup> {
             span.chip style="--k:var(--good)" { "object" } span.chip style="--k:var(--warn)" { "contour" }
             span.chip style="--k:var(--faint)" { "background" }
         }
-        @if several { (choose(&[choice], html! { @for p in panels { (p) } })) } @else { div.strip.maps { @for c in single { (c) } } }
+        @if several { (choose(&choices, html! { div.maps { @for p in panels { (p) } } })) } @else {
+            div.maps { div.row { (photo(&examples[0].1.levels[0], "The photo".into())) @for c in single { (c) } } }
+        }
     };
     let caption = format!(
         "{} Under {} the share of relevance on the object, its contour and the background, and what the model calls it{}.{}",
         if several {
-            "Relevance laid over the image, all models and noise levels of a method on one colour scale."
+            "The photo, and beside it the relevance laid over the same photo in grey, a picture per model; all models and noise levels of a method are on one colour scale."
         } else {
-            "Relevance laid over the image."
+            "The photo, and beside it the relevance laid over the same photo in grey."
         },
         if several { "each picture" } else { "the picture" },
         if several { " (red when wrong)" } else { "" },
@@ -131,7 +139,7 @@ pub(in crate::report) fn maps(page: &mut Page, which: usize) -> Option<Markup> {
     );
     let name = examples[0].1;
     let title = format!("Relevance of {}", super::example::file(name));
-    Some(figure(&title, body, &caption))
+    Some(figure(&mut page.figures, &title, body, &caption))
 }
 
 /// Share of the pixels whose sign is proved.
@@ -170,7 +178,7 @@ fn shares(page: &mut Page) -> Option<Markup> {
         ("Object", "Share of relevance", |r| Some(r.object)),
         ("Contour", "Share of relevance", |r| Some(r.contour)),
         ("Background", "Share of relevance", |r| Some(r.background)),
-        ("Concentration", "0%: even, 100%: one pixel", |r| r.gini),
+        ("Concentration", "Gini coefficient", |r| r.gini),
     ];
     for (k, &(kind, name, key)) in kinds.iter().enumerate() {
         let of_kind = study.models.iter().flat_map(|m| &m.relevance).filter(|r| r.kind == kind);
@@ -227,7 +235,7 @@ fn shares(page: &mut Page) -> Option<Markup> {
                     height: 270.0,
                     title: title.clone(),
                     x: Axis::variance(&variances),
-                    y: Axis::share(label),
+                    y: Axis::share(&format!("{label}, {images} images")),
                     series: series.clone(),
                     marks: vec![],
                     legend: false,
@@ -235,9 +243,7 @@ fn shares(page: &mut Page) -> Option<Markup> {
                 .draw()
             };
             let svg = page.figures.responsive(&format!("relevance-{key}-{part}"), &title, 520.0, draw, None);
-            panels.push(
-                html! { div.panel data-kind=(k) { h4 { (part) small { (name) ", " (images) " images" } } (svg) } },
-            );
+            panels.push(html! { div.panel data-kind=(k) { h4 { (part) small { (name) } } (svg) } });
         }
     }
     page.figures.table("relevance-shares", "Where relevance lies over the test set", table);
@@ -248,16 +254,16 @@ fn shares(page: &mut Page) -> Option<Markup> {
     );
     let decided = study.models.iter().flat_map(|m| &m.relevance).find_map(|r| r.decided.as_ref());
     let caption = format!(
-        "Share of absolute relevance on the object, on its contour and on the background, and how concentrated it is (its Gini coefficient): mean over the first test images{}.{}",
+        "Share of absolute relevance on the object, on its contour and on the background, and how concentrated it is (its Gini coefficient: 0% if all pixels count alike, 100% if one counts alone): mean over the first test images{}.{}",
         if study.models.iter().any(|m| !m.repeats.is_empty()) {
-            " and over the trainings; the band goes from the lowest to the highest training, or where only one was measured is one standard deviation over the images"
+            " and over the trainings; upright bars go from the lowest to the highest training, or where only one was measured are one standard deviation over the images to either side"
         } else {
-            "; the band is one standard deviation"
+            "; upright bars are one standard deviation to either side"
         },
         decided.map_or(String::new(), |d| format!(
             " Certified: pixels whose influence has a proved sign for every image within {}, and where on the picture those pixels lie.",
             both_units(d.delta)
         ))
     );
-    Some(figure("Over the test set", body, &caption))
+    Some(figure(&mut page.figures, "Over the test set", body, &caption))
 }

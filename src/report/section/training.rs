@@ -60,7 +60,8 @@ pub fn section(page: &mut Page) -> Option<Section> {
     if study.models.iter().any(|m| m.architecture.starts_with("Conv")) {
         caption += " Layers: ConvN(k,s2) filters with N patterns of k by k pixels in steps of 2; FCN connects everything to N neurons. Between the layers negative values become zero (ReLU).";
     }
-    let body = figure("Loss and accuracy by epoch", body, &caption);
+    let body = figure(&mut page.figures, "Loss and accuracy by epoch", body, &caption);
+    let body = super::fold("Loss, accuracy, layers and files", body);
     Some(Section {
         id: "training",
         nav: "Training",

@@ -5,7 +5,7 @@ use crate::report::chart::{Axis, Format, Range, Ranges, count, model_color, numb
 use crate::report::figure::{Table, row};
 use crate::report::findings::{self, Robust};
 use crate::report::statistics::{ERROR, Measure, couples, sorted};
-use crate::results::{Conclusion, Judged, Outcome, Study, quantile};
+use crate::results::{Conclusion, Finding, Judged, Outcome, Study, quantile};
 use maud::{Markup, html};
 
 /// The conclusion and a row of key figures per model.
@@ -13,8 +13,8 @@ pub fn card(page: &mut Page) -> Markup {
     let study = page.study;
     let robust = findings::robustness(study);
     let table = key_figures(page, &robust);
-    page.figures.table("key-figures", "Key figures of every model", files(study, &robust));
     let chart = spread(page);
+    page.figures.table("key-figures", "Key figures of every model", files(study, &robust));
     let conclusion = page.reading.conclusion.as_ref();
     html! {
         section.verdict #verdict {
@@ -26,6 +26,7 @@ pub fn card(page: &mut Page) -> Markup {
             }
             @if let Some(c) = conclusion.filter(|c| !c.judged.is_empty()) { (requirements(study, &c.judged)) }
             (table)
+            (page.figures.links("Key figures"))
         }
     }
 }
@@ -43,8 +44,8 @@ fn answer(study: &Study, c: &Conclusion) -> Markup {
     html! {
         div.answer {
             p.kicker { (kicker) }
-            @if shown.is_empty() { p.winner { "No model to take" } } @else {
-                p.winner.several[shown.len() > 1] {
+            @if shown.is_empty() { h2.winner { "No model to take" } } @else {
+                h2.winner.several[shown.len() > 1] {
                     @for (k, name) in shown.iter().enumerate() {
                         @if k > 0 { ", " }
                         span style={ "color:" (color(name)) } { (unbroken(study, name)) }
@@ -133,6 +134,7 @@ fn spread(page: &mut Page) -> Option<Markup> {
     let of_trainings =
         if trainings > 1 { format!(" of {trainings} trainings; ring: the median of each") } else { String::new() };
     Some(super::figure(
+        &mut page.figures,
         "Noise that provably changes nothing",
         svg,
         &format!(
@@ -212,7 +214,7 @@ fn key_figures(page: &Page, robust: &[Robust]) -> Markup {
     let text = |v: f64| format!("{}/255", number((v * 25500.0).round() / 100.0));
     columns.push((
         Measure::Radius(0.0),
-        "Median delta max, proved".into(),
+        "Noise that provably changes nothing (median)".into(),
         each(&|i| ranged(find(i)?.medians.clone(), &text)),
     ));
     columns.push((
@@ -222,7 +224,7 @@ fn key_figures(page: &Page, robust: &[Robust]) -> Markup {
             let r = find(i)?;
             Some((
                 percent(r.certified),
-                r.attacked.map(|a| format!("attack leaves {}", percent(a))).unwrap_or_default(),
+                r.attacked.map(|a| format!("at most {}: an attack changed the rest", percent(a))).unwrap_or_default(),
             ))
         }),
     ));
@@ -269,6 +271,9 @@ fn key_figures(page: &Page, robust: &[Robust]) -> Markup {
     }
 }
 
+/// Findings that are not folded away.
+const FIRST: usize = 3;
+
 /// The findings as cards.
 pub fn findings_section(page: &mut Page) -> Option<Section> {
     let (study, reading) = (page.study, page.reading);
@@ -276,12 +281,20 @@ pub fn findings_section(page: &mut Page) -> Option<Section> {
         return None;
     }
     page.figures.table("comparisons", "Every comparison of this page", comparisons(page));
-    let body = html! {
-        div.findings {
-            @for f in &reading.findings {
-                article { h3 { (unbroken(study, &f.title)) } p { (unbroken(study, &f.sentence)) } }
+    let cards = |shown: &[Finding]| {
+        html! {
+            div.findings {
+                @for f in shown {
+                    article { h3 { (unbroken(study, &f.title)) } p { (unbroken(study, &f.sentence)) } }
+                }
             }
         }
+    };
+    let (first, rest) = reading.findings.split_at(reading.findings.len().min(FIRST));
+    let body = html! {
+        (cards(first))
+        @if !rest.is_empty() { (super::fold(&format!("{} findings more", rest.len()), cards(rest))) }
+        (page.figures.links("Every comparison of this page"))
     };
     let asked = reading.compared.len();
     let judged = match asked {
