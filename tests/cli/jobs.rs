@@ -10,25 +10,7 @@ use serde_json::Value;
 
 use super::{done, files, folder, misused, refused};
 
-/// Rows of a `delta_max.csv` by image and variance: proved, attacked, and the whole line.
-fn rows(dir: &Path) -> BTreeMap<(usize, String), (f64, f64, String)> {
-    let text = fs::read_to_string(dir.join("delta_max.csv")).expect("a table");
-    let mut lines = text.lines();
-    let header = lines.next().expect("a header");
-    assert_eq!(header, deltamax::certify::table::HEADER);
-    let row = |line: &str| {
-        let cells: Vec<&str> = line.split(',').collect();
-        assert_eq!(cells.len(), header.split(',').count(), "{line}");
-        // Empty where nothing was attacked.
-        let number = |i: usize| if cells[i].is_empty() { f64::INFINITY } else { cells[i].parse().expect("a number") };
-        ((cells[0].parse().expect("an index"), cells[4].to_string()), (number(5), number(6), line.to_string()))
-    };
-    let rows: BTreeMap<_, _> = lines.map(row).collect();
-    assert_eq!(rows.len(), text.lines().count() - 1, "a row stands twice");
-    rows
-}
-
-fn json(path: &Path) -> Value {
+pub(super) fn json(path: &Path) -> Value {
     serde_json::from_slice(&fs::read(path).expect("a file")).expect("JSON")
 }
 
@@ -113,174 +95,6 @@ fn sweep_counts_every_image() {
 }
 
 #[test]
-fn certify_resumes_where_it_was_cut() {
-    let dir = folder();
-    let out = dir.path().join("proofs");
-    let certify =
-        "certify --model MODEL --data SHOES --method ibp --variance 0,0.002 --limit 8 --device cpu --out proofs";
-    let said = done(dir.path(), &format!("{certify} --json"));
-    let summary: Value = serde_json::from_str(said.lines().last().expect("a line")).expect("JSON");
-    assert_eq!(summary, json(&out.join("summary.json")));
-    let whole = rows(&out);
-    assert_eq!(whole.len(), 16);
-    assert!(whole.values().all(|(proved, attacked, _)| 0.0 <= *proved && proved < attacked));
-
-    let table = out.join("delta_max.csv");
-    let text = fs::read_to_string(&table).expect("a table");
-    let cut = text.lines().take(11).map(|l| l.len() + 1).sum::<usize>() + 17;
-    fs::write(&table, &text[..cut]).expect("written");
-    done(dir.path(), &format!("{certify} --resume"));
-    let resumed = rows(&out);
-    assert!(whole.keys().eq(resumed.keys()));
-    // The search starts elsewhere after a stop, so new radii agree only as closely as it looks.
-    for ((proved, _, line), (again, _, kept)) in whole.values().zip(resumed.values()) {
-        assert!(line == kept || (proved - again).abs() <= 0.01 * proved, "{line}\n{kept}");
-    }
-    assert!(text[..cut].lines().take(11).skip(1).all(|line| resumed.values().any(|(_, _, kept)| kept == line)));
-    let audited = done(dir.path(), "audit proofs");
-    assert!(audited.contains("checked 16 of 16 rows: all proofs hold"), "{audited}");
-    // Optimised slopes can be checked with their certificates only.
-    let alpha = "certify --model MODEL --data SHOES --method alpha --limit 6 --device cpu --no-attack --out alpha";
-    done(dir.path(), &format!("{alpha} --certificates 4"));
-    let audited = done(dir.path(), "audit alpha");
-    assert!(audited.contains("checked 4 of 6 rows: all proofs hold"), "{audited}");
-    // Nothing is left to do, and nothing changes.
-    let before = fs::read(&table).expect("a table");
-    done(dir.path(), &format!("{certify} --resume"));
-    assert!(before == fs::read(&table).expect("a table"));
-}
-
-#[test]
-fn branching_widens_what_bounds_prove() {
-    let dir = folder();
-    let certify = "certify --model MODEL --data SHOES --method crown --limit 6 --device cpu";
-    done(dir.path(), &format!("{certify} --out plain"));
-    done(dir.path(), &format!("{certify} --branch 60 --out wide --memory 2"));
-    let (plain, wide) = (rows(&dir.path().join("plain")), rows(&dir.path().join("wide")));
-    let mut widened = 0;
-    for (key, (proved, attacked, line)) in &wide {
-        let before = plain[key].0;
-        let marked = line.contains(",crown+branch,");
-        assert!(proved < attacked && if marked { *proved > before } else { *proved == before }, "{line}: {before}");
-        widened += usize::from(marked);
-    }
-    assert!(widened >= 3, "{widened} of 6 brackets got narrower");
-    // Nobody claims to have checked them without certificates.
-    if widened == wide.len() {
-        refused(dir.path(), "audit wide", &["delta_max.csv", "--branch"]);
-    } else {
-        let audited = done(dir.path(), "audit wide --json");
-        let audited: Value = serde_json::from_str(audited.lines().last().expect("a line")).expect("JSON");
-        assert_eq!(audited["unchecked"], widened);
-    }
-    done(dir.path(), &format!("{certify} --branch 60 --out kept --certificates all"));
-    let kept = rows(&dir.path().join("kept"));
-    assert!(kept.iter().all(|(key, row)| row.0 > 0.99 * wide[key].0 && row.0 <= wide[key].0));
-    let audited = done(dir.path(), "audit kept");
-    assert!(audited.contains("checked 6 of 6 rows: all proofs hold"), "{audited}");
-    refused(dir.path(), &format!("{certify} --branch 61 --out wide --resume"), &["manifest.json", "--out"]);
-    misused(dir.path(), "certify --model MODEL --data SHOES --method ibp --branch 9 --out no", &["--branch"]);
-}
-
-#[test]
-fn shards_join_without_gaps_or_duplicates() {
-    let dir = folder();
-    let at = dir.path();
-    let certify = "certify --model MODEL --data SHOES --method ibp --no-attack --limit 11 --device cpu";
-    done(at, &format!("{certify} --out whole"));
-    for i in 0..3 {
-        done(at, &format!("{certify} --shard {i}/3 --out part{i}"));
-    }
-    let said: Value = serde_json::from_str(&done(at, "merge part2 part0 part1 --out joined --json")).expect("JSON");
-    assert_eq!(said["rows"], 11);
-    let (whole, joined) = (rows(&at.join("whole")), rows(&at.join("joined")));
-    assert!(whole.len() == 11 && whole.keys().eq(joined.keys()));
-    assert!(whole.values().zip(joined.values()).all(|(a, b)| (a.0 - b.0).abs() <= 0.01 * a.0));
-    assert_eq!(json(&at.join("joined/manifest.json"))["shard"], serde_json::json!([0, 1]));
-
-    // Certificates come along, and a folder is equal to itself.
-    let alpha =
-        "certify --model MODEL --data SHOES --method alpha --no-attack --limit 4 --device cpu --certificates all";
-    (0..2).for_each(|i| drop(done(at, &format!("{alpha} --shard {i}/2 --out alpha{i}"))));
-    done(at, "merge alpha0 alpha1 --out alpha");
-    assert!(done(at, "audit alpha").contains("checked 4 of 4 rows: all proofs hold"));
-    assert!(done(at, "compare alpha alpha --out same").contains("no difference on 4 images"));
-
-    misused(at, "merge part0 part2 --out x", &["shard 1/3 is missing", "folders"]);
-    misused(at, "merge part1 --out x", &["shards 0/3 and 2/3 are missing"]);
-    refused(at, "merge part0 part1 part1 part2 --out x", &["part1", "given twice"]);
-    refused(at, "merge part0 part1 part2 --out joined", &["joined", "another --out"]);
-    refused(at, "merge part0 nowhere --out x", &["nowhere", "check the path"]);
-    done(at, "certify --model MODEL --data SHOES --method ibp --limit 9 --device cpu --shard 1/3 --out other --quiet");
-    refused(
-        at,
-        "merge part0 other part2 --out x",
-        &[
-            "other",
-            "another data, another --limit (9, not 11), another --no-attack",
-            "certify this shard again as part0 was",
-        ],
-    );
-    let table = at.join("part1/delta_max.csv");
-    let text = fs::read_to_string(&table).expect("a table");
-    let short: String = text.lines().take(2).map(|l| format!("{l}\n")).collect();
-    fs::write(&table, short).expect("written");
-    refused(at, "merge part0 part1 part2 --out x", &["part1", "--resume"]);
-    put_text(&table, &format!("{text}{}\n", text.lines().nth(1).expect("a row")));
-    refused(at, "merge part0 part1 part2 --out x", &["part1/delta_max.csv", "two rows", "remove one"]);
-}
-
-/// The page of certify, of a resumed run and of joined shards: pictures where the images can be read, none elsewhere.
-#[test]
-fn certified_folders_have_a_page() {
-    let dir = folder();
-    let at = dir.path();
-    let certify = "certify --model MODEL --data SHOES --method ibp --limit 11 --device cpu";
-    misused(at, &format!("{certify} --variance 0.01 --report --out x"), &["--report", "add 0 to --variance"]);
-    let said = done(at, &format!("{certify} --limit 5 --report --out whole").replace("--limit 11 ", ""));
-    assert!(said.ends_with("whole/report.html\n"), "{said}");
-    let page = |folder: &str| fs::read_to_string(at.join(folder).join("report.html")).expect("a page");
-    let text = page("whole");
-    assert!(text.contains("Delta max of 5 images") && text.contains("<img src=\"data:image/png"));
-    done(at, &format!("{certify} --report --resume --out whole"));
-    assert!(page("whole").contains("Delta max of 11 images"));
-    (0..2).for_each(|i| drop(done(at, &format!("{certify} --shard {i}/2 --out part{i}"))));
-    done(at, "merge part0 part1 --report --out joined");
-    assert!(page("joined").contains("Delta max of 11 images") && page("joined").contains("<img src=\"data:image/png"));
-    // The same page from what lies in the folder, and without the images that it names.
-    fs::remove_file(at.join("joined/report.html")).expect("removed");
-    assert_eq!(done(at, "report joined"), "joined/report.html\n");
-    let facts = at.join("joined/manifest.json");
-    let words = fs::read_to_string(&facts).expect("a manifest");
-    put_text(&facts, &words.replace(&super::World::path("shoes"), "/nowhere"));
-    done(at, "report joined");
-    assert!(!page("joined").contains("<img src=\"data:image/png"));
-    refused(at, "report joined --data nothing", &["nothing"]);
-    done(at, "report joined --data SHOES");
-    assert!(page("joined").contains("<img src=\"data:image/png"));
-    // Nothing of others is replaced.
-    fs::create_dir(at.join("own")).expect("a folder");
-    put_text(&at.join("own/report.html"), "mine");
-    refused(at, &format!("{certify} --report --out own"), &["own/report.html", "another folder"]);
-}
-
-#[test]
-fn classes_are_named_beside_their_numbers() {
-    let dir = folder();
-    done(dir.path(), "certify --model MODEL --data SHOES --method ibp --limit 5 --device cpu --out out --quiet");
-    let names = json(&dir.path().join("out/manifest.json"))["classes"].clone();
-    let text = fs::read_to_string(dir.path().join("out/delta_max.csv")).expect("a table");
-    let header: Vec<&str> = text.lines().next().expect("a header").split(',').collect();
-    for row in text.lines().skip(1).map(|l| l.split(',').collect::<Vec<_>>()) {
-        for class in ["label", "predicted", "rival_proved", "rival_attacked"] {
-            let cell = |name: &str| row[header.iter().position(|h| *h == name).expect("a column")];
-            let name = cell(class).parse::<usize>().map_or("", |c| names[c].as_str().expect("a name"));
-            assert_eq!(cell(&format!("{class}_name")), name, "{row:?}");
-        }
-    }
-}
-
-#[test]
 fn shells_and_man_know_every_command() {
     let dir = folder();
     let at = dir.path();
@@ -304,7 +118,7 @@ fn shells_and_man_know_every_command() {
     refused(at, "man own", &["own/deltamax.1"]);
 }
 
-fn put_text(path: &Path, text: &str) {
+pub(super) fn put_text(path: &Path, text: &str) {
     fs::write(path, text).expect("written");
 }
 

@@ -1,6 +1,7 @@
 //! The binary as a user runs it, on made-up shoes of 16 pixels: the jobs, the folders they leave, the streams they write
 //! to, what they never destroy, how they end early, and everything that must be refused.
 
+mod certify;
 mod folders;
 mod formats;
 mod identity;

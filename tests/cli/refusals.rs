@@ -182,10 +182,12 @@ fn results_that_cannot_be_continued() {
     refused(at, &format!("{certify} --resume"), &["manifest.json", "not a manifest"]);
     fs::remove_file(at.join("out/manifest.json")).expect("removed");
     refused(at, &format!("{certify} --resume"), &["manifest.json", "it is missing", "another --out"]);
-    refused(at, "report out", &["out/results.json", "check the path"]);
+    refused(at, "report out", &["out/manifest.json", "it is missing"]);
     refused(at, "compare nowhere --out c", &["nowhere"]);
-    put(at.join("out/results.json"), b"{\"models\":");
-    refused(at, "report out", &["out/results.json", "deltamax study"]);
+    fs::create_dir(at.join("study")).expect("a folder");
+    refused(at, "report study", &["study/results.json", "check the path"]);
+    put(at.join("study/results.json"), b"{\"models\":");
+    refused(at, "report study", &["study/results.json", "deltamax study"]);
 }
 
 #[test]
