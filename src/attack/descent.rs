@@ -128,3 +128,48 @@ pub fn descend<T: Send>(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::Device;
+    use crate::model::{Dense, Layer, Model, Node};
+    use crate::tensor::Shape;
+
+    /// Looks for the least of the one output, and remembers where it looked last.
+    struct Least<'a> {
+        regions: Vec<Region<'a>>,
+        ends: Vec<Vec<f32>>,
+    }
+
+    impl Objective<usize> for Least<'_> {
+        fn region(&self, of: &usize) -> Region<'_> {
+            self.regions[*of]
+        }
+
+        fn look(&mut self, points: &[Point<usize>], outputs: &[&[f32]], last: bool) -> Vec<Vec<f32>> {
+            if last {
+                self.ends = points.iter().map(|p| p.x.clone()).collect();
+            }
+            outputs.iter().map(|y| vec![-1.0; y.len()]).collect()
+        }
+    }
+
+    /// y = x0 - 100 x1 is least in a corner of either region, however differently far its ends lie apart.
+    #[test]
+    fn points_end_where_a_linear_objective_is_least() {
+        let layer = Layer::Dense(Dense { weight: vec![1.0, -100.0], bias: vec![0.0] });
+        let node = Node { name: "y".into(), layer, inputs: vec![0], shape: Shape::flat(1) };
+        let model = Model { input: Shape::flat(2), nodes: vec![node], classes: vec!["y".into()], folded: vec![] };
+        let net = Network::new(&Device::cpu(), &model).unwrap();
+        let regions = vec![
+            Region::Ball { centre: &[0.25, 0.875], radius: 0.25 },
+            Region::Box { low: &[-1000.0, 2.0], high: &[1000.0, 2.125] },
+        ];
+        let starts = [vec![0.25, 0.875], vec![0.0, 2.0]];
+        let points = starts.into_iter().enumerate().map(|(of, x)| Point::new(of, x)).collect();
+        let mut least = Least { regions, ends: vec![] };
+        descend(&net, &mut least, points, 4, |step, reach| if step == 0 { reach } else { 0.5 * reach }).unwrap();
+        assert_eq!(least.ends, [[0.0, 1.0], [-1000.0, 2.125]]);
+    }
+}
