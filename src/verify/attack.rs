@@ -5,7 +5,6 @@ use rayon::prelude::*;
 
 use super::query::{Queries, Query, members};
 use super::refute::Part;
-use super::witness::Witness;
 use crate::error::Result;
 use crate::network::Network;
 use crate::tensor;
@@ -98,13 +97,13 @@ fn starts(net: &Network, queries: &mut Queries<'_>, parts: &[&Part], first: bool
     for part in parts {
         let (query, tries) = (queries.get(part.query), tries(part, first));
         if tries > 1 {
-            drawn.push((*part, (0..tries).filter_map(|_| start(query, part.case, false)).collect::<Vec<_>>()));
+            drawn.push((*part, (0..tries).map(|_| start(query, part.case, false)).collect::<Vec<_>>()));
             continue;
         }
         // Without scattered points every alternative gets a start of its own.
         for &disjunct in &part.open {
             let x = start(query, part.case, first);
-            points.extend(x.map(|x| Point::new(Start { query: part.query, case: part.case, disjunct, x })));
+            points.push(Point::new(Start { query: part.query, case: part.case, disjunct, x }));
         }
     }
     let scattered: Vec<&[f32]> = drawn.iter().flat_map(|(_, xs)| xs.iter().map(Vec::as_slice)).collect();
@@ -136,9 +135,8 @@ pub(super) fn points(net: &Network, queries: &mut Queries<'_>, mut starts: impl 
     loop {
         let pulled = |mut s: Start| {
             let query = &queries.all()[s.query];
-            let (low, high) = query.inner[s.case].as_ref().filter(|_| query.is_open())?;
-            s.x.iter_mut().zip(low.iter().zip(high)).for_each(|(x, (l, u))| *x = x.clamp(*l, *u));
-            Some(Point::new(s))
+            query.pull(s.case, &mut s.x);
+            query.is_open().then(|| Point::new(s))
         };
         let points: Vec<Point> = starts.by_ref().filter_map(pulled).take(lanes(net)).collect();
         if points.is_empty() {
@@ -155,11 +153,10 @@ fn lanes(net: &Network) -> usize {
     (budget / widest.max(1) / tensor::LANE_BLOCK).clamp(1, 256) * tensor::LANE_BLOCK
 }
 
-/// The middle of the box, or a random point of it, every third time a random corner; none where the box as written
-/// holds no f32.
-fn start(query: &mut Query<'_>, case: usize, middle: bool) -> Option<Vec<f32>> {
+/// The middle of the box, or a random point of it, every third time a random corner.
+fn start(query: &mut Query<'_>, case: usize, middle: bool) -> Vec<f32> {
     let Query { inner, rng, .. } = query;
-    let (low, high) = inner[case].as_ref()?;
+    let (low, high) = &inner[case];
     let corner = rng.below(3) == 0;
     let pick = |(l, u): (&f32, &f32)| {
         let t = match (middle, corner) {
@@ -169,7 +166,9 @@ fn start(query: &mut Query<'_>, case: usize, middle: bool) -> Option<Vec<f32>> {
         };
         (l + t * (u - l)).clamp(*l, *u)
     };
-    Some(low.iter().zip(high).map(pick).collect())
+    let mut x = low.iter().zip(high).map(pick).collect::<Vec<f32>>();
+    query.pull(case, &mut x);
+    x
 }
 
 /// `steps` steps down the gradient; `reach` scales their length. Points whose property is decided or out of time drop
@@ -199,6 +198,7 @@ fn advance(net: &Network, queries: &mut Queries<'_>, points: &mut [Point], share
     let values = net.forward(x, lanes, share.is_some())?;
     let logits: Vec<f32> = d.read(values[net.model.output()].as_ref().expect("kept"))?;
     let mut seed = vec![0.0f32; outputs * lanes];
+    let output = |lane: usize| (0..outputs).map(|k| logits[k * lanes + lane]).collect::<Vec<f32>>();
     for (lane, p) in points.iter_mut().enumerate() {
         // The constraint furthest from holding is the one to work on.
         let mut worst = (f32::NEG_INFINITY, None);
@@ -213,16 +213,16 @@ fn advance(net: &Network, queries: &mut Queries<'_>, points: &mut [Point], share
             seed[k * lanes + lane] = -a;
         }
     }
+    let mut first = 0;
     for own in points.chunk_by(|a, b| a.query == b.query) {
-        // Where the box is a single point there is nothing else to try, whatever f32 makes of it.
-        let single = |p: &Point| queries.all()[p.query].inner[p.case].as_ref().is_some_and(|(low, high)| low == high);
-        let likely = |p: &&Point| p.value <= 0.0 || share.is_none() && single(p);
-        if let Some(best) = own.iter().min_by(|a, b| a.value.total_cmp(&b.value)).filter(likely) {
-            let query = queries.get(best.query);
-            let case = &query.spec.cases[best.case];
-            if let Some(found) = Witness::confirm(&net.model, case, &case.disjuncts[best.disjunct], &best.x) {
-                query.offer(found);
-            }
+        let lane = first + (0..own.len()).min_by(|&a, &b| own[a].value.total_cmp(&own[b].value)).unwrap_or(0);
+        first += own.len();
+        let (best, outputs) = (&points[lane], output(lane));
+        // Where points end, f32 may be what keeps a condition from holding at its very edge.
+        let edge =
+            if share.is_none() { queries.all()[best.query].edge(best.case, best.disjunct, &outputs) } else { 0.0 };
+        if best.value <= edge {
+            queries.get(best.query).examine(&net.model, best.case, best.disjunct, &best.x, &outputs);
         }
     }
     let Some(share) = share else { return Ok(()) };
@@ -230,7 +230,8 @@ fn advance(net: &Network, queries: &mut Queries<'_>, points: &mut [Point], share
     let gradient = tensor::deinterleave(&d.read::<f32>(&gradient)?, elements, points.len());
     let queries = queries.all();
     points.par_iter_mut().zip(gradient.par_chunks(elements)).for_each(|(p, gradient)| {
-        let Some((low, high)) = &queries[p.query].inner[p.case] else { return };
+        let query = &queries[p.query];
+        let (low, high) = &query.inner[p.case];
         // Inputs may have very different ranges: a step is a share of each.
         let size = gradient.iter().zip(low.iter().zip(high)).map(|(g, (l, u))| g.abs() * (u - l)).sum::<f32>();
         for k in 0..elements {
@@ -239,6 +240,7 @@ fn advance(net: &Network, queries: &mut Queries<'_>, points: &mut [Point], share
             let direction = p.momentum[k].signum() * f32::from(p.momentum[k] != 0.0);
             p.x[k] = (p.x[k] + share * half * direction).clamp(low[k], high[k]);
         }
+        query.pull(p.case, &mut p.x);
     });
     Ok(())
 }

@@ -6,11 +6,15 @@
 
 mod attack;
 pub mod batch;
+mod corner;
+mod exact;
+mod joint;
 mod loaded;
 mod query;
 mod refute;
 mod signs;
 mod split;
+mod thin;
 mod witness;
 
 use std::time::Duration;
@@ -74,6 +78,9 @@ impl Verdict {
 /// Most inputs that vary for splitting them to be worth the while.
 const SPLITTABLE: usize = 12;
 
+/// Share of the time left that the search of corners takes before splitting.
+const CORNERS: f64 = 0.05;
+
 /// Answers whether some input violates the property.
 ///
 /// # Errors
@@ -99,7 +106,8 @@ pub fn verify_all<'a>(
     settings: &Settings,
     answered: &'a mut Answered<'a>,
 ) -> Result<()> {
-    let (mut queries, mut open) = Queries::new(net, properties, settings.seed, answered)?;
+    let (mut queries, open) = Queries::new(net, properties, settings.seed, answered)?;
+    let mut open = thin::run(net, &mut queries, open)?;
     attack::run(net, &mut queries, &open, Effort::Quick)?;
     for method in Method::ALL.into_iter().filter(|&m| m <= settings.method) {
         if method == Method::Crown {
@@ -114,6 +122,8 @@ pub fn verify_all<'a>(
         }
         open = left;
     }
+    open.retain(|p| queries.is_open(p.query));
+    corner::run(net, &mut queries, &open, CORNERS)?;
     open.retain(|p| queries.is_open(p.query));
     finish(net, &mut queries, open, settings.method)
 }

@@ -4,6 +4,7 @@
 use super::attack::{self, Start};
 use super::query::{Queries, members};
 use super::refute::{Part, Rest, batch, refute};
+use super::thin;
 use crate::bounds::Bounder;
 use crate::error::{Error, Result};
 
@@ -14,11 +15,12 @@ pub(super) fn split(bounder: &Bounder, queries: &mut Queries<'_>, open: Vec<Part
     while !work.is_empty() {
         let parts = work.split_off(work.len().saturating_sub(batch(bounder)));
         for Rest { part, slopes, .. } in bound(bounder, queries, parts)? {
-            if let Some(part) = part
-                && let Some(halves) = halves(&part, &slopes)
-            {
+            let Some(part) = part else { continue };
+            if let Some(halves) = halves(&part, &slopes) {
                 queries.get(part.query).halved();
                 work.extend(halves);
+            } else {
+                thin::close(&bounder.net.model, queries.get(part.query), &part);
             }
         }
         work.retain(|p| queries.is_open(p.query));
@@ -66,7 +68,7 @@ fn candidates(rests: &[Rest]) -> impl Iterator<Item = Start> {
     })
 }
 
-fn middle(lower: f32, upper: f32) -> f32 {
+pub(super) fn middle(lower: f32, upper: f32) -> f32 {
     (0.5 * (f64::from(lower) + f64::from(upper))) as f32
 }
 
