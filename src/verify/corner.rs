@@ -13,6 +13,8 @@ use crate::rng::Rng;
 
 /// Neighbours looked at in a step; of more inputs that vary so many are drawn.
 const NEIGHBOURS: usize = 128;
+/// Corners looked at for one property.
+const CORNERS: usize = 1 << 17;
 /// Steps without anything better, for every input that varies, before a search starts anew.
 const PATIENCE: usize = 30;
 
@@ -55,8 +57,8 @@ fn property(net: &Network, queries: &mut Queries<'_>, parts: &[Part], least: Dur
         }
     }
     // Alternatives by turns, as many at once as a batch has room for.
-    let mut next = 0;
-    while !searches.is_empty() && queries.is_open(query) && queries.all()[query].left() > least {
+    let (mut next, mut seen) = (0, 0);
+    while !searches.is_empty() && seen < CORNERS && queries.is_open(query) && queries.all()[query].left() > least {
         let (mut turn, mut size) = (vec![], 0);
         while turn.len() < searches.len() && (turn.is_empty() || size < 2 * NEIGHBOURS) {
             let search = &mut searches[next];
@@ -65,6 +67,7 @@ fn property(net: &Network, queries: &mut Queries<'_>, parts: &[Part], least: Dur
             turn.push((next, moves));
             next = (next + 1) % searches.len();
         }
+        seen += size;
         advance(net, queries, query, &mut searches, turn, &mut rng)?;
         queries.charge(&[query])?;
     }

@@ -75,8 +75,12 @@ impl Verdict {
     }
 }
 
-/// Most inputs that vary for splitting them to be worth the while.
+/// Most inputs that vary for splitting them to be the best that is left.
 const SPLITTABLE: usize = 12;
+/// Most inputs that vary for splitting them to be worth the while where signs do not decide.
+const FEW: usize = 20;
+/// Share of the time left that splitting by signs takes, and where inputs are split afterwards.
+const SIGNS: [f64; 2] = [0.8, 0.4];
 
 /// Share of the time left that the search of corners takes before splitting.
 const CORNERS: f64 = 0.05;
@@ -146,12 +150,16 @@ fn finish(net: &Network, queries: &mut Queries<'_>, open: Vec<Part>, method: Met
         }
     }
     for mut parts in rest {
+        let few = method.relaxes() && parts.iter().all(|p| varying(p) <= FEW);
         if method.refines()
             && let Some(bounder) = bounder(net, queries, &parts, Method::Alpha)?
         {
-            parts = signs::branch(&bounder, queries, parts)?;
+            parts = signs::branch(&bounder, queries, parts, SIGNS[usize::from(few)])?;
         }
-        attack::run(net, queries, &parts, Effort::Thorough)?;
+        match bounder(net, queries, &parts, method)? {
+            Some(bounder) if few => split::split(&bounder, queries, parts.clone())?,
+            Some(_) | None => attack::run(net, queries, &parts, Effort::Thorough)?,
+        }
         queries.give_up(&members(parts.iter().map(|p| p.query)))?;
     }
     Ok(())
