@@ -11,8 +11,7 @@ const PRODUCTS: usize = 1 << 17;
 /// The outputs of the network as its file defines it, exactly; `None` if it has layers whose values no decimal holds,
 /// constants that are not exact, or too many products.
 pub(super) fn forward(model: &Model, input: &[Decimal]) -> Option<Vec<Decimal>> {
-    let products: usize = model.nodes.iter().map(|n| products(&n.layer, n.shape.len())).sum();
-    if !model.folded.is_empty() || products > PRODUCTS || !model.nodes.iter().all(|n| is_exact(&n.layer)) {
+    if !model.folded.is_empty() || all_products(model) > PRODUCTS || !model.nodes.iter().all(|n| is_exact(&n.layer)) {
         return None;
     }
     let mut values = vec![input.to_vec()];
@@ -27,7 +26,11 @@ pub(super) fn forward(model: &Model, input: &[Decimal]) -> Option<Vec<Decimal>> 
     values.pop()
 }
 
-/// Products by something other than zero.
+/// Products by something other than zero, of one evaluation.
+pub(super) fn all_products(model: &Model) -> usize {
+    model.nodes.iter().map(|n| products(&n.layer, n.shape.len())).sum()
+}
+
 fn products(layer: &Layer, outputs: usize) -> usize {
     let used = |w: &[f32]| w.iter().filter(|w| **w != 0.0).count();
     match layer {

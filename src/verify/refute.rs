@@ -57,6 +57,8 @@ pub(super) struct Rest {
     pub part: Option<Part>,
     /// Slope of each open alternative's best bound with respect to the inputs; empty for interval bounds.
     pub slopes: Vec<Vec<f32>>,
+    /// The least of the open alternatives' best bounds.
+    pub bound: f32,
     /// For each open alternative a row that refutes it where it is positive; lane 0.
     pub rows: Vec<Row>,
 }
@@ -176,7 +178,7 @@ fn refute_share(bounder: &Bounder, queries: &[Query<'_>], parts: &[Part]) -> Res
     let mut next = 0;
     let mut rests = Vec::with_capacity(parts.len());
     for part in parts {
-        let mut rest = Rest { part: None, slopes: vec![], rows: vec![] };
+        let mut rest = Rest { part: None, slopes: vec![], bound: f32::INFINITY, rows: vec![] };
         let mut open = vec![];
         let mut hull: Option<(Vec<f32>, Vec<f32>)> = None;
         let relations = &queries[part.query].spec.cases[part.case].relations;
@@ -209,6 +211,7 @@ fn refute_share(bounder: &Bounder, queries: &[Query<'_>], parts: &[Part]) -> Res
                 }
             });
             open.push(d);
+            rest.bound = rest.bound.min(best.0);
             rest.slopes.push(best.1.to_vec());
             rest.rows.push(best.2);
         }

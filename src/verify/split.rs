@@ -8,6 +8,9 @@ use super::thin;
 use crate::bounds::Bounder;
 use crate::error::{Error, Result};
 
+/// Bounds of scaled conditions nearer to zero than this may be lost to roundings.
+const NEAR: f32 = 1e-4;
+
 /// Splits the parts of one property until every one is refuted, a counterexample turns up, or time is over.
 pub(super) fn split(bounder: &Bounder, queries: &mut Queries<'_>, open: Vec<Part>) -> Result<()> {
     let mut work = open;
@@ -48,6 +51,14 @@ pub(super) fn bound(bounder: &Bounder, queries: &mut Queries<'_>, mut parts: Vec
             }
         }
     };
+    // Where only what bounds pay for roundings in f32 may be missing, f64 has a try.
+    let model = &bounder.net.model;
+    let closed = |r: &Rest, queries: &mut Queries<'_>| {
+        let part = r.part.as_ref().filter(|_| r.bound > -NEAR && thin::is_cheap(model));
+        part.is_some_and(|p| thin::close(model, queries.get(p.query), p))
+    };
+    rests.retain(|r| !closed(r, queries));
+    queries.charge(&members(rests.iter().filter_map(|r| Some(r.part.as_ref()?.query))))?;
     rests.retain(|r| r.part.as_ref().is_some_and(|p| queries.is_open(p.query)));
     if bounder.method.relaxes() {
         attack::points(&bounder.net, queries, candidates(&rests))?;

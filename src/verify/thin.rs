@@ -26,6 +26,11 @@ pub(super) fn run(net: &Network, queries: &mut Queries<'_>, open: Vec<Part>) -> 
     Ok(left)
 }
 
+/// Whether an evaluation in f64 costs next to nothing.
+pub(super) fn is_cheap(model: &Model) -> bool {
+    exact::all_products(model) < 1 << 20
+}
+
 fn is_thin(part: &Part) -> bool {
     let cut = |(l, u): (&f32, &f32)| {
         let middle = middle(*l, *u);
