@@ -127,7 +127,9 @@ pub fn verify_all<'a>(
         open = left;
     }
     open.retain(|p| queries.is_open(p.query));
+    queries.take_edges()?;
     corner::run(net, &mut queries, &open, CORNERS)?;
+    queries.take_edges()?;
     open.retain(|p| queries.is_open(p.query));
     finish(net, &mut queries, open, settings.method)
 }

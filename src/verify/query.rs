@@ -194,6 +194,17 @@ impl<'a> Queries<'a> {
         Ok(())
     }
 
+    /// Takes counterexamples at which a condition holds at its very edge, with nothing to spare over real numbers: where the
+    /// cheap searches found no clearer one, there may be none, and splitting would look for it until time is over.
+    pub fn take_edges(&mut self) -> Result<()> {
+        let at_edge = |q: &Query<'_>| q.is_open() && q.narrow.as_ref().is_some_and(|w| w.margin == 0.0);
+        let who: Vec<usize> = (0..self.all.len()).filter(|&i| at_edge(&self.all[i])).collect();
+        for &i in &who {
+            self.all[i].verdict = self.all[i].narrow.take().map(|w| Verdict::Sat(Box::new(w)));
+        }
+        if who.is_empty() { Ok(()) } else { self.charge(&who) }
+    }
+
     /// Nothing is left to try for `who`.
     pub fn give_up(&mut self, who: &[usize]) -> Result<()> {
         let open: Vec<usize> = who.iter().copied().filter(|&i| self.is_open(i)).collect();
