@@ -35,6 +35,12 @@ impl Rng {
         }
     }
 
+    /// Another sequence, of which this one goes on independently.
+    pub fn fork(&mut self) -> Rng {
+        let seed = u64::from(self.next_u32()) << 32 | u64::from(self.next_u32());
+        Rng::new(seed, u64::from(self.counter[2]) | u64::from(self.counter[3]) << 32)
+    }
+
     pub fn next_u32(&mut self) -> u32 {
         if self.used == 4 {
             self.words = philox(self.counter, self.key);

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     Model = Union[Path, bytes, bytearray, memoryview]
     Method = Literal["ibp", "crown-ibp", "crown", "alpha"]
     Runtime = Literal["exact", "any-f32"]
+    Norm = Literal["linf", "l2"]
 
 __all__ = [
     "AuditFailed",
@@ -63,6 +64,7 @@ def certify(
     *,
     seconds: float | None = None,
     gap: float | None = None,
+    norm: Norm = "linf",
     output: str | None = None,
     input_range: tuple[float, float] | None = None,
     mean: Numbers | None = None,
@@ -84,6 +86,7 @@ def certify(
         device: "auto" (a real GPU, else the CPU), "gpu", "cpu", or an index of `deltamax devices`.
         tolerance: stop when the radius is within this share of what the bounds can prove.
         batch: images whose bounds are computed at once.
+        norm: what radii are measured by: "linf", the largest change of any pixel; "l2", the Euclidean length of all changes.
         output: the output with the scores of the classes, where the network has several.
         input_range: what the network's pixels are for black and white, before `mean` and `std`; (0, 1), or what its first
             layers say. Images and radii stay in [0,1].
@@ -103,6 +106,7 @@ def certify(
         None if gap is None else float(gap),
         bool(attack),
         runtime,
+        norm,
         str(device),
         tolerance,
         None if batch is None else _arrays.whole(batch, "batch"),

@@ -20,6 +20,7 @@ def certify(
     gap: float | None,
     attack: bool,
     runtime: str,
+    norm: str,
     device: str,
     tolerance: float | None,
     batch: int | None,

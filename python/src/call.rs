@@ -72,6 +72,7 @@ const ARGUMENTS: &[&str] = &[
     "input-range",
     "mean",
     "method",
+    "norm",
     "output",
     "runtime",
     "seconds",

@@ -9,6 +9,7 @@ use deltamax::dataset::Dataset;
 use deltamax::device::{Choice, Device};
 use deltamax::error::Error;
 use deltamax::network::Network;
+use deltamax::norm::Norm;
 use deltamax::reading::{NetworkFile, NetworkSource};
 use deltamax::tensor::Shape;
 use numpy::{PyReadonlyArray1, PyReadonlyArray4, PyUntypedArrayMethods};
@@ -149,6 +150,10 @@ pub fn method(name: &str) -> PyResult<Method> {
 
 pub fn runtime(name: &str) -> PyResult<Runtime> {
     choice("runtime", name, &Runtime::ALL, Runtime::name)
+}
+
+pub fn norm(name: &str) -> PyResult<Norm> {
+    choice("norm", name, &Norm::ALL, Norm::name)
 }
 
 pub fn device(name: &str) -> PyResult<Choice> {

@@ -61,12 +61,14 @@ pub fn certify<'py>(
     gap: Option<f32>,
     attack: bool,
     runtime: &str,
+    norm: &str,
     device: &str,
     tolerance: Option<f32>,
     batch: Option<usize>,
 ) -> Fields<'py> {
     let (method, runtime, device) = (input::method(method)?, input::runtime(runtime)?, input::device(device)?);
-    let options = Options { method, runtime, tolerance, batch, memory: None, branch, seconds, gap, attack };
+    let norm = input::norm(norm)?;
+    let options = Options { method, runtime, norm, tolerance, batch, memory: None, branch, seconds, gap, attack };
     options.check().map_err(|e| exception(&e.into()))?;
     let model = model.network();
     let (images, label) = (images.images()?, labels(label)?);

@@ -35,6 +35,7 @@ def run(binary, folder, *words):
         ("near", ["--branch", "100", "--gap", "0.2"], {"branch": 100, "gap": 0.2}),
         ("scaled", ["--mean", "0.4", "--std", "0.5"], {"mean": 0.4, "std": [0.5]}),
         ("wide", ["--input-range", "-1..1"], {"input_range": (-1, 1)}),
+        ("lengths", ["--norm", "l2"], {"norm": "l2"}),
         ("f32", ["--runtime", "any-f32", "--tolerance", "0.01"], {"runtime": "any-f32", "tolerance": 0.01}),
     ],
 )

@@ -68,6 +68,7 @@ def test_choices(model, images):
 
     refused(ValueError, "method is 'best'; it is one of ibp, crown-ibp, crown, alpha", certify(method="best"))
     refused(ValueError, "runtime is 'f16'; it is one of exact, any-f32", certify(runtime="f16"))
+    refused(ValueError, "norm is 'l1'; it is one of linf, l2", certify(norm="l1"))
     refused(ValueError, "device is 'tpu': expected auto, gpu, cpu or", certify(device="tpu"))
     refused(ValueError, "tolerance lies between 0 and 1", certify(tolerance=2.0))
     refused(ValueError, "batch is at least 1", certify(batch=0))

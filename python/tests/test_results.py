@@ -88,6 +88,8 @@ def test_choices_reach_the_library(model, images):
     assert np.isnan(ibp.attacked).all() and set(ibp.method) == {"ibp"}
     wide = deltamax.certify(model, images, branch=200, device="cpu")
     assert (wide.proved >= crown.proved).all() and set(wide.method) <= {"crown", "crown+branch"}
+    lengths = deltamax.certify(model, images, norm="l2", attack=False, device="cpu")
+    assert (lengths.proved > crown.proved).all()
     everywhere = deltamax.certify(model, images, runtime="any-f32", attack=False, device="cpu")
     assert (everywhere.proved < crown.proved).all() and (everywhere.proved > 0.9 * crown.proved).all()
     coarse = deltamax.certify(model, images, tolerance=0.5, attack=False, batch=2, device="cpu")

@@ -163,7 +163,7 @@ mod tests {
         let model = Model { input: Shape::flat(2), nodes: vec![node], classes: vec!["y".into()], folded: vec![] };
         let net = Network::new(&Device::cpu(), &model).unwrap();
         let regions = vec![
-            Region::Ball { centre: &[0.25, 0.875], radius: 0.25 },
+            Region::Ball { centre: &[0.25, 0.875], norm: Norm::Linf, radius: 0.25 },
             Region::Box { low: &[-1000.0, 2.0], high: &[1000.0, 2.125] },
         ];
         let starts = [vec![0.25, 0.875], vec![0.0, 2.0]];

@@ -11,12 +11,20 @@ use crate::rounding::{ETA, gamma, to_f32_up};
 /// # Panics
 /// If `input` does not have the model's size, or the model does not pass [`Model::validate`].
 pub fn forward(model: &Model, input: &[f32]) -> (Vec<f64>, Vec<f64>) {
-    assert_eq!(input.len(), model.input.len(), "the input has the model's size");
+    forward_near(model, input.iter().map(|&v| f64::from(v)).collect(), vec![0.0; input.len()])
+}
+
+/// [`forward`] from an input that may be off by as much as `errors`, value by value: what is returned holds for every
+/// input within.
+///
+/// # Panics
+/// As [`forward`].
+pub fn forward_near(model: &Model, input: Vec<f64>, errors: Vec<f64>) -> (Vec<f64>, Vec<f64>) {
+    assert!(input.len() == model.input.len() && errors.len() == input.len(), "the input has the model's size");
     // Maxima pass over NaN: where a value is no number, nothing is known of it, and its error says so from then on.
     let known = |value: f64, error: f64| if value.is_finite() && error.is_finite() { error } else { f64::INFINITY };
-    let input: Vec<f64> = input.iter().map(|&v| f64::from(v)).collect();
-    let exact = input.iter().map(|&v| known(v, 0.0)).collect::<Vec<f64>>();
-    let mut values = vec![(input, exact)];
+    let errors = input.iter().zip(errors).map(|(&v, e)| known(v, e)).collect::<Vec<f64>>();
+    let mut values = vec![(input, errors)];
     for (i, node) in model.nodes.iter().enumerate() {
         let (x, y) = (model.shape(node.inputs[0]), node.shape);
         let inputs: Vec<&[f64]> = node.inputs.iter().map(|&v| &values[v].0[..]).collect();
@@ -31,7 +39,11 @@ pub fn forward(model: &Model, input: &[f32]) -> (Vec<f64>, Vec<f64>) {
         let error = match magnitudes(&node.layer, share) {
             Some(layer) => apply(&layer, &[&charged()], x, y),
             None => match &node.layer {
-                Layer::Relu | Layer::MaxPool(_) | Layer::Gather(_) => apply(&node.layer, &errors, x, y),
+                // Zero for certain where the value is below zero for certain.
+                Layer::Relu => {
+                    inputs[0].iter().zip(errors[0]).map(|(v, e)| if v + e <= 0.0 { 0.0 } else { *e }).collect()
+                }
+                Layer::MaxPool(_) | Layer::Gather(_) => apply(&node.layer, &errors, x, y),
                 Layer::Activation(f) => {
                     let each = inputs[0].iter().zip(errors[0]).enumerate();
                     each.map(|(k, (v, e))| function_of(f, k, y.len()).drift(*v, *e)).collect()
@@ -44,7 +56,10 @@ pub fn forward(model: &Model, input: &[f32]) -> (Vec<f64>, Vec<f64>) {
             },
         };
         // The bounds are themselves sums in f64: one part in a million is far more than they lose.
-        let charged = error.into_iter().map(|e| 1.000_001 * e + absolute + f64::from(ETA));
+        // Nothing is rounded where a value is only chosen.
+        let exact = relative == 0.0 && absolute == 0.0 && chooses(&node.layer);
+        let floor = if exact { 0.0 } else { absolute + f64::from(ETA) };
+        let charged = error.into_iter().map(|e| 1.000_001 * e + floor);
         let error = value.iter().zip(charged).map(|(&v, e)| known(v, e)).collect();
         values.push((value, error));
     }
@@ -66,6 +81,19 @@ pub fn largest(known: &(Vec<f64>, Vec<f64>)) -> Option<(usize, f64)> {
         leads.fold(f64::INFINITY, |m, l| if l.is_nan() { f64::NEG_INFINITY } else { m.min(l) })
     };
     (0..known.0.len()).map(|a| (a, least(a))).find(|(_, lead)| *lead > 0.0)
+}
+
+/// Whether every output is one of the inputs, or zero.
+fn chooses(layer: &Layer) -> bool {
+    match layer {
+        Layer::Relu | Layer::MaxPool(_) | Layer::Gather(_) => true,
+        Layer::Conv(_)
+        | Layer::Dense(_)
+        | Layer::Activation(_)
+        | Layer::AvgPool(_)
+        | Layer::Add
+        | Layer::Scale { .. } => false,
+    }
 }
 
 /// Most terms that one output sums.
@@ -124,6 +152,11 @@ mod tests {
         model.folded = vec![Folding { node: 0, relative: 0.01, absolute: 0.5, terms: 0.0 }];
         let (_, e) = forward(&model, &[3.0, 1.0]);
         assert!(e[0] >= 0.5 + 0.01 * 5.0 && e[0] < 0.56, "{e:?}");
+        // For inputs that are not known exactly, and nothing is lost of a zero.
+        model.folded.clear();
+        let (y, e) = forward_near(&model, vec![3.0, 1.0], vec![0.25, 0.0]);
+        assert!(y[0] - e[0] <= 0.85 && e[0] < 0.2501, "{e:?}");
+        assert_eq!(forward(&model, &[-3.0, 1.0]).1[0], 0.0);
         // A rectifier makes a number of NaN, of which nothing is known.
         let lost = forward(&model, &[f32::NAN, 1.0]);
         assert_eq!((&lost.0[..], &lost.1[..]), (&[0.0; 2][..], &[f64::INFINITY; 2][..]));

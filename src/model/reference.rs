@@ -1,8 +1,8 @@
-//! A plain forward pass in f64, written to be read rather than to be fast: tests, load checks and the re-evaluation of
-//! counterexamples compare against it.
+//! A plain forward pass, written to be read rather than to be fast: tests, load checks and the re-evaluation of
+//! counterexamples compare against it. In f64, or over whatever numbers are asked for.
 
-use super::activation::function_of;
-use super::{Conv, Layer, Model, Pool};
+use super::activation::{Activation, function_of};
+use super::{Conv, Layer, Model, Pool, Source};
 use crate::tensor::Shape;
 
 /// All values of the graph for one input, indexed by [`super::ValueId`]: the input itself, then every node's output.
@@ -25,46 +25,92 @@ pub fn forward_f64(model: &Model, input: Vec<f64>) -> Vec<Vec<f64>> {
     values
 }
 
+/// What a layer can be evaluated over.
+pub trait Number: Clone {
+    /// A constant of the network.
+    fn constant(value: f32) -> Self;
+    /// `self + other`.
+    fn plus(&self, other: &Self) -> Self;
+    /// `self * factor`.
+    fn times(&self, factor: f32) -> Self;
+    /// The larger of the two.
+    fn larger(&self, other: &Self) -> Self;
+    /// `self / count`.
+    fn shared(&self, count: usize) -> Self;
+    /// An activation's value.
+    fn through(&self, activation: &Activation) -> Self;
+}
+
+impl Number for f64 {
+    fn constant(value: f32) -> f64 {
+        value.into()
+    }
+
+    fn plus(&self, other: &f64) -> f64 {
+        self + other
+    }
+
+    fn times(&self, factor: f32) -> f64 {
+        f64::from(factor) * self
+    }
+
+    fn larger(&self, other: &f64) -> f64 {
+        self.max(*other)
+    }
+
+    fn shared(&self, count: usize) -> f64 {
+        self / count as f64
+    }
+
+    fn through(&self, activation: &Activation) -> f64 {
+        activation.value(*self)
+    }
+}
+
 /// One layer: `x` is the shape of its first input, `y` that of its output.
-pub fn apply(layer: &Layer, inputs: &[&[f64]], x: Shape, y: Shape) -> Vec<f64> {
+pub fn apply<N: Number>(layer: &Layer, inputs: &[&[N]], x: Shape, y: Shape) -> Vec<N> {
     let first = inputs[0];
     match layer {
         Layer::Conv(c) => conv(c, first, x, y),
         Layer::Dense(d) => {
             let rows = d.weight.chunks_exact(x.len()).zip(&d.bias);
-            rows.map(|(row, &b)| f64::from(b) + row.iter().zip(first).map(|(&w, v)| f64::from(w) * v).sum::<f64>())
-                .collect()
+            let terms =
+                |row: &[f32]| row.iter().zip(first).fold(N::constant(0.0), |sum, (&w, v)| sum.plus(&v.times(w)));
+            rows.map(|(row, &b)| N::constant(b).plus(&terms(row))).collect()
         }
-        Layer::Relu => first.iter().map(|v| v.max(0.0)).collect(),
-        Layer::Activation(f) => first.iter().enumerate().map(|(k, v)| function_of(f, k, y.len()).value(*v)).collect(),
-        Layer::MaxPool(p) => pool(p, first, x, y, |window| window.iter().copied().fold(f64::NEG_INFINITY, f64::max)),
+        Layer::Relu => first.iter().map(|v| v.larger(&N::constant(0.0))).collect(),
+        Layer::Activation(f) => first.iter().enumerate().map(|(k, v)| v.through(function_of(f, k, y.len()))).collect(),
+        Layer::MaxPool(p) => {
+            pool(p, first, x, y, |window| window[1..].iter().fold(window[0].clone(), |largest, v| largest.larger(v)))
+        }
         Layer::AvgPool(p) => pool(p, first, x, y, |window| {
             let count = if p.count_include_pad { p.kernel[0] * p.kernel[1] } else { window.len() };
-            window.iter().sum::<f64>() / count as f64
+            window.iter().fold(N::constant(0.0), |sum, v| sum.plus(v)).shared(count)
         }),
-        Layer::Add => first.iter().zip(inputs[1]).map(|(a, b)| a + b).collect(),
+        Layer::Add => first.iter().zip(inputs[1]).map(|(a, b)| a.plus(b)).collect(),
         Layer::Scale { scale, shift } => {
             let constants = scale.iter().zip(shift);
-            first.iter().zip(constants).map(|(v, (&a, &b))| f64::from(a) * v + f64::from(b)).collect()
+            first.iter().zip(constants).map(|(v, (&a, &b))| v.times(a).plus(&N::constant(b))).collect()
         }
         Layer::Gather(map) => {
-            map.iter().map(|s| s.map_or(0.0, |s| inputs[s.input as usize][s.index as usize])).collect()
+            let value = |s: &Source| inputs[s.input as usize][s.index as usize].clone();
+            map.iter().map(|s| s.as_ref().map_or(N::constant(0.0), value)).collect()
         }
     }
 }
 
-fn conv(c: &Conv, input: &[f64], x: Shape, y: Shape) -> Vec<f64> {
+fn conv<N: Number>(c: &Conv, input: &[N], x: Shape, y: Shape) -> Vec<N> {
     let [kh, kw] = c.kernel;
     let mut out = Vec::with_capacity(y.len());
     for o in 0..y.channels {
         for row in 0..y.height {
             for col in 0..y.width {
-                let mut sum = f64::from(c.bias[o]);
+                let mut sum = N::constant(c.bias[o]);
                 for (i, plane) in input.chunks_exact(x.height * x.width).enumerate() {
                     let taps = &c.weight[(o * x.channels + i) * kh * kw..][..kh * kw];
                     for (ky, r) in inside(row, kh, c.stride[0], c.pad[0], x.height) {
                         for (kx, q) in inside(col, kw, c.stride[1], c.pad[1], x.width) {
-                            sum += f64::from(taps[ky * kw + kx]) * plane[r * x.width + q];
+                            sum = sum.plus(&plane[r * x.width + q].times(taps[ky * kw + kx]));
                         }
                     }
                 }
@@ -76,7 +122,7 @@ fn conv(c: &Conv, input: &[f64], x: Shape, y: Shape) -> Vec<f64> {
 }
 
 /// Applies `f` to the real (not padding) values of each window.
-fn pool(p: &Pool, input: &[f64], x: Shape, y: Shape, f: impl Fn(&[f64]) -> f64) -> Vec<f64> {
+fn pool<N: Number>(p: &Pool, input: &[N], x: Shape, y: Shape, f: impl Fn(&[N]) -> N) -> Vec<N> {
     let mut out = Vec::with_capacity(y.len());
     let mut window = Vec::new();
     for plane in input.chunks_exact(x.height * x.width) {
@@ -85,7 +131,7 @@ fn pool(p: &Pool, input: &[f64], x: Shape, y: Shape, f: impl Fn(&[f64]) -> f64) 
                 window.clear();
                 for (_, r) in inside(row, p.kernel[0], p.stride[0], p.pad[0], x.height) {
                     let columns = inside(col, p.kernel[1], p.stride[1], p.pad[1], x.width);
-                    window.extend(columns.map(|(_, q)| plane[r * x.width + q]));
+                    window.extend(columns.map(|(_, q)| plane[r * x.width + q].clone()));
                 }
                 out.push(f(&window));
             }
@@ -104,7 +150,7 @@ fn inside(out: usize, kernel: usize, stride: usize, pad: usize, size: usize) -> 
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Dense, Node, Source};
+    use super::super::{Dense, Node};
     use super::*;
 
     #[test]

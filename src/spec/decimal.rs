@@ -26,6 +26,16 @@ impl Decimal {
         Decimal { negative: false, digits: vec![1], exponent: 0 }
     }
 
+    /// One half.
+    pub fn half() -> Self {
+        Decimal { negative: false, digits: vec![5], exponent: -1 }
+    }
+
+    /// A little: a billionth.
+    pub fn tiny() -> Self {
+        Decimal { negative: false, digits: vec![1], exponent: -9 }
+    }
+
     /// Reads `-1`, `0.25`, `.5`, `3e-4`, …; `None` if it is no number or has absurdly many digits.
     pub fn parse(text: &str) -> Option<Self> {
         let (negative, rest) = match text.strip_prefix('-') {
@@ -52,8 +62,10 @@ impl Decimal {
     /// If `x` is infinite or not a number.
     pub fn from_f64(x: f64) -> Self {
         assert!(x.is_finite(), "only finite numbers have decimals");
-        // No f64 has more than 1074 binary, hence decimal, places.
-        Self::parse(&format!("{x:.1074}")).unwrap_or(Self::ZERO)
+        // As many decimal places as there are binary ones, from the last bit that is set.
+        let (bits, exponent) = (x.to_bits() << 12 >> 12, (x.to_bits() >> 52 & 0x7ff) as i32);
+        let last = exponent.max(1) - 1075 + (bits | 1 << 52).trailing_zeros() as i32;
+        Self::parse(&format!("{x:.*}", (-last).max(0) as usize)).unwrap_or(Self::ZERO)
     }
 
     fn normal(negative: bool, mut digits: Vec<u8>, mut exponent: i64) -> Self {
@@ -147,6 +159,46 @@ impl Decimal {
         let digits = digits.iter().rev().map(|&d| d as u8).collect();
         let exponent = i64::from(self.exponent) + i64::from(other.exponent);
         Self::normal(self.negative != other.negative, digits, exponent)
+    }
+
+    /// `self / other`, exactly or, after 40 digits, rounded away from zero.
+    ///
+    /// # Panics
+    /// If `other` is zero.
+    pub fn quotient(&self, other: &Self) -> Self {
+        assert!(!other.is_zero(), "nothing is divided by zero");
+        let order = |d: &Self| d.exponent + d.digits.len() as i32;
+        let (mut rest, divisor) = (self.abs(), other.abs());
+        let mut unit = Decimal { negative: false, digits: vec![1], exponent: order(self) - order(other) };
+        let mut sum = Self::ZERO;
+        for _ in 0..40 {
+            let step = divisor.mul(&unit);
+            while rest >= step {
+                rest = rest.sub(&step);
+                sum = sum.add(&unit);
+            }
+            if rest.is_zero() {
+                break;
+            }
+            unit.exponent -= 1;
+        }
+        if !rest.is_zero() {
+            unit.exponent += 1;
+            sum = sum.add(&unit);
+        }
+        if self.negative == other.negative { sum } else { sum.neg() }
+    }
+
+    /// In full, without a power of ten.
+    pub fn plain(&self) -> String {
+        let digits: String = self.digits.iter().map(|&d| char::from(b'0' + d)).collect();
+        let (sign, point) = (if self.negative { "-" } else { "" }, self.digits.len() as i32 + self.exponent);
+        match point {
+            _ if self.is_zero() => "0".into(),
+            ..=0 => format!("{sign}0.{}{digits}", "0".repeat(point.unsigned_abs() as usize)),
+            _ if self.exponent >= 0 => format!("{sign}{digits}{}", "0".repeat(self.exponent as usize)),
+            _ => format!("{sign}{}.{}", &digits[..point as usize], &digits[point as usize..]),
+        }
     }
 
     /// The nearest f64.
@@ -247,6 +299,23 @@ mod tests {
         assert_eq!(d("999").mul(&d("999")), d("998001"));
         assert_eq!(d("5").sub(&d("5")), Decimal::ZERO);
         assert!(d("-2") < d("-1.9") && d("10") > d("9.99") && d("-1") < d("0"));
+    }
+
+    #[test]
+    fn quotients_are_exact_or_a_little_large() {
+        assert_eq!(d("1").quotient(&d("8")), d("0.125"));
+        assert_eq!(d("-0.3").quotient(&d("3")), d("-0.1"));
+        assert_eq!(d("990").quotient(&d("0.99")), d("1000"));
+        let third = d("1").quotient(&d("3"));
+        assert!(third.mul(&d("3")) > d("1") && third.mul(&d("3")) < d("1").add(&d("1e-38")));
+        assert_eq!(Decimal::ZERO.quotient(&d("7")), Decimal::ZERO);
+    }
+
+    #[test]
+    fn numbers_are_written_in_full() {
+        for text in ["0", "-0.001", "1200", "12.5", "-0.5", "7"] {
+            assert_eq!(d(text).plain(), text);
+        }
     }
 
     #[test]

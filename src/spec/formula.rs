@@ -1,8 +1,10 @@
-//! Formulas over bounds on inputs and linear constraints on outputs, and their normal form.
+//! Formulas over bounds on inputs, relations among them and linear constraints on outputs, and their normal form.
 
 use std::collections::HashMap;
 
-use super::{Bound, Case, Linear, Range};
+use super::case::narrow;
+use super::decimal::Decimal;
+use super::{Bound, Case, Linear, Range, Relation};
 
 /// Bounds and constraints a normal form may hold; beyond that the property is refused.
 const MAX_LITERALS: usize = 1 << 22;
@@ -11,6 +13,7 @@ const MAX_LITERALS: usize = 1 << 22;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Formula {
     Input(InputBound),
+    Relation(Relation),
     Output(Linear),
     And(Vec<Formula>),
     /// Empty: never holds.
@@ -29,18 +32,21 @@ pub struct InputBound {
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Clause {
     bounds: Vec<InputBound>,
+    relations: Vec<Relation>,
     outputs: Vec<Linear>,
 }
 
 impl Clause {
     fn len(&self) -> usize {
-        let terms: usize = self.outputs.iter().map(|l| 1 + l.terms.len()).sum();
+        let all = self.relations.iter().map(Relation::exact).chain(&self.outputs);
+        let terms: usize = all.map(|l| 1 + l.terms.len()).sum();
         1 + self.bounds.len() + terms
     }
 
     fn and(&self, other: &Clause) -> Clause {
         Clause {
             bounds: [&self.bounds[..], &other.bounds].concat(),
+            relations: [&self.relations[..], &other.relations].concat(),
             outputs: [&self.outputs[..], &other.outputs].concat(),
         }
     }
@@ -50,6 +56,7 @@ impl Clause {
 fn separate(formula: Formula, base: &mut Clause, choices: &mut Vec<Vec<Formula>>) {
     match formula {
         Formula::Input(b) => base.bounds.push(b),
+        Formula::Relation(r) => base.relations.push(r),
         Formula::Output(l) => base.outputs.push(l),
         Formula::And(parts) => parts.into_iter().for_each(|p| separate(p, base, choices)),
         Formula::Or(mut parts) if parts.len() == 1 => separate(parts.remove(0), base, choices),
@@ -94,40 +101,49 @@ pub fn cases(formulas: Vec<Formula>, inputs: usize) -> Result<Vec<Case>, String>
     let clauses = normal(formulas, &mut base)?;
     let mut common: Vec<[Option<Bound>; 2]> = vec![[None, None]; inputs];
     base.bounds.iter().for_each(|b| tighten(&mut common, b));
-    // Clauses with the same bounds share one box.
-    let mut groups: Vec<(Vec<InputBound>, Vec<Vec<Linear>>)> = vec![];
-    let mut seen: HashMap<Vec<u8>, usize> = HashMap::new();
+    // Clauses with the same inputs share one box.
+    let mut groups: Vec<(Clause, Vec<Vec<Linear>>)> = vec![];
+    let mut seen: HashMap<String, usize> = HashMap::new();
     for clause in clauses {
-        let k = *seen.entry(key(&clause.bounds)).or_insert(groups.len());
+        let k = *seen.entry(key(&clause)).or_insert(groups.len());
+        let outputs = [&base.outputs[..], &clause.outputs].concat();
         if k == groups.len() {
-            groups.push((clause.bounds, vec![]));
+            groups.push((clause, vec![]));
         }
-        groups[k].1.push([&base.outputs[..], &clause.outputs].concat());
+        groups[k].1.push(outputs);
     }
     if groups.len().saturating_mul(inputs) > MAX_LITERALS {
         return Err("the property has too many input boxes".into());
     }
     let mut cases = vec![];
-    for (bounds, disjuncts) in groups {
+    for (clause, disjuncts) in groups {
         let mut ends = common.clone();
-        bounds.iter().for_each(|b| tighten(&mut ends, b));
+        clause.bounds.iter().for_each(|b| tighten(&mut ends, b));
+        let relations = [&base.relations[..], &clause.relations].concat();
+        let lower = |[end, _]: &[Option<Bound>; 2]| end.as_ref().map_or(f32::NEG_INFINITY, |b| b.value.to_f32_down());
+        let upper = |[_, end]: &[Option<Bound>; 2]| end.as_ref().map_or(f32::INFINITY, |b| b.value.to_f32_up());
+        let (mut lower, mut upper): (Vec<f32>, Vec<f32>) = ends.iter().map(|e| (lower(e), upper(e))).unzip();
+        let some_left = narrow(&relations, &mut lower, &mut upper);
+        // An end that is not written may follow from relations.
         let mut exact = vec![];
-        for (k, [lower, upper]) in ends.into_iter().enumerate() {
-            match (lower, upper) {
+        for (k, [low, high]) in ends.into_iter().enumerate() {
+            let end = |written: Option<Bound>, follows: f32| {
+                let derived = || follows.is_finite().then(|| Decimal::from_f64(follows.into()));
+                written.or_else(|| Some(Bound { value: derived()?, strict: false }))
+            };
+            match (end(low, lower[k]), end(high, upper[k])) {
                 (Some(lower), Some(upper)) => exact.push(Range { lower, upper }),
                 (None, _) => return Err(format!("input {k} has no lower bound")),
                 (_, None) => return Err(format!("input {k} has no upper bound")),
             }
         }
-        if exact.iter().any(Range::is_empty) {
+        if !some_left || exact.iter().any(Range::is_empty) {
             continue;
         }
-        let lower: Vec<f32> = exact.iter().map(|r| r.lower.value.to_f32_down()).collect();
-        let upper: Vec<f32> = exact.iter().map(|r| r.upper.value.to_f32_up()).collect();
         if let Some(k) = (0..inputs).find(|&k| !lower[k].is_finite() || !upper[k].is_finite()) {
             return Err(format!("the bounds of input {k} are beyond the range of 32 bit floats"));
         }
-        cases.push(Case { lower, upper, exact, disjuncts });
+        cases.push(Case { lower, upper, exact, relations, disjuncts });
     }
     Ok(cases)
 }
@@ -144,16 +160,19 @@ fn tighten(ends: &mut [[Option<Bound>; 2]], new: &InputBound) {
     }
 }
 
-/// Equal for equal lists of bounds.
-fn key(bounds: &[InputBound]) -> Vec<u8> {
-    let text: Vec<String> =
-        bounds.iter().map(|b| format!("{} {} {} {}", b.input, b.upper, b.bound.strict, b.bound.value)).collect();
-    text.join(",").into_bytes()
+/// Equal for equal lists of bounds and relations.
+fn key(clause: &Clause) -> String {
+    let bounds = clause.bounds.iter().map(|b| format!("{} {} {} {}", b.input, b.upper, b.bound.strict, b.bound.value));
+    let term = |(k, a): &(usize, Decimal)| format!("{k} {a}");
+    let relations = clause.relations.iter().map(Relation::exact).map(|l| {
+        let terms: Vec<String> = l.terms.iter().map(term).collect();
+        format!("{} {} {}", l.strict, l.constant, terms.join(" "))
+    });
+    bounds.chain(relations).collect::<Vec<_>>().join(",")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::decimal::Decimal;
     use super::*;
 
     fn input(input: usize, upper: bool, value: &str) -> Formula {

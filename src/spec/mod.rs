@@ -1,17 +1,21 @@
 //! Properties of networks as plain data, in normal form, and the files they come in.
 
+mod case;
 pub mod decimal;
 mod formula;
+mod relation;
 mod sexpr;
 pub mod vnnlib;
 
-use std::cmp::Ordering;
 use std::io::Read;
 use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::input;
 use decimal::Decimal;
+
+pub use case::{Bound, Case, Range};
+pub use relation::{Halfspace, Relation};
 
 /// A property: it is violated (`sat`) iff some input of some case's box makes all constraints of one of the case's
 /// disjuncts hold.
@@ -27,41 +31,10 @@ pub struct Spec {
     pub network: Option<String>,
 }
 
-/// One input box with what must not happen on it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Case {
-    /// The box rounded outward: every allowed input lies in it.
-    pub lower: Vec<f32>,
-    /// Its upper ends.
-    pub upper: Vec<f32>,
-    /// The box as written.
-    pub exact: Vec<Range>,
-    /// Each is a conjunction; an empty one always holds.
-    pub disjuncts: Vec<Vec<Linear>>,
-}
-
-/// Exact bounds of one input.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Range {
-    /// The lower end.
-    pub lower: Bound,
-    /// The upper end.
-    pub upper: Bound,
-}
-
-/// One end of a [`Range`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bound {
-    /// As written.
-    pub value: Decimal,
-    /// The value itself is excluded.
-    pub strict: bool,
-}
-
-/// A linear constraint on the outputs: `sum a_j y_j + constant <= 0` (`< 0` if strict).
+/// A linear constraint on the outputs (in a [`Relation`], on the inputs): `sum a_j y_j + constant <= 0` (`< 0` if strict).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Linear {
-    /// Output and coefficient, outputs ascending, no coefficient zero.
+    /// Position and coefficient, positions ascending, no coefficient zero.
     pub terms: Vec<(usize, Decimal)>,
     /// Added to the sum.
     pub constant: Decimal,
@@ -80,61 +53,25 @@ impl Spec {
     }
 }
 
-impl Range {
-    /// Is `x` inside, exactly?
-    pub fn contains(&self, x: f64) -> bool {
-        let inside =
-            |order: Ordering, outside: Ordering, strict| order != outside && !(strict && order == Ordering::Equal);
-        x.is_finite()
-            && inside(self.lower.value.cmp_f64(x), Ordering::Greater, self.lower.strict)
-            && inside(self.upper.value.cmp_f64(x), Ordering::Less, self.upper.strict)
-    }
-
-    fn is_empty(&self) -> bool {
-        match self.lower.value.cmp(&self.upper.value) {
-            Ordering::Less => false,
-            Ordering::Equal => self.lower.strict || self.upper.strict,
-            Ordering::Greater => true,
-        }
-    }
-
-    /// Smallest and largest f32 inside, if there is any.
-    pub fn inner(&self) -> Option<(f32, f32)> {
-        let mut low = self.lower.value.to_f32_up();
-        if self.lower.strict && self.lower.value.cmp_f64(f64::from(low)) == Ordering::Equal {
-            low = low.next_up();
-        }
-        let mut high = self.upper.value.to_f32_down();
-        if self.upper.strict && self.upper.value.cmp_f64(f64::from(high)) == Ordering::Equal {
-            high = high.next_down();
-        }
-        (low <= high).then_some((low, high))
-    }
-}
-
-impl Case {
-    /// Does `x` lie in the box as written, exactly?
-    pub fn contains(&self, x: &[f32]) -> bool {
-        x.len() == self.exact.len() && self.exact.iter().zip(x).all(|(r, &v)| r.contains(f64::from(v)))
-    }
-
-    /// The largest box of f32 numbers that lies in the box as written: where counterexamples are looked for. `None` if
-    /// some input's range is narrower than the grid of f32 numbers.
-    pub fn inner(&self) -> Option<(Vec<f32>, Vec<f32>)> {
-        self.exact.iter().map(Range::inner).collect()
-    }
-}
-
 impl Linear {
-    /// Value of the left side for exact outputs `y`.
+    /// Value of the left side, exactly.
+    pub fn of(&self, variable: impl Fn(usize) -> Decimal) -> Decimal {
+        self.terms.iter().fold(self.constant.clone(), |sum, (k, a)| sum.add(&a.mul(&variable(*k))))
+    }
+
+    /// [`of`](Self::of) exact outputs `y`.
     pub fn value(&self, y: &[f64]) -> Decimal {
-        self.terms.iter().fold(self.constant.clone(), |sum, (k, a)| sum.add(&a.mul(&Decimal::from_f64(y[*k]))))
+        self.of(|k| Decimal::from_f64(y[k]))
+    }
+
+    /// Does the constraint hold where its left side has this value?
+    pub fn allows(&self, value: &Decimal) -> bool {
+        value.is_negative() || (value.is_zero() && !self.strict)
     }
 
     /// Does the constraint hold for exact outputs `y`?
     pub fn holds(&self, y: &[f64]) -> bool {
-        let value = self.value(y);
-        value.is_negative() || (value.is_zero() && !self.strict)
+        self.allows(&self.value(y))
     }
 
     /// Coefficients of all outputs, and the constant rounded down: the constraint is refuted wherever the sum with
@@ -176,33 +113,6 @@ pub fn read_maybe_gz(path: &Path, limit: u64) -> Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn range(lower: &str, upper: &str, strict: bool) -> Range {
-        let bound = |text| Bound { value: Decimal::parse(text).unwrap(), strict };
-        Range { lower: bound(lower), upper: bound(upper) }
-    }
-
-    #[test]
-    fn inner_bounds_are_inside_and_outer_ones_are_not() {
-        let r = range("0.1", "0.3", false);
-        let (low, high) = r.inner().unwrap();
-        assert!(r.contains(low.into()) && r.contains(high.into()));
-        assert!(!r.contains(low.next_down().into()) && !r.contains(high.next_up().into()));
-        assert!(!r.contains(f64::NAN) && !r.contains(f64::INFINITY));
-    }
-
-    #[test]
-    fn strict_ends_are_outside() {
-        let r = range("0.5", "1", true);
-        assert!(!r.contains(0.5) && !r.contains(1.0) && r.contains(0.75));
-        assert_eq!(r.inner(), Some((0.5f32.next_up(), 1.0f32.next_down())));
-        assert!(range("1", "1", true).is_empty() && !range("1", "1", false).is_empty());
-    }
-
-    #[test]
-    fn a_range_between_two_floats_has_no_inner_point() {
-        assert_eq!(range("0.10000000001", "0.10000000002", false).inner(), None);
-    }
 
     #[test]
     fn constraints_are_evaluated_exactly() {

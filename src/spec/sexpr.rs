@@ -80,7 +80,7 @@ pub fn parse(text: &str) -> Result<Vec<Node<'_>>, String> {
                 continue;
             }
             b';' => {
-                i += bytes[i..].iter().position(|&b| b == b'\n').unwrap_or(bytes.len() - i);
+                i += bytes[i..].iter().position(|b| b"\n\r".contains(b)).unwrap_or(bytes.len() - i);
                 continue;
             }
             b'(' => {

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::decimal::Decimal;
 use super::formula::{self, Formula, InputBound};
 use super::sexpr::{self, Kind, Node, Position};
-use super::{Bound, Linear, Spec};
+use super::{Bound, Linear, Relation, Spec};
 use crate::error::{Error, Result};
 
 /// Largest property file that is read, unpacked.
@@ -22,9 +22,21 @@ const MAX_VALUES: usize = 1 << 24;
 pub fn read(path: impl AsRef<Path>) -> Result<Spec> {
     let path = path.as_ref();
     let bytes = super::read_maybe_gz(path, MAX_BYTES)?;
-    let text =
-        String::from_utf8(bytes).map_err(|_| Error::input(path, "not a text file; a VNN-LIB property is needed"))?;
+    let text = decode(bytes).ok_or_else(|| Error::input(path, "not a text file; a VNN-LIB property is needed"))?;
     parse(&text).map_err(|e| Error::input(path, e))
+}
+
+/// The text of a file: UTF-8, or UTF-16 that begins with its mark. Bytes of other encodings, which belong into comments,
+/// become replacement characters. `None` for what is no text.
+fn decode(bytes: Vec<u8>) -> Option<String> {
+    let units = |of: fn([u8; 2]) -> u16| bytes[2..].as_chunks().0.iter().map(|&b| of(b)).collect::<Vec<u16>>();
+    match bytes[..] {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] if bytes.len() % 2 == 1 => None,
+        [0xff, 0xfe, ..] => String::from_utf16(&units(u16::from_le_bytes)).ok(),
+        [0xfe, 0xff, ..] => String::from_utf16(&units(u16::from_be_bytes)).ok(),
+        _ if bytes.contains(&0) => None,
+        _ => Some(String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned())),
+    }
 }
 
 /// Parses the text of a property.
@@ -33,7 +45,8 @@ pub fn read(path: impl AsRef<Path>) -> Result<Spec> {
 /// One line, with line and column where there is one.
 pub fn parse(text: &str) -> std::result::Result<Spec, String> {
     let mut parser = Parser::default();
-    for node in sexpr::parse(text)? {
+    // Editors may put a byte order mark in front.
+    for node in sexpr::parse(text.strip_prefix('\u{feff}').unwrap_or(text))? {
         parser.statement(&node)?;
     }
     let (inputs, outputs) = (parser.count(false)?, parser.count(true)?);
@@ -170,15 +183,20 @@ impl Parser {
             "or" => Ok(Formula::Or(parts()?)),
             sign @ ("<=" | "<" | ">=" | ">" | "==" | "=") => {
                 let sides = self.expressions(rest)?;
-                let [left, right] = &sides[..] else {
+                if sides.len() < 2 {
                     return head.at.fail(format!("'{sign}' compares two sides, here are {}", sides.len()));
-                };
-                let (below, above) = (left.minus(right), right.minus(left));
-                match sign {
-                    "<=" | "<" => atom(node.at, below, sign == "<"),
-                    ">=" | ">" => atom(node.at, above, sign == ">"),
-                    _ => Ok(Formula::And(vec![atom(node.at, below, false)?, atom(node.at, above, false)?])),
                 }
+                // `(<= a b c)` says `a <= b` and `b <= c`.
+                let mut parts = vec![];
+                for [left, right] in sides.array_windows() {
+                    let (below, above) = (left.minus(right), right.minus(left));
+                    match sign {
+                        "<=" | "<" => parts.push(atom(node.at, below, sign == "<")?),
+                        ">=" | ">" => parts.push(atom(node.at, above, sign == ">")?),
+                        _ => parts.extend([atom(node.at, below, false)?, atom(node.at, above, false)?]),
+                    }
+                }
+                Ok(Formula::And(parts))
             }
             word => head.at.fail(format!("condition '{}' is not supported", short(word))),
         }
@@ -289,7 +307,7 @@ impl Expression {
     }
 }
 
-/// `expression <= 0` (`< 0`) as a bound on one input or a constraint on outputs.
+/// `expression <= 0` (`< 0`) as a bound on one input, a relation among inputs or a constraint on outputs.
 fn atom(at: Position, e: Expression, strict: bool) -> Parse<Formula> {
     let outputs = e.terms.keys().filter(|v| v.output).count();
     if e.terms.is_empty() {
@@ -301,15 +319,19 @@ fn atom(at: Position, e: Expression, strict: bool) -> Parse<Formula> {
         return Ok(Formula::Output(Linear { terms, constant: e.constant, strict }));
     }
     if outputs > 0 {
-        return at.fail("a condition on inputs and outputs together is not supported");
+        return at.fail("a condition on inputs and outputs together is not supported; let the network give that input as a further output");
     }
-    match e.terms.iter().next() {
-        Some((v, a)) if e.terms.len() == 1 && a.abs() == Decimal::one() => {
+    let terms: Vec<(usize, Decimal)> = e.terms.into_iter().map(|(v, a)| (v.index, a)).collect();
+    if let [(input, a)] = &terms[..] {
+        let value = e.constant.neg().quotient(a);
+        if value.mul(a) == e.constant.neg() {
             let upper = !a.is_negative();
-            let value = if upper { e.constant.neg() } else { e.constant };
-            Ok(Formula::Input(InputBound { input: v.index, upper, bound: Bound { value, strict } }))
+            return Ok(Formula::Input(InputBound { input: *input, upper, bound: Bound { value, strict } }));
         }
-        _ => at.fail("only plain bounds on single inputs are supported"),
+    }
+    match Relation::new(Linear { terms, constant: e.constant, strict }) {
+        Some(relation) => Ok(Formula::Relation(relation)),
+        None => at.fail("a number here is too large or too small for a relation among inputs; scale the condition"),
     }
 }
 

@@ -1,9 +1,10 @@
 //! Projected gradient descent on the largest left side of an alternative's constraints (Madry et al. 2018): where it
 //! falls to zero the alternative holds. All points of a round go through the network together.
 
+use rayon::prelude::*;
+
 use super::query::{Queries, Query, members};
 use super::refute::Part;
-use super::witness::Witness;
 use crate::attack::descent::{Objective, Point, Region, descend};
 use crate::error::Result;
 use crate::network::Network;
@@ -96,13 +97,13 @@ fn starts(net: &Network, queries: &mut Queries<'_>, parts: &[&Part], first: bool
     for part in parts {
         let (query, tries) = (queries.get(part.query), tries(part, first));
         if tries > 1 {
-            drawn.push((*part, (0..tries).filter_map(|_| start(query, part.case, false)).collect::<Vec<_>>()));
+            drawn.push((*part, (0..tries).map(|_| start(query, part.case, false)).collect::<Vec<_>>()));
             continue;
         }
         // Without scattered points every alternative gets a start of its own.
         for &disjunct in &part.open {
             let x = start(query, part.case, first);
-            points.extend(x.map(|x| Start { query: part.query, case: part.case, disjunct, x }.point()));
+            points.push(Start { query: part.query, case: part.case, disjunct, x }.point());
         }
     }
     let scattered: Vec<&[f32]> = drawn.iter().flat_map(|(_, xs)| xs.iter().map(Vec::as_slice)).collect();
@@ -134,9 +135,8 @@ pub(super) fn points(net: &Network, queries: &mut Queries<'_>, mut starts: impl 
     loop {
         let pulled = |mut s: Start| {
             let query = &queries.all()[s.query];
-            let (low, high) = query.inner[s.case].as_ref().filter(|_| query.is_open())?;
-            Region::Box { low, high }.pull(&mut s.x);
-            Some(s.point())
+            query.pull(s.case, &mut s.x);
+            query.is_open().then(|| s.point())
         };
         let points: Vec<Point<Alternative>> = starts.by_ref().filter_map(pulled).take(lanes(net)).collect();
         if points.is_empty() {
@@ -153,11 +153,10 @@ fn lanes(net: &Network) -> usize {
     (budget / widest.max(1) / tensor::LANE_BLOCK).clamp(1, 256) * tensor::LANE_BLOCK
 }
 
-/// The middle of the box, or a random point of it, every third time a random corner; none where the box as written
-/// holds no f32.
-fn start(query: &mut Query<'_>, case: usize, middle: bool) -> Option<Vec<f32>> {
+/// The middle of the box, or a random point of it, every third time a random corner.
+fn start(query: &mut Query<'_>, case: usize, middle: bool) -> Vec<f32> {
     let Query { inner, rng, .. } = query;
-    let (low, high) = inner[case].as_ref()?;
+    let (low, high) = &inner[case];
     let corner = rng.below(3) == 0;
     let pick = |(l, u): (&f32, &f32)| {
         let t = match (middle, corner) {
@@ -167,7 +166,9 @@ fn start(query: &mut Query<'_>, case: usize, middle: bool) -> Option<Vec<f32>> {
         };
         (l + t * (u - l)).clamp(*l, *u)
     };
-    Some(low.iter().zip(high).map(pick).collect())
+    let mut x = low.iter().zip(high).map(pick).collect::<Vec<f32>>();
+    query.pull(case, &mut x);
+    x
 }
 
 /// `steps` steps; `reach` scales their length.
@@ -194,7 +195,7 @@ struct Violations<'a, 'q> {
 
 impl Objective<Alternative> for Violations<'_, '_> {
     fn region(&self, of: &Alternative) -> Region<'_> {
-        let (low, high) = self.queries.all()[of.query].inner[of.case].as_ref().expect("points start in a box");
+        let (low, high) = &self.queries.all()[of.query].inner[of.case];
         Region::Box { low, high }
     }
 
@@ -217,21 +218,20 @@ impl Objective<Alternative> for Violations<'_, '_> {
             first += own.len();
             let Some(best) = (0..own.len()).min_by(|&a, &b| values[a].total_cmp(&values[b])) else { continue };
             let Point { of, x, .. } = &own[best];
-            let query = self.queries.get(of.query);
-            // Where the box is a single point there is nothing else to try, whatever f32 makes of it.
-            let single = query.inner[of.case].as_ref().is_some_and(|(low, high)| low == high);
-            if values[best] <= 0.0 || last && single {
-                let case = &query.spec.cases[of.case];
-                if let Some(found) = Witness::confirm(&self.net.model, case, &case.disjuncts[of.disjunct], x) {
-                    query.offer(found);
-                }
+            let at = first - own.len() + best;
+            // Where points end, f32 may be what keeps a condition from holding at its very edge.
+            let edge = if last { self.queries.all()[of.query].edge(of.case, of.disjunct, outputs[at]) } else { 0.0 };
+            if values[best] <= edge {
+                self.queries.get(of.query).examine(&self.net.model, of.case, of.disjunct, x, outputs[at]);
             }
         }
         weights
     }
 
-    /// Points whose property is decided or out of time drop out.
+    /// Points keep to the relations among their inputs; those whose property is decided or out of time drop out.
     fn after_step(&mut self, points: &mut Vec<Point<Alternative>>) -> Result<()> {
+        let queries = self.queries.all();
+        points.par_iter_mut().for_each(|p| queries[p.of.query].pull(p.of.case, &mut p.x));
         self.queries.charge(&members(points.iter().map(|p| p.of.query)))?;
         points.retain(|p| self.queries.is_open(p.of.query));
         Ok(())

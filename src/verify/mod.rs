@@ -6,11 +6,15 @@
 
 mod attack;
 pub mod batch;
+mod corner;
+mod exact;
+mod joint;
 mod loaded;
 mod query;
 mod refute;
 mod signs;
 mod split;
+mod thin;
 mod witness;
 
 use std::time::Duration;
@@ -71,8 +75,15 @@ impl Verdict {
     }
 }
 
-/// Most inputs that vary for splitting them to be worth the while.
+/// Most inputs that vary for splitting them to be the best that is left.
 const SPLITTABLE: usize = 12;
+/// Most inputs that vary for splitting them to be worth the while where signs do not decide.
+const FEW: usize = 20;
+/// Share of the time left that splitting by signs takes, and where inputs are split afterwards.
+const SIGNS: [f64; 2] = [0.8, 0.4];
+
+/// Share of the time left that the search of corners takes before splitting.
+const CORNERS: f64 = 0.05;
 
 /// Answers whether some input violates the property.
 ///
@@ -99,7 +110,8 @@ pub fn verify_all<'a>(
     settings: &Settings,
     answered: &'a mut Answered<'a>,
 ) -> Result<()> {
-    let (mut queries, mut open) = Queries::new(net, properties, settings.seed, answered)?;
+    let (mut queries, open) = Queries::new(net, properties, settings.seed, answered)?;
+    let mut open = thin::run(net, &mut queries, open)?;
     attack::run(net, &mut queries, &open, Effort::Quick)?;
     for method in Method::ALL.into_iter().filter(|&m| m <= settings.method) {
         if method == Method::Crown {
@@ -114,6 +126,10 @@ pub fn verify_all<'a>(
         }
         open = left;
     }
+    open.retain(|p| queries.is_open(p.query));
+    queries.take_edges()?;
+    corner::run(net, &mut queries, &open, CORNERS)?;
+    queries.take_edges()?;
     open.retain(|p| queries.is_open(p.query));
     finish(net, &mut queries, open, settings.method)
 }
@@ -136,12 +152,16 @@ fn finish(net: &Network, queries: &mut Queries<'_>, open: Vec<Part>, method: Met
         }
     }
     for mut parts in rest {
+        let few = method.relaxes() && parts.iter().all(|p| varying(p) <= FEW);
         if method.refines()
             && let Some(bounder) = bounder(net, queries, &parts, Method::Alpha)?
         {
-            parts = signs::branch(&bounder, queries, parts)?;
+            parts = signs::branch(&bounder, queries, parts, SIGNS[usize::from(few)])?;
         }
-        attack::run(net, queries, &parts, Effort::Thorough)?;
+        match bounder(net, queries, &parts, method)? {
+            Some(bounder) if few => split::split(&bounder, queries, parts.clone())?,
+            Some(_) | None => attack::run(net, queries, &parts, Effort::Thorough)?,
+        }
         queries.give_up(&members(parts.iter().map(|p| p.query)))?;
     }
     Ok(())

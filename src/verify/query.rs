@@ -8,6 +8,7 @@ use super::witness::Witness;
 use super::{Property, Verdict, check_fit};
 use crate::error::Result;
 use crate::interrupt;
+use crate::model::Model;
 use crate::network::Network;
 use crate::rng::Rng;
 use crate::spec::Spec;
@@ -20,8 +21,8 @@ pub(super) struct Query<'a> {
     pub spec: &'a Spec,
     /// `[case][disjunct][term]`.
     pub tests: Vec<Vec<Vec<Test>>>,
-    /// Where counterexamples may lie, by case: f32 numbers inside the box as written.
-    pub inner: Vec<Option<(Vec<f32>, Vec<f32>)>>,
+    /// Where counterexamples are looked for, by case: see [`Case::inner`](crate::spec::Case::inner).
+    pub inner: Vec<(Vec<f32>, Vec<f32>)>,
     /// Of its own, so that attacks do not depend on who else is asked about.
     pub rng: Rng,
     /// Largest magnitude of an input.
@@ -72,8 +73,33 @@ impl<'a> Query<'a> {
         self.limit.saturating_sub(self.used)
     }
 
+    /// Moves `x` into the box of a case, and towards where its relations hold.
+    pub fn pull(&self, case: usize, x: &mut [f32]) {
+        let (low, high) = &self.inner[case];
+        x.iter_mut().zip(low.iter().zip(high)).for_each(|(x, (l, u))| *x = x.clamp(*l, *u));
+        self.spec.cases[case].pull(x, low, high);
+    }
+
+    /// How far above zero f32 arithmetic may see an alternative that holds at its very edge; any distance where the box is a
+    /// single point, at which there is nothing else to try.
+    pub fn edge(&self, case: usize, disjunct: usize, outputs: &[f32]) -> f32 {
+        let (low, high) = &self.inner[case];
+        if low == high {
+            return f32::INFINITY;
+        }
+        1e-5 * self.tests[case][disjunct].iter().map(|t| t.size(outputs)).fold(0.0, f32::max)
+    }
+
+    /// Checks whether `x`, where f32 arithmetic gave these outputs, is a counterexample to an alternative.
+    pub fn examine(&mut self, model: &Model, case: usize, disjunct: usize, x: &[f32], outputs: &[f32]) {
+        let case = &self.spec.cases[case];
+        if let Some(found) = Witness::confirm(model, case, &case.disjuncts[disjunct], x, Some(outputs)) {
+            self.offer(found);
+        }
+    }
+
     /// Takes note of a counterexample; a clear one decides.
-    pub fn offer(&mut self, witness: Witness) {
+    fn offer(&mut self, witness: Witness) {
         if witness.clear {
             self.verdict = Some(Verdict::Sat(Box::new(witness)));
         } else if self.narrow.as_ref().is_none_or(|n| n.margin < witness.margin) {
@@ -166,6 +192,17 @@ impl<'a> Queries<'a> {
             (self.answered)(i, Ok(verdict), query.used)?;
         }
         Ok(())
+    }
+
+    /// Takes counterexamples at which a condition holds at its very edge, with nothing to spare over real numbers: where the
+    /// cheap searches found no clearer one, there may be none, and splitting would look for it until time is over.
+    pub fn take_edges(&mut self) -> Result<()> {
+        let at_edge = |q: &Query<'_>| q.is_open() && q.narrow.as_ref().is_some_and(|w| w.margin == 0.0);
+        let who: Vec<usize> = (0..self.all.len()).filter(|&i| at_edge(&self.all[i])).collect();
+        for &i in &who {
+            self.all[i].verdict = self.all[i].narrow.take().map(|w| Verdict::Sat(Box::new(w)));
+        }
+        if who.is_empty() { Ok(()) } else { self.charge(&who) }
     }
 
     /// Nothing is left to try for `who`.

@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use super::joint;
 use super::query::Query;
 use crate::bounds::{Bounder, Method, Row};
 use crate::error::Result;
@@ -52,10 +53,12 @@ impl Part {
 
 /// What is left of a part.
 pub(super) struct Rest {
-    /// None if every alternative is refuted.
+    /// None if every alternative is refuted. Its box is narrowed to where linear bounds leave alternatives open.
     pub part: Option<Part>,
     /// Slope of each open alternative's best bound with respect to the inputs; empty for interval bounds.
     pub slopes: Vec<Vec<f32>>,
+    /// The least of the open alternatives' best bounds.
+    pub bound: f32,
     /// For each open alternative a row that refutes it where it is positive; lane 0.
     pub rows: Vec<Row>,
 }
@@ -110,6 +113,11 @@ impl Test {
     pub fn value(&self, y: impl Fn(usize) -> f32) -> f32 {
         let terms = self.coefficients.iter().enumerate().filter(|(_, a)| **a != 0.0);
         terms.fold(self.constant, |sum, (k, a)| sum + a * y(k))
+    }
+
+    /// Sum of the sizes of what makes up the left side at these outputs.
+    pub fn size(&self, y: &[f32]) -> f32 {
+        self.coefficients.iter().zip(y).map(|(a, y)| (a * y).abs()).sum::<f32>() + self.constant.abs()
     }
 
     /// Rows for box `lane`: the test itself, and bounds on the outputs whose coefficient is not exact.
@@ -170,28 +178,44 @@ fn refute_share(bounder: &Bounder, queries: &[Query<'_>], parts: &[Part]) -> Res
     let mut next = 0;
     let mut rests = Vec::with_capacity(parts.len());
     for part in parts {
-        let mut rest = Rest { part: None, slopes: vec![], rows: vec![] };
+        let mut rest = Rest { part: None, slopes: vec![], bound: f32::INFINITY, rows: vec![] };
         let mut open = vec![];
+        let mut hull: Option<(Vec<f32>, Vec<f32>)> = None;
+        let relations = &queries[part.query].spec.cases[part.case].relations;
         for &d in &part.open {
             // The largest bound is the nearest to a refutation; without any test there is none.
             let mut best =
                 (f32::NEG_INFINITY, &[][..], Row { lane: 0, coefficients: vec![0.0; outputs], constant: -1.0 });
+            let mut cuts = vec![];
             for test in tests(part, d) {
                 let n = 1 + 2 * test.errors.len();
                 let own: Vec<f32> = bounds[next..next + n].iter().map(|b| b.lower).collect();
-                let lower = test.lower(&own);
+                let (lower, slopes) = (test.lower(&own), &bounds[next].slopes[..]);
+                if !slopes.is_empty() && lower.is_finite() {
+                    cuts.push(joint::zero_or_below(lower, slopes, &part.lower, &part.upper));
+                }
                 if lower > best.0 {
-                    best = (lower, &bounds[next].slopes[..], test.row(&own));
+                    best = (lower, slopes, test.row(&own));
                 }
                 next += n;
             }
-            if best.0 <= 0.0 {
-                open.push(d);
-                rest.slopes.push(best.1.to_vec());
-                rest.rows.push(best.2);
+            if best.0 > 0.0 {
+                continue;
             }
+            let Some((lower, upper)) = joint::left(&cuts, relations, &part.lower, &part.upper) else { continue };
+            hull = Some(match hull {
+                None => (lower, upper),
+                Some((l, u)) => {
+                    let least = l.iter().zip(&lower).map(|(a, b)| a.min(*b)).collect();
+                    (least, u.iter().zip(&upper).map(|(a, b)| a.max(*b)).collect())
+                }
+            });
+            open.push(d);
+            rest.bound = rest.bound.min(best.0);
+            rest.slopes.push(best.1.to_vec());
+            rest.rows.push(best.2);
         }
-        rest.part = (!open.is_empty()).then(|| Part { open, ..part.clone() });
+        rest.part = hull.map(|(lower, upper)| Part { open, lower, upper, ..*part });
         rests.push(rest);
     }
     Ok(rests)

@@ -8,14 +8,12 @@ use super::refute::{Part, batch, refute};
 use crate::bounds::{Bounder, Decision, Row};
 use crate::error::{Error, Result};
 
-/// Share of the time left that goes into it.
-const SHARE: f64 = 0.8;
-
 /// Domains that one box may take.
 const DOMAINS: usize = 1 << 24;
 
-/// Splits the parts until they are refuted, a counterexample turns up, or most of the time is over; what is left of them.
-pub(super) fn branch(bounder: &Bounder, queries: &mut Queries<'_>, parts: Vec<Part>) -> Result<Vec<Part>> {
+/// Splits the parts until they are refuted, a counterexample turns up, or a share of the time left is over; what is left of
+/// them.
+pub(super) fn branch(bounder: &Bounder, queries: &mut Queries<'_>, parts: Vec<Part>, share: f64) -> Result<Vec<Part>> {
     let mut rest = vec![];
     for parts in parts.chunks(batch(bounder)) {
         let parts: Vec<Part> = parts.iter().filter(|p| queries.is_open(p.query)).cloned().collect();
@@ -25,7 +23,7 @@ pub(super) fn branch(bounder: &Bounder, queries: &mut Queries<'_>, parts: Vec<Pa
         }
         let (mut bounder, now) = (bounder.clone(), Instant::now());
         let left = queries.deadline(&who).saturating_duration_since(now);
-        bounder.deadline = Some(now + left.mul_f64(SHARE));
+        bounder.deadline = Some(now + left.mul_f64(share));
         let decisions = match decide(&bounder, queries, &parts) {
             Err(Error::Timeout) => vec![Decision::Open; parts.len()],
             other => other?,

@@ -4,8 +4,12 @@
 use super::attack::{self, Start};
 use super::query::{Queries, members};
 use super::refute::{Part, Rest, batch, refute};
+use super::thin;
 use crate::bounds::Bounder;
 use crate::error::{Error, Result};
+
+/// Bounds of scaled conditions nearer to zero than this may be lost to roundings.
+const NEAR: f32 = 1e-4;
 
 /// Splits the parts of one property until every one is refuted, a counterexample turns up, or time is over.
 pub(super) fn split(bounder: &Bounder, queries: &mut Queries<'_>, open: Vec<Part>) -> Result<()> {
@@ -14,11 +18,12 @@ pub(super) fn split(bounder: &Bounder, queries: &mut Queries<'_>, open: Vec<Part
     while !work.is_empty() {
         let parts = work.split_off(work.len().saturating_sub(batch(bounder)));
         for Rest { part, slopes, .. } in bound(bounder, queries, parts)? {
-            if let Some(part) = part
-                && let Some(halves) = halves(&part, &slopes)
-            {
+            let Some(part) = part else { continue };
+            if let Some(halves) = halves(&part, &slopes) {
                 queries.get(part.query).halved();
                 work.extend(halves);
+            } else {
+                thin::close(&bounder.net.model, queries.get(part.query), &part);
             }
         }
         work.retain(|p| queries.is_open(p.query));
@@ -46,6 +51,14 @@ pub(super) fn bound(bounder: &Bounder, queries: &mut Queries<'_>, mut parts: Vec
             }
         }
     };
+    // Where only what bounds pay for roundings in f32 may be missing, f64 has a try.
+    let model = &bounder.net.model;
+    let closed = |r: &Rest, queries: &mut Queries<'_>| {
+        let part = r.part.as_ref().filter(|_| r.bound > -NEAR && thin::is_cheap(model));
+        part.is_some_and(|p| thin::close(model, queries.get(p.query), p))
+    };
+    rests.retain(|r| !closed(r, queries));
+    queries.charge(&members(rests.iter().filter_map(|r| Some(r.part.as_ref()?.query))))?;
     rests.retain(|r| r.part.as_ref().is_some_and(|p| queries.is_open(p.query)));
     if bounder.method.relaxes() {
         attack::points(&bounder.net, queries, candidates(&rests))?;
@@ -66,7 +79,7 @@ fn candidates(rests: &[Rest]) -> impl Iterator<Item = Start> {
     })
 }
 
-fn middle(lower: f32, upper: f32) -> f32 {
+pub(super) fn middle(lower: f32, upper: f32) -> f32 {
     (0.5 * (f64::from(lower) + f64::from(upper))) as f32
 }
 

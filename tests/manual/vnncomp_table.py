@@ -36,19 +36,22 @@ def run(folder, args):
 
 
 def check(folder, row, out):
-    """A counterexample in f32 arithmetic: inside the box, and the output condition holds with zero tolerance."""
+    """A counterexample: exactly inside the box as written, and in f32 arithmetic the output condition holds with zero tolerance."""
+    import fractions
+
     import numpy
     import onnxruntime
 
     text = (out / folder.name / f"{stem(row['onnx'])}__{stem(row['vnnlib'])}.counterexample").read_text()
     words = text.replace("(", " ").replace(")", " ").split()[1:]
     values = dict(zip(words[::2], words[1::2]))
-    x = numpy.array([float(values[f"X_{i}"]) for i in range(sum(k[0] == "X" for k in values))], dtype=numpy.float32)
+    exact = [fractions.Fraction(values[f"X_{i}"]) for i in range(sum(k[0] == "X" for k in values))]
+    x = numpy.array([float(v) for v in exact], dtype=numpy.float32)
     session = onnxruntime.InferenceSession(str(folder / row["onnx"]), providers=["CPUExecutionProvider"])
     node = session.get_inputs()[0]
     shape = [d if isinstance(d, int) and d > 0 else 1 for d in node.shape]
     y = session.run(None, {node.name: x.reshape(shape)})[0].reshape(-1)
-    return holds(folder / row["vnnlib"], x, y)
+    return holds(folder / row["vnnlib"], exact, [fractions.Fraction(float(v)) for v in y])
 
 
 def holds(path, x, y):
@@ -72,7 +75,7 @@ def holds(path, x, y):
     def value(e):
         if isinstance(e, str):
             if e[:2] in ("X_", "Y_"):
-                return fractions.Fraction(float((x if e[0] == "X" else y)[int(e[2:])]))
+                return (x if e[0] == "X" else y)[int(e[2:])]
             return fractions.Fraction(e)
         parts = [value(p) for p in e[1:]]
         if e[0] == "+":
@@ -88,7 +91,7 @@ def holds(path, x, y):
         if e[0] in ("and", "or"):
             return (all if e[0] == "and" else any)(true(p) for p in e[1:])
         a, b = value(e[1]), value(e[2])
-        return {"<=": a <= b, ">=": a >= b, "<": a < b, ">": a > b}[e[0]]
+        return {"<=": a <= b, ">=": a >= b, "<": a < b, ">": a > b, "=": a == b, "==": a == b}[e[0]]
 
     return all(true(s[1]) for s in parse() if s[0] == "assert")
 

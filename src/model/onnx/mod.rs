@@ -26,6 +26,7 @@ mod pad;
 mod proto;
 mod read;
 mod reduce;
+mod resize;
 mod scale;
 mod size;
 mod tensors;

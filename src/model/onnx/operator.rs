@@ -6,7 +6,7 @@ use super::error::{OnnxError, OnnxResult, quote};
 use super::op::Op;
 use super::proto;
 use super::reduce::{self, Reduce};
-use super::{activation, affine, copies, extremes, fold, logic, movement, pad, tensors, transposed, window};
+use super::{activation, affine, copies, extremes, fold, logic, movement, pad, resize, tensors, transposed, window};
 
 /// Reads nodes one after another.
 pub fn nodes(b: &mut Builder, nodes: &[proto::Node], opset: i64) -> OnnxResult<()> {
@@ -68,7 +68,7 @@ fn operator(b: &mut Builder, op: &Op) -> OnnxResult<()> {
         "Pad" => pad::pad(b, op),
         "Expand" => copies::expand(b, op),
         "Tile" => copies::tile(b, op),
-        "Resize" | "Upsample" => copies::resize(b, op),
+        "Resize" | "Upsample" => resize::resize(b, op),
         "DepthToSpace" => copies::blocks(b, op, true),
         "SpaceToDepth" => copies::blocks(b, op, false),
         "Constant" => fold::constant(b, op),

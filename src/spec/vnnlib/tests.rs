@@ -23,7 +23,8 @@ fn version_1_with_two_boxes() {
     assert_eq!((first.disjuncts.len(), second.disjuncts.len()), (2, 1));
     // The box is rounded outward, the exact one is kept.
     assert!(f64::from(first.upper[1]) > 0.1 && f64::from(first.lower[1]) < -0.1);
-    assert!(!first.contains(&[0.5, first.upper[1]]) && first.contains(&[0.5, 0.05]));
+    let at = |y: f32| [0.5, y].map(|x| Decimal::from_f64(f64::from(x)));
+    assert!(!first.contains(&at(first.upper[1])) && first.contains(&at(0.05)));
     // 2 y0 - 1.5 > y1 - 0.25, that is y1 - 2 y0 + 1.25 < 0.
     let last = &first.disjuncts[1][0];
     assert!(last.strict && last.holds(&[1.0, 0.5]) && !last.holds(&[1.0, 0.75]));
@@ -68,7 +69,8 @@ fn errors_name_line_and_column() {
         ("(assert (<= X_0))", "compares two sides"),
         ("(assert (<= (* X_0 Y_0) 1))", "not linear"),
         ("(assert (<= (+ X_0 Y_0) 1))", "inputs and outputs together"),
-        ("(assert (<= (* 2 X_0) 1))", "plain bounds"),
+        ("(assert (<= (- X_0 Y_0) 1))", "a further output"),
+        ("(assert (<= (+ X_0 (* 1e-200 X_0) (* 1e-200 X_1)) 1))(declare-const X_1 Real)", "'X_1' is neither"),
         ("(assert (not (<= X_0 1)))", "'not' is not supported"),
         ("(assert (<= X_0 1)", "line 3, column 1: '(' is never closed"),
         ("(assert (<= X_0 1)))", "')' without"),
@@ -88,6 +90,47 @@ fn errors_name_line_and_column() {
         assert!(error.contains(needle) && !error.contains('\n'), "{text}: {error}");
     }
     assert!(parse("").unwrap_err().contains("no input"));
+}
+
+#[test]
+fn relations_among_inputs() {
+    let head = "(declare-const X_0 Real)(declare-const X_1 Real)(declare-const Y_0 Real)";
+    let cases = |text: &str| parse(&format!("{head}{text}(assert (<= Y_0 0))")).map(|s| s.cases);
+    // Bounds with factors are bounds, also where they are written as a chain.
+    let plain = cases("(assert (<= -1 (* 4 X_0) 2))(assert (<= 0 (* -2 X_1) 1))").unwrap();
+    assert_eq!((&plain[0].lower[..], &plain[0].upper[..]), (&[-0.25f32, -0.5][..], &[0.5f32, 0.0][..]));
+    assert!(plain[0].relations.is_empty() && plain[0].exact[0].upper.value == Decimal::parse("0.5").unwrap());
+    // An end may follow from a relation, and boxes are narrowed by them.
+    let unit = "(assert (<= 0 X_0 1))(assert (>= X_1 0))";
+    let case = &cases(&format!("{unit}(assert (<= (+ X_0 X_1 X_1) 0.5))")).unwrap()[0];
+    assert_eq!((&case.upper[..], case.relations.len()), (&[0.5f32, 0.25][..], 1));
+    let d = |t: &str| Decimal::parse(t).unwrap();
+    assert!(case.contains(&[d("0.3"), d("0.1")]) && !case.contains(&[d("0.3"), d("0.1000001")]));
+    assert!(cases(&format!("{unit}(assert (<= X_0 X_1))")).unwrap_err().contains("input 1 has no upper bound"));
+    assert!(cases(&format!("{unit}(assert (<= X_1 1))(assert (>= (+ X_0 X_1) 2.1))")).unwrap().is_empty());
+    // A third is no decimal.
+    let third = &cases(&format!("{unit}(assert (<= X_1 1))(assert (<= (* 3 X_0) 1))")).unwrap()[0];
+    assert!(third.relations.len() == 1 && third.upper[0] > 0.333_333 && third.upper[0] < 0.333_334);
+    // Alternatives with different relations are different cases.
+    let text = format!("{unit}(assert (<= X_1 1))(assert (or (<= X_0 X_1) (>= X_0 X_1) (<= X_0 X_1)))");
+    assert_eq!(cases(&text).unwrap().iter().map(|c| c.disjuncts.len()).collect::<Vec<_>>(), [2, 1]);
+}
+
+#[test]
+fn texts_as_editors_save_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("p.vnnlib");
+    let wide = |bytes: fn(u16) -> [u8; 2]| format!("\u{feff}{V1}").encode_utf16().flat_map(bytes).collect::<Vec<u8>>();
+    let latin: Vec<u8> = [b"; propri\xe9t\xe9 \xb1 0.1\r\n", V1.as_bytes()].concat();
+    let old = format!("; lines end as they did\r{}", V1.replace('\n', "\r"));
+    let marked = format!("\u{feff}{V1}");
+    assert_eq!(parse(&marked).unwrap(), parse(V1).unwrap());
+    for bytes in [marked.into_bytes(), wide(u16::to_le_bytes), wide(u16::to_be_bytes), latin, old.into_bytes()] {
+        std::fs::write(&path, &bytes).unwrap();
+        assert_eq!(read(&path).unwrap(), parse(V1).unwrap(), "{:?}", &bytes[..8]);
+    }
+    std::fs::write(&path, b"(declare-const X_\xe9 Real)").unwrap();
+    assert!(read(&path).unwrap_err().to_string().contains("line 1, column 16"));
 }
 
 #[test]

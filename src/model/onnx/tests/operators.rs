@@ -75,10 +75,30 @@ fn images_are_resized_to_the_nearest_value() {
     assert_eq!(of(&[1, 1, 2, 2], "Upsample", &["s"], &[], scales), expected);
     let sizes = |g: Graph| g.ints("z", &[1, 1, 1, 2]);
     assert_eq!(of(&[1, 1, 1, 4], "Resize", &["", "", "z"], &[], sizes), [1.0, 3.0]);
-    let linear = [("mode", A::Text("linear"))];
-    assert!(
-        scales(Graph::new(&[1, 1, 2, 2])).node("Resize", &["x", "r", "s"], "y", &linear).error().contains("nearest")
-    );
+    let cubic = [("mode", A::Text("cubic"))];
+    assert!(scales(Graph::new(&[1, 1, 2, 2])).node("Resize", &["x", "r", "s"], "y", &cubic).error().contains("linear"));
+}
+
+#[test]
+fn images_are_resized_by_lines() {
+    let mode = |from: &'static str| [("mode", A::Text("linear")), ("coordinate_transformation_mode", A::Text(from))];
+    let sizes = |g: Graph| g.ints("z", &[1, 1, 1, 4]);
+    let row = |dims: &[i64], from| of(dims, "Resize", &["", "", "z"], &mode(from), sizes);
+    assert_eq!(row(&[1, 1, 1, 2], "half_pixel"), [1.0, 1.25, 1.75, 2.0]);
+    assert_eq!(row(&[1, 1, 1, 2], "asymmetric"), [1.0, 1.5, 2.0, 2.0]);
+    let thirds = row(&[1, 1, 1, 2], "align_corners");
+    assert!(thirds.iter().zip([1.0, 4.0 / 3.0, 5.0 / 3.0, 2.0]).all(|(y, e)| (y - e).abs() < 1e-7), "{thirds:?}");
+    // Seven values to four: at 0, 2, 4, 6.
+    assert_eq!(row(&[1, 1, 1, 7], "align_corners"), [1.0, 3.0, 5.0, 7.0]);
+    let scales = |g: Graph| g.floats("s", &[4], &[1.0, 1.0, 2.0, 2.0]);
+    let image = of(&[1, 1, 2, 2], "Resize", &["", "s"], &mode("half_pixel"), scales);
+    assert_eq!((image.len(), &image[..4], image[5], image[15]), (16, &[1.0, 1.25, 1.75, 2.0][..], 1.75, 4.0));
+    let upsampled =
+        of(&[1, 1, 2, 1], "Upsample", &["s"], &mode("asymmetric")[..1], |g| g.floats("s", &[4], &[1.0, 1.0, 2.0, 1.0]));
+    assert_eq!(upsampled, [1.0, 1.5, 2.0, 2.0]);
+    let strange =
+        sizes(Graph::new(&[1, 1, 1, 2])).node("Resize", &["x", "", "", "z"], "y", &mode("tf_crop_and_resize"));
+    assert!(!strange.error().is_empty());
 }
 
 #[test]
