@@ -239,7 +239,7 @@ fn words(verdicts: &[Result<Verdict, String>]) -> Vec<&str> {
 fn properties_asked_together_are_answered_as_alone() {
     let mut rng = Rng::new(5, 11);
     for seed in 0..3 {
-        // More varying inputs than are split, so that some stay unknown.
+        // Few inputs are halved at once, more of them after signs.
         let (inputs, outputs) = (if seed == 0 { 3 } else { 14 }, 3);
         let model = random(inputs, 10, outputs, seed);
         let texts: Vec<String> = (0..24)
@@ -260,8 +260,8 @@ fn properties_asked_together_are_answered_as_alone() {
         let (verdicts, _, _) = together(&model, &texts, &[20.0; 24], method);
         let alone: Vec<_> = texts.iter().map(|t| answer_with(&model, t, method, 20.0).word()).collect();
         assert_eq!(words(&verdicts), alone, "{seed}");
-        for word in if seed == 1 { &["sat", "unsat", "unknown"][..] } else { &["sat", "unsat"] } {
-            assert!(alone.contains(word), "{seed}: no {word}");
+        for word in ["sat", "unsat"] {
+            assert!(alone.contains(&word), "{seed}: no {word}");
         }
         for (text, verdict) in texts.iter().zip(verdicts) {
             let Ok(Verdict::Sat(w)) = verdict else { continue };

@@ -55,11 +55,11 @@ pub fn forward_near(model: &Model, input: Vec<f64>, errors: Vec<f64>) -> (Vec<f6
                 Layer::Conv(_) | Layer::Dense(_) | Layer::Scale { .. } => unreachable!("has magnitudes"),
             },
         };
-        // The bounds are themselves sums in f64: one part in a million is far more than they lose.
+        // The bounds are themselves sums in f64, of far fewer than a million terms: one part in 10^9 is more than they lose.
         // Nothing is rounded where a value is only chosen.
         let exact = relative == 0.0 && absolute == 0.0 && chooses(&node.layer);
         let floor = if exact { 0.0 } else { absolute + f64::from(ETA) };
-        let charged = error.into_iter().map(|e| 1.000_001 * e + floor);
+        let charged = error.into_iter().map(|e| 1.000_000_001 * e + floor);
         let error = value.iter().zip(charged).map(|(&v, e)| known(v, e)).collect();
         values.push((value, error));
     }

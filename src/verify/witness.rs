@@ -116,7 +116,7 @@ impl Outputs {
 
     /// Sum of the terms' sizes where output `k` is of size `of(k)`.
     fn sum(linear: &Linear, of: impl Fn(usize) -> f64) -> f64 {
-        1.000_001 * linear.terms.iter().map(|(k, a)| a.to_f64().abs() * of(*k)).sum::<f64>()
+        1.000_000_001 * linear.terms.iter().map(|(k, a)| a.to_f64().abs() * of(*k)).sum::<f64>()
     }
 
     fn size(&self, linear: &Linear) -> f64 {

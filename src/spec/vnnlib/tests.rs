@@ -103,7 +103,9 @@ fn relations_among_inputs() {
     // An end may follow from a relation, and boxes are narrowed by them.
     let unit = "(assert (<= 0 X_0 1))(assert (>= X_1 0))";
     let case = &cases(&format!("{unit}(assert (<= (+ X_0 X_1 X_1) 0.5))")).unwrap()[0];
-    assert_eq!((&case.upper[..], case.relations.len()), (&[0.5f32, 0.25][..], 1));
+    // Outward, by the next float.
+    assert!(case.upper[0] >= 0.5 && case.upper[0] < 0.500_001 && case.upper[1] >= 0.25 && case.upper[1] < 0.250_001);
+    assert_eq!(case.relations.len(), 1);
     let d = |t: &str| Decimal::parse(t).unwrap();
     assert!(case.contains(&[d("0.3"), d("0.1")]) && !case.contains(&[d("0.3"), d("0.1000001")]));
     assert!(cases(&format!("{unit}(assert (<= X_0 X_1))")).unwrap_err().contains("input 1 has no upper bound"));
