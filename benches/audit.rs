@@ -27,7 +27,8 @@ fn audit() {
         group.bench_function(method.name(), |b| {
             b.iter(|| {
                 let image = |index: usize, _| Ok(subjects[index].image.clone());
-                let report = folder(claims.clone(), &net.model, image, 0.0, Sample::All, || {}).expect("images");
+                let report =
+                    folder(claims.clone(), &net.model, Norm::Linf, image, 0.0, Sample::All, || {}).expect("images");
                 assert!(report.failures.is_empty(), "{:?}", report.failures);
             });
         });

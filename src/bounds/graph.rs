@@ -61,8 +61,8 @@ pub(super) fn ends_matter(net: &Network, value: ValueId) -> bool {
 pub(super) fn is_affine_in_the_input(net: &Network, value: ValueId) -> bool {
     let mut affine = vec![true];
     for i in 0..value {
-        let inputs = net.model.nodes[i].inputs.iter();
-        affine.push(net.layer(i).bend() == Bend::Nowhere && inputs.fold(true, |all, &v| all && affine[v]));
+        let mut inputs = net.model.nodes[i].inputs.iter();
+        affine.push(net.layer(i).bend() == Bend::Nowhere && inputs.all(|&v| affine[v]));
     }
     affine[value]
 }

@@ -115,7 +115,7 @@ impl Relation {
     /// Moves exact numbers until this holds, inputs of large coefficients first, as far as their ranges allow.
     pub(super) fn settle(&self, x: &mut [Decimal], ranges: &[Range]) {
         let mut terms: Vec<&(usize, Decimal)> = self.exact.terms.iter().collect();
-        terms.sort_by(|(_, a), (_, b)| b.abs().cmp(&a.abs()));
+        terms.sort_by_key(|(_, a)| std::cmp::Reverse(a.abs()));
         for (k, a) in terms {
             let value = self.exact.of(|k| x[k].clone());
             if self.exact.allows(&value) {

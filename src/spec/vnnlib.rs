@@ -188,7 +188,7 @@ impl Parser {
                 }
                 // `(<= a b c)` says `a <= b` and `b <= c`.
                 let mut parts = vec![];
-                for [left, right] in sides.array_windows() {
+                for (left, right) in sides.iter().zip(&sides[1..]) {
                     let (below, above) = (left.minus(right), right.minus(left));
                     match sign {
                         "<=" | "<" => parts.push(atom(node.at, below, sign == "<")?),
