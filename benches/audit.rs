@@ -4,6 +4,7 @@ use criterion::{Throughput, criterion_main};
 use deltamax::audit::{Claim, Sample, folder};
 use deltamax::bench::radii;
 use deltamax::bounds::{Bounder, Method};
+use deltamax::norm::Norm;
 
 fn audit() {
     let mut c = deltamax_benches::criterion();

@@ -8,7 +8,7 @@ use super::region::Region;
 use crate::error::Result;
 use crate::tensor;
 
-/// Inputs in [0,1] of which every row that is bounded on the way is taken to fall below its value at `centre` by at most
+/// Inputs in `[0,1]` of which every row that is bounded on the way is taken to fall below its value at `centre` by at most
 /// `radius` times its norm in units of the axes.
 #[derive(Clone, Copy, Debug)]
 pub struct Cloud<'a> {

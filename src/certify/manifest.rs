@@ -60,7 +60,7 @@ pub struct Manifest {
     /// Which evaluations of the network the radii hold for.
     #[serde(default = "exact")]
     pub runtime: String,
-    /// What radii are measured by: the name of a [`Norm`](crate::norm::Norm).
+    /// What radii are measured by: the name of a [`Norm`].
     #[serde(default)]
     pub norm: Norm,
     /// Images of the split that the whole run covers.

@@ -77,8 +77,8 @@ fn one_form_is_bounded_by_its_tail() {
     let proved = least(&bounder, &[&subjects[0]], sigma).unwrap()[0];
     let tail = (-0.5 * reach * reach).exp();
     assert!(proved >= tail && proved <= tail * 1.05 + 1e-9, "{proved} against {tail}, {reach} deviations");
-    let risk = 0.01;
+    let risk = 0.01f64;
     let found = largest(&bounder, &[&subjects[0]], risk).unwrap()[0];
-    let exact = reach * sigma / (2.0 * (1.0 / risk as f64).ln()).sqrt();
+    let exact = reach * sigma / (2.0 * (1.0 / risk).ln()).sqrt();
     assert!(found <= exact && found > 0.95 * exact || exact > 0.12, "{found} of {exact}");
 }

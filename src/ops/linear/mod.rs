@@ -350,7 +350,7 @@ pub fn ellipsoid(
 }
 
 /// Where in its ellipsoid, within `[0,1]`, each row is about least: `x` like the coefficients `a`. `result` is that of
-/// [`ellipsoid`].
+/// [`ellipsoid()`].
 pub fn farthest(
     device: &Device,
     window: &Window,
