@@ -55,11 +55,11 @@ pub fn forward_near(model: &Model, input: Vec<f64>, errors: Vec<f64>) -> (Vec<f6
                 Layer::Conv(_) | Layer::Dense(_) | Layer::Scale { .. } => unreachable!("has magnitudes"),
             },
         };
-        // The bounds are themselves sums in f64, of far fewer than a million terms: one part in 10^9 is more than they lose.
+        // The bounds are themselves sums in f64, of up to 2^26 terms: one part in 10^8 is more than they lose.
         // Nothing is rounded where a value is only chosen.
         let exact = relative == 0.0 && absolute == 0.0 && chooses(&node.layer);
         let floor = if exact { 0.0 } else { absolute + f64::from(ETA) };
-        let charged = error.into_iter().map(|e| 1.000_000_001 * e + floor);
+        let charged = error.into_iter().map(|e| 1.000_000_01 * e + floor);
         let error = value.iter().zip(charged).map(|(&v, e)| known(v, e)).collect();
         values.push((value, error));
     }
@@ -155,7 +155,7 @@ mod tests {
         // For inputs that are not known exactly, and nothing is lost of a zero.
         model.folded.clear();
         let (y, e) = forward_near(&model, vec![3.0, 1.0], vec![0.25, 0.0]);
-        assert!(y[0] - e[0] <= 0.85 && e[0] < 0.2501, "{e:?}");
+        assert!(y[0] - e[0] <= 0.75 + f64::from(0.1f32) && e[0] < 0.2501, "{e:?}");
         assert_eq!(forward(&model, &[-3.0, 1.0]).1[0], 0.0);
         // A rectifier makes a number of NaN, of which nothing is known.
         let lost = forward(&model, &[f32::NAN, 1.0]);
