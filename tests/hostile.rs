@@ -280,7 +280,7 @@ fn results() {
     let (_one, dir) = (alone(), tempfile::tempdir().unwrap());
     let rows: String = ["0", "1"]
         .iter()
-        .flat_map(|i| ["0", "0.01"].map(|v| format!("{i},\"f,{i}\",0,1,{v},0.25,inf,0,,crown,9\n")))
+        .flat_map(|i| ["0", "0.01"].map(|v| format!("{i},\"f,{i}\",0,1,{v},0.25,inf,0,,crown,9,a,b,a,\n")))
         .collect();
     let (json, csv) = (dir.path().join("manifest.json"), dir.path().join("delta_max.csv"));
     std::fs::write(&csv, format!("{}\n{rows}", table::HEADER)).unwrap();
