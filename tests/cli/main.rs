@@ -10,6 +10,7 @@ mod outputs;
 mod refusals;
 mod stops;
 mod streams;
+mod tables;
 
 use std::collections::BTreeMap;
 use std::fs;
