@@ -110,10 +110,11 @@ fn rates(page: &mut Page, variances: &[f64]) -> Markup {
     }
     page.figures.table("class-rates", "Rates per class against noise", table);
     let mut panels = Vec::new();
+    let falling = falling(study);
     for m in &study.models {
         let levels = m.levels();
         let sizes = &study.dataset.test_counts;
-        let series = classes.iter().enumerate().map(|(c, name)| Series {
+        let series = classes.iter().enumerate().filter(|(c, _)| falling.contains(c)).map(|(c, name)| Series {
             name: sizes.get(c).map_or(name.clone(), |n| format!("{name} ({n})")),
             color: class_color(c),
             points: levels.iter().filter_map(|l| Some([l.variance, l.class_rate(c)?])).collect(),
@@ -139,8 +140,12 @@ fn rates(page: &mut Page, variances: &[f64]) -> Markup {
         "Which classes fall",
         html! { div class=(super::grid(study)) { @for p in panels { (p) } } },
         &format!(
-            "Share of each class rightly classified, one panel per model, in brackets the number of test images: {}. Upright bars as above.",
-            super::class_sizes(study)
+            "Share of each class rightly classified, one panel per model, in brackets the number of test images{}. Upright bars as above.",
+            if falling.len() < classes.len() {
+                "; of all classes those that fall most, class-rates.csv has all"
+            } else {
+                ""
+            }
         ),
     )
 }
