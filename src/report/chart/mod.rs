@@ -217,9 +217,16 @@ fn n(v: f64) -> String {
     format!("{}", if v == 0.0 { 0.0 } else { v })
 }
 
-/// Rough width of text in user units at the size of the class `lb` (12.5 units).
+/// Rough width of text in user units at the size of the class `lb` (12.5 units), in a wide font: pages are lettered in
+/// whatever the reader's system has.
 pub fn text_width(text: &str) -> f64 {
-    text.chars().map(|c| if "iljtfrI.,:;' |".contains(c) { 4.1 } else { 7.4 }).sum()
+    let width = |c: char| match c {
+        'i' | 'l' | 'j' | 't' | 'f' | 'r' | 'I' | '.' | ',' | ':' | ';' | '\'' | ' ' | '|' => 4.5,
+        'm' | 'w' | 'M' | 'W' | '@' | '%' => 12.0,
+        c if c.is_uppercase() => 9.0,
+        _ => 7.8,
+    };
+    text.chars().map(width).sum()
 }
 
 /// `text` cut to about `width` user units, with an ellipsis where something is missing.

@@ -23,26 +23,31 @@ fn telling_delta(radii: &mut [f64]) -> Option<f64> {
     (delta > 0.0).then_some(delta)
 }
 
-/// Proved lower bounds of the margins over every rival in the noise box of this delta: those of the next larger box that
-/// was bounded, which hold here too. `None` where none was.
+/// Proved lower bounds of the margins over every rival at a point of the curve. The search for delta max bounds one ball
+/// at a time and may prove more than these bounds: up to there a lead is at least zero.
+fn leads_of<'a>(l: &'a ExampleLevel, p: &'a ScorePoint) -> impl Iterator<Item = (usize, f64)> + 'a {
+    let least = if l.proved.is_some_and(|proved| proved >= p.delta) { 0.0 } else { f64::NEG_INFINITY };
+    p.margins.iter().enumerate().filter(|(c, _)| *c != l.predicted).map(move |(c, m)| (c, m.max(least)))
+}
+
+/// The same in the noise box of any delta: those of the next larger box that was bounded, which hold here too. `None` where
+/// none was.
 fn leads_at(l: &ExampleLevel, delta: f64) -> Option<Vec<(usize, f64)>> {
     let point = l.continuous.iter().find(|p| p.delta >= delta && p.margins.len() == l.logits.len())?;
-    // The box of the proved radius is bounded better than the next one.
     let least = if l.proved.is_some_and(|p| p >= delta) { 0.0 } else { f64::NEG_INFINITY };
-    let rivals = point.margins.iter().enumerate().filter(|(c, _)| *c != l.predicted);
-    Some(rivals.map(|(c, m)| (c, m.max(least))).collect())
+    Some(leads_of(l, point).map(|(c, m)| (c, m.max(least))).collect())
 }
 
 /// The lead over the nearest rival.
-fn nearest(p: &ScorePoint, own: usize) -> Option<f64> {
-    p.margins.iter().enumerate().filter(|(c, _)| *c != own).map(|(_, m)| *m).reduce(f64::min)
+fn nearest(l: &ExampleLevel, p: &ScorePoint) -> Option<f64> {
+    leads_of(l, p).map(|(_, m)| m).reduce(f64::min)
 }
 
 /// How far the class of the image stays ahead, by model, as the noise box grows; then rival by rival in one box.
 pub(in crate::report) fn leads(page: &mut Page, which: usize) -> Option<Markup> {
     let study = page.study;
     let all = examples(page, which);
-    let first = |l: &ExampleLevel| nearest(l.continuous.first()?, l.predicted);
+    let first = |l: &ExampleLevel| nearest(l, l.continuous.first()?);
     all.iter().flat_map(|e| &e.1.levels).find_map(first)?;
     let mut radii: Vec<f64> = all.iter().filter_map(|e| e.1.levels.first()?.proved).collect();
     let at = telling_delta(&mut radii);
@@ -53,8 +58,8 @@ pub(in crate::report) fn leads(page: &mut Page, which: usize) -> Option<Markup> 
         let here: Vec<(usize, &ExampleLevel)> = all.iter().filter_map(|(i, e)| Some((*i, e.levels.get(k)?))).collect();
         for (i, l) in &here {
             for p in &l.continuous {
-                for (c, m) in p.margins.iter().enumerate().filter(|(c, _)| *c != l.predicted) {
-                    table.rows.push(row![study.models[*i].name.as_str(), l.variance, p.delta, page.class(c), *m]);
+                for (c, lead) in leads_of(l, p) {
+                    table.rows.push(row![study.models[*i].name.as_str(), l.variance, p.delta, page.class(c), lead]);
                 }
             }
         }
@@ -71,7 +76,7 @@ pub(in crate::report) fn leads(page: &mut Page, which: usize) -> Option<Markup> 
     page.figures.table("leads", "How far ahead the class stays", table);
     let choice = Choice { key: "level", label: "Noise", options: levels(&variances), first: Some(0) };
     let body = choose(&[choice], html! { @for p in panels { (p) } });
-    let mut caption = "The lead (margin) is the score of the chosen class minus that of its nearest rival, before scores are turned into shares. The lines are what is proved of it for every image of the noise box: while a line is above zero, no noise of that size changes the answer. It meets zero at delta max.".to_string();
+    let mut caption = "The lead (margin) is the score of the chosen class minus that of its nearest rival, before scores are turned into shares. The lines are what is proved of it for every image of the noise box: while a line is above zero, no noise of that size changes the answer. At delta max it falls below; where it runs along zero before, delta max was proved with tighter bounds than the line.".to_string();
     if let Some(at) = at {
         caption += &format!(
             " The bars are the proved leads over each rival when any pixel moves by up to {}{}.",
@@ -86,7 +91,7 @@ pub(in crate::report) fn leads(page: &mut Page, which: usize) -> Option<Markup> 
 fn curves(page: &mut Page, which: usize, k: usize, here: &[(usize, &ExampleLevel)], at: Option<f64>) -> Option<Markup> {
     let study = page.study;
     let line = |l: &ExampleLevel| -> Vec<[f64; 2]> {
-        l.continuous.iter().filter_map(|p| Some([p.delta, nearest(p, l.predicted)?])).collect()
+        l.continuous.iter().filter_map(|p| Some([p.delta, nearest(l, p)?])).collect()
     };
     let lines: Vec<(usize, Vec<[f64; 2]>)> = here.iter().map(|(i, l)| (*i, line(l))).collect();
     let top = lines.iter().filter_map(|l| Some(l.1.first()?[1])).fold(0.0, f64::max);

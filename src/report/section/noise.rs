@@ -110,10 +110,11 @@ fn rates(page: &mut Page, variances: &[f64]) -> Markup {
     }
     page.figures.table("class-rates", "Rates per class against noise", table);
     let mut panels = Vec::new();
+    let falling = falling(study);
     for m in &study.models {
         let levels = m.levels();
         let sizes = &study.dataset.test_counts;
-        let series = classes.iter().enumerate().map(|(c, name)| Series {
+        let series = classes.iter().enumerate().filter(|(c, _)| falling.contains(c)).map(|(c, name)| Series {
             name: sizes.get(c).map_or(name.clone(), |n| format!("{name} ({n})")),
             color: class_color(c),
             points: levels.iter().filter_map(|l| Some([l.variance, l.class_rate(c)?])).collect(),
@@ -139,8 +140,12 @@ fn rates(page: &mut Page, variances: &[f64]) -> Markup {
         "Which classes fall",
         html! { div class=(super::grid(study)) { @for p in panels { (p) } } },
         &format!(
-            "Share of each class rightly classified, one panel per model, in brackets the number of test images: {}. Upright bars as above.",
-            super::class_sizes(study)
+            "Share of each class rightly classified, one panel per model, in brackets the number of test images{}. Upright bars as above.",
+            if falling.len() < classes.len() {
+                "; of all classes those that fall most, class-rates.csv has all"
+            } else {
+                ""
+            }
         ),
     )
 }
@@ -202,14 +207,32 @@ fn columns(classes: usize) -> usize {
     classes.div_ceil(classes.div_ceil(MOST).max(1)).max(2)
 }
 
+/// The classes whose rates fall most from the first noise level to the last, over all models; in their order.
+fn falling(study: &Study) -> Vec<usize> {
+    const MOST: usize = 12;
+    let fall = |c: usize| {
+        let of = |m: &ModelResult| {
+            let levels = m.levels();
+            Some(levels.first()?.class_rate(c)? - levels.last()?.class_rate(c)?)
+        };
+        study.models.iter().filter_map(of).sum::<f64>()
+    };
+    let mut by_fall: Vec<(usize, f64)> = (0..study.dataset.classes.len()).map(|c| (c, fall(c))).collect();
+    by_fall.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let mut classes: Vec<usize> = by_fall.into_iter().take(MOST).map(|f| f.0).collect();
+    classes.sort_unstable();
+    classes
+}
+
 fn turning(page: &mut Page) -> Markup {
     let study = page.study;
     let classes = &study.dataset.classes;
     let parts: Vec<(String, String)> = classes.iter().enumerate().map(|(c, n)| (n.clone(), class_color(c))).collect();
     let mut panels = Vec::new();
+    let falling = falling(study);
     for (i, m) in study.models.iter().enumerate() {
         let levels = m.levels();
-        for (c, name) in classes.iter().enumerate() {
+        for (c, name) in classes.iter().enumerate().filter(|(c, _)| falling.contains(c)) {
             if levels.first().and_then(|l| l.class_rate(c)).is_none() {
                 continue;
             }
@@ -229,7 +252,7 @@ fn turning(page: &mut Page) -> Markup {
             };
             let svg = page.figures.add(&format!("turning-{}-{name}", m.name), &stack.title, &stack.draw(), None);
             panels.push(html! {
-                div.panel data-model=(i) data-class=(c) {
+                div.panel data-model=(i) data-class=(falling.iter().position(|f| *f == c).unwrap_or(0)) {
                     h4 { (name) small { (m.name) @if let Some(n) = study.dataset.test_counts.get(c) { ", " (n) " images" } } }
                     (svg)
                 }
@@ -245,15 +268,19 @@ fn turning(page: &mut Page) -> Markup {
         (choose(
             &[
                 Choice { key: "model", label: "Model", options: models, first },
-                Choice { key: "class", label: "Class", options: classes.clone(), first: None },
+                Choice { key: "class", label: "Class", options: falling.iter().map(|&c| classes[c].clone()).collect(), first: None },
             ],
             html! { div.grid.columns style={ "--columns:" (columns(shown)) } { @for p in panels { (p) } } },
         ))
     };
-    figure(
-        &mut page.figures,
-        "Who turns into whom",
-        body,
-        "What images of each class are called as the noise grows, in percent. The pale part at the bottom is rightly classified; strong colours are the classes the others turn into.",
-    )
+    let part = match classes.len() {
+        n if n > falling.len() => {
+            format!(" Of {n} classes the {} that fall most; confusion.csv has all.", falling.len())
+        }
+        _ => String::new(),
+    };
+    let caption = format!(
+        "What images of each class are called as the noise grows, in percent. The pale part at the bottom is rightly classified; strong colours are the classes the others turn into.{part}"
+    );
+    figure(&mut page.figures, "Who turns into whom", body, &caption)
 }
