@@ -333,7 +333,7 @@ pub fn branch(net: &Network, data: &Dataset, count: usize, domains: usize, peak:
     let brackets: Vec<Bracket> = radii(&bounder, subjects.clone())?.0.into_iter().map(bracket).collect();
     let (before, crossed) = (bounder.products(), net.device.traffic());
     let start = Instant::now();
-    let closed = close::close(&bounder, &closing(domains), &subjects, &brackets)?;
+    let closed = close::close(&bounder, &closing(domains), &subjects, &brackets, &vec![0.0; subjects.len()])?;
     let (seconds, traffic) = (start.elapsed().as_secs_f64(), net.device.traffic().since(&crossed));
     let operations = 2.0 * (bounder.products() - before) as f64;
     let (n, used) = (images.len() as f64, closed.iter().map(|(_, used)| *used).sum::<usize>() as f64);

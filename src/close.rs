@@ -14,7 +14,7 @@ use crate::search::Subject;
 pub struct Settings {
     /// Domains that may be bounded per image.
     pub domains: usize,
-    /// Seconds that may be spent per image; those of a round are shared by the images in it.
+    /// Seconds that may be spent per image, search included; those of a round are shared by the images in it.
     pub seconds: Option<f64>,
     /// Stop when the ends of the bracket are within this share of each other.
     pub tolerance: f32,
@@ -109,7 +109,8 @@ impl Track<'_> {
     }
 }
 
-/// Closes brackets as far as the settings allow; returns them with the domains that each took.
+/// Closes brackets as far as the settings allow, `spent` being the seconds that each took so far; returns them with the
+/// domains that each took.
 ///
 /// # Errors
 /// A fault of the device.
@@ -118,18 +119,19 @@ pub fn close(
     settings: &Settings,
     subjects: &[Subject],
     brackets: &[Bracket],
+    spent: &[f64],
 ) -> Result<Vec<(Bracket, usize)>> {
-    let track = |(subject, bracket): (_, &Bracket)| Track {
+    let track = |((subject, bracket), &seconds): ((_, &Bracket), &f64)| Track {
         subject,
         bracket: bracket.clone(),
         failed: f32::INFINITY,
         step: STEP,
         tree: None,
         until: None,
-        seconds: 0.0,
+        seconds,
         done: false,
     };
-    let mut tracks: Vec<Track<'_>> = subjects.iter().zip(brackets).map(track).collect();
+    let mut tracks: Vec<Track<'_>> = subjects.iter().zip(brackets).zip(spent).map(track).collect();
     let mut fit = Fit::new(tracks.len());
     loop {
         let started = Instant::now();

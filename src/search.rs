@@ -7,9 +7,11 @@
 //! Linear bounds start with a probe of a ball so small that hardly any neuron is unstable in it, which costs little: it
 //! tells how fast the margin falls at the image.
 
+use std::time::{Duration, Instant};
+
 use crate::bounds::{Ball, Bounder, Method, Outcome};
 use crate::device::Fit;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::network::{Network, largest};
 
 /// How hard to search.
@@ -25,13 +27,25 @@ pub struct Settings {
     pub usual: f32,
     /// No radius is larger.
     pub most: f32,
+    /// Radii grow by this factor at most from probe to probe, until one fails: bounds of deep networks cost the more the
+    /// larger the ball, and explode.
+    pub growth: f32,
+    /// Seconds per image, those of a batch shared by its images; what was proved by then stays.
+    pub seconds: Option<f64>,
 }
 
 /// Radius of the first probe by linear bounds, as a share of the largest.
 const FEELER: f32 = 1e-6;
 
+/// Longer than anyone waits, and still a time that clocks can tell.
+const FOREVER: f64 = 1e8;
+
 /// Radii below this share of the largest are not worth a search.
 const LEAST: f32 = 1e-7;
+
+/// Networks of more nonlinear layers are deep, and what radii of theirs grow by.
+const DEEP: usize = 6;
+const CAREFUL: f32 = 8.0;
 
 /// How far apart proved and failed radii may be where margins between them are noise.
 const NOISY: f32 = 1.02;
@@ -49,8 +63,14 @@ impl Settings {
             Method::Alpha => (if gpu { 512 } else { 32 * threads }, 0.4, 2e-4),
         };
         let most = bounder.norm.largest(bounder.net.model.input.len());
-        Settings { tolerance, batch, max_probes: 30, usual, most }
+        let growth = if is_deep(bounder) { CAREFUL } else { f32::INFINITY };
+        Settings { tolerance, batch, max_probes: 30, usual, most, growth, seconds: None }
     }
+}
+
+/// Whether bounds of its neurons may take minutes.
+pub fn is_deep(bounder: &Bounder) -> bool {
+    bounder.method.refines() && bounder.nonlinear_layers() > DEEP
 }
 
 /// One image to search.
@@ -77,7 +97,7 @@ impl Subject {
 }
 
 /// What the search proved about one image.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Found {
     /// Dominance is proved on the clipped ball of this radius (0: nothing is proved).
     pub proved: f32,
@@ -87,6 +107,8 @@ pub struct Found {
     pub rival: usize,
     /// Bound evaluations spent.
     pub probes: u32,
+    /// Seconds spent, its share of what batches took.
+    pub seconds: f64,
 }
 
 /// Searches all subjects and hands over each result with its position, in the order of the subjects.
@@ -105,20 +127,35 @@ pub fn search(
         while active.len() < settings.batch {
             let Some((position, subject)) = waiting.next() else { break };
             let usual = median(&recent).unwrap_or(settings.usual);
-            active.push(Track::new(position, subject, bounder.method.relaxes(), usual, settings.most));
+            active.push(Track::new(position, subject, bounder.method.relaxes(), usual, settings));
         }
         if active.is_empty() {
             return Ok(());
         }
         let balls: Vec<Ball<'_>> =
             active.iter().map(|t| Ball { image: &t.subject.image, class: t.subject.class, delta: t.next }).collect();
-        let outcomes = fit.run(&balls, |balls| bounder.probe(balls))?;
-        for (track, outcome) in active.iter_mut().zip(&outcomes) {
-            track.update(outcome, settings);
+        let started = Instant::now();
+        let left = settings.seconds.map(|s| active.iter().map(|t| s - t.seconds).sum::<f64>());
+        let own = left.map(|left| started + Duration::from_secs_f64(left.clamp(0.0, FOREVER)));
+        let mut timed = bounder.clone();
+        timed.deadline = own.or(bounder.deadline);
+        let outcomes = match fit.run(&balls, |balls| timed.probe(balls)) {
+            Err(Error::Timeout) if own.is_some() => None,
+            outcomes => Some(outcomes?),
+        };
+        let share = started.elapsed().as_secs_f64() / active.len() as f64;
+        for (i, track) in active.iter_mut().enumerate() {
+            track.seconds += share;
+            match &outcomes {
+                Some(outcomes) => track.update(&outcomes[i], settings),
+                None => track.done = true,
+            }
+            track.done |= settings.seconds.is_some_and(|s| track.seconds >= s);
         }
         active.retain(|t| {
             if t.done {
-                finished.insert(t.position, Found { proved: t.low, ball: t.ball, rival: t.rival, probes: t.probes });
+                let Track { low: proved, ball, rival, probes, seconds, .. } = *t;
+                finished.insert(t.position, Found { proved, ball, rival, probes, seconds });
                 recent.push(t.low / t.estimate().max(f32::MIN_POSITIVE));
             }
             !t.done
@@ -156,16 +193,19 @@ struct Track {
     next: f32,
     rival: usize,
     probes: u32,
+    seconds: f64,
     done: bool,
 }
 
 impl Track {
     /// `feel`: start with a probe at [`FEELER`].
-    fn new(position: usize, subject: Subject, feel: bool, usual: f32, most: f32) -> Self {
+    fn new(position: usize, subject: Subject, feel: bool, usual: f32, settings: &Settings) -> Self {
+        let most = settings.most;
         let next = if feel { FEELER * most } else { (usual * subject.margin).clamp(LEAST * most, most) };
         let points = vec![(0.0, subject.margin)];
         let (low, ball) = (0.0, 0.0);
-        Track { position, subject, low, ball, points, linear: None, usual, next, rival: 0, probes: 0, done: false }
+        let (linear, rival, probes, seconds, done) = (None, 0, 0, 0.0, false);
+        Track { position, subject, low, ball, points, linear, usual, next, rival, probes, seconds, done }
     }
 
     /// Something that radii are in proportion to.
@@ -186,7 +226,7 @@ impl Track {
             self.linear = Some(outcome.reach);
             // Bounds pay for rounding even at the image itself.
             self.points[0].1 = margin;
-            self.next = (self.usual * outcome.reach).clamp(2.0 * feeler, settings.most);
+            self.next = (self.usual * outcome.reach).clamp(2.0 * feeler, settings.most.min(settings.growth * feeler));
             return;
         }
         let at = self.points.partition_point(|p| p.0 < d);
@@ -199,7 +239,10 @@ impl Track {
             || (self.low > 0.0 && ceiling <= self.low * (1.0 + t))
             || ceiling < LEAST * settings.most
             || self.lost_in_noise();
-        let root = self.cautious(self.root(settings.most)).min(ceiling);
+        let mut root = self.cautious(self.root(settings.most)).min(ceiling);
+        if self.split() == self.points.len() {
+            root = root.min(settings.growth * d);
+        }
         // Aim a little low: a success just below the root ends the search, a failure just above does not.
         let aim = root * (1.0 - 0.4 * t);
         self.next = if aim > self.low { aim } else { self.low * (1.0 + 0.6 * t) }.min(settings.most);
@@ -308,9 +351,10 @@ mod tests {
 
     /// Drives a track with a synthetic bound and returns (proved, probes).
     fn run(reach: Option<fn(f32) -> f32>, margin: fn(f32) -> f32, usual: f32) -> (f32, u32) {
-        let settings = Settings { tolerance: 1e-3, batch: 1, max_probes: 30, usual, most: 1.0 };
+        let (growth, seconds) = (f32::INFINITY, None);
+        let settings = Settings { tolerance: 1e-3, batch: 1, max_probes: 30, usual, most: 1.0, growth, seconds };
         let subject = Subject { image: vec![], class: 0, margin: margin(0.0) };
-        let mut track = Track::new(0, subject, reach.is_some(), usual, 1.0);
+        let mut track = Track::new(0, subject, reach.is_some(), usual, &settings);
         while !track.done {
             let d = track.next;
             let (m, r) = (margin(d), reach.map_or(f32::INFINITY, |f| f(d)));

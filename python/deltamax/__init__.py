@@ -64,6 +64,7 @@ def certify(
     *,
     seconds: float | None = None,
     gap: float | None = None,
+    depth: int | None = None,
     norm: Norm = "linf",
     output: str | None = None,
     input_range: tuple[float, float] | None = None,
@@ -78,8 +79,10 @@ def certify(
         labels: [n], whole numbers; only to be kept beside the result. The predicted class is what is proved.
         method: how bounds are computed, cheapest first: "ibp", "crown-ibp", "crown", "alpha".
         branch: close brackets further, by up to so many domains per image; needs "crown" or "alpha".
-        seconds: close brackets further, for up to so long per image; what it finds depends on the clock.
+        seconds: close brackets further, for up to so long per image, search included; what it finds depends on the clock.
+            Neurons of a deep network are then bounded through as many layers as that leaves time for.
         gap: stop closing a bracket whose ends are within this share of each other, one in a hundred unless given.
+        depth: bound neurons through the nearest so many nonlinear layers only, which is cheaper in deep networks.
         attack: whether to look for the upper end of the bracket.
         runtime: "exact" for the network over real numbers; "any-f32" for radii that also hold for every runtime that
             computes in f32 with sums in any order.
@@ -104,6 +107,7 @@ def certify(
         _arrays.whole(branch, "branch"),
         None if seconds is None else float(seconds),
         None if gap is None else float(gap),
+        None if depth is None else _arrays.whole(depth, "depth"),
         bool(attack),
         runtime,
         norm,

@@ -18,6 +18,7 @@ def certify(
     branch: int,
     seconds: float | None,
     gap: float | None,
+    depth: int | None,
     attack: bool,
     runtime: str,
     norm: str,

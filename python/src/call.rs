@@ -67,6 +67,7 @@ pub fn exception(error: &anyhow::Error) -> PyErr {
 const ARGUMENTS: &[&str] = &[
     "batch",
     "branch",
+    "depth",
     "device",
     "gap",
     "input-range",

@@ -59,6 +59,7 @@ pub fn certify<'py>(
     branch: usize,
     seconds: Option<f64>,
     gap: Option<f32>,
+    depth: Option<usize>,
     attack: bool,
     runtime: &str,
     norm: &str,
@@ -68,15 +69,17 @@ pub fn certify<'py>(
 ) -> Fields<'py> {
     let (method, runtime, device) = (input::method(method)?, input::runtime(runtime)?, input::device(device)?);
     let norm = input::norm(norm)?;
-    let options = Options { method, runtime, norm, tolerance, batch, memory: None, branch, seconds, gap, attack };
+    let options =
+        Options { method, runtime, norm, depth, tolerance, batch, memory: None, branch, seconds, gap, attack };
     options.check().map_err(|e| exception(&e.into()))?;
     let model = model.network();
     let (images, label) = (images.images()?, labels(label)?);
     let work = move || {
         let placed = Placed::new(&model, &device, Some(images.shape))?;
-        let bounder = options.bounder(&placed.net).map_err(|e| e.about(&model.path))?;
+        let mut bounder = options.bounder(&placed.net).map_err(|e| e.about(&model.path))?;
         let data = placed.data(images, label)?;
-        let settings = options.settings(&bounder, vec![0.0], 0, 0..data.len());
+        let chosen = options.fit(&mut bounder, &data)?;
+        let settings = options.settings(&bounder, chosen, vec![0.0], 0, 0..data.len());
         Ok((collect(&bounder, &data, &settings, &mut quiet())?, placed))
     };
     let (rows, placed) = away(py, work)?;

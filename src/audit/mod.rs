@@ -44,6 +44,8 @@ pub enum Method {
     CrownIbp,
     /// Backward linear bounds for every unstable neuron (Zhang et al. 2018).
     Crown,
+    /// The same, but that those of neurons end where they have passed so many nonlinear layers.
+    CrownNearest(usize),
 }
 
 /// What the auditor found. Margins are lower bounds of `logit_class - logit_rival` over the whole ball.
@@ -137,7 +139,10 @@ pub fn check_ball(
     let attempts = if method == Method::Ibp { &ATTEMPTS[..1] } else { &ATTEMPTS[..] };
     // Slopes are given by a certificate.
     let keeps = if certificate.is_some() && method != Method::Ibp { &[false, true][..] } else { &[false] };
-    for (&(grow, lean), &keep) in attempts.iter().flat_map(|attempt| keeps.iter().map(move |keep| (attempt, keep))) {
+    let usual = attempts.iter().flat_map(|&(grow, lean)| keeps.iter().map(move |&keep| (method, grow, lean, keep)));
+    // Rows that go on to the box bound neurons better, and so prove what a choice of slopes decided.
+    let whole = matches!(method, Method::CrownNearest(_)).then_some((Method::Crown, 1.0, 0.0, false));
+    for (method, grow, lean, keep) in usual.chain(whole) {
         let choice = Choice { certificate, lean, keep };
         let state = State::new(model, Interval::ball(image, norm, outer * grow), method, choice)?;
         let margins = match branches {

@@ -25,6 +25,8 @@ pub struct State<'a> {
     pub peaks: Vec<Option<Vec<Peak>>>,
     /// As [`Choice::keep`].
     pub keep: bool,
+    /// Where rows of neurons end, if they have any.
+    rows: Option<Stop>,
 }
 
 /// What the slopes of a relaxation are.
@@ -48,7 +50,13 @@ impl<'a> State<'a> {
     pub fn new(model: &'a Model, input: Interval, method: Method, choice: Choice<'_>) -> Result<State<'a>> {
         let charge = Charge::new(model)?;
         let (values, keep) = (vec![input], choice.keep);
-        let mut state = State { model, charge, values, sizes: Vec::new(), lines: Vec::new(), peaks: Vec::new(), keep };
+        let rows = match method {
+            Method::Ibp | Method::CrownIbp => None,
+            Method::Crown => Some(Stop::Input),
+            Method::CrownNearest(depth) => Some(Stop::After(depth)),
+        };
+        let (sizes, lines, peaks) = (Vec::new(), Vec::new(), Vec::new());
+        let mut state = State { model, charge, values, sizes, lines, peaks, keep, rows };
         // By value: whether every path from the input is affine.
         let mut straight = vec![true];
         for (i, node) in model.nodes.iter().enumerate() {
@@ -84,12 +92,12 @@ impl<'a> State<'a> {
             if straight[i + 1] && state.values[0].round.is_some() {
                 let all: Vec<usize> = (0..state.values[i + 1].len()).collect();
                 state.refine_some(i + 1, &all)?;
-            } else if method == Method::Crown && node.inputs.iter().any(|&v| v != 0) {
+            } else if rows.is_some() && node.inputs.iter().any(|&v| v != 0) {
                 state.refine(i + 1)?;
             }
         }
         // Beside the bounds so far, never in their place: tighter inputs may flip a standard slope for the worse.
-        let given = choice.certificate.iter().flat_map(|s| &s.inner).filter(|_| method == Method::Crown);
+        let given = choice.certificate.iter().flat_map(|s| &s.inner).filter(|_| rows.is_some());
         let mut inner: Vec<&NeuronSlopes> = given.collect();
         inner.sort_by_key(|n| n.node);
         for given in inner {
@@ -127,7 +135,7 @@ impl<'a> State<'a> {
     fn refine_some(&mut self, value: ValueId, which: &[usize]) -> Result<()> {
         for chunk in which.chunks(LANES / 2) {
             let targets: Vec<Target> = chunk.iter().flat_map(|&k| [1.0, -1.0].map(|sign| vec![(k, sign)])).collect();
-            let bounds = walk::bound(self, value, &targets, Stop::Input, &self.values[0]);
+            let bounds = walk::bound(self, value, &targets, self.rows.unwrap_or(Stop::Input), &self.values[0]);
             let known = &mut self.values[value];
             for (&k, pair) in chunk.iter().zip(bounds.chunks_exact(2)) {
                 // max and min pass over NaN.

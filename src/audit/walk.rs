@@ -24,6 +24,8 @@ pub enum Stop {
     Nonlinear,
     /// Only at the box.
     Input,
+    /// At the output of the first nonlinear layer that every path passes once so many others are passed.
+    After(usize),
 }
 
 /// A target: coefficients by element of the value where a walk starts.
@@ -62,21 +64,26 @@ pub fn bound_by<'a>(
     let mut walk = Walk { state, lines, at, constant: [0.0; LANES], error: [0.0; LANES] };
     walk.at[from] = Some(seed(model.shape(from), targets));
     let mut best = [f64::NEG_INFINITY; LANES];
+    let mut passed = 0;
     for value in (1..=from).rev() {
         let Some(c) = walk.at[value].take() else { continue };
         let nonlinear = matches!(model.nodes[value - 1].layer, Layer::Relu | Layer::Activation(_) | Layer::MaxPool(_));
         // Where every path passes here, the bounds of this value give one more lower bound; a certifier may rely on it.
-        if nonlinear && stop == Stop::Input && value < from && walk.at.iter().all(Option::is_none) {
+        if nonlinear && stop != Stop::Nonlinear && value < from && walk.at.iter().all(Option::is_none) {
             let before = (walk.constant, walk.error);
             walk.concretize(&c, &state.values[value]);
             let here = walk.lower();
             // max passes over NaN.
             best = lanes(|i| best[i].max(here[i]));
+            if matches!(stop, Stop::After(depth) if passed >= depth) {
+                return best;
+            }
             (walk.constant, walk.error) = before;
         }
         if nonlinear && stop == Stop::Nonlinear {
             walk.concretize(&c, &state.values[value]);
         } else {
+            passed += usize::from(nonlinear);
             walk.step(value - 1, c);
         }
     }

@@ -1,5 +1,7 @@
 //! What the graph of a network says about walks: who reads a value, how far interval bounds go, where a walk may stop.
 
+use std::ops::Range;
+
 use crate::model::ValueId;
 use crate::network::{Affine, Bend, Network, Placed};
 use crate::tensor::Shape;
@@ -96,9 +98,25 @@ pub(super) fn is_chain(net: &Network, i: usize) -> bool {
 pub(super) fn cuts(net: &Network, from: ValueId, share: f64) -> Vec<ValueId> {
     let products = |i: usize| net.layer(i).affine().map_or(0, |a| a.geometry.products());
     let below = |value: ValueId| (0..value).map(products).sum::<usize>() as f64;
-    let passed = |value: ValueId| net.model.nodes[value..from].iter().flat_map(|n| &n.inputs).all(|&v| v >= value);
     let all = below(from);
-    (1..from).rev().filter(|&v| is_relu(net, v - 1) && passed(v) && below(v) >= share * all).collect()
+    (1..from).rev().filter(|&v| is_relu(net, v - 1) && is_passed(net, from, v) && below(v) >= share * all).collect()
+}
+
+/// Nonlinear layers among these nodes.
+pub(super) fn bends(net: &Network, nodes: Range<usize>) -> usize {
+    nodes.filter(|&i| net.layer(i).bend() != Bend::Nowhere).count()
+}
+
+/// Where rows from `from` end that have passed `depth` nonlinear layers: at the output of the next that every path passes,
+/// or at the input.
+pub(super) fn end(net: &Network, from: ValueId, depth: usize) -> ValueId {
+    let here = |v: ValueId| net.layer(v - 1).bend() != Bend::Nowhere && is_passed(net, from, v);
+    (1..from).rev().find(|&v| here(v) && bends(net, v..from) >= depth).unwrap_or(0)
+}
+
+/// Whether every path from `from` to the input passes `value`.
+fn is_passed(net: &Network, from: ValueId, value: ValueId) -> bool {
+    net.model.nodes[value..from].iter().flat_map(|n| &n.inputs).all(|&v| v >= value)
 }
 
 /// Elements of a layer, those of one place side by side: their rows look up the same entries.

@@ -112,7 +112,8 @@ impl Walk<'_> {
         };
         let mut bounds = vec![f32::NEG_INFINITY; targets.len()];
         let mut open: Vec<usize> = (0..targets.len()).collect();
-        for cut in graph::cuts(self.net(), from, WORTHWHILE).into_iter().filter(|_| signs) {
+        let end = self.bounder().depth.map_or(0, |depth| graph::end(self.net(), from, depth));
+        for cut in graph::cuts(self.net(), from, WORTHWHILE).into_iter().filter(|&cut| signs && cut > end) {
             c = self.walk(from, c, &rows, &sums, cut, None)?;
             from = cut;
             let mut here = self.known.concretise(cut, &c, &rows, &sums)?;
@@ -132,8 +133,8 @@ impl Walk<'_> {
                 (c, rows, sums) = self.pick(&c, &rows, &sums, &undecided)?;
             }
         }
-        let end = self.walk(from, c, &rows, &sums, 0, None)?;
-        for (&t, bound) in open.iter().zip(self.known.concretise(0, &end, &rows, &sums)?) {
+        let c = self.walk(from, c, &rows, &sums, end, None)?;
+        for (&t, bound) in open.iter().zip(self.known.concretise(end, &c, &rows, &sums)?) {
             let bound = less(bound, t);
             // NaN must not hide behind an earlier bound.
             bounds[t] = if bound.is_nan() { bound } else { bound.max(bounds[t]) };

@@ -109,6 +109,9 @@ pub struct Bounder {
     pub runtime: Runtime,
     /// What the radii of balls are measured by.
     pub norm: Norm,
+    /// How many nonlinear layers the rows that bound neurons pass on their way to the input, before interval bounds take
+    /// over (Singh et al. 2019 and GPUPoly stop theirs likewise); `None`: all. Rows of margins pass all of them always.
+    pub depth: Option<usize>,
     /// Bytes that rows of coefficients may take at a time.
     pub memory: usize,
     /// How large numbers may become.
@@ -197,6 +200,7 @@ impl Bounder {
             method,
             runtime: Runtime::default(),
             norm: Norm::default(),
+            depth: None,
             memory,
             range,
             peak: peak.max(1.0),
@@ -238,6 +242,11 @@ impl Bounder {
     pub fn for_norm(mut self, norm: Norm) -> Self {
         self.norm = norm;
         self
+    }
+
+    /// How many nonlinear layers the network has.
+    pub fn nonlinear_layers(&self) -> usize {
+        graph::bends(&self.net, 0..self.net.model.nodes.len())
     }
 
     /// The same bounds with every rounding charge set to zero: *unsound*, to measure the price of soundness.

@@ -103,6 +103,10 @@ pub fn audit(request: &Request, verbosity: Verbosity) -> Result<Outcome> {
         return Err(Error::input(dir.join("manifest.json"), problem + "; it was altered, certify again"));
     }
     let mut claims: Vec<Claim> = rows.iter().map(|row| claim(dir, &path, row, &data, &forms)).collect::<Result<_>>()?;
+    if let Some(depth) = manifest.depth {
+        let rowed = claims.iter_mut().filter(|c| c.method == Method::Crown);
+        rowed.for_each(|c| c.method = Method::CrownNearest(depth));
+    }
     // Optimised slopes and domains cannot be guessed.
     let guessed = |row: &CertifyRow| row.method != "alpha" && !row.method.ends_with(table::BRANCHED);
     let missing = |(c, row): (&Claim, &CertifyRow)| c.certificate.is_none() && c.radius != 0.0 && !guessed(row);

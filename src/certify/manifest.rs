@@ -57,6 +57,9 @@ pub struct Manifest {
     /// Domains that branch and bound may take per image.
     #[serde(default)]
     pub branch: usize,
+    /// Nonlinear layers that rows of neurons passed at most; all where none is given.
+    #[serde(default)]
+    pub depth: Option<usize>,
     /// Which evaluations of the network the radii hold for.
     #[serde(default = "exact")]
     pub runtime: String,
@@ -114,6 +117,7 @@ impl Manifest {
             tolerance,
             attack,
             branch,
+            depth,
             runtime,
             norm,
             images,
@@ -129,6 +133,7 @@ impl Manifest {
         let other = |name: &str, theirs: String, mine: String| {
             (theirs != mine).then(|| format!("another {name} ({theirs}, not {mine})"))
         };
+        let layers = |depth: Option<usize>| depth.map_or("all".into(), |depth: usize| depth.to_string());
         let list = |values: &[f64]| values.iter().map(|v| short(*v)).collect::<Vec<_>>().join(",");
         let parts = [
             unlike(*model_hash == self.model_hash, "model"),
@@ -142,6 +147,7 @@ impl Manifest {
             other("--tolerance", tolerance.to_string(), self.tolerance.to_string()),
             unlike(*attack == self.attack, "--no-attack"),
             other("--branch", branch.to_string(), self.branch.to_string()),
+            other("--depth", layers(*depth), layers(self.depth)),
             other("--runtime", runtime.clone(), self.runtime.clone()),
             other("--norm", norm.to_string(), self.norm.to_string()),
             other("--shard", format!("one of {shards}"), format!("one of {}", self.shard[1])),

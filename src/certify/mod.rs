@@ -2,6 +2,7 @@
 
 pub mod again;
 pub mod audit;
+pub mod depth;
 pub mod manifest;
 mod options;
 mod subjects;
@@ -146,7 +147,8 @@ impl Run<'_> {
             Some(close) => {
                 let subjects: Vec<Subject> = open.iter().map(|o| o.subject.clone()).collect();
                 let brackets: Vec<Bracket> = open.iter().map(|o| o.bracket.clone()).collect();
-                close::close(self.bounder, close, &subjects, &brackets)?
+                let spent: Vec<f64> = open.iter().map(|o| o.found.seconds).collect();
+                close::close(self.bounder, close, &subjects, &brackets, &spent)?
             }
             None => open.iter().map(|o| (o.bracket.clone(), 0)).collect(),
         };

@@ -3,13 +3,15 @@
 use std::ops::Range;
 
 use super::Settings;
+use super::depth::{self, Choice};
 use crate::attack;
 use crate::bounds::{Bounder, Method, Runtime};
 use crate::close;
+use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::network::Network;
 use crate::norm::Norm;
-use crate::search;
+use crate::search::{self, Subject};
 
 /// Choices by the names of their flags.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +22,8 @@ pub struct Options {
     pub runtime: Runtime,
     /// What radii are measured by.
     pub norm: Norm,
+    /// Nonlinear layers that rows of neurons pass at most; `None`: all, or what fits `seconds`.
+    pub depth: Option<usize>,
     /// Share of the best provable radius at which the search stops; `None`: what suits the method.
     pub tolerance: Option<f32>,
     /// Balls probed at once; `None`: what suits method and device.
@@ -28,7 +32,7 @@ pub struct Options {
     pub memory: Option<usize>,
     /// Domains of branch and bound per image; 0 for none, unless `seconds` are given.
     pub branch: usize,
-    /// Seconds of branch and bound per image.
+    /// Seconds per image: of the search, and of branch and bound.
     pub seconds: Option<f64>,
     /// Share of the proved radius below which a bracket is not closed further; `None`: one in a hundred.
     pub gap: Option<f32>,
@@ -38,6 +42,10 @@ pub struct Options {
 
 /// Brackets whose ends are within this share of each other are not closed further.
 const CLOSED: f32 = 0.01;
+
+/// Seconds of an image's search from which on images go one at a time: rows come sooner, and all cores find enough to do
+/// in one.
+const SLOW: f64 = 5.0;
 
 impl Options {
     /// Refuses choices that do not fit each other, before anything is read.
@@ -50,6 +58,10 @@ impl Options {
         }
         if self.batch == Some(0) {
             return Err(Error::usage("--batch is at least 1"));
+        }
+        if self.depth.is_some() && !self.method.refines() {
+            let problem = "--depth is about bounds of neurons by rows of their own; give --method crown or alpha";
+            return Err(Error::usage(problem));
         }
         if self.closes() && !self.method.refines() {
             let problem = "--branch and --seconds start from bounds by crown; give --method crown or alpha";
@@ -79,12 +91,38 @@ impl Options {
     pub fn bounder(&self, net: &Network) -> Result<Bounder> {
         let mut bounder = Bounder::new(net, self.method)?.for_runtime(self.runtime)?.for_norm(self.norm);
         bounder.memory = self.memory.unwrap_or(bounder.memory);
+        bounder.depth = self.depth;
         Ok(bounder)
     }
 
-    /// The settings of a run over these images.
-    pub fn settings(&self, bounder: &Bounder, variances: Vec<f64>, seed: u64, range: Range<usize>) -> Settings {
-        let usual = search::Settings::new(bounder);
+    /// Where the network is deep and no depth is chosen: that at which the first image keeps to the seconds.
+    ///
+    /// # Errors
+    /// A fault of the device.
+    pub fn fit(&self, bounder: &mut Bounder, data: &Dataset) -> Result<Option<Choice>> {
+        let Some(seconds) = self.seconds.filter(|_| self.depth.is_none()) else { return Ok(None) };
+        if data.is_empty() || !search::is_deep(bounder) {
+            return Ok(None);
+        }
+        let subject = Subject::classify(&bounder.net, &[data.image(0)])?.remove(0);
+        let choice = depth::choose(bounder, &subject, seconds)?;
+        bounder.depth = choice.depth;
+        Ok(Some(choice))
+    }
+
+    /// The settings of a run over these images, where [`fit`](Self::fit) chose so.
+    pub fn settings(
+        &self,
+        bounder: &Bounder,
+        chosen: Option<Choice>,
+        variances: Vec<f64>,
+        seed: u64,
+        range: Range<usize>,
+    ) -> Settings {
+        let mut usual = search::Settings::new(bounder);
+        if chosen.is_some_and(|c| c.expected > SLOW) {
+            usual.batch = 1;
+        }
         Settings {
             variances,
             seed,
@@ -92,6 +130,7 @@ impl Options {
             search: search::Settings {
                 tolerance: self.tolerance.unwrap_or(usual.tolerance),
                 batch: self.batch.unwrap_or(usual.batch),
+                seconds: self.seconds,
                 ..usual
             },
             attack: self.attack.then(attack::Settings::default),

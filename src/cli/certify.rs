@@ -9,11 +9,12 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use super::common::{self, RunArgs, SayArgs};
+use super::common::{self, RunArgs, SayArgs, say_notes};
 use super::inputs::{DataArgs, ModelArgs, warn_of_chance};
 use super::noise;
 use super::page;
-use crate::bounds::{Method, Runtime};
+use crate::bounds::{Bounder, Method, Runtime};
+use crate::certify::depth::Choice;
 use crate::certify::table::{self, Manifest, Table};
 use crate::certify::{Options, Sink, certify};
 use crate::dataset::Split;
@@ -25,6 +26,7 @@ use crate::progress::Progress;
 use crate::results::certificate::Certificate;
 use crate::results::{CertifyRow, short, write_json};
 use crate::rng::Rng;
+use crate::search;
 use crate::sweep::check_variances;
 
 /// Prove a delta max for every image of a test set.
@@ -65,9 +67,14 @@ pub struct CertifyArgs {
     /// Close the bracket further by splitting it into up to N domains per image, by the signs of neurons
     #[arg(long, value_name = "N", default_value_t = 0)]
     branch: usize,
-    /// Close the bracket further for up to S seconds per image
+    /// Close the bracket further for up to S seconds per image, search included; of a deep network, neurons are bounded
+    /// through as many layers as that leaves time for
     #[arg(long, value_name = "S")]
     seconds: Option<f64>,
+    /// Bound neurons through the nearest N nonlinear layers only: cheaper in deep networks (default: all of them, or what
+    /// --seconds allows)
+    #[arg(long, value_name = "N", value_parser = common::whole::<1_000>)]
+    depth: Option<usize>,
     /// Stop closing a bracket whose ends are within this share of each other (default: 0.01)
     #[arg(long, value_name = "SHARE")]
     gap: Option<f32>,
@@ -89,7 +96,7 @@ pub struct CertifyArgs {
     no_attack: bool,
     /// How likely random noise of each --variance is to change the class, proved and measured, in place of radii
     #[arg(long, value_enum, value_name = "KIND", conflicts_with_all = [
-        "resume", "shard", "tolerance", "branch", "seconds", "gap", "norm", "certificates", "no_attack", "report",
+        "resume", "shard", "tolerance", "branch", "seconds", "depth", "gap", "norm", "certificates", "no_attack", "report",
     ])]
     pub(super) noise: Option<NoiseKind>,
     /// With --noise: also the largest noise that changes the class with probability at most --risk
@@ -109,6 +116,25 @@ pub struct CertifyArgs {
     report: bool,
     #[command(flatten)]
     pub(super) run: RunArgs,
+}
+
+/// Says how far rows of neurons walk in a deep network, and what that may cost.
+fn say_depth(path: &Path, bounder: &Bounder, options: &Options, chosen: Option<Choice>, say: &SayArgs) {
+    let layers = bounder.nonlinear_layers();
+    let note = match (options.seconds, chosen) {
+        (Some(seconds), Some(Choice { depth: Some(depth), .. })) => format!(
+            "--seconds {seconds}: neurons are bounded through the nearest {depth} of {layers} nonlinear layers (--depth {depth})"
+        ),
+        (Some(seconds), Some(Choice { depth: None, .. })) => {
+            format!("--seconds {seconds}: neurons are bounded through all {layers} nonlinear layers")
+        }
+        (None, _) if options.depth.is_none() && search::is_deep(bounder) => format!(
+            "neurons are bounded through {layers} nonlinear layers, which may take minutes an image and more; --seconds S keeps \
+             to a time, --depth N to the nearest layers"
+        ),
+        _ => return,
+    };
+    say_notes(path, &[note], say);
 }
 
 /// Kinds of random noise.
@@ -137,6 +163,7 @@ pub fn run(args: CertifyArgs) -> Result<()> {
         method: args.method,
         runtime: args.runtime,
         norm: args.norm,
+        depth: args.depth,
         tolerance: args.tolerance,
         batch: args.batch,
         memory: args.memory.map(|mib| (mib as usize) << 20),
@@ -160,10 +187,12 @@ pub fn run(args: CertifyArgs) -> Result<()> {
     let (file, data) = args.data.load_with(&args.model, args.split, args.limit, &args.run)?;
     let device = args.run.open()?;
     let net = Network::new(&device, &file.model)?;
-    let bounder = options.bounder(&net).map_err(|e| e.about(&args.model.model))?;
+    let mut bounder = options.bounder(&net).map_err(|e| e.about(&args.model.model))?;
+    let chosen = options.fit(&mut bounder, &data)?;
+    say_depth(&args.model.model, &bounder, &options, chosen, &args.run);
     let [i, n] = args.shard.unwrap_or([0, 1]);
     let range = data.len() * i / n..data.len() * (i + 1) / n;
-    let settings = options.settings(&bounder, args.variance.clone(), args.run.seed, range.clone());
+    let settings = options.settings(&bounder, chosen, args.variance.clone(), args.run.seed, range.clone());
     let manifest = Manifest {
         deltamax: env!("CARGO_PKG_VERSION").into(),
         command: common::command_line(),
@@ -184,6 +213,7 @@ pub fn run(args: CertifyArgs) -> Result<()> {
         tolerance: settings.search.tolerance,
         attack: options.attack,
         branch: args.branch,
+        depth: bounder.depth,
         runtime: args.runtime.to_string(),
         norm: args.norm,
         images: data.len(),

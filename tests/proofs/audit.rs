@@ -308,6 +308,23 @@ fn from_certify_to_audit() {
     assert!(code == Some(1) && text.contains("neuron 0 of") && text.contains("1.25"), "{text}");
     fs::remove_file(&certificate).unwrap();
 
+    // Rows of neurons that end early, by choice, are walked by the auditor as they were.
+    let near = at("near");
+    let certify = |more: &[&str]| {
+        let usual = ["certify", "--model", path(&model), "--data", path(&data), "--classes", "4,1,2,0", "--limit", "5"];
+        let done = deltamax(&[&usual[..], &["--device", "cpu", "--no-attack", "--out", path(&near)], more].concat());
+        (done.status.code(), String::from_utf8_lossy(&done.stderr).into_owned())
+    };
+    let (code, said) = certify(&["--depth", "1"]);
+    assert!(code == Some(0), "{said}");
+    assert!(fs::read_to_string(near.join("manifest.json")).unwrap().contains("\"depth\": 1,"));
+    let done = deltamax(&["audit", path(&near)]);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let (code, said) = certify(&["--depth", "2", "--resume"]);
+    assert!(code == Some(1) && said.contains("another --depth (1, not 2)"), "{said}");
+    let (code, said) = certify(&["--depth", "2", "--method", "ibp"]);
+    assert!(code == Some(2) && said.contains("--method crown"), "{said}");
+
     // Another network, other data.
     onnx::write(&strided(6), at("other.onnx")).unwrap();
     let (code, text) = audit(&["--model", path(&at("other.onnx"))]);

@@ -3,6 +3,7 @@
 
 mod activations;
 mod audit;
+mod depth;
 #[path = "../common/nets.rs"]
 mod nets;
 mod noise;

@@ -139,7 +139,7 @@ fn branching_goes_on_from_there() {
     let bracket = |f: &Found| Bracket { proved: f.proved, attacked: None };
     let before: Vec<Bracket> = found(&bounder, &subjects).iter().map(bracket).collect();
     let settings = close::Settings { domains: 600, seconds: None, tolerance: 0.01 };
-    let closed = close::close(&bounder, &settings, &subjects, &before).unwrap();
+    let closed = close::close(&bounder, &settings, &subjects, &before, &vec![0.0; subjects.len()]).unwrap();
     let mut rng = Rng::new(3, 7);
     let mut gained = 0;
     for ((subject, old), (new, _)) in subjects.iter().zip(&before).zip(&closed) {

@@ -31,6 +31,10 @@ pub(super) fn optimise(
         return Ok(());
     }
     climb(state, rows, best, want_slopes, MARGINS, &mut kept)?;
+    // The slopes of neurons climb rows that reach the input.
+    if state.bounder().depth.is_some() {
+        return Ok(());
+    }
     let worst = best.worst_rows(rows, state.region().count);
     intermediate::improve(state, rows, &worst)?;
     let next = state.bounder().evaluate(state, rows, want_slopes)?;
