@@ -1,8 +1,9 @@
 //! Closing brackets [proved, attacked] by branch and bound: proved radii grow beyond what one pass of bounds proves, and
 //! broken images found on the way pull the other end down.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use crate::attack::nearer::{Effort, nearest};
 use crate::attack::{self, Hit};
 use crate::bounds::{Ball, Bounder, Tree};
 use crate::device::Fit;
@@ -29,82 +30,96 @@ pub struct Bracket {
     pub attacked: Option<(f32, usize)>,
 }
 
-/// First step beyond the proved radius, as a share of it; steps double while they succeed.
-const STEP: f32 = 0.06;
+/// How far balls lie beyond the proved radius, as a share of it: at first, and at most.
+const STEP: f32 = 0.05;
+const MOST: f32 = 0.3;
 
-/// Fewer domains are not worth a question.
+/// Nearer ones are tried only where nothing is left to halve, and not below the nearest.
+const NEAR: f32 = 0.01;
+const NEAREST: f32 = 1e-3;
+
+/// Fewer domains are not worth a ball.
 const LEAST: usize = 16;
 
-/// Share of what is left of the budget that one question may take.
-const PART: f64 = 1.0 / 3.0;
+/// A ball on which so many times the domains before it did not suffice lies too far out: relaxations on it are loose.
+const PATIENCE: usize = 3;
+
+/// What the other end is brought nearer by, and the domains that a round of it costs about as much as.
+const ROUNDS: usize = 12;
+const STARTS: usize = 24;
+const STEPS: usize = 16;
+const DOMAINS_PER_ROUND: usize = 50;
+
+/// Share of the time that it may take.
+const TIME: f64 = 0.2;
 
 /// One bracket being closed.
 struct Track<'a> {
     subject: &'a Subject,
     bracket: Bracket,
-    /// The smallest radius asked for in vain.
-    failed: f32,
     step: f32,
     tree: Option<Tree>,
-    /// While a radius is asked for: when to give up, in domains and seconds spent so far.
-    until: Option<(usize, f64)>,
+    /// Domains before the ball that the tree is on; `None` where it is to get another.
+    planted: Option<usize>,
     seconds: f64,
     done: bool,
 }
 
 impl Track<'_> {
-    /// No use asking for this radius or more.
-    fn high(&self, most: f32) -> f32 {
-        self.failed.min(self.bracket.attacked.map_or(most, |(distance, _)| distance))
-    }
-
     fn domains(&self) -> usize {
         self.tree.as_ref().map_or(0, Tree::domains)
     }
 
-    /// Seconds left.
-    fn time(&self, settings: &Settings) -> f64 {
-        settings.seconds.map_or(f64::INFINITY, |s| s - self.seconds)
+    /// Domains left.
+    fn left(&self, settings: &Settings) -> usize {
+        settings.domains.saturating_sub(self.domains())
     }
 
-    /// The next radius to ask for, if any.
-    fn question(&mut self, settings: &Settings, most: f32) -> Option<f32> {
+    /// Whether the bracket is closed, or its budget spent.
+    fn is_over(&self, settings: &Settings, most: f32) -> bool {
         let (low, high) = (self.bracket.proved, self.high(most));
-        let left = settings.domains.saturating_sub(self.domains());
         let narrow = high <= low * (1.0 + settings.tolerance);
-        if low <= 0.0 || narrow || left < LEAST || self.time(settings) <= 0.0 {
-            self.done = true;
-            return None;
-        }
-        let domains = ((left as f64 * PART) as usize).max(LEAST);
-        self.until = Some((self.domains().saturating_add(domains), self.seconds + PART * self.time(settings)));
-        Some((low * (1.0 + self.step)).min(0.5 * (low + high)))
+        let late = settings.seconds.is_some_and(|s| self.seconds >= s);
+        low <= 0.0 || narrow || late || self.left(settings) < LEAST || self.step < NEAREST
     }
 
-    /// Takes in what a round found, and the answer if there is one.
+    /// No image of this distance is proved.
+    fn high(&self, most: f32) -> f32 {
+        self.bracket.attacked.map_or(most, |(distance, _)| distance)
+    }
+
+    fn broken_at(&mut self, hit: Hit) {
+        if self.bracket.attacked.is_none_or(|(distance, _)| hit.distance < distance) {
+            self.bracket.attacked = Some((hit.distance, hit.class));
+        }
+    }
+
+    /// Takes in what a round found.
     fn update(&mut self, bounder: &Bounder, broken: Vec<Vec<f32>>) {
-        let (Some(tree), Some((domains, seconds))) = (&self.tree, self.until) else { return };
-        let asked = tree.delta();
-        let mut lost = false;
+        let (Some(tree), Some(before)) = (&self.tree, self.planted) else { return };
+        let mut hits = vec![];
         for mut point in broken {
             // Corners of boxes rounded outward may lie a hair outside the ball, and outside what images can be.
-            bounder.norm.pull(&mut point, &self.subject.image, asked);
-            if let Some(Hit { distance, class, .. }) =
-                attack::confirm(&bounder.net, bounder.norm, &self.subject.image, self.subject.class, point)
-            {
-                lost = true;
-                if self.bracket.attacked.is_none_or(|(d, _)| distance < d) {
-                    self.bracket.attacked = Some((distance, class));
-                }
-            }
+            bounder.norm.pull(&mut point, &self.subject.image, tree.delta());
+            let (image, class) = (&self.subject.image, self.subject.class);
+            hits.extend(attack::confirm(&bounder.net, bounder.norm, image, class, point));
         }
-        let gained = asked / self.bracket.proved - 1.0;
+        hits.into_iter().for_each(|hit| self.broken_at(hit));
+        let Some(tree) = &self.tree else { return };
+        self.bracket.proved = self.bracket.proved.max(tree.reach());
+        let spent = tree.domains() - before;
+        let beyond = self.bracket.attacked.is_some_and(|(d, _)| d < tree.delta());
         if tree.is_proved() {
-            self.bracket.proved = asked;
-            (self.step, self.until) = (2.0 * gained, None);
-        } else if lost || tree.is_stuck() || tree.domains() >= domains || self.seconds >= seconds {
-            self.failed = asked;
-            (self.step, self.until) = (0.5 * gained, None);
+            if spent <= before / 2 {
+                self.step = (2.0 * self.step).min(MOST);
+            }
+            self.planted = None;
+        } else if tree.is_stuck() {
+            (self.step, self.planted) = (0.5 * self.step, None);
+        } else if self.step > NEAR && spent > PATIENCE * before.max(LEAST) {
+            (self.step, self.planted) = ((0.5 * self.step).max(NEAR), None);
+        } else if beyond {
+            self.planted = None;
         }
     }
 }
@@ -124,15 +139,15 @@ pub fn close(
     let track = |((subject, bracket), &seconds): ((_, &Bracket), &f64)| Track {
         subject,
         bracket: bracket.clone(),
-        failed: f32::INFINITY,
         step: STEP,
         tree: None,
-        until: None,
+        planted: None,
         seconds,
         done: false,
     };
     let mut tracks: Vec<Track<'_>> = subjects.iter().zip(brackets).zip(spent).map(track).collect();
     let mut fit = Fit::new(tracks.len());
+    pull_in(bounder, settings, &mut tracks)?;
     loop {
         let started = Instant::now();
         plant(bounder, settings, &mut tracks, &mut fit)?;
@@ -140,8 +155,7 @@ pub fn close(
         if open.is_empty() {
             return Ok(tracks.into_iter().map(|t| (t.bracket.clone(), t.domains())).collect());
         }
-        let left = |t: &&mut Track<'_>| t.until.map_or(0, |(domains, _)| domains.saturating_sub(t.domains()));
-        let most: Vec<usize> = open.iter().map(left).collect();
+        let most: Vec<usize> = open.iter().map(|t| t.left(settings)).collect();
         let mut trees: Vec<&mut Tree> = open.iter_mut().filter_map(|t| t.tree.as_mut()).collect();
         let broken = Tree::grow(&mut trees, &most)?;
         let share = started.elapsed().as_secs_f64() / open.len() as f64;
@@ -152,12 +166,42 @@ pub fn close(
     }
 }
 
-/// Balls for those that wait for a question; they are done where there is none.
+/// Brings the other ends nearer before anything is split, at about what a share of the domains costs.
+fn pull_in(bounder: &Bounder, settings: &Settings, tracks: &mut [Track<'_>]) -> Result<()> {
+    let most = bounder.norm.largest(bounder.net.model.input.len());
+    let rounds = (settings.domains / DOMAINS_PER_ROUND).min(ROUNDS);
+    let open: Vec<&mut Track<'_>> = tracks
+        .iter_mut()
+        .filter(|t| rounds > 0 && t.bracket.attacked.is_some() && !t.is_over(settings, most))
+        .collect();
+    let started = Instant::now();
+    let share = |seconds: f64| Duration::from_secs_f64((TIME * seconds * open.len() as f64).min(1e8));
+    let until = settings.seconds.map(|seconds| started + share(seconds));
+    let effort = Effort { rounds, starts: STARTS, steps: STEPS, until };
+    let (images, classes): (Vec<&[f32]>, Vec<usize>) =
+        open.iter().map(|t| (t.subject.image.as_slice(), t.subject.class)).unzip();
+    let floors: Vec<f32> = open.iter().map(|t| t.bracket.proved).collect();
+    let hits = nearest(&bounder.net, bounder.norm, &images, &classes, &floors, &effort)?;
+    let share = started.elapsed().as_secs_f64() / open.len().max(1) as f64;
+    for (track, hit) in open.into_iter().zip(hits) {
+        track.seconds += share;
+        if let Some(hit) = hit {
+            track.broken_at(hit);
+        }
+    }
+    Ok(())
+}
+
+/// Balls for those that need another; tracks are done where that is the end.
 fn plant(bounder: &Bounder, settings: &Settings, tracks: &mut [Track<'_>], fit: &mut Fit) -> Result<()> {
     let most = bounder.norm.largest(bounder.net.model.input.len());
-    let waiting = tracks.iter_mut().enumerate().filter(|(_, t)| !t.done && t.until.is_none());
-    let asked: Vec<(usize, f32)> =
-        waiting.filter_map(|(i, t)| t.question(settings, most).map(|delta| (i, delta))).collect();
+    let mut asked: Vec<(usize, f32)> = vec![];
+    for (i, track) in tracks.iter_mut().enumerate().filter(|(_, t)| !t.done) {
+        track.done = track.is_over(settings, most);
+        if !track.done && track.planted.is_none() {
+            asked.push((i, (track.bracket.proved * (1.0 + track.step)).min(track.high(most))));
+        }
+    }
     let planted = fit.run(&asked, |asked| {
         let ball = |&(i, delta): &(usize, f32)| {
             let subject = tracks[i].subject;
@@ -167,6 +211,7 @@ fn plant(bounder: &Bounder, settings: &Settings, tracks: &mut [Track<'_>], fit: 
     })?;
     for ((i, _), new) in asked.into_iter().zip(planted) {
         let track = &mut tracks[i];
+        track.planted = Some(track.domains());
         match (&mut track.tree, new) {
             (_, None) => track.done = true,
             (Some(tree), Some(new)) => tree.replant(new),

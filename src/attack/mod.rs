@@ -2,6 +2,7 @@
 //! end of delta max. A hit counts once an enclosure in f64 leaves no doubt that the file's network gives it another class.
 
 pub(crate) mod descent;
+pub mod nearer;
 
 use rayon::prelude::*;
 

@@ -178,7 +178,8 @@ impl<'a> Judge<'a> {
 
     fn branch(&mut self, bounder: &Bounder, subjects: &[Subject], brackets: &[Bracket], losses: &[Option<Place>]) {
         let settings = close::Settings { domains: 48, seconds: None, tolerance: 0.01 };
-        let closed = self.ask("branch", |_| close::close(bounder, &settings, subjects, brackets));
+        let closed =
+            self.ask("branch", |_| close::close(bounder, &settings, subjects, brackets, &vec![0.0; subjects.len()]));
         for (i, (bracket, _)) in closed.into_iter().flatten().enumerate() {
             self.claim("branch", i, losses[i].as_ref(), bracket.proved);
             self.reached("branch", i, losses[i].as_ref(), bracket.attacked.map(|(d, _)| d));

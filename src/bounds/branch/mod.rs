@@ -45,7 +45,7 @@ pub enum Decision {
 }
 
 /// What a domain's climb may cost.
-const CLIMB: Effort = Effort { rounds: 1, steps: 8, rate: 0.2 };
+const CLIMB: Effort = Effort { rounds: 1, steps: 3, rate: 0.4 };
 
 /// Domains that one thread bounds at once, and a GPU, where they fit.
 const BATCH: [usize; 2] = [32, 1024];

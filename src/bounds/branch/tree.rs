@@ -1,5 +1,9 @@
-//! Trees: balls around one image, halved by signs of neurons. Signs do not depend on radii, so that a larger or smaller
-//! ball goes on with the domains there are.
+//! Trees: balls around one image, halved by signs of neurons. Every domain knows how far its row is proved, its reach, and
+//! the tree as far as the nearest of them: the one that is halved next. Signs do not depend on radii, so that a larger or
+//! smaller ball goes on with the domains there are.
+
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
 
 use rayon::prelude::*;
 
@@ -30,8 +34,8 @@ pub struct Tree {
     roomy: Bounder,
     /// One for each rival.
     rows: Vec<Row>,
-    /// Domains still to be proved on the ball, depth first.
-    open: Vec<Branch>,
+    /// Domains still to be proved on the ball, the smallest reach first.
+    open: BinaryHeap<Branch>,
     /// Those that are.
     settled: Vec<Branch>,
     /// No sign is left to assume in a domain that is open.
@@ -50,10 +54,37 @@ struct Branch {
     domain: Domain,
 }
 
+/// The smallest reach is the greatest, and among equals the domain of the most signs, so that few wait.
+impl Ord for Branch {
+    fn cmp(&self, other: &Branch) -> Ordering {
+        let signs = |b: &Branch| b.domain.assumed.len();
+        other.reach.total_cmp(&self.reach).then(signs(self).cmp(&signs(other)))
+    }
+}
+
+impl PartialOrd for Branch {
+    fn partial_cmp(&self, other: &Branch) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Branch {
+    fn eq(&self, other: &Branch) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Branch {}
+
 impl Tree {
     /// Radius of the ball.
     pub fn delta(&self) -> f32 {
         self.delta
+    }
+
+    /// Dominance is proved up to this radius, which only grows while the ball stays.
+    pub fn reach(&self) -> f32 {
+        self.open.peek().map_or(self.delta, |nearest| nearest.reach)
     }
 
     /// Whether dominance is proved on the ball.
@@ -63,7 +94,7 @@ impl Tree {
 
     /// Whether halving goes no further on this ball.
     pub fn is_stuck(&self) -> bool {
-        let one = self.open.last().map_or(0, |b| b.domain.bytes() + size_of::<Branch>());
+        let one = self.open.peek().map_or(0, |b| b.domain.bytes() + size_of::<Branch>());
         self.stuck || one * (self.open.len() + self.settled.len()) > MEMORY
     }
 
@@ -108,7 +139,8 @@ impl Tree {
         // Rows that are proved on the whole of the new ball need no domains.
         let open = |row: usize| new.open.iter().any(|branch| branch.domain.row == row);
         let whole: Vec<bool> = (0..new.rows.len()).map(|row| !open(row)).collect();
-        let branches = [std::mem::take(&mut self.open), std::mem::take(&mut self.settled)].into_iter().flatten();
+        let branches = std::mem::take(&mut self.open).into_iter().chain(std::mem::take(&mut self.settled));
+        let branches: Vec<Branch> = branches.collect();
         let unstable = std::mem::replace(&mut self.root, new.root).unstable;
         (self.delta, self.stuck) = (new.delta, false);
         self.domains += new.domains;
@@ -138,14 +170,16 @@ impl Bounder {
         let Some((roomy, roots)) = roots(state)? else { return Ok(balls.iter().map(|_| None).collect()) };
         let tree = |(lane, (root, ball)): (usize, (Root, &Ball<'_>))| {
             let own: Vec<usize> = (0..rows.len()).filter(|&r| rows[r].lane == lane).collect();
-            let reach = |r: usize| if bounds.lower[r] > 0.0 { ball.delta } else { 0.0 };
+            let known = |r: usize| bounds.reach.as_ref().map_or(0.0, |reach| reach[r].min(ball.delta));
+            let reach = |r: usize| if bounds.lower[r] > 0.0 { ball.delta } else { known(r) };
             let branch =
                 |(row, &r)| Branch { reach: reach(r), next: None, tries: 0, domain: Domain::whole(row, &root) };
-            let (settled, open) = own.iter().enumerate().map(branch).partition(|b: &Branch| b.reach >= ball.delta);
+            let (settled, open): (Vec<Branch>, Vec<Branch>) =
+                own.iter().enumerate().map(branch).partition(|b| b.reach >= ball.delta);
             provable[lane].then(|| Tree {
                 delta: ball.delta,
                 rows: own.iter().map(|&r| Row { lane: 0, ..rows[r].clone() }).collect(),
-                open,
+                open: open.into(),
                 settled,
                 root,
                 roomy: roomy.clone(),

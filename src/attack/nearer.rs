@@ -1,0 +1,264 @@
+//! Known hits brought nearer: from many places in a smaller ball towards several classes at once, then back along the line
+//! to the image.
+
+use std::time::Instant;
+
+use rayon::prelude::*;
+
+use super::descent::{Objective, Point, Region, descend};
+use super::{Hit, confirm};
+use crate::error::Result;
+use crate::network::{Network, largest};
+use crate::norm::Norm;
+use crate::rng::Rng;
+
+/// How hard to try.
+#[derive(Clone, Copy, Debug)]
+pub struct Effort {
+    /// Balls, each as much smaller than the last hit's distance as seems to be in reach.
+    pub rounds: usize,
+    /// Places to start from in each.
+    pub starts: usize,
+    /// Gradient steps of each start.
+    pub steps: usize,
+    /// No round begins later.
+    pub until: Option<Instant>,
+}
+
+/// Classes that starts head for in turn: that of the hit, and those with the largest logits at the image.
+const GOALS: usize = 4;
+
+/// By how much the next ball is smaller, as a share of the distance: at first, and at least and at most.
+const SHRINK: [f32; 3] = [0.05, 0.002, 0.25];
+
+/// Points looked at along a line, between two of which the border of the class lies; and how often.
+const PLACES: usize = 16;
+const LOOKS: usize = 3;
+
+/// One image, and how near an image of another class is known to be.
+struct Target<'a> {
+    image: &'a [f32],
+    class: usize,
+    /// No image of another class is nearer: what was proved.
+    floor: f32,
+    hit: Hit,
+    /// Classes to head for.
+    goals: Vec<usize>,
+    shrink: f32,
+    radius: f32,
+    /// The nearest of this round, as far as f32 can tell.
+    found: Option<(f32, Vec<f32>)>,
+}
+
+impl Target<'_> {
+    /// Takes note of a point, and says whether its class is another.
+    fn judge(&mut self, norm: Norm, point: &[f32], scores: &[f32]) -> bool {
+        let other = largest(scores) != self.class;
+        if other {
+            let distance = norm.distance(self.image, point);
+            if self.found.as_ref().is_none_or(|(nearest, _)| distance < *nearest) {
+                self.found = Some((distance, point.to_vec()));
+            }
+        }
+        other
+    }
+}
+
+/// A start: of which target, towards which class.
+type Start = (usize, usize);
+
+struct Goals<'a> {
+    norm: Norm,
+    targets: Vec<Target<'a>>,
+}
+
+impl Objective<Start> for Goals<'_> {
+    fn region(&self, &(target, _): &Start) -> Region<'_> {
+        let Target { image, radius, .. } = self.targets[target];
+        Region::Ball { centre: image, norm: self.norm, radius }
+    }
+
+    fn look(&mut self, points: &[Point<Start>], outputs: &[&[f32]], _last: bool) -> Vec<Vec<f32>> {
+        let weights = |(point, scores): (&Point<Start>, &&[f32])| {
+            let target = &mut self.targets[point.of.0];
+            target.judge(self.norm, &point.x, scores);
+            let mut weights = vec![0.0; scores.len()];
+            weights[point.of.1] = 1.0;
+            weights[target.class] = -1.0;
+            weights
+        };
+        points.iter().zip(outputs).map(weights).collect()
+    }
+}
+
+/// Hits of these images, as [`super::attack`] finds them and brought nearer; `floors` are the radii proved.
+///
+/// # Errors
+/// A fault of the device, or a wish to stop.
+pub fn nearest(
+    net: &Network,
+    norm: Norm,
+    images: &[&[f32]],
+    classes: &[usize],
+    floors: &[f32],
+    effort: &Effort,
+) -> Result<Vec<Option<Hit>>> {
+    let hits = super::attack(net, norm, images, classes, &[], &super::Settings::default())?;
+    let scores = net.scores(images)?;
+    let (mut targets, mut places) = (vec![], vec![]);
+    for (i, (hit, scores)) in hits.iter().zip(scores).enumerate() {
+        let Some(hit) = hit.clone() else { continue };
+        let (image, class) = (images[i], classes[i]);
+        let mut order: Vec<usize> = (0..scores.len()).filter(|j| *j != class && *j != hit.class).collect();
+        order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));
+        let goals = std::iter::once(hit.class).chain(order).take(GOALS).collect();
+        targets.push(Target {
+            image,
+            class,
+            floor: floors[i],
+            hit,
+            goals,
+            shrink: SHRINK[0],
+            radius: 0.0,
+            found: None,
+        });
+        places.push(i);
+    }
+    let mut goals = Goals { norm, targets };
+    for round in 0..effort.rounds {
+        let starts = goals.starts(effort.starts, round);
+        if starts.is_empty() || effort.until.is_some_and(|until| Instant::now() >= until) {
+            break;
+        }
+        let length = |step, radius| 0.5 * radius / (1.0 + 0.5 * step as f32).sqrt();
+        descend(net, &mut goals, starts, effort.steps, length)?;
+        goals.walk_back(net)?;
+        goals.settle(net);
+    }
+    let mut best = hits;
+    places.into_iter().zip(goals.targets).for_each(|(i, target)| best[i] = Some(target.hit));
+    Ok(best)
+}
+
+impl Goals<'_> {
+    /// Places in smaller balls, of targets that are not closed: the hit pulled in, and others at random, the same for an
+    /// image whoever else is attacked.
+    fn starts(&mut self, count: usize, round: usize) -> Vec<Point<Start>> {
+        let mut starts = vec![];
+        for (t, target) in self.targets.iter_mut().enumerate() {
+            let distance = target.hit.distance;
+            target.radius = (distance * (1.0 - target.shrink)).max(0.5 * (target.floor + distance));
+            target.found = None;
+            if target.floor >= distance * (1.0 - SHRINK[1]) {
+                continue;
+            }
+            let region = Region::Ball { centre: target.image, norm: self.norm, radius: target.radius };
+            let mut rng = Rng::new(round as u64, 0xa77a);
+            for s in 0..count {
+                let mut x = target.hit.image.clone();
+                if s >= target.goals.len() {
+                    let far = target.radius * rng.uniform();
+                    for (x, centre) in x.iter_mut().zip(target.image) {
+                        *x = centre
+                            + match self.norm {
+                                Norm::Linf => far * rng.range(-1.0, 1.0).signum(),
+                                Norm::L2 => far * rng.normal(),
+                            };
+                    }
+                }
+                region.pull(&mut x);
+                starts.push(Point::new((t, target.goals[s % target.goals.len()]), x));
+            }
+        }
+        starts
+    }
+
+    /// From what was found along the line to the image, as far as the class stays another.
+    fn walk_back(&mut self, net: &Network) -> Result<()> {
+        let mut lines: Vec<(usize, Vec<f32>, [f32; 2])> = vec![];
+        for (t, target) in self.targets.iter().enumerate() {
+            lines.extend(target.found.as_ref().map(|(_, end)| (t, end.clone(), [0.0, 1.0])));
+        }
+        if lines.is_empty() {
+            return Ok(());
+        }
+        for _ in 0..LOOKS {
+            let share = |[near, far]: [f32; 2], k: usize| near + (far - near) * (k + 1) as f32 / (PLACES + 1) as f32;
+            let at = |(t, end, ends): &(usize, Vec<f32>, [f32; 2]), k: usize| -> Vec<f32> {
+                let image = self.targets[*t].image;
+                image.iter().zip(end).map(|(x, y)| x + share(*ends, k) * (y - x)).collect()
+            };
+            let points: Vec<Vec<f32>> = lines.iter().flat_map(|line| (0..PLACES).map(move |k| at(line, k))).collect();
+            let scores = net.scores(&points.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
+            for (l, (t, _, ends)) in lines.iter_mut().enumerate() {
+                let own = l * PLACES..(l + 1) * PLACES;
+                let target = &mut self.targets[*t];
+                let looks = points[own.clone()].iter().zip(&scores[own]);
+                let other: Vec<bool> = looks.map(|(x, scores)| target.judge(self.norm, x, scores)).collect();
+                // The border next to the end that was found.
+                let last = other.iter().rposition(|other| !other);
+                let shares: Vec<f32> = (0..PLACES).map(|k| share(*ends, k)).collect();
+                let far = last.map_or(shares[0], |k| shares.get(k + 1).copied().unwrap_or(ends[1]));
+                *ends = [last.map_or(ends[0], |k| shares[k]), far];
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps what stands up to the enclosure, and says how much smaller the next balls are.
+    fn settle(&mut self, net: &Network) {
+        let norm = self.norm;
+        self.targets.par_iter_mut().for_each(|target| {
+            let nearer = target.found.take().filter(|(distance, _)| *distance < target.hit.distance);
+            let confirmed = nearer.and_then(|(_, x)| confirm(net, norm, target.image, target.class, x));
+            let [_, least, most] = SHRINK;
+            match confirmed.filter(|hit| hit.distance < target.hit.distance) {
+                Some(hit) => (target.hit, target.shrink) = (hit, (1.5 * target.shrink).min(most)),
+                None => target.shrink = (0.5 * target.shrink).max(least),
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attack::{Settings, attack};
+    use crate::device::Device;
+    use crate::model::cnn::{Architecture, cnn};
+    use crate::model::reference;
+    use crate::tensor::Shape;
+
+    /// On networks without training one descent ends wherever it ends; many end nearer.
+    #[test]
+    fn hits_come_nearer_and_are_hits() {
+        let (shape, classes) = (Shape::new(1, 8, 8), ["a", "b", "c", "d"].map(String::from));
+        let model = cnn(shape, &classes, &Architecture { channels: vec![4, 8], hidden: 16 }, 2).unwrap();
+        let net = Network::new(&Device::cpu(), &model).unwrap();
+        let mut rng = Rng::new(3, 3);
+        let images: Vec<Vec<f32>> = (0..12).map(|_| (0..64).map(|_| rng.uniform()).collect()).collect();
+        let views: Vec<&[f32]> = images.iter().map(Vec::as_slice).collect();
+        let classes: Vec<usize> = net.scores(&views).unwrap().iter().map(|s| largest(s)).collect();
+        for norm in Norm::ALL {
+            let before = attack(&net, norm, &views, &classes, &[], &Settings::default()).unwrap();
+            let effort = Effort { rounds: 8, starts: 12, steps: 12, until: None };
+            let found = |floors: &[f32]| nearest(&net, norm, &views, &classes, floors, &effort).unwrap();
+            let after = found(&[0.0; 12]);
+            let mut nearer = 0;
+            for (i, (before, after)) in before.iter().zip(&after).enumerate() {
+                let (Some(before), Some(after)) = (before, after) else {
+                    assert_eq!(before, after);
+                    continue;
+                };
+                let scores = reference::forward(&model, &after.image).pop().unwrap();
+                assert!(scores[after.class] >= scores[classes[i]], "{norm} {i}: {scores:?}");
+                assert!(norm.distance(views[i], &after.image) == after.distance && after.distance <= before.distance);
+                nearer += usize::from(after.distance < before.distance * 0.999);
+            }
+            assert!(nearer >= 6, "{norm}: {nearer} of 12");
+            // What is closed is left alone.
+            let closed: Vec<f32> = before.iter().map(|hit| hit.as_ref().map_or(0.0, |h| h.distance)).collect();
+            assert_eq!(found(&closed), before);
+        }
+    }
+}
