@@ -11,3 +11,4 @@ mod range;
 mod runtime;
 mod shapes;
 mod soundness;
+mod vary;

@@ -18,7 +18,7 @@ const FLOORS: &[&[&str]] = &[
     &["search", "attack", "relevance"],
     &["close"],
     &["certify", "sweep", "explain", "train", "verify"],
-    &["noise"],
+    &["noise", "vary"],
     &["study", "bench"],
     &["report"],
     &["cli", "main", "lib"],
