@@ -10,6 +10,7 @@ mod picture;
 mod relevance;
 mod require;
 mod spread;
+mod stays;
 mod trained;
 mod words;
 
@@ -18,6 +19,7 @@ pub use picture::{Picture, base64};
 pub use relevance::{Decided, RelevanceKind, RelevanceMap, RelevanceSummary, Shares};
 pub use require::{Judged, Requirement, Requirements};
 pub use spread::{Spread, quantile, short};
+pub use stays::{Change, Stays};
 pub use trained::{Repeat, Trained};
 pub use words::{Claim, Conclusion, Figure, Finding, Outcome, Verdict};
 
@@ -317,6 +319,9 @@ pub struct ExampleLevel {
     /// One map per kind.
     #[serde(default)]
     pub relevance: Vec<RelevanceMap>,
+    /// How far the photo may change, where that was asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stays: Vec<Stays>,
 }
 
 /// A proved pairwise margin.

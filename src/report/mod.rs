@@ -17,6 +17,7 @@ mod sample;
 mod section;
 pub mod sheet;
 mod statistics;
+mod stays;
 
 use crate::error::{Error, Result};
 use crate::results::{FORMAT, Study, write_atomically};

@@ -296,6 +296,7 @@ fn example(variance: f64, k: usize, kind: usize) -> ExampleLevel {
             .to_vec(),
         logits,
         delta,
+        stays: vec![],
     }
 }
 
