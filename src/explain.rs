@@ -2,7 +2,7 @@
 
 mod stays;
 
-pub use stays::{CONFIDENCE, RISK, stays};
+pub use stays::{CONFIDENCE, RISK, noise_and_light, stays};
 
 use crate::attack;
 use crate::bounds::{Ball, Bounder, Method, Row};

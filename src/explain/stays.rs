@@ -35,10 +35,20 @@ pub fn stays(bounder: &Bounder, image: &[f32], known: &Bracket, seed: u64) -> Re
         of_bracket(Change::Length, Norm::L2, &length, shape),
     ];
     let subject = Subject { image: image.to_vec(), class: known.class, margin: 0.0 };
-    all.push(of_noise(bounder, &subject, seed)?);
+    all.extend(noise_and_light(bounder, &subject, 0, seed)?);
+    Ok(all)
+}
+
+/// What is not about radii: random noise, the draws of which `id` names, and every kind of light and lens.
+///
+/// # Errors
+/// A fault of the device.
+pub fn noise_and_light(bounder: &Bounder, subject: &Subject, id: u32, seed: u64) -> Result<Vec<Stays>> {
+    let (shape, image) = (bounder.net.model.input, &subject.image);
+    let mut all = vec![of_noise(bounder, subject, id, seed)?];
     let kinds = Kind::ALL.into_iter().filter(|kind| kind.fits(shape));
     let families = kinds.flat_map(|kind| Family::of(kind, shape, image));
-    let questions: Vec<Question<'_>> = families.map(|family| Question { subject: &subject, family }).collect();
+    let questions: Vec<Question<'_>> = families.map(|family| Question { subject, family }).collect();
     let settings = Settings { gap: GAP, batch: search::Settings::new(bounder).batch };
     let picture = |image: &[f32]| Picture::from_chw(shape, image);
     for (Question { family, .. }, found) in questions.iter().zip(brackets(bounder, &questions, &settings)?) {
@@ -83,12 +93,12 @@ fn of_bracket(change: Change, norm: Norm, bracket: &Bracket, shape: Shape) -> St
     }
 }
 
-fn of_noise(bounder: &Bounder, subject: &Subject, seed: u64) -> Result<Stays> {
+fn of_noise(bounder: &Bounder, subject: &Subject, id: u32, seed: u64) -> Result<Stays> {
     let net = &bounder.net;
     let proved = noise::largest(bounder, &[subject], RISK)?.first().copied().unwrap_or(0.0);
     let settings = measured::Settings { draws: DRAWS, confidence: CONFIDENCE, risk: Some(RISK), seed };
     let start = if proved > 0.0 { 2.0 * proved } else { 0.01 };
-    let [low, high] = measured::search(net, subject, 0, start, &settings)?;
+    let [low, high] = measured::search(net, subject, id, start, &settings)?;
     let low = low.max(proved);
     let lost = Some(high).filter(|h| h.is_finite());
     let shape = net.model.input;

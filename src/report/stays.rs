@@ -13,7 +13,7 @@ fn share(value: f64) -> String {
 }
 
 /// The change itself, and one of its size.
-fn words(change: Change) -> (&'static str, fn(f64) -> String) {
+pub(super) fn words(change: Change) -> (&'static str, fn(f64) -> String) {
     match change {
         Change::Pixels => ("Any change of every pixel", both_units),
         Change::Length => ("Any change of this Euclidean length", |v| format!("{v:.3}")),

@@ -50,9 +50,22 @@ pub struct Stays {
     /// Nothing beyond was looked at.
     pub end: f64,
     /// A picture at the proved end, or the measured one.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept: Option<Picture>,
     /// A picture of another class, and which.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub other: Option<(Picture, usize)>,
+}
+
+/// How far one test photo may change.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Photo {
+    /// Its position in the test set.
+    pub index: usize,
+    /// Its class.
+    pub label: usize,
+    /// The class that the network gives it, which is the one that stays.
+    pub predicted: usize,
+    /// By kinds of change, without pictures.
+    pub stays: Vec<Stays>,
 }

@@ -57,9 +57,10 @@ impl<'a> Track<'a> {
     fn new(question: &'a Question<'a>, broken: Option<Turn>, gap: f64) -> Track<'a> {
         let mut track = Track { question, broken, open: vec![], stuck: f64::INFINITY, boxes: 0 };
         let (goal, n) = (track.goal(gap), question.family.parameters());
-        let place = |j: usize| goal * (1.0 - (1.0 - j as f64 / PIECES as f64).powi(2));
+        let pieces: usize = std::env::var("PIECES").ok().and_then(|v| v.parse().ok()).unwrap_or(PIECES);
+        let place = |j: usize| goal * (1.0 - (1.0 - j as f64 / pieces as f64).powi(2));
         track.open = match (n, question.family.both) {
-            (1, false) => (0..PIECES).map(|j| Leaf(vec![[place(j), place(j + 1)]])).collect(),
+            (1, false) => (0..pieces).map(|j| Leaf(vec![[place(j), place(j + 1)]])).collect(),
             (_, both) => vec![Leaf(vec![[if both { -goal } else { 0.0 }, goal]; n])],
         };
         track

@@ -20,6 +20,10 @@ const ROUNDS: usize = 4;
 const BATCH: usize = 1024;
 /// How often an enclosure may stay undecided before a change is given up, each time a little further.
 const TRIES: i32 = 12;
+/// Leads of this share of the largest logit are no matter of rounding.
+const CLEAR: f64 = 1e-5;
+/// How much further a change may be sought that is clear.
+const NEAR: f64 = 1.001;
 
 /// One image, and the family whose changes of class are looked for.
 pub struct Question<'a> {
@@ -150,14 +154,27 @@ fn changes(net: &Network, questions: &[Question<'_>], rays: &[Ray]) -> Result<Ve
     Ok(found)
 }
 
-/// The change at the last place of a ray, or a little beyond, where it is certain.
+/// The change at the last place of a ray, or a little beyond, where it is certain, and so clear that sums in f32 see it too
+/// if such a place is near.
 fn certain(net: &Network, question: &Question<'_>, ray: &Ray) -> Option<Turn> {
     let start = *ray.places.last()?;
     let further = (0..TRIES).map(|i| if i == 0 { start } else { start * (1.0 + 1e-5 * f64::from(1 << i)) });
-    further.take_while(|scale| *scale <= question.family.end).find_map(|scale| {
+    let mut first = None;
+    for scale in further.take_while(|scale| *scale <= question.family.end) {
         let t = ray.at(scale);
         let known = enclosure::forward(&net.model, &question.family.image(&t));
-        let (class, _) = enclosure::largest(&known)?;
-        (class != question.subject.class).then_some(Turn { scale, t, class })
-    })
+        let other = enclosure::largest(&known).filter(|(class, _)| *class != question.subject.class);
+        if let Some((class, lead)) = other {
+            let most = known.0.iter().fold(0.0, |m: f64, v| m.max(v.abs()));
+            let found = first.get_or_insert(Turn { scale, t: t.clone(), class });
+            if lead > CLEAR * most {
+                *found = Turn { scale, t, class };
+                return first;
+            }
+        }
+        if first.is_some() && scale > start * NEAR {
+            break;
+        }
+    }
+    first
 }
