@@ -41,7 +41,7 @@ impl Found {
 /// Boxes of one family that are bounded in a round: what is cut later may never have to be.
 const A_ROUND: usize = 16;
 /// Pieces that a line is cut into first, the narrower the nearer its end.
-const PIECES: usize = 8;
+const PIECES: usize = 4;
 
 /// The search for one bracket.
 struct Track<'a> {
@@ -57,10 +57,9 @@ impl<'a> Track<'a> {
     fn new(question: &'a Question<'a>, broken: Option<Turn>, gap: f64) -> Track<'a> {
         let mut track = Track { question, broken, open: vec![], stuck: f64::INFINITY, boxes: 0 };
         let (goal, n) = (track.goal(gap), question.family.parameters());
-        let pieces: usize = std::env::var("PIECES").ok().and_then(|v| v.parse().ok()).unwrap_or(PIECES);
-        let place = |j: usize| goal * (1.0 - (1.0 - j as f64 / pieces as f64).powi(2));
+        let place = |j: usize| goal * (1.0 - (1.0 - j as f64 / PIECES as f64).powi(2));
         track.open = match (n, question.family.both) {
-            (1, false) => (0..pieces).map(|j| Leaf(vec![[place(j), place(j + 1)]])).collect(),
+            (1, false) => (0..PIECES).map(|j| Leaf(vec![[place(j), place(j + 1)]])).collect(),
             (_, both) => vec![Leaf(vec![[if both { -goal } else { 0.0 }, goal]; n])],
         };
         track

@@ -53,6 +53,7 @@ fn class_at(net: &Network, image: &[f32]) -> Option<usize> {
 #[test]
 fn the_class_stays_up_to_one_end_and_is_lost_at_the_other() {
     let mut rng = Rng::new(1, 3);
+    let (mut broken, mut proved) = (0, 0);
     for (shape, count) in [(Shape::new(1, 6, 6), 4), (Shape::new(3, 5, 4), 2)] {
         for seed in 0..2 {
             let net = Network::new(&Device::cpu(), &network(shape, seed)).unwrap();
@@ -77,20 +78,22 @@ fn the_class_stays_up_to_one_end_and_is_lost_at_the_other() {
                     };
                     let mut image = family.image(&t);
                     if i > 30 {
-                        let off = 0.999 * SLACK as f32;
+                        let off = 0.9 * SLACK as f32;
                         image.iter_mut().for_each(|v| *v = (*v + rng.range(-off, off)).clamp(0.0, 1.0));
                     }
                     let class = class_at(&net, &image);
                     assert!(class.is_none_or(|c| c == subject.class), "{what}: {class:?} at {t:?}");
                 }
             }
-            // Every way is met, and in most photos something breaks them.
+            broken += found.iter().filter(|(_, _, f)| f.broken.is_some()).count();
+            proved += found.iter().filter(|(_, _, f)| f.proved > 0.0).count();
+            // Every way is met.
             let ways: std::collections::BTreeSet<(Kind, Direction)> =
                 found.iter().map(|(_, f, _)| (f.kind, f.direction)).collect();
             assert_eq!(ways.len(), if shape.channels > 1 { 9 } else { 8 });
-            assert!(found.iter().any(|(_, _, f)| f.broken.is_some()) && found.iter().any(|(_, _, f)| f.proved > 0.0));
         }
     }
+    assert!(broken >= 10 && proved > 50, "{broken} {proved}");
 }
 
 #[test]
