@@ -19,7 +19,7 @@ pub const RISK: f64 = 0.01;
 /// With which the measured noise is right.
 pub const CONFIDENCE: f64 = 0.999;
 /// Draws of noise of one deviation, at most.
-const DRAWS: usize = 10_000;
+const DRAWS: usize = 2_000;
 /// Brackets are closed to this share.
 const GAP: f64 = 0.01;
 
