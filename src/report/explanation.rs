@@ -194,8 +194,8 @@ mod tests {
             "found by attack",
             "was folded",
             "id=\"stays\"",
-            "12%",
-            "40%",
+            "12.3%",
+            "40.0%",
         ] {
             assert!(text.contains(part), "{part}");
         }

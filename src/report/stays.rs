@@ -6,10 +6,10 @@ use super::findings::both_units;
 use super::section::image;
 use crate::results::{Change, Stays};
 
-/// Two digits that count, in per cent.
+/// In per cent; fine enough to tell the ends of a bracket apart.
 fn share(value: f64) -> String {
     let percent = 100.0 * value;
-    if percent < 10.0 { format!("{percent:.1}%") } else { format!("{percent:.0}%") }
+    if percent < 100.0 { format!("{percent:.1}%") } else { format!("{percent:.0}%") }
 }
 
 /// The change itself, and one of its size.

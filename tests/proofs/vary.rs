@@ -73,7 +73,7 @@ fn the_class_stays_up_to_one_end_and_is_lost_at_the_other() {
                         _ => f
                             .edge
                             .iter()
-                            .map(|_| f.proved * f64::from(rng.range(f32::from(i8::from(family.both)) * -1.0, 1.0)))
+                            .map(|_| f.proved * f64::from(rng.range(if family.both { -1.0 } else { 0.0 }, 1.0)))
                             .collect(),
                     };
                     let mut image = family.image(&t);
