@@ -1,5 +1,9 @@
 //! Dominance and relevance of single images, clean and noisy.
 
+mod stays;
+
+pub use stays::{CONFIDENCE, RISK, noise_and_light, stays};
+
 use crate::attack;
 use crate::bounds::{Ball, Bounder, Method, Row};
 use crate::certify::{self, pixel_rounding};
@@ -166,5 +170,6 @@ pub fn level(net: &Network, method: Method, request: &Request<'_>) -> Result<Exa
         attacked: request.attacked,
         continuous,
         relevance,
+        stays: vec![],
     })
 }

@@ -82,6 +82,7 @@ pub mod study;
 pub mod sweep;
 pub mod tensor;
 pub mod train;
+pub mod vary;
 pub mod verify;
 
 // No part of the library: the program, benchmarks and the tests of kernels reach these from outside.

@@ -10,6 +10,7 @@ mod picture;
 mod relevance;
 mod require;
 mod spread;
+mod stays;
 mod trained;
 mod words;
 
@@ -18,6 +19,7 @@ pub use picture::{Picture, base64};
 pub use relevance::{Decided, RelevanceKind, RelevanceMap, RelevanceSummary, Shares};
 pub use require::{Judged, Requirement, Requirements};
 pub use spread::{Spread, quantile, short};
+pub use stays::{Change, Photo, Stays};
 pub use trained::{Repeat, Trained};
 pub use words::{Claim, Conclusion, Figure, Finding, Outcome, Verdict};
 
@@ -70,6 +72,9 @@ pub struct Study {
     /// What a model has to reach to be ready, as the user gave it.
     #[serde(default)]
     pub requirements: Requirements,
+    /// The rate at which a class is recognised well enough, for the noise up to which it is.
+    #[serde(default)]
+    pub satisfied: Option<f64>,
     /// Which model to take, written by the report from the rest.
     #[serde(default)]
     pub conclusion: Option<Conclusion>,
@@ -196,6 +201,9 @@ pub struct ModelResult {
     /// Where relevance lies over the test set, one per variance and kind.
     #[serde(default)]
     pub relevance: Vec<RelevanceSummary>,
+    /// How far some photos of every class may change before they are called something else.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub photos: Vec<Photo>,
     /// Further trainings with other seeds; what stands above is of the first.
     #[serde(default)]
     pub repeats: Vec<Repeat>,
@@ -317,6 +325,9 @@ pub struct ExampleLevel {
     /// One map per kind.
     #[serde(default)]
     pub relevance: Vec<RelevanceMap>,
+    /// How far the photo may change, where that was asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stays: Vec<Stays>,
 }
 
 /// A proved pairwise margin.

@@ -44,6 +44,10 @@ pub struct Settings {
     pub noisy_limit: usize,
     /// Test images whose relevance is measured.
     pub relevance_limit: usize,
+    /// The rate at which a class is recognised well enough.
+    pub satisfied: f64,
+    /// Test photos of each class whose limits of noise, light and blur are found.
+    pub photos: usize,
     /// Half-width of the ball of the dominance pictures.
     pub delta: f32,
     /// Name of the data for the report.
@@ -101,7 +105,7 @@ pub fn study_given(device: &Device, splits: &Splits, settings: &Settings, given:
         let label = measure::label(&one.name, [k, given.len()]);
         let of = measure::Of { label: &label, first: true, further: given.len() - k - 1 };
         let measured = measure::measure(&net, &splits.test, settings, &of, &mut examples)?;
-        let Measured { sweep, certify, examples, relevance } = measured;
+        let Measured { sweep, certify, examples, relevance, photos } = measured;
         models.push(ModelResult {
             name: one.name.clone(),
             parameters: one.model.parameters(),
@@ -111,6 +115,7 @@ pub fn study_given(device: &Device, splits: &Splits, settings: &Settings, given:
             certify,
             examples,
             relevance,
+            photos,
             ..ModelResult::default()
         });
         clock.tell(k + 1, given.len(), "models");
@@ -132,6 +137,7 @@ fn whole(device: &Device, splits: &Splits, settings: &Settings, models: Vec<Mode
         dataset: data::summary(splits, settings),
         models,
         requirements: settings.requirements.clone(),
+        satisfied: Some(settings.satisfied),
         ..Study::default()
     };
     let shown: BTreeSet<usize> = study.extremes(8);

@@ -165,7 +165,7 @@ impl<'a> Known<'a> {
     pub fn concretise(&self, value: ValueId, c: &Coefficients, rows: &Rows, sums: &Buffer) -> Result<Vec<f32>> {
         match value {
             0 => self.region.concretise(self.bounder, c, rows, sums),
-            _ => region::concretise(self.bounder, self.tables(value)?, c, rows, sums),
+            _ => region::concretise(self.bounder, self.tables(value)?.each_ref(), c, rows, sums),
         }
     }
 

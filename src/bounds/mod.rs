@@ -21,11 +21,13 @@ mod rows;
 mod shelf;
 mod walk;
 mod watch;
+mod zonotope;
 
 pub use branch::{Decision, Tree};
 pub use certified::Proof;
 pub use cloud::{Cloud, CloudBound};
 pub use method::{Method, Runtime};
+pub use zonotope::Zonotope;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,4 +1,4 @@
-//! The sets of inputs that bounds speak of: balls, clipped to [0,1], ellipsoids and boxes.
+//! The sets of inputs that bounds speak of: balls, clipped to [0,1], ellipsoids, zonotopes and boxes.
 //!
 //! A region knows what it is to each step of a bound: the interval that the first layers read, the least value of a row
 //! over the set, how far a ball may grow until that value is zero, and the point where a row is least.
@@ -7,7 +7,8 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::rows::Coefficients;
 use super::shelf;
-use super::{Ball, Bounder, Cloud};
+use super::zonotope::Frame;
+use super::{Ball, Bounder, Cloud, Zonotope};
 use crate::device::{Buffer, Device};
 use crate::error::{Error, Result};
 use crate::norm::Norm;
@@ -39,6 +40,8 @@ enum Body<T, R> {
     Ball { image: T, delta: R },
     /// The `x` with `sum ((x_i - centre_i) / axis_i)^2 <= radius^2`; `axes` are pairs: towards smaller and larger values.
     Ellipsoid { centre: T, axes: T, radius: R },
+    /// Few directions, and a little around them.
+    Zonotope(Frame<T>),
 }
 
 /// One lane of a [`Region`], on the host.
@@ -116,6 +119,17 @@ impl Region {
         Region::place(bounder, &clouds.iter().map(inputs).collect::<Vec<_>>().iter().collect::<Vec<_>>())
     }
 
+    /// Zonotopes within the boxes that they come with.
+    pub fn zonotopes(bounder: &Bounder, zonotopes: &[Zonotope]) -> Result<Region> {
+        let inflate = f64::from(bounder.inflation(0));
+        let inputs = zonotopes.iter().map(|z| {
+            let box_ = z.lower.iter().zip(&z.upper).map(|(l, u)| around(*l, *u, inflate));
+            let (centre, radius) = box_.unzip();
+            Inputs { centre, radius, body: Body::Zonotope(Frame::new(z)) }
+        });
+        Region::place(bounder, &inputs.collect::<Vec<_>>().iter().collect::<Vec<_>>())
+    }
+
     /// By lane, how many rows were bounded by their form over an ellipsoid so far, margins apart.
     pub fn rows(&self) -> Vec<usize> {
         let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -147,6 +161,9 @@ impl Region {
                 axes: table(&|i| i.body.ellipsoid().map(|(_, axes, _)| &axes[..]))?,
                 radius: radii(&|i| i.body.ellipsoid().map_or(0.0, |(_, _, radius)| *radius))?,
             },
+            Some(Body::Zonotope(first)) => {
+                Body::Zonotope(first.each(|k, _| table(&|i| i.body.zonotope().map(|f| &f.part(k)[..])))?)
+            }
         };
         let (centre, radius) = (place(|i| &i.centre)?, place(|i| &i.radius)?);
         Ok(Region { count: inputs.len(), lanes, centre, radius, body, tables: OnceLock::new(), rows: Mutex::default() })
@@ -165,6 +182,11 @@ impl Region {
                 let parts = rows(centre)?.into_iter().zip(rows(axes)?).zip(d.read::<f32>(radius)?);
                 parts.map(|((centre, axes), radius)| Body::Ellipsoid { centre, axes, radius }).collect()
             }
+            Body::Zonotope(frame) => {
+                let parts = frame.each(|_, part| rows(part))?;
+                let lane = |l: usize| parts.each(|_, lanes| Ok(lanes[l].clone())).map(Body::Zonotope);
+                (0..self.count).map(lane).collect::<Result<_>>()?
+            }
         };
         let [centre, radius] = [&self.centre, &self.radius].map(|side| shelf::columns(d, side, self.lanes, self.count));
         let parts = centre?.into_iter().zip(radius?).zip(bodies);
@@ -173,7 +195,10 @@ impl Region {
 
     /// Whether rows tell more of the values of the first layers than the boxes around the sets.
     pub fn is_round(&self) -> bool {
-        self.body.ellipsoid().is_some()
+        match self.body {
+            Body::Ellipsoid { .. } | Body::Zonotope(_) => true,
+            Body::Box | Body::Ball { .. } => false,
+        }
     }
 
     /// Centre and radius of the boxes around the sets, `[element][lane]`.
@@ -189,7 +214,11 @@ impl Region {
     /// Least values of rows over their sets.
     pub fn concretise(&self, bounder: &Bounder, c: &Coefficients, rows: &Rows, sums: &Buffer) -> Result<Vec<f32>> {
         let d = bounder.device();
-        let mut lower = concretise(bounder, self.tables(d)?, c, rows, sums)?;
+        if let Some(frame) = self.body.zonotope() {
+            return frame.concretise(bounder, c, rows, sums);
+        }
+        let [centre, radius] = self.tables(d)?;
+        let mut lower = concretise(bounder, [centre, radius], c, rows, sums)?;
         if let Some(form) = self.form(bounder, c, rows, sums)? {
             let (form, images): (Vec<f32>, Vec<u32>) = (d.read(&form)?, d.read(&rows.buffer)?);
             let mut counts = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
@@ -221,7 +250,7 @@ impl Region {
     ) -> Result<Option<[Vec<f32>; 2]>> {
         let d = bounder.device();
         let form = match &self.body {
-            Body::Box => return Ok(None),
+            Body::Box | Body::Zonotope(_) => return Ok(None),
             Body::Ellipsoid { .. } => self.form(bounder, c, rows, sums)?,
             Body::Ball { image, delta } => {
                 let g = bounder.sum_error(c.window.elements());
@@ -237,7 +266,7 @@ impl Region {
         Ok(Some([lower, reach]))
     }
 
-    /// Where in its set each row is least, like its coefficients.
+    /// Where in its set each row is least, like its coefficients; of a zonotope, in the box around it.
     pub fn corner(&self, bounder: &Bounder, c: &Coefficients, rows: &Rows) -> Result<Buffer> {
         let d = bounder.device();
         let x = d.alloc(c.a.len())?;
@@ -261,14 +290,21 @@ impl<T, R> Body<T, R> {
     fn ball(&self) -> Option<(&T, &R)> {
         match self {
             Body::Ball { image, delta } => Some((image, delta)),
-            Body::Box | Body::Ellipsoid { .. } => None,
+            Body::Box | Body::Ellipsoid { .. } | Body::Zonotope(_) => None,
         }
     }
 
     fn ellipsoid(&self) -> Option<(&T, &T, &R)> {
         match self {
             Body::Ellipsoid { centre, axes, radius } => Some((centre, axes, radius)),
-            Body::Box | Body::Ball { .. } => None,
+            Body::Box | Body::Ball { .. } | Body::Zonotope(_) => None,
+        }
+    }
+
+    fn zonotope(&self) -> Option<&Frame<T>> {
+        match self {
+            Body::Zonotope(frame) => Some(frame),
+            Body::Box | Body::Ball { .. } | Body::Ellipsoid { .. } => None,
         }
     }
 }
@@ -276,7 +312,7 @@ impl<T, R> Body<T, R> {
 /// Least values of rows over boxes `[lane][element]` of any value.
 pub(super) fn concretise(
     bounder: &Bounder,
-    [centre, radius]: &[Buffer; 2],
+    [centre, radius]: [&Buffer; 2],
     c: &Coefficients,
     rows: &Rows,
     sums: &Buffer,

@@ -13,6 +13,7 @@ use super::common::{self, RunArgs, SayArgs, say_notes};
 use super::inputs::{DataArgs, ModelArgs, warn_of_chance};
 use super::noise;
 use super::page;
+use super::vary;
 use crate::bounds::{Bounder, Method, Runtime};
 use crate::certify::depth::Choice;
 use crate::certify::table::{self, Manifest, Table};
@@ -28,6 +29,7 @@ use crate::results::{CertifyRow, short, write_json};
 use crate::rng::Rng;
 use crate::search;
 use crate::sweep::check_variances;
+use crate::vary::Kind;
 
 /// Prove a delta max for every image of a test set.
 #[derive(Args)]
@@ -77,7 +79,7 @@ pub struct CertifyArgs {
     depth: Option<usize>,
     /// Stop closing a bracket whose ends are within this share of each other (default: 0.01)
     #[arg(long, value_name = "SHARE")]
-    gap: Option<f32>,
+    pub(super) gap: Option<f32>,
     /// What the radii hold for: the network in real arithmetic, or also every runtime that evaluates it in f32 with sums
     /// in any order
     #[arg(long, value_enum, default_value_t)]
@@ -111,6 +113,11 @@ pub struct CertifyArgs {
     /// With --noise: how often the class may change
     #[arg(long, requires = "noise", default_value_t = 0.01)]
     pub(super) risk: f64,
+    /// How far each of these may change an image before its class changes, in place of radii: brackets closed to --gap
+    #[arg(long, value_enum, value_name = "KIND", value_delimiter = ',', conflicts_with_all = [
+        "noise", "resume", "shard", "tolerance", "branch", "seconds", "depth", "norm", "certificates", "no_attack", "report",
+    ])]
+    pub(super) vary: Vec<Kind>,
     /// Also write a page on what was found, report.html, with its figures
     #[arg(long)]
     report: bool,
@@ -158,6 +165,9 @@ pub fn run(args: CertifyArgs) -> Result<()> {
     check_variances(&args.variance)?;
     if args.noise.is_some() {
         return noise::run(args);
+    }
+    if !args.vary.is_empty() {
+        return vary::run(args);
     }
     let options = Options {
         method: args.method,

@@ -37,6 +37,9 @@ pub struct ExplainArgs {
     /// How bounds are computed
     #[arg(long, value_enum, default_value_t = Method::Crown)]
     method: Method,
+    /// Leave out how far the picture may change otherwise: its Euclidean length, random noise, light, contrast and blur
+    #[arg(long)]
+    radius_only: bool,
     /// Folder for explanation.html, explanation.json and the figures
     #[arg(long, default_value = "explanation")]
     out: PathBuf,
@@ -67,7 +70,10 @@ pub fn run(args: ExplainArgs) -> Result<()> {
         proved: Some(found.proved),
         attacked: found.hit.as_ref().map(|h| f64::from(h.distance)),
     };
-    let level = explain::level(&net, args.method, &request)?;
+    let mut level = explain::level(&net, args.method, &request)?;
+    if !args.radius_only {
+        level.stays = explain::stays(&bounder, &image, &found, args.run.seed)?;
+    }
     let classes: Vec<String> =
         (0..model.outputs()).map(|j| model.classes.get(j).cloned().unwrap_or_else(|| j.to_string())).collect();
     args.run.say(format!(
@@ -96,6 +102,11 @@ pub fn run(args: ExplainArgs) -> Result<()> {
         shape: model.input,
         level,
         rival: found.rival,
+        stays: format!(
+            "Proved for every change up to the first figure, found at the second. Of noise: the class changes in at most {} of 100 draws, measured with a confidence of {} %.",
+            100.0 * explain::RISK,
+            100.0 * explain::CONFIDENCE
+        ),
         broken: found.hit.map(|h| (Picture::from_chw(model.input, &h.image), h.class)),
         command: command_line(),
         device: device.describe(),

@@ -19,6 +19,7 @@ mod study;
 mod sweep;
 mod train;
 mod values;
+mod vary;
 mod verify;
 
 use std::process::ExitCode;

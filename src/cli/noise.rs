@@ -187,7 +187,7 @@ fn threshold(rows: &[(usize, [f64; 3])], risk: f64, right: &impl Fn(usize) -> bo
 }
 
 /// Index, file, label and predicted class.
-fn who(index: usize, data: &Dataset, subjects: &[Subject]) -> String {
+pub(super) fn who(index: usize, data: &Dataset, subjects: &[Subject]) -> String {
     let name = &data.names[index];
     let name = if name.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", name.replace('"', "\"\"").replace(['\n', '\r'], " "))

@@ -70,6 +70,12 @@ pub struct StudyArgs {
     /// Test images to certify under each noise level [default: 24, quick 8]
     #[arg(long)]
     noisy: Option<usize>,
+    /// The share of a class that has to be recognised: up to which noise it is
+    #[arg(long, value_name = "SHARE", default_value_t = 0.9)]
+    satisfied: f64,
+    /// Test photos of each class for which it is found how far noise, light and blur may go [default: 2, quick 0]
+    #[arg(long, value_name = "N")]
+    photos: Option<usize>,
     /// Half-width of the noise box of the dominance pictures
     #[arg(long, default_value_t = 1.0 / 255.0, value_parser = common::delta, allow_negative_numbers = true)]
     delta: f32,
@@ -81,6 +87,9 @@ pub fn run(args: StudyArgs) -> Result<()> {
     sweep::check_variances(&args.variance)?;
     if args.variance[0] != 0.0 {
         anyhow::bail!(Error::usage("the first --variance must be 0, the clean images"));
+    }
+    if !(args.satisfied > 0.0 && args.satisfied <= 1.0) {
+        anyhow::bail!(Error::usage("--satisfied is a share above 0, at most 1"));
     }
     let requirements = args.require.clone().unwrap_or_default();
     requirements.check_variances(&args.variance)?;
@@ -109,6 +118,8 @@ pub fn run(args: StudyArgs) -> Result<()> {
         limit: args.limit.unwrap_or(if quick { 32 } else { 100 }),
         noisy_limit: args.noisy.unwrap_or(if quick { 8 } else { 24 }),
         relevance_limit: if quick { 24 } else { 512 },
+        satisfied: args.satisfied,
+        photos: args.photos.unwrap_or(if quick { 0 } else { 2 }),
         delta: args.delta,
         name,
         source,

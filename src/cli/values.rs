@@ -6,6 +6,7 @@ use clap::builder::PossibleValue;
 use crate::bounds::{Method, Runtime};
 use crate::dataset::{Fit, Split};
 use crate::norm::Norm;
+use crate::vary::Kind;
 
 impl ValueEnum for Method {
     fn value_variants<'a>() -> &'a [Self] {
@@ -51,6 +52,26 @@ impl ValueEnum for Norm {
         let help = match self {
             Norm::Linf => "The largest change of any pixel and channel",
             Norm::L2 => "The Euclidean length of all changes: the root of their summed squares",
+        };
+        Some(PossibleValue::new(self.name()).help(help))
+    }
+}
+
+impl ValueEnum for Kind {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Kind::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let help = match self {
+            Kind::Brightness => "The same added to every pixel: x + t",
+            Kind::Contrast => "Distances from middle grey grow or shrink: x + t (x - 1/2)",
+            Kind::Darken => "One gain for all light: x - t x",
+            Kind::WhiteBalance => {
+                "A gain for each colour: x + t x, with a t for red, green and blue; coloured images only"
+            }
+            Kind::Defocus => "A blend with the image through a disc: x + t (blurred - x)",
+            Kind::MotionBlur => "A blend with the image moved sideways: x + t (blurred - x)",
         };
         Some(PossibleValue::new(self.name()).help(help))
     }

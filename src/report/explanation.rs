@@ -30,6 +30,8 @@ pub struct Subject {
     pub rival: usize,
     /// The nearest image of another class that was found, and its class.
     pub broken: Option<(Picture, usize)>,
+    /// What a table of [`ExampleLevel::stays`] means, in a sentence.
+    pub stays: String,
     /// The command line.
     pub command: String,
     /// Where it was computed.
@@ -77,6 +79,13 @@ fn page(s: &Subject, study: &Study) -> (String, Figures) {
             @if let Some(c) = dominance::continuous(&mut page, 0) { (fold("As the noise box grows", c)) }
         },
     };
+    let stays = (!l.stays.is_empty()).then(|| Section {
+        id: "stays",
+        nav: "Stays",
+        title: format!("How long it stays {}", class(l.predicted)),
+        lead: s.stays.clone(),
+        body: super::stays::table(&l.stays, l.predicted, &class),
+    });
     let relevance = relevance::maps(&mut page, 0).map(|body| Section {
         id: "relevance",
         nav: "Relevance",
@@ -96,7 +105,7 @@ fn page(s: &Subject, study: &Study) -> (String, Figures) {
         },
     };
     let sections: Vec<Section> =
-        [Some(dominance), relevance, Some(closing::methods()), Some(again)].into_iter().flatten().collect();
+        [stays, Some(dominance), relevance, Some(closing::methods()), Some(again)].into_iter().flatten().collect();
     let title = format!("{}: {}", s.image, class(l.predicted));
     let head = Head { kicker: "One image, explained", title: &title, standfirst: standfirst(s) };
     let text = document(&head, card(s), &sections, "explanation.json");
@@ -146,11 +155,22 @@ fn card(s: &Subject) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::results::{Change, Stays};
 
     #[test]
     fn the_page_of_one_image_stands_alone() {
         let sample = crate::report::sample::study();
         let level = sample.models[0].examples[0].levels[0].clone();
+        let mut level = level;
+        level.stays = vec![Stays {
+            change: Change::ContrastDown,
+            proved: 0.123,
+            measured: None,
+            lost: Some(0.4),
+            end: 1.0,
+            kept: Some(level.picture.clone()),
+            other: Some((level.picture.clone(), 1)),
+        }];
         let subject = Subject {
             image: "<boot>.jpg".into(),
             model: "m.onnx".into(),
@@ -160,13 +180,23 @@ mod tests {
             broken: Some((level.picture.clone(), 1)),
             level,
             rival: 1,
+            stays: "so far".into(),
             command: "deltamax explain".into(),
             device: "CPU".into(),
         };
         let dir = tempfile::tempdir().unwrap();
         write(&subject, dir.path()).unwrap();
         let text = std::fs::read_to_string(dir.path().join("explanation.html")).unwrap();
-        for part in ["id=\"dominance\"", "id=\"relevance\"", "&lt;boot&gt;.jpg", "found by attack", "was folded"] {
+        for part in [
+            "id=\"dominance\"",
+            "id=\"relevance\"",
+            "&lt;boot&gt;.jpg",
+            "found by attack",
+            "was folded",
+            "id=\"stays\"",
+            "12.3%",
+            "40.0%",
+        ] {
             assert!(text.contains(part), "{part}");
         }
         assert!(!text.contains("<boot>") && !text.contains("NaN"));

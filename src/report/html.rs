@@ -3,7 +3,7 @@
 use super::chart::PALETTE;
 use super::figure::Figures;
 use super::findings::Reading;
-use super::section::{Page, Section, closing, data, example, noise, relevance, robustness, training, verdict};
+use super::section::{Page, Section, closing, data, example, light, noise, relevance, robustness, training, verdict};
 use crate::results::Study;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
@@ -22,6 +22,7 @@ pub fn page(study: &Study, reading: &Reading) -> (String, Figures) {
         example::section(&mut page),
         relevance::section(&mut page),
         robustness::section(&mut page),
+        light::section(&mut page),
         closing::claims(&mut page),
         Some(closing::methods()),
         Some(closing::reproducibility(&page)),

@@ -17,6 +17,7 @@ mod sample;
 mod section;
 pub mod sheet;
 mod statistics;
+mod stays;
 
 use crate::error::{Error, Result};
 use crate::results::{FORMAT, Study, write_atomically};
@@ -71,9 +72,19 @@ mod tests {
     #[test]
     fn the_page_stands_alone_and_has_every_section() {
         let text = page(&sample::study());
-        for id in
-            ["findings", "data", "training", "noise", "example", "relevance", "delta-max", "claims", "methods", "again"]
-        {
+        for id in [
+            "findings",
+            "data",
+            "training",
+            "noise",
+            "example",
+            "relevance",
+            "delta-max",
+            "light",
+            "claims",
+            "methods",
+            "again",
+        ] {
             assert!(text.contains(&format!("id=\"{id}\"")), "section {id} is missing");
         }
         for outside in ["src=\"http", "href=\"http", "url(http", "@import", "<link"] {

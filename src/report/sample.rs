@@ -68,6 +68,7 @@ pub fn study() -> Study {
     let mut study = Study {
         format: FORMAT,
         title: "Which shoe classifier can take the noise?".into(),
+        satisfied: Some(0.9),
         command: "deltamax study --seed 7 --device cpu".into(),
         seed: 7,
         device: "CPU backend, 2 threads".into(),
@@ -149,7 +150,17 @@ pub fn ten_classes() -> Study {
 }
 
 fn model(name: &str, policy: &str, kind: usize, rng: &mut Rng) -> ModelResult {
+    let stays = [Change::Noise, Change::BrightnessDown, Change::Defocus].map(|change| Stays {
+        change,
+        proved: if change == Change::Defocus { 1.0 } else { 0.1 },
+        measured: (change == Change::Noise).then_some(0.12),
+        lost: (change != Change::Defocus).then_some(0.13),
+        end: 1.0,
+        kept: None,
+        other: None,
+    });
     ModelResult {
+        photos: vec![Photo { index: 17, label: 2, predicted: 2, stays: stays.to_vec() }],
         name: name.into(),
         policy: policy.into(),
         augmented: [vec![], vec![1], vec![0, 1, 2, 3]][kind].clone(),
@@ -296,6 +307,7 @@ fn example(variance: f64, k: usize, kind: usize) -> ExampleLevel {
             .to_vec(),
         logits,
         delta,
+        stays: vec![],
     }
 }
 

@@ -7,7 +7,7 @@ use crate::device::Device;
 use crate::error::Result;
 use crate::network::Network;
 use crate::progress::Progress;
-use crate::results::{CertifyRow, Example, NoiseLevel, RelevanceSummary};
+use crate::results::{CertifyRow, Example, NoiseLevel, Photo, RelevanceSummary};
 use crate::{attack, certify, explain, search, sweep};
 
 /// What was measured of one model.
@@ -17,6 +17,8 @@ pub struct Measured {
     /// Only of the `first` of several trainings.
     pub examples: Vec<Example>,
     pub relevance: Vec<RelevanceSummary>,
+    /// Likewise of the first.
+    pub photos: Vec<Photo>,
 }
 
 /// What a measurement is of.
@@ -51,7 +53,29 @@ pub fn measure(
     let certify = delta_max(net, test, settings, of, examples)?;
     let examples = if first { followed(net, test, settings, &certify, label, examples)? } else { Vec::new() };
     let relevance = relevance::summary(net, test, settings, label, !first)?;
-    Ok(Measured { sweep, certify, examples, relevance })
+    let photos = if first { photos(net, test, settings, label)? } else { Vec::new() };
+    Ok(Measured { sweep, certify, examples, relevance, photos })
+}
+
+/// How far the first photos of every class may change.
+fn photos(net: &Network, test: &Dataset, settings: &Settings, name: &str) -> Result<Vec<Photo>> {
+    let of = |class| (0..test.len()).filter(move |i| test.labels[*i] == class).take(settings.photos);
+    let chosen: Vec<usize> = (0..test.classes.len()).flat_map(of).collect();
+    if chosen.is_empty() {
+        return Ok(vec![]);
+    }
+    let bounder = Bounder::new(net, settings.method)?;
+    let mut progress = Progress::start(settings.verbosity, &format!("{name}: noise, light and lens"), chosen.len());
+    let images: Vec<&[f32]> = chosen.iter().map(|&i| test.image(i)).collect();
+    let mut all = vec![];
+    for (index, subject) in chosen.into_iter().zip(certify::classify(&bounder, &images)?) {
+        let mut stays = explain::noise_and_light(&bounder, &subject, index as u32, settings.sweep.seed)?;
+        stays.iter_mut().for_each(|s| (s.kept, s.other) = (None, None));
+        all.push(Photo { index, label: test.labels[index], predicted: subject.class, stays });
+        progress.advance(1);
+    }
+    progress.finish(&format!("{name}: {} photos under noise, other light and blur", all.len()));
+    Ok(all)
 }
 
 /// Images followed through every noise level, at most.

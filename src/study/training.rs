@@ -95,7 +95,7 @@ impl Training<'_> {
     pub fn first(&self, examples: &mut Vec<usize>) -> Result<ModelResult> {
         let Done { file, hash, epochs, images, parameters, measured } = self.done(examples)?;
         let classes = &self.splits.train.classes;
-        let Measured { sweep, certify, examples, relevance } = measured;
+        let Measured { sweep, certify, examples, relevance, photos } = measured;
         Ok(ModelResult {
             name: self.name.into(),
             policy: match self.policy {
@@ -118,6 +118,7 @@ impl Training<'_> {
             certify,
             examples,
             relevance,
+            photos,
             repeats: Vec::new(),
         })
     }

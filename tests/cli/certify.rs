@@ -253,3 +253,26 @@ fn noise_has_tables_of_its_own() {
     misused(at, &format!("{certify} --variance 0.01 --branch 9 --out x"), &["--branch"]);
     misused(at, "certify --model MODEL --data SHOES --draws 9 --out x", &["--noise"]);
 }
+
+#[test]
+fn light_and_lens_have_a_table_of_their_own() {
+    let dir = folder();
+    let at = dir.path();
+    let certify = "certify --vary white-balance,brightness --model MODEL --data SHOES --limit 2 --device cpu --quiet";
+    done(at, &format!("{certify} --out out"));
+    let text = fs::read_to_string(at.join("out/vary.csv")).expect("a table");
+    let rows: Vec<Vec<&str>> = text.lines().skip(1).map(|l| l.split(',').collect()).collect();
+    let ways: Vec<String> = rows.iter().map(|r| format!("{} {} {}", r[0], r[4], r[5])).collect();
+    let expected = ["brightness darker", "brightness brighter", "white-balance any"];
+    assert_eq!(ways, [0, 1].map(|i| expected.map(|w| format!("{i} {w}"))).concat());
+    for row in &rows {
+        let number = |i: usize| row[i].parse::<f64>().expect("a number");
+        assert!(number(6) > 0.0 && number(6) < number(7), "{row:?}");
+    }
+    assert_eq!(json(&at.join("out/vary.json"))["ways"].as_array().map(Vec::len), Some(3));
+    assert!(at.join("out/pictures/1.png").is_file());
+    misused(at, &format!("{certify} --variance 0.01 --out x"), &["--vary", "--variance"]);
+    misused(at, &format!("{certify} --gap 1 --out x"), &["--gap"]);
+    misused(at, &format!("{certify} --noise gaussian --out x"), &["--noise", "--vary"]);
+    misused(at, "certify --vary fog --model MODEL --data SHOES --out x", &["fog", "defocus"]);
+}

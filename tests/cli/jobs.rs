@@ -132,6 +132,17 @@ fn explain_one_picture() {
     );
     assert!(said.contains("dominate") && said.contains("score"), "{said}");
     assert_eq!(json(&dir.path().join("e/explanation.json"))["logits"].as_array().map(Vec::len), Some(4));
+    // Pixels, length, noise, two ways each of brightness, contrast and light, white balance and two blurs.
+    let stays = json(&dir.path().join("e/explanation.json"))["stays"].as_array().cloned().expect("a table");
+    assert_eq!(stays.len(), 12);
+    for s in &stays {
+        let number = |name: &str| s[name].as_f64();
+        assert!(number("lost").is_none_or(|lost| number("proved").is_some_and(|p| p < lost)), "{}", s["change"]);
+    }
+    let page = fs::read_to_string(dir.path().join("e/explanation.html")).expect("a page");
+    assert!(page.contains("id=\"stays\"") && page.contains("Less contrast"));
+    done(dir.path(), "explain --model MODEL --image shoe.png --radius-only --device cpu --out f --quiet");
+    assert!(!fs::read_to_string(dir.path().join("f/explanation.html")).expect("a page").contains("id=\"stays\""));
 }
 
 /// A copy under a name without spaces, which the words of a command line cannot hold.

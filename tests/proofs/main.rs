@@ -12,3 +12,4 @@ mod range;
 mod runtime;
 mod shapes;
 mod soundness;
+mod vary;

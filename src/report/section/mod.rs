@@ -7,6 +7,7 @@ pub mod distribution;
 pub mod dominance;
 pub mod example;
 pub mod gallery;
+pub mod light;
 pub mod noise;
 pub mod relevance;
 pub mod robustness;

@@ -14,6 +14,18 @@ pub fn median(values: impl Iterator<Item = f64>) -> f64 {
     quantile(&sorted(values), 0.5)
 }
 
+/// Of levels `[noise, rate]` by rising noise: the last before the rate falls below `least`, and the one where it does.
+pub fn falls_below(levels: impl Iterator<Item = [f64; 2]>, least: f64) -> [Option<f64>; 2] {
+    let mut last = None;
+    for [noise, rate] in levels {
+        if rate < least {
+            return [last, Some(noise)];
+        }
+        last = Some(noise);
+    }
+    [last, None]
+}
+
 /// The share of `total` values (given in rising order; the rest count as below) that are at least `at`.
 pub fn share_at_least(rising: &[f64], at: f64, total: usize) -> f64 {
     let below = rising.partition_point(|&v| v < at);
@@ -40,6 +52,14 @@ pub fn right_radii<'a>(rows: impl Iterator<Item = &'a CertifyRow> + Clone) -> (V
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rate_falls_below_once() {
+        let levels = |rates: [f64; 3]| [0.0, 0.1, 0.2].into_iter().zip(rates).map(|(n, r)| [n, r]);
+        assert_eq!(falls_below(levels([0.99, 0.9, 0.95]), 0.9), [Some(0.2), None]);
+        assert_eq!(falls_below(levels([0.99, 0.89, 0.95]), 0.9), [Some(0.0), Some(0.1)]);
+        assert_eq!(falls_below(levels([0.5, 0.9, 0.9]), 0.9), [None, Some(0.0)]);
+    }
 
     #[test]
     fn survival_falls_from_one_to_zero() {

@@ -8,7 +8,7 @@ mod measure;
 mod paired;
 mod questions;
 
-pub use describe::{median, right_radii, share_at_least, sorted, survival};
+pub use describe::{falls_below, median, right_radii, share_at_least, sorted, survival};
 pub use holm::holm;
 pub use measure::{Measure, Of};
 pub use paired::{Over, Paired, paired};

@@ -1,0 +1,99 @@
+//! Margins over zonotopes: sets of inputs that a few numbers span, and a little around each of them.
+
+use rayon::prelude::*;
+
+use super::Bounder;
+use super::region::{self, Region};
+use super::rows::Coefficients;
+use crate::device::Buffer;
+use crate::error::Result;
+use crate::ops::linear::Rows;
+use crate::rounding::to_f32_down;
+use crate::tensor;
+
+/// The inputs `centre + sum s_k generators_k + e` with every `s_k` in [-1,1] and `|e_i| <= error_i` that lie in the box
+/// from `lower` to `upper`; all `[channel][row][column]`.
+#[derive(Clone, Debug)]
+pub struct Zonotope {
+    /// Where all `s_k` are zero.
+    pub centre: Vec<f32>,
+    /// As many for each zonotope that is bounded together with this one.
+    pub generators: Vec<Vec<f32>>,
+    /// Not negative.
+    pub error: Vec<f32>,
+    /// Of the box, in `[0,1]`.
+    pub lower: Vec<f32>,
+    /// See [`lower`](Self::lower).
+    pub upper: Vec<f32>,
+    /// Whose margins are bounded.
+    pub class: usize,
+}
+
+/// What spans zonotopes: centre, error, and each generator with its negation.
+pub(super) struct Frame<T>(Vec<T>);
+
+impl Frame<Vec<f32>> {
+    pub fn new(zonotope: &Zonotope) -> Self {
+        let both = |g: &Vec<f32>| [g.clone(), g.iter().map(|v| -v).collect()];
+        let generators = zonotope.generators.iter().flat_map(both);
+        Frame([zonotope.centre.clone(), zonotope.error.clone()].into_iter().chain(generators).collect())
+    }
+}
+
+impl<T> Frame<T> {
+    /// The same parts, otherwise.
+    pub fn each<U>(&self, make: impl Fn(usize, &T) -> Result<U>) -> Result<Frame<U>> {
+        Ok(Frame(self.0.iter().enumerate().map(|(k, part)| make(k, part)).collect::<Result<_>>()?))
+    }
+
+    pub fn part(&self, k: usize) -> &T {
+        &self.0[k]
+    }
+}
+
+impl Frame<Buffer> {
+    /// Least values of rows over zonotopes, the parts of which are tables `[lane][element]`.
+    pub fn concretise(&self, bounder: &Bounder, c: &Coefficients, rows: &Rows, sums: &Buffer) -> Result<Vec<f32>> {
+        let d = bounder.device();
+        let [centre, error, generators @ ..] = &self.0[..] else { unreachable!("a frame has a centre and an error") };
+        let around = region::concretise(bounder, [centre, error], c, rows, sums)?;
+        let (point, nothing) = (d.zeros(centre.len())?, d.zeros(sums.len())?);
+        // Products with a vector and with its negation, both from below, enclose either.
+        let sides: Vec<Vec<f32>> = generators
+            .iter()
+            .map(|g| region::concretise(bounder, [g, &point], c, rows, &nothing))
+            .collect::<Result<_>>()?;
+        let least = |(r, &around): (usize, &f32)| {
+            // A handful of f64 sums of f32 numbers: one part in 2^40 covers their rounding.
+            let spans = sides.chunks(2).map(|s| f64::from(-s[0][r]).max(f64::from(-s[1][r])));
+            let (span, faulty) = (spans.sum::<f64>(), sides.iter().any(|s| s[r].is_nan()));
+            let slack = (span.abs() + f64::from(around).abs()) / (1u64 << 40) as f64;
+            // A fault must not hide behind the larger of two.
+            if faulty { f32::NAN } else { to_f32_down(f64::from(around) - span - slack) }
+        };
+        Ok(around.iter().enumerate().map(least).collect())
+    }
+}
+
+impl Bounder {
+    /// For each of some zonotopes a lower bound of the margin of its class over its nearest rival, in order.
+    ///
+    /// # Errors
+    /// A fault of the device.
+    pub fn zonotopes(&self, zonotopes: &[Zonotope]) -> Result<Vec<f32>> {
+        let share = match self.device().is_gpu() {
+            true => zonotopes.len(),
+            false => zonotopes.len().div_ceil(2 * rayon::current_num_threads()),
+        };
+        let parts = zonotopes.par_chunks(share.max(tensor::LANE_BLOCK)).map(|part| self.zonotopes_part(part));
+        Ok(parts.collect::<Result<Vec<_>>>()?.concat())
+    }
+
+    fn zonotopes_part(&self, zonotopes: &[Zonotope]) -> Result<Vec<f32>> {
+        let (rows, _) = self.margins(zonotopes.iter().map(|z| z.class));
+        let bounds = self.lower_bounds(&Region::zonotopes(self, zonotopes)?, &rows, false)?;
+        let mut worst = vec![f32::INFINITY; zonotopes.len()];
+        rows.iter().zip(&bounds.lower).for_each(|(row, lower)| worst[row.lane] = worst[row.lane].min(*lower));
+        Ok(worst)
+    }
+}

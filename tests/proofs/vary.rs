@@ -1,0 +1,130 @@
+//! Light and lens: the class stays wherever it is proved to, and is lost where it is said to be.
+
+use deltamax::bounds::{Bounder, Method};
+use deltamax::device::Device;
+use deltamax::model::{Layer, Model, enclosure};
+use deltamax::network::Network;
+use deltamax::rng::Rng;
+use deltamax::search::Subject;
+use deltamax::tensor::Shape;
+use deltamax::vary::bracket::{Found, Question, Settings, brackets};
+use deltamax::vary::{Direction, Family, Kind, SLACK};
+
+use crate::nets::{Net, mlp};
+
+const SETTINGS: Settings = Settings { gap: 0.01, batch: 64 };
+
+fn network(shape: Shape, seed: u64) -> Model {
+    let mut b = Net { gain: 1.5, ..Net::new(shape, Rng::new(seed, 5)) }.with_bias(0.3);
+    let v = b.conv3x3(0, 4);
+    let v = b.same(Layer::Relu, &[v]);
+    let v = b.dense(v, 12);
+    let v = b.same(Layer::Relu, &[v]);
+    b.dense(v, 4);
+    b.finish()
+}
+
+/// Soft shapes, some of them clipped at both ends.
+fn photos(shape: Shape, count: usize) -> Vec<Vec<f32>> {
+    let mut rng = Rng::new(9, 6);
+    let photo = |_| (0..shape.len()).map(|_| rng.range(-0.3, 1.3).clamp(0.0, 1.0)).collect();
+    (0..count).map(photo).collect()
+}
+
+/// Every bracket, by photo and family, of all kinds that images of the shape have.
+fn all(net: &Network, method: Method, photos: &[Vec<f32>]) -> Vec<(Subject, Family, Found)> {
+    let shape = net.model.input;
+    let refs: Vec<&[f32]> = photos.iter().map(Vec::as_slice).collect();
+    let subjects = Subject::classify(net, &refs).unwrap();
+    let kinds = || Kind::ALL.into_iter().filter(|k| k.fits(shape));
+    let families = |s: &Subject| kinds().flat_map(|k| Family::of(k, shape, &s.image)).collect::<Vec<_>>();
+    let questions: Vec<Question<'_>> = subjects
+        .iter()
+        .flat_map(|subject| families(subject).into_iter().map(move |family| Question { subject, family }))
+        .collect();
+    let found = brackets(&Bounder::new(net, method).unwrap(), &questions, &SETTINGS).unwrap();
+    questions.into_iter().zip(found).map(|(q, f)| (q.subject.clone(), q.family, f)).collect()
+}
+
+fn class_at(net: &Network, image: &[f32]) -> Option<usize> {
+    enclosure::largest(&enclosure::forward(&net.model, image)).map(|(class, _)| class)
+}
+
+#[test]
+fn the_class_stays_up_to_one_end_and_is_lost_at_the_other() {
+    let mut rng = Rng::new(1, 3);
+    let (mut broken, mut proved) = (0, 0);
+    for (shape, count) in [(Shape::new(1, 6, 6), 4), (Shape::new(3, 5, 4), 2)] {
+        for seed in 0..2 {
+            let net = Network::new(&Device::cpu(), &network(shape, seed)).unwrap();
+            let found = all(&net, Method::Crown, &photos(shape, count));
+            for (subject, family, f) in &found {
+                let what = format!("{} {} {seed}: {f:?}", family.kind, family.direction);
+                if let Some(turn) = &f.broken {
+                    assert!(f.proved < turn.scale && turn.scale <= family.end, "{what}");
+                    assert_eq!(class_at(&net, &family.image(&turn.t)), Some(turn.class), "{what}");
+                    assert_ne!(turn.class, subject.class, "{what}");
+                }
+                assert!(f.is_closed(family.end, 0.01), "{what}");
+                for i in 0..60 {
+                    // The edge, the far end in every parameter, and anything in between.
+                    let t: Vec<f64> = match i {
+                        0 => f.edge.clone(),
+                        _ => f
+                            .edge
+                            .iter()
+                            .map(|_| f.proved * f64::from(rng.range(if family.both { -1.0 } else { 0.0 }, 1.0)))
+                            .collect(),
+                    };
+                    let mut image = family.image(&t);
+                    if i > 30 {
+                        let off = 0.9 * SLACK as f32;
+                        image.iter_mut().for_each(|v| *v = (*v + rng.range(-off, off)).clamp(0.0, 1.0));
+                    }
+                    let class = class_at(&net, &image);
+                    assert!(class.is_none_or(|c| c == subject.class), "{what}: {class:?} at {t:?}");
+                }
+            }
+            broken += found.iter().filter(|(_, _, f)| f.broken.is_some()).count();
+            proved += found.iter().filter(|(_, _, f)| f.proved > 0.0).count();
+            // Every way is met.
+            let ways: std::collections::BTreeSet<(Kind, Direction)> =
+                found.iter().map(|(_, f, _)| (f.kind, f.direction)).collect();
+            assert_eq!(ways.len(), if shape.channels > 1 { 9 } else { 8 });
+        }
+    }
+    assert!(broken >= 10 && proved > 50, "{broken} {proved}");
+}
+
+#[test]
+fn every_method_proves_some_of_it() {
+    let shape = Shape::new(1, 6, 6);
+    let net = Network::new(&Device::cpu(), &network(shape, 1)).unwrap();
+    let photos = photos(shape, 1);
+    for method in Method::ALL {
+        for (_, family, f) in all(&net, method, &photos) {
+            assert!(f.proved > 0.0 && f.broken.is_none_or(|b| f.proved < b.scale), "{method} {}", family.kind);
+        }
+    }
+}
+
+/// The logits are the mean of two pixels and one half: the class is lost where the mean falls to that.
+#[test]
+fn brackets_hold_what_can_be_worked_out() {
+    let model = mlp(2, &[(&[0.5, 0.5, 0.0, 0.0], &[0.0, 0.5])]);
+    let net = Network::new(&Device::cpu(), &model).unwrap();
+    let found = all(&net, Method::Crown, &[vec![0.9, 0.7]]);
+    let of = |kind: Kind, direction: Direction| {
+        found.iter().find(|(_, f, _)| (f.kind, f.direction) == (kind, direction)).map(|(_, _, f)| f).expect("asked for")
+    };
+    let near = |found: &Found, t: f64| {
+        let broken = found.broken.as_ref().expect("lost").scale;
+        assert!(found.proved < t && t <= broken * (1.0 + 1e-6) && broken < 1.001 * t, "{t}: {found:?}");
+    };
+    near(of(Kind::Brightness, Direction::Darker), 0.3);
+    near(of(Kind::Darken, Direction::Darker), 0.375);
+    for (kind, direction) in [(Kind::Brightness, Direction::Brighter), (Kind::Contrast, Direction::More)] {
+        let f = of(kind, direction);
+        assert!(f.broken.is_none() && f.proved == if kind == Kind::Contrast { 3.0 } else { 1.0 }, "{f:?}");
+    }
+}
