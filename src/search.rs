@@ -23,6 +23,9 @@ pub struct Settings {
     pub max_probes: usize,
     /// Share of the first estimate of a radius that is usually proved; used until enough images are finished to tell.
     pub usual: f32,
+    /// Whether finished images tell where to look first for others. That saves probes, and within the tolerance radii then
+    /// depend on which images came before.
+    pub learns: bool,
     /// No radius is larger.
     pub most: f32,
 }
@@ -49,7 +52,7 @@ impl Settings {
             Method::Alpha => (if gpu { 512 } else { 32 * threads }, 0.4, 2e-4),
         };
         let most = bounder.norm.largest(bounder.net.model.input.len());
-        Settings { tolerance, batch, max_probes: 30, usual, most }
+        Settings { tolerance, batch, max_probes: 30, usual, learns: true, most }
     }
 }
 
@@ -104,7 +107,7 @@ pub fn search(
     loop {
         while active.len() < settings.batch {
             let Some((position, subject)) = waiting.next() else { break };
-            let usual = median(&recent).unwrap_or(settings.usual);
+            let usual = median(&recent).filter(|_| settings.learns).unwrap_or(settings.usual);
             active.push(Track::new(position, subject, bounder.method.relaxes(), usual, settings.most));
         }
         if active.is_empty() {
@@ -308,7 +311,7 @@ mod tests {
 
     /// Drives a track with a synthetic bound and returns (proved, probes).
     fn run(reach: Option<fn(f32) -> f32>, margin: fn(f32) -> f32, usual: f32) -> (f32, u32) {
-        let settings = Settings { tolerance: 1e-3, batch: 1, max_probes: 30, usual, most: 1.0 };
+        let settings = Settings { tolerance: 1e-3, batch: 1, max_probes: 30, usual, learns: true, most: 1.0 };
         let subject = Subject { image: vec![], class: 0, margin: margin(0.0) };
         let mut track = Track::new(0, subject, reach.is_some(), usual, 1.0);
         while !track.done {

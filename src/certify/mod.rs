@@ -3,6 +3,7 @@
 pub mod again;
 pub mod audit;
 pub mod manifest;
+pub mod merge;
 mod options;
 mod subjects;
 pub mod table;
