@@ -25,7 +25,7 @@ impl Shard {
     /// Items of the part, of so many in all. Parts follow each other, and differ in length by one at most.
     pub fn range(self, items: usize) -> Range<usize> {
         let end = |parts: usize| (items as u128 * parts as u128 / self.of.max(1) as u128) as usize;
-        end(self.index)..end(self.index + 1)
+        end(self.index)..end(self.index.saturating_add(1))
     }
 
     /// Whether there can be such a part.
