@@ -76,6 +76,7 @@ pub mod relevance;
 pub mod report;
 pub mod results;
 pub mod search;
+pub mod shard;
 pub mod spec;
 #[cfg(feature = "study")]
 pub mod study;

@@ -25,6 +25,9 @@ pub struct Settings {
     pub max_probes: usize,
     /// Share of the first estimate of a radius that is usually proved; used until enough images are finished to tell.
     pub usual: f32,
+    /// Whether finished images tell where to look first for others. That saves probes, and within the tolerance radii then
+    /// depend on which images came before.
+    pub learns: bool,
     /// No radius is larger.
     pub most: f32,
     /// Radii grow by this factor at most from probe to probe, until one fails: bounds of deep networks cost the more the
@@ -64,7 +67,7 @@ impl Settings {
         };
         let most = bounder.norm.largest(bounder.net.model.input.len());
         let growth = if is_deep(bounder) { CAREFUL } else { f32::INFINITY };
-        Settings { tolerance, batch, max_probes: 30, usual, most, growth, seconds: None }
+        Settings { tolerance, batch, max_probes: 30, usual, learns: true, most, growth, seconds: None }
     }
 }
 
@@ -126,7 +129,7 @@ pub fn search(
     loop {
         while active.len() < settings.batch {
             let Some((position, subject)) = waiting.next() else { break };
-            let usual = median(&recent).unwrap_or(settings.usual);
+            let usual = median(&recent).filter(|_| settings.learns).unwrap_or(settings.usual);
             active.push(Track::new(position, subject, bounder.method.relaxes(), usual, settings));
         }
         if active.is_empty() {
@@ -351,8 +354,9 @@ mod tests {
 
     /// Drives a track with a synthetic bound and returns (proved, probes).
     fn run(reach: Option<fn(f32) -> f32>, margin: fn(f32) -> f32, usual: f32) -> (f32, u32) {
-        let (growth, seconds) = (f32::INFINITY, None);
-        let settings = Settings { tolerance: 1e-3, batch: 1, max_probes: 30, usual, most: 1.0, growth, seconds };
+        let (batch, learns, growth) = (1, true, f32::INFINITY);
+        let settings =
+            Settings { tolerance: 1e-3, batch, max_probes: 30, usual, learns, most: 1.0, growth, seconds: None };
         let subject = Subject { image: vec![], class: 0, margin: margin(0.0) };
         let mut track = Track::new(0, subject, reach.is_some(), usual, &settings);
         while !track.done {

@@ -1,5 +1,9 @@
 //! The noise sweep: accuracy and confusion matrices of a model under Gaussian noise of several variances.
 
+pub mod part;
+
+use std::ops::Range;
+
 use crate::dataset::Dataset;
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -30,6 +34,18 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// Passes over the images at this variance.
+    pub fn draws(&self, variance: f64) -> usize {
+        if variance == 0.0 { 1 } else { self.draws.max(1) }
+    }
+
+    /// Passes over the images in all.
+    pub fn passes(&self) -> usize {
+        self.variances.iter().map(|v| self.draws(*v)).sum()
+    }
+}
+
 /// The images `first..first + count` with noise of this variance, clipped to `[0,1]`; the same for a seed, image and draw
 /// on every device and in every batch.
 pub fn noisy(
@@ -55,21 +71,42 @@ pub fn noisy(
 }
 
 /// Confusion matrices and rates per variance. `progress` counts classified images.
+///
+/// # Errors
+/// A fault of the device.
 pub fn sweep(net: &Network, data: &Dataset, settings: &Settings, progress: &mut Progress) -> Result<Vec<NoiseLevel>> {
-    let classes = data.classes.len();
-    let mut levels = Vec::new();
-    for &variance in &settings.variances {
-        let draws = if variance == 0.0 { 1 } else { settings.draws.max(1) };
+    let called = called(net, data, settings, 0..data.len(), progress)?;
+    Ok(levels(&settings.variances, called, &data.labels, data.classes.len()))
+}
+
+/// What the images of the range are called, `[variance][draw][image]`: the same whatever other images there are.
+///
+/// # Errors
+/// A fault of the device.
+pub fn called(
+    net: &Network,
+    data: &Dataset,
+    settings: &Settings,
+    range: Range<usize>,
+    progress: &mut Progress,
+) -> Result<Vec<Vec<Vec<usize>>>> {
+    let level = |&variance: &f64| {
+        let draws = 0..settings.draws(variance) as u32;
+        draws.map(|draw| answers(net, data, &range, (variance, settings.seed, draw), progress)).collect()
+    };
+    settings.variances.iter().map(level).collect()
+}
+
+/// Confusion matrices and rates per variance of what images with these labels are called, `[variance][draw][image]`.
+pub fn levels(variances: &[f64], called: Vec<Vec<Vec<usize>>>, labels: &[usize], classes: usize) -> Vec<NoiseLevel> {
+    let level = |(&variance, called): (&f64, Vec<Vec<usize>>)| {
         let mut confusion = vec![vec![0.0; classes]; classes];
         let (mut accuracies, mut rates) = (Vec::new(), vec![Vec::new(); classes]);
-        let mut called = Vec::new();
-        for draw in 0..draws {
-            let found = answers(net, data, variance, settings.seed, draw as u32, progress)?;
+        for found in &called {
             let mut counts = vec![vec![0.0; classes]; classes];
-            found.iter().zip(&data.labels).for_each(|(&c, &label)| counts[label][c] += 1.0);
-            called.push(found);
+            found.iter().zip(labels).for_each(|(&c, &label)| counts[label][c] += 1.0);
             let diagonal: f64 = (0..classes).map(|c| counts[c][c]).sum();
-            accuracies.push(diagonal / data.len() as f64);
+            accuracies.push(diagonal / labels.len() as f64);
             for c in 0..classes {
                 let total: f64 = counts[c].iter().sum();
                 if total > 0.0 {
@@ -78,16 +115,16 @@ pub fn sweep(net: &Network, data: &Dataset, settings: &Settings, progress: &mut 
                 (0..classes).for_each(|j| confusion[c][j] += counts[c][j]);
             }
         }
-        levels.push(NoiseLevel {
+        NoiseLevel {
             variance,
-            draws,
+            draws: called.len(),
             confusion,
             accuracy: Spread::of(&accuracies),
             class_rates: rates.iter().map(|r| Spread::of(r)).collect(),
             called,
-        });
-    }
-    Ok(levels)
+        }
+    };
+    variances.iter().zip(called).map(level).collect()
 }
 
 /// Refuses lists of noise variances that make no sense.
@@ -106,19 +143,19 @@ pub fn check_variances(variances: &[f64]) -> Result<()> {
     Ok(())
 }
 
-/// What every image is called in one draw.
+/// What every image of the range is called in one draw; `noise`: variance, seed, draw.
 fn answers(
     net: &Network,
     data: &Dataset,
-    variance: f64,
-    seed: u64,
-    draw: u32,
+    range: &Range<usize>,
+    noise: (f64, u64, u32),
     progress: &mut Progress,
 ) -> Result<Vec<usize>> {
-    let mut called = Vec::with_capacity(data.len());
-    for first in (0..data.len()).step_by(BATCH) {
+    let (variance, seed, draw) = noise;
+    let mut called = Vec::with_capacity(range.len());
+    for first in range.clone().step_by(BATCH) {
         interrupt::check()?;
-        let count = BATCH.min(data.len() - first);
+        let count = BATCH.min(range.end - first);
         let images = noisy(&net.device, data, first, count, variance, seed, draw)?;
         let images: Vec<&[f32]> = images.chunks(data.shape.len()).collect();
         called.extend(net.scores(&images)?.iter().map(|scores| largest(scores)));

@@ -9,6 +9,7 @@ use crate::input;
 use crate::norm::Norm;
 pub use crate::reading::Reading;
 use crate::results::short;
+use crate::shard::Shard;
 
 /// Everything needed to repeat or join a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -68,8 +69,8 @@ pub struct Manifest {
     pub norm: Norm,
     /// Images of the split that the whole run covers.
     pub images: usize,
-    /// This part of them: shard `i` of `n`, images `start..end`.
-    pub shard: [usize; 2],
+    /// This part of them, images `start..end`.
+    pub shard: Shard,
     /// First image of the shard.
     pub start: usize,
     /// First image after it.
@@ -121,7 +122,7 @@ impl Manifest {
             runtime,
             norm,
             images,
-            shard: [_, shards],
+            shard: Shard { index: _, of: shards },
             start: _,
             end: _,
         } = other;
@@ -150,7 +151,7 @@ impl Manifest {
             other("--depth", layers(*depth), layers(self.depth)),
             other("--runtime", runtime.clone(), self.runtime.clone()),
             other("--norm", norm.to_string(), self.norm.to_string()),
-            other("--shard", format!("one of {shards}"), format!("one of {}", self.shard[1])),
+            other("--shard", format!("one of {shards}"), format!("one of {}", self.shard.of)),
         ];
         let others: Vec<String> = parts.into_iter().flatten().collect();
         (!others.is_empty()).then(|| format!("its run had {}", others.join(", ")))
@@ -158,13 +159,11 @@ impl Manifest {
 
     /// Whether the numbers of images fit each other.
     fn check(&self) -> std::result::Result<(), String> {
-        let [i, n] = self.shard;
-        let ends = |i: usize| self.images.checked_mul(i).map(|at| at / n.max(1));
-        if i < n && ends(i) == Some(self.start) && ends(i + 1) == Some(self.end) {
+        let Manifest { shard, start, end, images, .. } = self;
+        if shard.exists() && shard.range(*images) == (*start..*end) {
             return Ok(());
         }
-        let (start, end, images) = (self.start, self.end, self.images);
-        Err(format!("images {start}..{end} are not shard {i}/{n} of {images}"))
+        Err(format!("images {start}..{end} are not shard {shard} of {images}"))
     }
 }
 

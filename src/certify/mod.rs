@@ -4,6 +4,7 @@ pub mod again;
 pub mod audit;
 pub mod depth;
 pub mod manifest;
+pub mod merge;
 mod options;
 mod subjects;
 pub mod table;

@@ -10,8 +10,9 @@ use serde::Serialize;
 
 pub use super::manifest::{Manifest, Reading, read_manifest};
 use crate::error::{Error, Result};
-use crate::output::{Folder, append, clear_locked, lock};
+use crate::output::{append, clear_locked, lock};
 use crate::results::{CertifyRow, quantile, short, write_atomically, write_json};
+use crate::shard::Shard;
 use crate::{input, interrupt};
 
 /// Folder of the certificates inside a result folder.
@@ -102,7 +103,7 @@ impl Table {
         }
         let before = read_manifest(dir)?;
         let other_shard = (before.shard != manifest.shard).then(|| "its run had another --shard".into());
-        let whole_set = [&before, manifest].map(|m| m.shard) == [[0, 1]; 2];
+        let whole_set = [&before, manifest].map(|m| m.shard) == [Shard::WHOLE; 2];
         let longer = whole_set && before.images < manifest.images && hash(before.images) == before.data_hash;
         let asked = Manifest {
             images: if longer { before.images } else { manifest.images },
@@ -168,7 +169,7 @@ impl Table {
 }
 
 /// Refuses a folder in which a run would write over what is not certify's. Links are not followed: they may lead out of it.
-fn check_place(dir: &Path) -> Result<()> {
+pub(super) fn check_place(dir: &Path) -> Result<()> {
     let foreign = |name: &&&str| {
         let kind = dir.join(name).symlink_metadata();
         kind.is_ok_and(|m| m.is_dir() != (**name == CERTIFICATES) || !(m.is_dir() || m.is_file()))
@@ -191,7 +192,7 @@ pub fn table_path(dir: &Path) -> PathBuf {
 }
 
 /// Refuses a folder without rows that holds certificates all the same: an audit would take them for those of new rows.
-fn check_certificates(dir: &Path) -> Result<()> {
+pub(super) fn check_certificates(dir: &Path) -> Result<()> {
     let folder = dir.join(CERTIFICATES);
     if fs::read_dir(&folder).is_ok_and(|mut entries| entries.next().is_some()) {
         let problem = "holds certificates of a run whose rows are gone; remove it, or give another --out";
@@ -372,67 +373,4 @@ pub fn summarize(rows: &[CertifyRow]) -> Vec<Summary> {
         }
     };
     variances.into_iter().map(summary).collect()
-}
-
-/// Joins the shards of one run into `out`, with their certificates.
-///
-/// # Errors
-/// If a shard is missing, given twice or unfinished, or comes from another run.
-pub fn merge(dirs: &[PathBuf], out: &Path) -> Result<usize> {
-    let folder = Folder::open(out, "merge", &FILES, true)?;
-    // Now, since opening finishes a merge that was killed when it was whole.
-    if table_path(out).symlink_metadata().is_ok() {
-        return Err(Error::input(table_path(out), "exists already; give another --out"));
-    }
-    check_place(out)?;
-    check_certificates(out)?;
-    let out = folder.path();
-    let mut parts = Vec::new();
-    for dir in dirs {
-        parts.push((read_manifest(dir)?, dir));
-    }
-    parts.sort_by_key(|(m, _)| m.shard[0]);
-    let Some((first, _)) = parts.first() else { return Err(Error::usage("nothing to merge")) };
-    let mut whole = first.clone();
-    (whole.shard, whole.start, whole.end) = ([0, 1], 0, first.images);
-    let (mut rows, mut certificates) = (Vec::new(), Vec::new());
-    let mut before = None;
-    for (manifest, dir) in &parts {
-        let problem = |p: String| Err(Error::input(dir, p));
-        if let Some(difference) = first.difference(manifest) {
-            return problem(format!("{difference}; certify this shard again as {} was", parts[0].1.display()));
-        }
-        let [i, n] = manifest.shard;
-        if before.replace(i) == Some(i) {
-            return problem(format!("shard {i}/{n} is given twice"));
-        }
-        let (_, found) = read_whole(dir)?;
-        let certificate = |r: &CertifyRow| certificate_path(dir, r.index, r.variance);
-        certificates.extend(found.iter().map(|r| (certificate(r), r.index, r.variance)).filter(|c| c.0.exists()));
-        rows.extend(found);
-    }
-    let n = first.shard[1];
-    let missing: Vec<String> =
-        (0..n).filter(|i| parts.iter().all(|(m, _)| m.shard[0] != *i)).map(|i| format!("{i}/{n}")).collect();
-    if let Some((last, others)) = missing.split_last() {
-        let (kind, verb) = if others.is_empty() { ("shard", "is") } else { ("shards", "are") };
-        let and = if others.is_empty() { String::new() } else { format!("{} and ", others.join(", ")) };
-        return Err(Error::usage(format!("{kind} {and}{last} {verb} missing; give their folders too")));
-    }
-    rows.sort_by(|a, b| a.variance.total_cmp(&b.variance).then(a.index.cmp(&b.index)));
-    let mut table = Table::create(out, &whole)?;
-    for row in &rows {
-        table.push(row)?;
-    }
-    if !certificates.is_empty() {
-        let folder = out.join(CERTIFICATES);
-        fs::create_dir_all(&folder).map_err(Error::io(&folder, "creating the folder"))?;
-    }
-    for (path, index, variance) in &certificates {
-        let content = fs::read(path).map_err(Error::io(path, "reading"))?;
-        write_atomically(&certificate_path(out, *index, *variance), &content)?;
-    }
-    write_json(&out.join("summary.json"), &summarize(&rows))?;
-    folder.finish_unlisted()?;
-    Ok(rows.len())
 }

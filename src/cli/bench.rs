@@ -1,5 +1,7 @@
 //! `deltamax bench`.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 use clap::Args;
 
@@ -13,11 +15,15 @@ use crate::train;
 
 /// Throughput of every kernel and method, share of the device's peak.
 #[derive(Args)]
-#[command(after_help = "Example: deltamax bench --device cpu --json")]
+#[command(after_help = "Example: deltamax bench --device cpu --json > base.json
+         deltamax bench --device cpu --against base.json")]
 pub struct BenchArgs {
     /// Images each method searches, at most 1000 [default: 1000 by ibp, 250 by crown-ibp, 100 by crown, 50 by alpha]
     #[arg(long, value_parser = whole::<{ bench::IMAGES }>)]
     images: Option<usize>,
+    /// Compare with what --json wrote into this file; ends with 1 if a rate is more than 5 % lower
+    #[arg(long, value_name = "FILE")]
+    against: Option<PathBuf>,
     #[command(flatten)]
     run: RunArgs,
 }
@@ -26,11 +32,11 @@ pub struct BenchArgs {
 const DOMAINS: usize = 200;
 
 pub fn run(args: BenchArgs) -> Result<()> {
+    let earlier = args.against.as_deref().map(bench::read).transpose()?;
     let device = args.run.open()?;
     args.run.say(device.describe());
-    let peak = bench::peak(&device)?;
+    let (peak, kernels) = bench::kernels(&device)?;
     args.run.say(format!("f32 multiply-add peak  {:.1} GF/s", peak / 1e9));
-    let kernels = bench::kernels(&device, peak)?;
     args.run.say("\nproduct kernel      layer                        GF/s   share of peak");
     for k in &kernels {
         args.run.say(format!("{:18}  {:24}  {:8.1}   {:5.1} %", k.kernel, k.work, k.gflops, 100.0 * k.share));
@@ -113,7 +119,7 @@ pub fn run(args: BenchArgs) -> Result<()> {
         ));
     }
     args.run.say("probe: for +branch a domain, for the attack all of its steps.");
-    args.run.answer(&Report {
+    let mut report = Report {
         device: device.describe(),
         peak_gflops: peak / 1e9,
         kernels,
@@ -121,5 +127,17 @@ pub fn run(args: BenchArgs) -> Result<()> {
         methods,
         branch,
         attack,
-    })
+        against: None,
+    };
+    report.against = earlier.map(|earlier| report.beside(&earlier));
+    if let Some(against) = &report.against {
+        args.run.say(format!("\nnow/then, then on {}", against.device));
+        against.ratios.iter().for_each(|(name, ratio)| args.run.say(format!("{name:44}  {ratio:8.2}")));
+        against.alone.iter().for_each(|name| args.run.say(format!("{name:44}  one time only")));
+    }
+    args.run.answer(&report)?;
+    if let (Some(against), Some(path)) = (&report.against, &args.against) {
+        against.check(path)?;
+    }
+    Ok(())
 }

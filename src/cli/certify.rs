@@ -1,4 +1,4 @@
-//! `deltamax certify` and `deltamax merge`.
+//! `deltamax certify`.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -13,6 +13,7 @@ use super::common::{self, RunArgs, SayArgs, say_notes};
 use super::inputs::{DataArgs, ModelArgs, warn_of_chance};
 use super::noise;
 use super::page;
+use super::shard;
 use super::vary;
 use crate::bounds::{Bounder, Method, Runtime};
 use crate::certify::depth::Choice;
@@ -28,6 +29,7 @@ use crate::results::certificate::Certificate;
 use crate::results::{CertifyRow, short, write_json};
 use crate::rng::Rng;
 use crate::search;
+use crate::shard::Shard;
 use crate::sweep::check_variances;
 use crate::vary::Kind;
 
@@ -54,9 +56,8 @@ pub struct CertifyArgs {
     /// Only the first N images
     #[arg(long, value_parser = common::whole::<{ common::MANY }>)]
     pub(super) limit: Option<usize>,
-    /// Only part i of N of the images, i from 0
-    #[arg(long, value_name = "i/N", value_parser = shard)]
-    shard: Option<[usize; 2]>,
+    #[arg(long, value_name = "i/N", value_parser = shard::parse, help = shard::HELP)]
+    shard: Option<Shard>,
     /// Continue a run that was stopped, or one of fewer images
     #[arg(long)]
     resume: bool,
@@ -151,12 +152,6 @@ pub enum NoiseKind {
     Gaussian,
 }
 
-fn shard(text: &str) -> Result<[usize; 2], String> {
-    let parts: Option<[usize; 2]> =
-        text.split_once('/').and_then(|(i, n)| Some([i.trim().parse().ok()?, n.trim().parse().ok()?]));
-    parts.filter(|[i, n]| i < n).ok_or_else(|| "expected i/N with i from 0 to N-1".into())
-}
-
 fn certificates(text: &str) -> Result<usize, String> {
     if text == "all" { Ok(usize::MAX) } else { text.parse().map_err(|_| "expected a number or all".into()) }
 }
@@ -200,9 +195,11 @@ pub fn run(args: CertifyArgs) -> Result<()> {
     let mut bounder = options.bounder(&net).map_err(|e| e.about(&args.model.model))?;
     let chosen = options.fit(&mut bounder, &data)?;
     say_depth(&args.model.model, &bounder, &options, chosen, &args.run);
-    let [i, n] = args.shard.unwrap_or([0, 1]);
-    let range = data.len() * i / n..data.len() * (i + 1) / n;
-    let settings = options.settings(&bounder, chosen, args.variance.clone(), args.run.seed, range.clone());
+    let shard = args.shard.unwrap_or(Shard::WHOLE);
+    let range = shard.range(data.len());
+    let mut settings = options.settings(&bounder, chosen, args.variance.clone(), args.run.seed, range.clone());
+    // However the images are cut into shards, and wherever one of them was stopped, rows are the same.
+    settings.search.learns = args.shard.is_none();
     let manifest = Manifest {
         deltamax: env!("CARGO_PKG_VERSION").into(),
         command: common::command_line(),
@@ -227,7 +224,7 @@ pub fn run(args: CertifyArgs) -> Result<()> {
         runtime: args.runtime.to_string(),
         norm: args.norm,
         images: data.len(),
-        shard: [i, n],
+        shard,
         start: range.start,
         end: range.end,
     };
@@ -330,34 +327,4 @@ impl Sink for Folder<'_> {
         self.rows.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
-}
-
-/// Join the shards of one certify run; refuses gaps and duplicates.
-#[derive(Args)]
-#[command(after_help = "Example: deltamax merge part0 part1 part2 --out whole")]
-pub struct MergeArgs {
-    /// Result folders of all shards
-    #[arg(required = true)]
-    dirs: Vec<PathBuf>,
-    /// Folder for the joined results
-    #[arg(long)]
-    out: PathBuf,
-    /// Also write a page on what was found, report.html, with its figures; pictures are read where the manifest says
-    #[arg(long)]
-    report: bool,
-    #[command(flatten)]
-    output: SayArgs,
-}
-
-pub fn merge(args: MergeArgs) -> Result<()> {
-    if args.report {
-        page::check(&args.out, Norm::Linf, &[0.0])?;
-    }
-    let rows = table::merge(&args.dirs, &args.out)?;
-    let table = table::table_path(&args.out);
-    args.output.say(format!("{rows} rows in {}", table.display()));
-    if args.report {
-        args.output.say(page::again(&args.out, None, None, &args.output)?.display());
-    }
-    args.output.answer(&serde_json::json!({ "rows": rows, "table": table }))
 }

@@ -10,12 +10,15 @@ mod devices;
 mod explain;
 mod gate;
 pub mod inputs;
+mod merge;
 mod noise;
 mod page;
 mod predict;
+mod shard;
 mod shell;
 mod shoes;
 mod study;
+mod submit;
 mod sweep;
 mod train;
 mod values;
@@ -70,8 +73,10 @@ enum Command {
     Gate(gate::GateArgs),
     /// Write the page of a study or of certify again
     Report(page::ReportArgs),
-    /// Join the shards of one certify run
-    Merge(certify::MergeArgs),
+    /// Join the shards of one run
+    Merge(merge::MergeArgs),
+    /// Spread a run over a cluster: a job per shard, and one that joins them
+    Submit(submit::SubmitArgs),
     /// Prove or refute a VNN-LIB property of an ONNX network
     Verify(verify::VerifyArgs),
     /// Throughput of every kernel and method, share of the device's peak
@@ -104,7 +109,8 @@ pub fn main() -> ExitCode {
         Command::Sweep(args) => sweep::run(args),
         Command::Certify(args) => certify::run(args),
         Command::Audit(args) => audit::run(args),
-        Command::Merge(args) => certify::merge(args),
+        Command::Merge(args) => merge::run(args),
+        Command::Submit(args) => submit::run(args, |words| Cli::try_parse_from(words).map(drop)),
         Command::Verify(args) => verify::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Devices(args) => devices::run(args),

@@ -1,18 +1,21 @@
 //! `deltamax sweep`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
 
-use super::common::{self, RunArgs};
+use super::common::{self, RunArgs, SayArgs};
 use super::inputs::{DataArgs, ModelArgs};
+use super::shard;
 use crate::dataset::Split;
 use crate::network::Network;
 use crate::output::Folder;
 use crate::progress::Progress;
 use crate::results::{NoiseLevel, short, write_atomically, write_json};
-use crate::sweep::{Settings, check_variances, sweep};
+use crate::shard::Shard;
+use crate::sweep::part::{self, Part};
+use crate::sweep::{self, Settings, check_variances};
 
 /// Accuracy, per-class rates and confusion matrices under Gaussian noise.
 #[derive(Args)]
@@ -42,34 +45,73 @@ pub struct SweepArgs {
     /// Only the first N images
     #[arg(long, value_parser = common::whole::<{ common::MANY }>)]
     limit: Option<usize>,
+    #[arg(long, value_name = "i/N", value_parser = shard::parse, help = shard::HELP)]
+    shard: Option<Shard>,
     #[command(flatten)]
     run: RunArgs,
 }
 
+/// The file with rates and answers.
+pub const RATES: &str = "sweep.json";
+
+/// What a sweep writes, and in place of it a shard.
+pub const FILES: [&str; 3] = ["confusion.csv", RATES, part::FILE];
+
 pub fn run(args: SweepArgs) -> Result<()> {
     check_variances(&args.variance)?;
-    let folder = Folder::open(&args.out, "sweep", &["confusion.csv", "sweep.json"], args.force)?;
+    let folder = Folder::open(&args.out, "sweep", &FILES, args.force)?;
     let (file, data) = args.data.load_with(&args.model, args.split, args.limit, &args.run)?;
-    let net = Network::new(&args.run.open()?, &file.model)?;
+    let device = args.run.open()?;
+    let net = Network::new(&device, &file.model)?;
     let settings = Settings { variances: args.variance, draws: args.draws, seed: args.run.seed };
-    let passes: usize = settings.variances.iter().map(|v| if *v == 0.0 { 1 } else { args.draws }).sum();
-    let mut progress = Progress::start(args.run.verbosity(), "noise sweep", passes * data.len());
-    let levels = sweep(&net, &data, &settings, &mut progress)?;
-    progress.finish(&format!("{} images, {passes} passes", data.len()));
-    write_atomically(&folder.path().join("confusion.csv"), confusion_csv(&levels, &data.classes).as_bytes())?;
-    write_json(&folder.path().join("sweep.json"), &levels)?;
-    folder.finish()?;
-    for level in &levels {
-        let rates: Vec<String> =
-            level.class_rates.iter().zip(&data.classes).map(|(r, c)| format!("{c} {:.1} %", 100.0 * r.mean)).collect();
-        args.run.say(format!(
-            "variance {:<6} accuracy {:.2} %   {}",
-            short(level.variance),
-            100.0 * level.accuracy.mean,
-            rates.join(", ")
-        ));
+    let shard = args.shard.unwrap_or(Shard::WHOLE);
+    let (range, passes) = (shard.range(data.len()), settings.passes());
+    let mut progress = Progress::start(args.run.verbosity(), "noise sweep", passes * range.len());
+    let called = sweep::called(&net, &data, &settings, range.clone(), &mut progress)?;
+    progress.finish(&format!("{} images, {passes} passes", range.len()));
+    if args.shard.is_none() {
+        let levels = sweep::levels(&settings.variances, called, &data.labels, data.classes.len());
+        write(folder.path(), &levels, &data.classes)?;
+        folder.finish()?;
+        say(&levels, &data.classes, &args.run);
+        return args.run.answer(&levels);
     }
-    args.run.answer(&levels)
+    let part = Part {
+        deltamax: env!("CARGO_PKG_VERSION").into(),
+        command: common::command_line(),
+        device: device.describe(),
+        model_hash: file.hash,
+        reading: file.reading,
+        data_hash: data.hash(),
+        classes: data.classes.clone(),
+        variances: settings.variances,
+        draws: settings.draws,
+        seed: settings.seed,
+        images: data.len(),
+        shard,
+        labels: data.labels[range].to_vec(),
+        called,
+    };
+    write_json(&folder.path().join(part::FILE), &part)?;
+    folder.finish()?;
+    args.run.say(format!("shard {shard} in {}; deltamax merge joins all {}", args.out.display(), shard.of));
+    args.run.answer(&part)
+}
+
+/// Writes counts and rates.
+pub fn write(dir: &Path, levels: &[NoiseLevel], classes: &[String]) -> Result<()> {
+    write_atomically(&dir.join(FILES[0]), confusion_csv(levels, classes).as_bytes())?;
+    Ok(write_json(&dir.join(RATES), &levels)?)
+}
+
+/// Says accuracy and rates per class.
+pub fn say(levels: &[NoiseLevel], classes: &[String], output: &SayArgs) {
+    for level in levels {
+        let rates: Vec<String> =
+            level.class_rates.iter().zip(classes).map(|(r, c)| format!("{c} {:.1} %", 100.0 * r.mean)).collect();
+        let (variance, accuracy) = (short(level.variance), 100.0 * level.accuracy.mean);
+        output.say(format!("variance {variance:<6} accuracy {accuracy:.2} %   {}", rates.join(", ")));
+    }
 }
 
 /// Counts summed over draws: variance, label, one column per predicted class.

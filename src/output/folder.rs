@@ -23,7 +23,7 @@ pub const BUILD: &str = ".deltamax-build";
 pub const LIST: &str = ".deltamax";
 
 /// Commands that have no `--force`.
-const FORCELESS: [&str; 2] = ["man", "report"];
+const FORCELESS: [&str; 3] = ["man", "merge", "report"];
 
 /// Files by command, relative to the folder, with `/` between folders.
 type List = BTreeMap<String, BTreeSet<String>>;

@@ -45,9 +45,8 @@ pub fn measure(
     examples: &mut Vec<usize>,
 ) -> Result<Measured> {
     let Of { label, first, .. } = *of;
-    let draws = |v: &f64| if *v == 0.0 { 1 } else { settings.sweep.draws };
-    let passes: usize = settings.sweep.variances.iter().map(draws).sum();
-    let mut progress = Progress::start(settings.verbosity, &format!("{label}: noise sweep"), passes * test.len());
+    let passes = settings.sweep.passes() * test.len();
+    let mut progress = Progress::start(settings.verbosity, &format!("{label}: noise sweep"), passes);
     let sweep = sweep::sweep(net, test, &settings.sweep, &mut progress)?;
     progress.finish(&format!("{label}: swept {} noise levels", sweep.len()));
     let certify = delta_max(net, test, settings, of, examples)?;

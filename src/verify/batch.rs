@@ -1,12 +1,15 @@
 //! A whole folder of the verification competition: `instances.csv` in, `results.csv` out, a row as soon as it is known.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use csv::StringRecord;
+
 use crate::error::{Error, Result};
+use crate::input;
 use crate::output::{Place, STANDARD, append, lock, place};
 use crate::{interrupt, terminal};
 
@@ -159,6 +162,45 @@ fn whole_lines(text: &[u8]) -> usize {
     text.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1)
 }
 
+/// What answers a list, from files that each answer some of it, in the order of the list; and how many rows that is.
+///
+/// # Errors
+/// If a line of the list has no answer, or several, or an answer is to no line of it.
+pub fn join(list: &Path, parts: &[PathBuf]) -> Result<(usize, Vec<u8>)> {
+    let mut answers: HashMap<(String, String), VecDeque<(StringRecord, &Path)>> = HashMap::new();
+    for part in parts {
+        let text = input::read(part, 1 << 32)?;
+        if text.is_empty() || whole_lines(&text) < text.len() {
+            return Err(Error::input(part, "was cut off; finish it with --resume"));
+        }
+        for row in rows(part, &text)? {
+            answers.entry((row[0].into(), row[1].into())).or_default().push_back((row, part));
+        }
+    }
+    let (mut writer, mut missing) = (csv::Writer::from_writer(vec![]), vec![]);
+    let mut write = |row: &StringRecord| writer.write_record(row).map_err(|e| Error::input(list, e.to_string()));
+    write(&StringRecord::from(&HEADER[..]))?;
+    let instances = read_instances(list)?;
+    for (i, instance) in instances.iter().enumerate() {
+        match answers.get_mut(&(instance.onnx.clone(), instance.vnnlib.clone())).and_then(VecDeque::pop_front) {
+            Some((row, _)) => write(&row)?,
+            None => missing.push(format!("line {} ({}, {})", i + 1, instance.onnx, instance.vnnlib)),
+        }
+    }
+    if let Some(first) = missing.first() {
+        let more = if missing.len() > 1 { format!(" and {} more have", missing.len() - 1) } else { " has".into() };
+        return Err(Error::input(list, format!("{first}{more} no answer; give the files of all shards")));
+    }
+    let left = answers.into_iter().filter_map(|(asked, rows)| Some((asked, rows.back()?.1)));
+    if let Some(((onnx, vnnlib), part)) = left.min() {
+        let known = instances.iter().any(|i| i.onnx == onnx && i.vnnlib == vnnlib);
+        let problem = if known { "a second time" } else { "which is not in the list" };
+        return Err(Error::input(part, format!("answers {onnx}, {vnnlib}, {problem}; leave it out")));
+    }
+    let text = writer.into_inner().map_err(|e| Error::input(list, e.to_string()))?;
+    Ok((instances.len(), text))
+}
+
 /// The instances that a results file answers.
 fn read_done(path: &Path, text: &[u8]) -> Result<HashSet<(String, String)>> {
     let header = HEADER.join(",");
@@ -166,18 +208,23 @@ fn read_done(path: &Path, text: &[u8]) -> Result<HashSet<(String, String)>> {
     if whole == 0 && !header.as_bytes().starts_with(text) {
         return Err(Error::input(path, "not a results file of verify; choose another --out"));
     }
-    let mut done = HashSet::new();
-    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(&text[..whole]);
+    Ok(rows(path, &text[..whole])?.iter().map(|row| (row[0].to_string(), row[1].to_string())).collect())
+}
+
+/// The rows of a results file, without its header.
+fn rows(path: &Path, text: &[u8]) -> Result<Vec<StringRecord>> {
+    let mut rows = vec![];
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text);
     for (i, record) in reader.records().enumerate() {
         let record = record.map_err(|e| Error::input(path, format!("not a results file ({e})")))?;
         if (i == 0 && record != HEADER[..]) || record.len() != HEADER.len() {
             return Err(Error::input(path, "not a results file of verify; choose another --out"));
         }
         if i > 0 {
-            done.insert((record[0].to_string(), record[1].to_string()));
+            rows.push(record);
         }
     }
-    Ok(done)
+    Ok(rows)
 }
 
 /// A word of the file, fit for one line.

@@ -1,4 +1,4 @@
-//! What certify and merge leave: rows, pages, names, norms and noise.
+//! What certify leaves: rows, pages, names, norms and noise.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -95,54 +95,6 @@ fn branching_widens_what_bounds_prove() {
     assert!(audited.contains("checked 6 of 6 rows: all proofs hold"), "{audited}");
     refused(dir.path(), &format!("{certify} --branch 61 --out wide --resume"), &["manifest.json", "--out"]);
     misused(dir.path(), "certify --model MODEL --data SHOES --method ibp --branch 9 --out no", &["--branch"]);
-}
-
-#[test]
-fn shards_join_without_gaps_or_duplicates() {
-    let dir = folder();
-    let at = dir.path();
-    let certify = "certify --model MODEL --data SHOES --method ibp --no-attack --limit 11 --device cpu";
-    done(at, &format!("{certify} --out whole"));
-    for i in 0..3 {
-        done(at, &format!("{certify} --shard {i}/3 --out part{i}"));
-    }
-    let said: Value = serde_json::from_str(&done(at, "merge part2 part0 part1 --out joined --json")).expect("JSON");
-    assert_eq!(said["rows"], 11);
-    let (whole, joined) = (rows(&at.join("whole")), rows(&at.join("joined")));
-    assert!(whole.len() == 11 && whole.keys().eq(joined.keys()));
-    assert!(whole.values().zip(joined.values()).all(|(a, b)| (a.0 - b.0).abs() <= 0.01 * a.0));
-    assert_eq!(json(&at.join("joined/manifest.json"))["shard"], serde_json::json!([0, 1]));
-
-    // Certificates come along, and a folder is equal to itself.
-    let alpha =
-        "certify --model MODEL --data SHOES --method alpha --no-attack --limit 4 --device cpu --certificates all";
-    (0..2).for_each(|i| drop(done(at, &format!("{alpha} --shard {i}/2 --out alpha{i}"))));
-    done(at, "merge alpha0 alpha1 --out alpha");
-    assert!(done(at, "audit alpha").contains("checked 4 of 4 rows: all proofs hold"));
-    assert!(done(at, "compare alpha alpha --out same").contains("no difference on 4 images"));
-
-    misused(at, "merge part0 part2 --out x", &["shard 1/3 is missing", "folders"]);
-    misused(at, "merge part1 --out x", &["shards 0/3 and 2/3 are missing"]);
-    refused(at, "merge part0 part1 part1 part2 --out x", &["part1", "given twice"]);
-    refused(at, "merge part0 part1 part2 --out joined", &["joined", "another --out"]);
-    refused(at, "merge part0 nowhere --out x", &["nowhere", "check the path"]);
-    done(at, "certify --model MODEL --data SHOES --method ibp --limit 9 --device cpu --shard 1/3 --out other --quiet");
-    refused(
-        at,
-        "merge part0 other part2 --out x",
-        &[
-            "other",
-            "another data, another --limit (9, not 11), another --no-attack",
-            "certify this shard again as part0 was",
-        ],
-    );
-    let table = at.join("part1/delta_max.csv");
-    let text = fs::read_to_string(&table).expect("a table");
-    let short: String = text.lines().take(2).map(|l| format!("{l}\n")).collect();
-    fs::write(&table, short).expect("written");
-    refused(at, "merge part0 part1 part2 --out x", &["part1", "--resume"]);
-    put_text(&table, &format!("{text}{}\n", text.lines().nth(1).expect("a row")));
-    refused(at, "merge part0 part1 part2 --out x", &["part1/delta_max.csv", "two rows", "remove one"]);
 }
 
 /// The page of certify, of a resumed run and of joined shards: pictures where the images can be read, none elsewhere.

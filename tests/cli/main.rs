@@ -9,6 +9,7 @@ mod inputs;
 mod jobs;
 mod outputs;
 mod refusals;
+mod shards;
 mod stops;
 mod streams;
 

@@ -331,4 +331,7 @@ fn wrong_usage() {
     }
     misused(at, "bench --images 0", &["--images"]);
     misused(at, "bench --images 2000", &["--images"]);
+    put(at.join("base.json"), b"{}");
+    refused(at, "bench --device cpu --against base.json", &["base.json", "bench --json > FILE"]);
+    refused(at, "bench --device cpu --against nowhere.json", &["nowhere.json", "check the path"]);
 }

@@ -63,6 +63,8 @@ fn main() {
     trials.push(on_gpu(&missing, "fault::a_broken_shader_is_an_error".into(), broken_shader));
     trials.push(on_gpu(&missing, "fault::too_large_a_buffer_is_an_error".into(), too_large_a_buffer));
     trials.push(on_gpu(&missing, "order::uploads_clears_and_dispatches".into(), order));
+    trials.push(Trial::test("traffic::twin", || Ok(whole::traffic(&Device::cpu())?)));
+    trials.push(on_gpu(&missing, "traffic::gpu".into(), whole::traffic));
     trials.push(on_gpu(&missing, "whole::passes".into(), whole::passes));
     trials.push(on_gpu(&missing, "whole::training".into(), whole::training));
     trials.push(on_gpu(&missing, "whole::bounds".into(), whole::bounds));

@@ -7,6 +7,7 @@ use deltamax::error::Result;
 use deltamax::model::Model;
 use deltamax::model::cnn::{self, Architecture};
 use deltamax::network::Network;
+use deltamax::ops::peak;
 use deltamax::progress::{Progress, Verbosity};
 use deltamax::rng::Rng;
 use deltamax::tensor::{Shape, interleave};
@@ -144,4 +145,18 @@ pub fn branching(gpu: &Device) -> std::result::Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// What passes between host and device is counted: every word, dispatch and wait.
+pub fn traffic(device: &Device) -> std::result::Result<(), String> {
+    let before = device.traffic();
+    let run = || -> Result<Vec<f32>> {
+        let buffer = device.upload(&[1.0f32; 64])?;
+        peak::multiply_add(device, &buffer, 1)?;
+        device.read(&buffer)
+    };
+    run().map_err(|e| e.to_string())?;
+    let (t, gpu) = (device.traffic().since(&before), device.is_gpu());
+    let counts = (t.uploaded, t.downloaded, t.dispatches, t.waits, t.submissions > 0);
+    if counts == (256, 256, 1, u64::from(gpu), gpu) { Ok(()) } else { Err(format!("64 words, there and back: {t:?}")) }
 }

@@ -6,7 +6,7 @@ use super::source::{Source, Token, closing, rust, tokens};
 
 /// Modules from the ground up; a module may use its own floor and those below.
 const FLOORS: &[&[&str]] = &[
-    &["error", "input", "tensor", "rounding", "rng", "simd", "progress", "terminal", "interrupt", "output"],
+    &["error", "input", "tensor", "rounding", "rng", "simd", "progress", "terminal", "interrupt", "output", "shard"],
     &["norm"],
     &["model", "dataset", "spec", "results"],
     &["reading"],

@@ -44,7 +44,10 @@ struct Batch<'a> {
 }
 
 pub fn run(args: &VerifyArgs, list: &Path) -> Result<()> {
-    let instances = read_instances(list)?;
+    let mut instances = read_instances(list)?;
+    if let Some(shard) = args.shard {
+        instances = instances.drain(shard.range(instances.len())).collect();
+    }
     let folder = list.parent().unwrap_or(Path::new(""));
     let out = args.out.clone().unwrap_or_else(|| folder.join("results.csv"));
     let device = args.run.open()?;

@@ -9,9 +9,11 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use super::common::{RunArgs, say_notes};
+use super::shard;
 use crate::bounds::Method;
 use crate::error::Error;
 use crate::model::onnx;
+use crate::shard::Shard;
 use crate::spec::vnnlib;
 use crate::verify::{Loaded, Property, Settings, Verdict, verify};
 use crate::{interrupt, terminal};
@@ -44,6 +46,8 @@ pub struct VerifyArgs {
     /// Folder for the counterexamples of --batch
     #[arg(long, requires = "batch", value_name = "DIR")]
     witnesses: Option<PathBuf>,
+    #[arg(long, value_name = "i/N", value_parser = shard::parse, requires_all = ["batch", "out"], help = shard::HELP)]
+    shard: Option<Shard>,
     /// Continue a batch that was stopped
     #[arg(long, requires = "batch")]
     resume: bool,

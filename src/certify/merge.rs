@@ -1,0 +1,67 @@
+//! Shards of one run of certify in one folder, as if it had been run in one piece.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::manifest::read_manifest;
+use super::table::{
+    CERTIFICATES, FILES, Table, certificate_path, check_certificates, check_place, read_whole, summarize, table_path,
+};
+use crate::error::{Error, Result};
+use crate::output::Folder;
+use crate::results::{write_atomically, write_json};
+use crate::shard::{self, Shard};
+
+/// Joins the shards of one run into `out`, with their certificates: the rows in the order of a run in one piece.
+///
+/// # Errors
+/// If a shard is missing, given twice or unfinished, or comes from another run.
+pub fn merge(dirs: &[PathBuf], out: &Path) -> Result<usize> {
+    let folder = Folder::open(out, "merge", &FILES, true)?;
+    // Now, since opening finishes a merge that was killed when it was whole.
+    if table_path(out).symlink_metadata().is_ok() {
+        return Err(Error::input(table_path(out), "exists already; give another --out"));
+    }
+    check_place(out)?;
+    check_certificates(out)?;
+    let out = folder.path();
+    let mut parts = Vec::new();
+    for dir in dirs {
+        parts.push((read_manifest(dir)?, dir.as_path()));
+    }
+    parts.sort_by_key(|(m, _)| m.shard.index);
+    let Some((first, first_dir)) = parts.first() else { return Err(Error::usage("nothing to merge")) };
+    for (manifest, dir) in &parts {
+        if let Some(difference) = first.difference(manifest) {
+            let problem = format!("{difference}; certify this shard again as {} was", first_dir.display());
+            return Err(Error::input(dir, problem));
+        }
+    }
+    shard::check_all(&parts.iter().map(|(m, dir)| (m.shard, *dir)).collect::<Vec<_>>())?;
+    let mut whole = first.clone();
+    (whole.shard, whole.start, whole.end) = (Shard::WHOLE, 0, first.images);
+    let (mut rows, mut certificates) = (Vec::new(), Vec::new());
+    for (_, dir) in &parts {
+        let (_, found) = read_whole(dir)?;
+        let certificate = found.iter().map(|r| (certificate_path(dir, r.index, r.variance), r.index, r.variance));
+        certificates.extend(certificate.filter(|(path, ..)| path.exists()));
+        rows.extend(found);
+    }
+    let level = |variance: f64| whole.variances.iter().position(|v| *v == variance);
+    rows.sort_by_key(|r| (level(r.variance), r.index));
+    let mut table = Table::create(out, &whole)?;
+    for row in &rows {
+        table.push(row)?;
+    }
+    if !certificates.is_empty() {
+        let folder = out.join(CERTIFICATES);
+        fs::create_dir_all(&folder).map_err(Error::io(&folder, "creating the folder"))?;
+    }
+    for (path, index, variance) in &certificates {
+        let content = fs::read(path).map_err(Error::io(path, "reading"))?;
+        write_atomically(&certificate_path(out, *index, *variance), &content)?;
+    }
+    write_json(&out.join("summary.json"), &summarize(&rows))?;
+    folder.finish_unlisted()?;
+    Ok(rows.len())
+}
