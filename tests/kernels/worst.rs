@@ -136,13 +136,12 @@ fn found(device: &Device, model: &Model, images: &[Vec<f32>], labels: &[usize]) 
 
 /// Weights, or biases, of a node.
 fn parameters(model: &mut Model, node: usize, biases: bool) -> &mut Vec<f32> {
-    match &mut model.nodes[node].layer {
-        Layer::Dense(d) if biases => &mut d.bias,
-        Layer::Dense(d) => &mut d.weight,
-        Layer::Conv(c) if biases => &mut c.bias,
-        Layer::Conv(c) => &mut c.weight,
+    let [weight, bias] = match &mut model.nodes[node].layer {
+        Layer::Dense(d) => [&mut d.weight, &mut d.bias],
+        Layer::Conv(c) => [&mut c.weight, &mut c.bias],
         _ => unreachable!("weights are of affine layers"),
-    }
+    };
+    if biases { bias } else { weight }
 }
 
 /// The loss, and its gradient by every bias and a choice of weights of every layer.
