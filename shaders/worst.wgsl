@@ -33,11 +33,11 @@ fn raise_rivals(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workg
         return;
     }
     let lane = i % params.lanes;
-    let class = i / params.lanes;
+    let rival = i / params.lanes;
     let label = labels[lane];
     var sum = 0.0;
     for (var k = 0u; k < params.inputs; k++) {
-        sum += abs(w[k * params.classes + class] - w[k * params.classes + label]) * r[k * params.lanes + lane];
+        sum += abs(w[k * params.classes + rival] - w[k * params.classes + label]) * r[k * params.lanes + lane];
     }
     v[i] = z[i] + sum;
 }
@@ -52,8 +52,8 @@ fn radius_grad(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgr
     let row = i / params.lanes * params.classes;
     let own = grad_w[row + grad_labels[lane]];
     var sum = 0.0;
-    for (var class = 0u; class < params.classes; class++) {
-        sum += g[class * params.lanes + lane] * abs(grad_w[row + class] - own);
+    for (var rival = 0u; rival < params.classes; rival++) {
+        sum += g[rival * params.lanes + lane] * abs(grad_w[row + rival] - own);
     }
     gr[i] = sum;
 }
@@ -64,16 +64,16 @@ fn weight_grad(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgr
     if (i >= params.inputs * params.classes) {
         return;
     }
-    let class = i % params.classes;
+    let output = i % params.classes;
     let input = i / params.classes;
     let row = input * params.classes;
     var sum = 0.0;
     for (var lane = 0u; lane < params.lanes; lane++) {
         let label = labels[lane];
         // A weight of the label's takes part in the difference to every rival's.
-        let all = label == class;
+        let all = label == output;
         var slope = 0.0;
-        for (var rival = select(class, 0u, all); rival < select(class + 1u, params.classes, all); rival++) {
+        for (var rival = select(output, 0u, all); rival < select(output + 1u, params.classes, all); rival++) {
             slope += g[rival * params.lanes + lane] * sign(w[row + rival] - w[row + label]);
         }
         sum += select(slope, -slope, all) * r[input * params.lanes + lane];
