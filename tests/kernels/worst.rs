@@ -158,7 +158,7 @@ pub fn gradients(device: &Device) -> std::result::Result<(), String> {
         let Some(gradients) = gradients else { continue };
         for (biases, gradients) in [(false, &gradients[0]), (true, &gradients[1])] {
             let count = parameters(&mut model, node, biases).len();
-            for k in (0..count).step_by(if biases { 1 } else { 3 }) {
+            for k in (0..count).step_by(if biases { 1 } else { 5 }) {
                 let before = parameters(&mut model, node, biases)[k];
                 let mut at = |value: f32| {
                     parameters(&mut model, node, biases)[k] = value;
