@@ -1,11 +1,12 @@
 // Softmax cross-entropy.
 //   softmax_cross_entropy: logits[classes][lanes], labels[lanes] -> loss[lanes], grad[classes][lanes]
-// loss = ln(sum exp(z)) - z_label; grad = (softmax(z) - onehot) / count. Both are zero from lane `count` on.
+// loss = ln(sum exp(z)) - z_label; grad = share (softmax(z) - onehot) / count. Both are zero from lane `count` on.
 
 struct Params {
     classes: u32,
     lanes: u32,
     count: u32,
+    share: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -36,8 +37,8 @@ fn softmax_cross_entropy(@builtin(global_invocation_id) id: vec3<u32>, @builtin(
     }
     loss[quad] = select(vec4<f32>(0.0), log(sum) - own, used);
     for (var k = 0u; k < params.classes; k++) {
-        let share = exp(logits[k * quads + quad] - top) / sum;
+        let chance = exp(logits[k * quads + quad] - top) / sum;
         let hot = select(vec4<f32>(0.0), vec4<f32>(1.0), label == vec4<u32>(k));
-        grad[k * quads + quad] = select(vec4<f32>(0.0), (share - hot) / f32(params.count), used);
+        grad[k * quads + quad] = select(vec4<f32>(0.0), params.share * ((chance - hot) / f32(params.count)), used);
     }
 }

@@ -1,8 +1,10 @@
 //! A model placed on a device: forward, backward and one interval step per layer.
 
+mod interval;
 mod placed;
 mod range;
 
+pub use interval::Interval;
 pub(crate) use placed::{Affine, Bend, Placed};
 pub use range::{MOST_IN_LAYER, Range};
 
@@ -29,7 +31,7 @@ pub struct Network {
 /// Values of a forward pass; index = [`ValueId`]. Those no longer needed are `None`.
 pub type Values = Vec<Option<Buffer>>;
 
-/// Gradients of the trainable layers, by node.
+/// Gradients of the weights and biases of trainable layers, by node; padded with zeros to whole groups of four.
 pub type Gradients = Vec<Option<[Buffer; 2]>>;
 
 impl Network {
@@ -118,10 +120,7 @@ impl Network {
             let x = |k: usize| values[node.inputs[k]].as_ref().expect("kept by the forward pass");
             let elements = |k: usize| self.model.shape(node.inputs[k]).len() * lanes;
             if let Some(a) = self.layers[i].affine().filter(|_| weights) {
-                let (gw, gb) = (d.alloc(a.weight.len())?, d.alloc(a.bias.len())?);
-                conv::weight_grad(d, &a.geometry, x(0), &gy, &gw, lanes)?;
-                conv::bias_grad(d, &a.geometry, &gy, &gb, lanes)?;
-                weight_grads[i] = Some([gw, gb]);
+                weight_grads[i] = Some(self.weight_gradients(a, x(0), &gy, lanes)?);
                 if node.inputs[0] == 0 {
                     // Training never uses the gradient of the images.
                     continue;
@@ -154,6 +153,16 @@ impl Network {
             None => d.zeros(self.model.input.len() * lanes)?,
         };
         Ok((input, weight_grads))
+    }
+
+    /// Gradients of a layer's weights and biases, with room up to whole groups of four so that they can be added.
+    fn weight_gradients(&self, a: &Affine, x: &Buffer, gy: &Buffer, lanes: usize) -> Result<[Buffer; 2]> {
+        let d = &self.device;
+        let room = |b: &Buffer| d.zeros(b.len().next_multiple_of(4));
+        let (gw, gb) = (room(&a.weight)?, room(&a.bias)?);
+        conv::weight_grad(d, &a.geometry, x, gy, &gw, lanes)?;
+        conv::bias_grad(d, &a.geometry, gy, &gb, lanes)?;
+        Ok([gw, gb])
     }
 
     fn merge(&self, grads: &mut Values, value: ValueId, gradient: Buffer) -> Result<()> {

@@ -222,6 +222,13 @@ pub struct Epoch {
     /// On the test images, afterwards.
     #[serde(default)]
     pub test_accuracy: Option<f64>,
+    /// Half-width of the boxes around the images that were learned from, at the end of the epoch; none without
+    /// certified training.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delta: Option<f64>,
+    /// Share of the training images whose label won all over their box, by interval bounds, while they were learned from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub train_proved: Option<f64>,
 }
 
 /// The test set at one noise variance.

@@ -1,5 +1,5 @@
-//! The case study: three classifiers trained with different augmentation, compared under noise, by relevance and
-//! dominance, and by a proved delta max for every test image.
+//! The case study: classifiers trained with different augmentation, and in other ways if asked for, compared under noise,
+//! by relevance and dominance, and by a proved delta max for every test image.
 
 mod data;
 mod measure;
@@ -32,8 +32,12 @@ pub struct Settings {
     pub repeats: usize,
     /// What a model has to reach.
     pub requirements: Requirements,
-    /// How each model is trained.
+    /// How each model is trained, unless its recipe says otherwise.
     pub train: train::Settings,
+    /// A further model by certified training, and its passes over the training images.
+    pub certified: Option<(train::Certified, usize)>,
+    /// A further model whose training images are under Gaussian noise of this variance, in squared pixel units.
+    pub noise_aug: Option<f64>,
     /// Which noise the models are shown.
     pub sweep: sweep::Settings,
     /// How bounds are computed.
@@ -78,18 +82,18 @@ pub fn study(device: &Device, splits: &Splits, settings: &Settings, dir: &Path) 
     let mut models: Vec<ModelResult> = Vec::new();
     // Chosen by the first model, the same for all.
     let mut examples = Vec::new();
-    let policies = policies(&splits.train);
-    let total = policies.len() * settings.repeats;
+    let recipes = recipes(&splits.train, settings);
+    let total = recipes.len() * settings.repeats;
     for nth in 0..settings.repeats {
-        for (k, (name, policy)) in policies.iter().enumerate() {
-            let place = [k, policies.len()];
-            let training = Training { device, splits, settings, dir, name, policy, place, nth };
+        for (k, recipe) in recipes.iter().enumerate() {
+            let place = [k, recipes.len()];
+            let training = Training { device, splits, settings, dir, recipe, place, nth };
             if nth == 0 {
                 models.push(training.first(&mut examples)?);
             } else {
                 models[k].repeats.push(training.repeat(&mut examples)?);
             }
-            clock.tell(nth * policies.len() + k + 1, total, "trainings");
+            clock.tell(nth * recipes.len() + k + 1, total, "trainings");
         }
     }
     Ok(whole(device, splits, settings, models, &clock))
@@ -185,16 +189,33 @@ fn date(seconds: u64) -> String {
     format!("{year}-{month:02}-{day:02} {:02}:{:02} UTC", seconds / 3600 % 24, seconds / 60 % 60)
 }
 
-/// No augmentation, the rarest class augmented, all classes augmented.
-fn policies(train: &Dataset) -> Vec<(String, Policy)> {
+/// One way to train that a study compares.
+struct Recipe {
+    /// Of the model, in the report and in the name of its file.
+    name: String,
+    /// Which classes are augmented.
+    policy: Policy,
+    /// What is learned from them.
+    train: train::Settings,
+}
+
+/// No augmentation, the rarest class augmented, all classes augmented; then what was asked for beyond the case study.
+fn recipes(train: &Dataset, settings: &Settings) -> Vec<Recipe> {
     let counts = train.counts();
     let rarest = (0..counts.len()).min_by_key(|&c| counts[c]).unwrap_or(0);
     let class = train.classes[rarest].to_lowercase();
-    vec![
-        ("no-DA".into(), Policy::None),
-        (format!("DA-{class}"), Policy::Classes(vec![rarest])),
-        ("all-DA".into(), Policy::All),
-    ]
+    let usual = || settings.train.clone();
+    let noise = settings.noise_aug.map(|noise| ("noise-DA".into(), Policy::None, train::Settings { noise, ..usual() }));
+    let certified = settings.certified.map(|(certified, epochs)| {
+        ("certified".into(), Policy::None, train::Settings { certified: Some(certified), epochs, ..usual() })
+    });
+    let study = [
+        ("no-DA".into(), Policy::None, usual()),
+        (format!("DA-{class}"), Policy::Classes(vec![rarest]), usual()),
+        ("all-DA".into(), Policy::All, usual()),
+    ];
+    let all = study.into_iter().chain(noise).chain(certified);
+    all.map(|(name, policy, train)| Recipe { name, policy, train }).collect()
 }
 
 fn title(settings: &Settings, classes: &[String]) -> String {
@@ -226,7 +247,12 @@ fn described(settings: &Settings, test: usize, trained: bool) -> std::collection
         ("Test images certified", first(settings.limit)),
         ("Test images certified under noise", first(settings.noisy_limit)),
     ];
-    let all = training.into_iter().filter(|_| trained).chain(measuring);
+    let further = [
+        ("Certified training", settings.certified.map(|(c, epochs)| format!("{epochs} epochs; {c}"))),
+        ("Noise augmentation", settings.noise_aug.map(|v| format!("Gaussian, variance {v}, clipped to [0,1]"))),
+    ];
+    let further = further.into_iter().filter_map(|(k, v)| Some((k, v?)));
+    let all = training.into_iter().chain(further).filter(|_| trained).chain(measuring);
     all.map(|(k, v)| (k.to_string(), v)).collect()
 }
 

@@ -1,17 +1,23 @@
-//! Training of a small classifier on the device: minibatches, softmax cross-entropy, Adam with a cosine schedule.
+//! Training of a small classifier on the device: minibatches, softmax cross-entropy, Adam with a cosine schedule. On the
+//! images as they are, under noise, or in whole boxes around them (`certified.rs`).
+
+mod certified;
+mod step;
+
+pub use certified::Certified;
+
+use step::{Batch, Outcome};
 
 use crate::dataset::Dataset;
 use crate::device::{Buffer, Device};
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::model::cnn::{self, Architecture};
-use crate::network::Network;
-use crate::ops::optimizer::Adam;
-use crate::ops::{loss, optimizer};
+use crate::network::{Gradients, Network};
+use crate::ops::optimizer::{self, Adam};
 use crate::progress::Progress;
 use crate::results::Epoch;
 use crate::rng::Rng;
-use crate::tensor;
 
 /// How to train.
 #[derive(Clone, Debug)]
@@ -26,13 +32,35 @@ pub struct Settings {
     pub rate: f32,
     /// Decoupled weight decay.
     pub decay: f32,
-    /// Of the first weights and the order of images.
+    /// Of the first weights, the order of images and their noise.
     pub seed: u64,
+    /// Variance of the Gaussian noise that every image gets whenever it is shown, clipped to [0,1]; in squared pixel units.
+    pub noise: f64,
+    /// Also learn to keep the class all over a box around every image.
+    pub certified: Option<Certified>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings { architecture: Architecture::default(), epochs: 10, batch: 64, rate: 2e-3, decay: 1e-4, seed: 0 }
+        Settings {
+            architecture: Architecture::default(),
+            epochs: 10,
+            batch: 64,
+            rate: 2e-3,
+            decay: 1e-4,
+            seed: 0,
+            noise: 0.0,
+            certified: None,
+        }
+    }
+}
+
+impl Settings {
+    /// Adam's step size after this share of all steps: a cosine to zero, which begins once boxes are as large as they get.
+    fn rate_at(&self, share: f32) -> f32 {
+        let begin = self.certified.as_ref().map_or(0.0, |c| c.warm_up);
+        let fallen = ((share - begin) / (1.0 - begin)).max(0.0);
+        self.rate * 0.5 * (1.0 + (std::f32::consts::PI * fallen).cos())
     }
 }
 
@@ -50,9 +78,15 @@ pub fn train(
     if settings.epochs == 0 || settings.batch == 0 {
         return Err(Error::usage("--epochs and --batch must be at least 1"));
     }
-    let model = cnn::cnn(train.shape, &train.classes, &settings.architecture, settings.seed)?;
+    if let Some(c) = &settings.certified {
+        c.check()?;
+    }
+    let mut model = cnn::cnn(train.shape, &train.classes, &settings.architecture, settings.seed)?;
+    if settings.certified.is_some() {
+        cnn::start_for_intervals(&mut model);
+    }
     let net = Network::new(device, &model)?;
-    let mut moments = Moments::new(&net)?;
+    let moments = Moments::new(&net)?;
     let mut order: Vec<usize> = (0..train.len()).collect();
     let mut rng = Rng::new(settings.seed, 0x7a41);
     let steps = settings.epochs * train.len().div_ceil(settings.batch);
@@ -60,25 +94,32 @@ pub fn train(
     let mut step = 0;
     for epoch in 1..=settings.epochs {
         rng.shuffle(&mut order);
-        let (mut loss, mut right) = (0.0, 0);
+        let mut sum = Outcome::default();
         for batch in order.chunks(settings.batch) {
             let share = step as f32 / steps as f32;
-            let rate = settings.rate * 0.5 * (1.0 + (std::f32::consts::PI * share).cos());
-            let adam = Adam { rate, decay: settings.decay, ..Adam::default() };
+            let adam = Adam { rate: settings.rate_at(share), decay: settings.decay, ..Adam::default() };
+            let (batch, x) = Batch::new(device, train, batch, settings, epoch as u32)?;
             step += 1;
-            let (sum, hits) = train_step(&net, train, batch, &mut moments, &adam, step as u32)?;
-            loss += sum;
-            right += hits;
-            progress.advance(batch.len());
+            let (gradients, outcome) = match &settings.certified {
+                None => step::shown(&net, &batch, x, 1.0)?,
+                Some(c) => c.step(&net, &batch, x, share, Rng::new(settings.seed, step::ATTACKS + step as u64))?,
+            };
+            moments.step(&net, &gradients, &adam, step as u32)?;
+            sum.add(&outcome);
+            progress.advance(batch.count);
         }
-        let loss = loss / train.len() as f64;
+        let mean = |sum: f64| sum / train.len() as f64;
+        let (loss, train_accuracy) = (mean(sum.loss), mean(sum.right as f64));
         if !loss.is_finite() {
             return Err(diverged());
         }
         let test_accuracy = if test.is_empty() { None } else { Some(accuracy(&net, test)?) };
-        let train_accuracy = right as f64 / train.len() as f64;
-        history.push(Epoch { epoch, loss, train_accuracy: Some(train_accuracy), test_accuracy });
-        progress.note(&format!("epoch {epoch}: loss {loss:.3}, accuracy {:.1} %", 100.0 * train_accuracy));
+        let delta = settings.certified.as_ref().map(|c| f64::from(c.delta_at(step as f32 / steps as f32)));
+        let train_proved = delta.map(|_| mean(sum.proved as f64));
+        let boxes = delta.zip(train_proved).map(|(d, p)| format!(", {:.1} % proved up to delta {d:.4}", 100.0 * p));
+        let boxes = boxes.unwrap_or_default();
+        progress.note(&format!("epoch {epoch}: loss {loss:.3}, accuracy {:.1} %{boxes}", 100.0 * train_accuracy));
+        history.push(Epoch { epoch, loss, train_accuracy: Some(train_accuracy), test_accuracy, delta, train_proved });
     }
     let model = net.download()?;
     // The last step comes after the last loss. Weights that leave nothing to prove are no better than none.
@@ -117,36 +158,15 @@ impl Moments {
         });
         Ok(Moments(moments.collect::<Result<_>>()?))
     }
-}
 
-/// One minibatch: summed loss and number of images classified correctly.
-fn train_step(
-    net: &Network,
-    data: &Dataset,
-    batch: &[usize],
-    moments: &mut Moments,
-    adam: &Adam,
-    step: u32,
-) -> Result<(f64, usize)> {
-    let d = &net.device;
-    let lanes = tensor::lanes(batch.len());
-    let classes = net.model.outputs();
-    let mut labels = vec![0u32; lanes];
-    batch.iter().zip(&mut labels).for_each(|(&i, l)| *l = data.labels[i] as u32);
-    let x = d.upload(&tensor::interleave(batch.iter().map(|&i| data.image(i)), data.shape.len()))?;
-    let values = net.forward(x, lanes, true)?;
-    let logits = values[net.model.output()].as_ref().expect("kept");
-    let (losses, seed) = (d.alloc(lanes)?, d.alloc(classes * lanes)?);
-    loss::softmax_cross_entropy(d, logits, &d.upload(&labels)?, &losses, &seed, classes, batch.len(), lanes)?;
-    let (_, gradients) = net.backward(&values, seed, lanes, true)?;
-    for (i, gradient) in gradients.iter().enumerate() {
-        let (Some(a), Some(g), Some(m)) = (net.layer(i).affine(), gradient, &moments.0[i]) else { continue };
-        optimizer::adam(d, &g[0], &a.weight, &m[0][0], &m[0][1], adam, step)?;
-        optimizer::adam(d, &g[1], &a.bias, &m[1][0], &m[1][1], &Adam { decay: 0.0, ..*adam }, step)?;
+    /// One step of Adam, counted from 1, over all weights and biases.
+    fn step(&self, net: &Network, gradients: &Gradients, adam: &Adam, step: u32) -> Result<()> {
+        let d = &net.device;
+        for (i, gradient) in gradients.iter().enumerate() {
+            let (Some(a), Some(g), Some(m)) = (net.layer(i).affine(), gradient, &self.0[i]) else { continue };
+            optimizer::adam(d, &g[0], &a.weight, &m[0][0], &m[0][1], adam, step)?;
+            optimizer::adam(d, &g[1], &a.bias, &m[1][0], &m[1][1], &Adam { decay: 0.0, ..*adam }, step)?;
+        }
+        Ok(())
     }
-    let losses: Vec<f32> = d.read(&losses)?;
-    let scores = tensor::deinterleave(&d.read::<f32>(logits)?, classes, batch.len());
-    let right =
-        scores.chunks(classes).zip(batch).filter(|(s, i)| crate::network::largest(s) == data.labels[**i]).count();
-    Ok((losses[..batch.len()].iter().map(|l| f64::from(*l)).sum(), right))
 }

@@ -159,3 +159,20 @@ pub fn delta(text: &str) -> Result<f32, String> {
     let number = text.parse().ok().filter(|d| *d > 0.0 && *d <= 1.0);
     number.ok_or_else(|| "expected a number above 0, at most 1".into())
 }
+
+/// A distance between pixels: a number, or a fraction such as 2/255, above 0 and at most 1.
+pub fn share_of_white(text: &str) -> Result<f32, String> {
+    let number = |t: &str| t.trim().parse::<f64>().ok();
+    let value = match text.split_once('/') {
+        Some((above, below)) => number(above).zip(number(below)).map(|(a, b)| a / b),
+        None => number(text),
+    };
+    let value = value.filter(|v| *v > 0.0 && *v <= 1.0).map(|v| v as f32).filter(|v| *v > 0.0);
+    value.ok_or_else(|| "expected a number above 0, at most 1, or a fraction such as 2/255".into())
+}
+
+/// Variance of noise to learn from.
+pub fn variance(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|v| *v > 0.0 && *v <= 1.0);
+    number.ok_or_else(|| "expected a variance above 0, at most 1".into())
+}

@@ -51,6 +51,13 @@ pub struct StudyArgs {
     /// Passes over the training images [default: 12, quick 5]
     #[arg(long, value_parser = common::whole::<1_000_000>)]
     epochs: Option<usize>,
+    /// Also train a model by certified training in boxes of this half-width, such as 2/255: larger radii can be proved of it
+    #[arg(long, value_name = "DELTA", conflicts_with = "models", value_parser = common::share_of_white, allow_negative_numbers = true)]
+    certified: Option<f32>,
+    /// Also train a model on images under Gaussian noise, of variance 0.005 or --noise-aug=VARIANCE
+    #[arg(long, value_name = "VARIANCE", conflicts_with = "models", num_args = 0..=1, require_equals = true,
+          default_missing_value = "0.005", value_parser = common::variance)]
+    noise_aug: Option<f64>,
     /// Noise variances, in squared pixel units of [0,1]; the first must be 0
     #[arg(long, value_delimiter = ',', allow_negative_numbers = true, default_value = "0,0.001,0.005,0.025")]
     variance: Vec<f64>,
@@ -113,6 +120,11 @@ pub fn run(args: StudyArgs) -> Result<()> {
             seed: args.run.seed,
             ..train::Settings::default()
         },
+        certified: args.certified.map(|delta| {
+            let epochs = args.epochs.unwrap_or(if quick { 15 } else { train::Certified::EPOCHS });
+            (train::Certified::new(delta), epochs)
+        }),
+        noise_aug: args.noise_aug,
         sweep: sweep::Settings { variances: args.variance, draws: if quick { 1 } else { 3 }, seed: args.run.seed },
         method: args.method,
         limit: args.limit.unwrap_or(if quick { 32 } else { 100 }),

@@ -14,6 +14,7 @@ struct Params {
     classes: u32,
     lanes: u32,
     count: u32,
+    share: f32,
 }
 
 pub static SOFTMAX_CROSS_ENTROPY: Kernel = Kernel {
@@ -30,7 +31,8 @@ pub static SOFTMAX_CROSS_ENTROPY: Kernel = Kernel {
 pub static KERNELS: &[&Kernel] = &[&SOFTMAX_CROSS_ENTROPY];
 
 /// Logits and grad `[classes][lanes]`, labels `[lanes]` of u32 below `classes`, loss `[lanes]`. The first `count` lanes
-/// hold images: `loss = ln(sum exp(z)) - z_label` for each, `grad` that of their mean. The other lanes get zeros.
+/// hold images: `loss = ln(sum exp(z)) - z_label` for each, `grad` that of `share` times their mean. The other lanes get
+/// zeros.
 #[allow(clippy::too_many_arguments)]
 pub fn softmax_cross_entropy(
     device: &Device,
@@ -41,8 +43,9 @@ pub fn softmax_cross_entropy(
     classes: usize,
     count: usize,
     lanes: usize,
+    share: f32,
 ) -> Result<()> {
-    let params = Params { classes: classes as u32, lanes: lanes as u32, count: count as u32 };
+    let params = Params { classes: classes as u32, lanes: lanes as u32, count: count as u32, share };
     device.run(&SOFTMAX_CROSS_ENTROPY, &params, &[logits, labels], &[loss, grad], super::flat(lanes / 4))
 }
 
@@ -64,7 +67,7 @@ fn softmax_cross_entropy_twin(call: Call<'_>) {
         loss[lane] = if lane < count { sum.ln() - own } else { 0.0 };
         for k in 0..classes {
             let hot = if k as u32 == label { 1.0 } else { 0.0 };
-            grad[at(k)] = if lane < count { (grad[at(k)] / sum - hot) / count as f32 } else { 0.0 };
+            grad[at(k)] = if lane < count { p.share * ((grad[at(k)] / sum - hot) / count as f32) } else { 0.0 };
         }
     }
 }
@@ -72,7 +75,7 @@ fn softmax_cross_entropy_twin(call: Call<'_>) {
 /// Test cases of these kernels.
 pub fn cases() -> Vec<Case> {
     let mut rng = Rng::new(6, 0);
-    let mut case = |classes: usize, count: usize, spread: f32| {
+    let mut case = |classes: usize, count: usize, spread: f32, share: f32| {
         let lanes = crate::tensor::lanes(count);
         let logits = random(&mut rng, classes * lanes).into_iter().map(|z| z * spread).collect();
         let labels: Vec<u32> = (0..lanes).map(|_| rng.below(classes) as u32).collect();
@@ -81,10 +84,10 @@ pub fn cases() -> Vec<Case> {
         let writes = vec![blank(lanes), blank(classes * lanes)];
         let check = Check::Value { abs: 1e-6, rel: 1e-4 };
         Case::new(&SOFTMAX_CROSS_ENTROPY, label, reads, writes, check, move |device, r, w| {
-            softmax_cross_entropy(device, &r[0], &r[1], &w[0], &w[1], classes, count, lanes)
+            softmax_cross_entropy(device, &r[0], &r[1], &w[0], &w[1], classes, count, lanes, share)
         })
     };
-    vec![case(10, 65, 5.0), case(2, 1, 1.0), case(4, 16, 80.0)]
+    vec![case(10, 65, 5.0, 1.0), case(2, 1, 1.0, 0.25), case(4, 16, 80.0, 1.0)]
 }
 
 #[cfg(test)]
@@ -95,7 +98,7 @@ mod tests {
         let device = Device::cpu();
         let (z, l) = (device.upload(logits).unwrap(), device.upload(labels).unwrap());
         let (loss, grad) = (device.alloc(labels.len()).unwrap(), device.alloc(logits.len()).unwrap());
-        softmax_cross_entropy(&device, &z, &l, &loss, &grad, classes, count, labels.len()).unwrap();
+        softmax_cross_entropy(&device, &z, &l, &loss, &grad, classes, count, labels.len(), 1.0).unwrap();
         (device.read(&loss).unwrap(), device.read(&grad).unwrap())
     }
 

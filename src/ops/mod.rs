@@ -20,6 +20,7 @@ pub mod ball;
 pub mod case;
 pub mod conv;
 pub mod gather;
+pub mod interval;
 pub mod linear;
 pub mod loss;
 pub mod noise;
@@ -34,6 +35,7 @@ pub mod select;
 pub mod shared_slopes;
 pub mod signs;
 pub mod slopes;
+pub mod worst;
 
 use crate::kernel::Kernel;
 use crate::rounding;
@@ -46,6 +48,7 @@ pub fn kernels() -> Vec<&'static Kernel> {
         ball::KERNELS,
         conv::KERNELS,
         gather::KERNELS,
+        interval::KERNELS,
         linear::KERNELS,
         loss::KERNELS,
         noise::KERNELS,
@@ -60,6 +63,7 @@ pub fn kernels() -> Vec<&'static Kernel> {
         shared_slopes::KERNELS,
         signs::KERNELS,
         slopes::KERNELS,
+        worst::KERNELS,
     ]
     .concat()
 }
@@ -72,6 +76,7 @@ pub fn cases() -> Vec<case::Case> {
         ball::cases(),
         conv::cases(),
         gather::cases(),
+        interval::cases(),
         linear::cases(),
         loss::cases(),
         noise::cases(),
@@ -86,6 +91,7 @@ pub fn cases() -> Vec<case::Case> {
         shared_slopes::cases(),
         signs::cases(),
         slopes::cases(),
+        worst::cases(),
     ]
     .into_iter()
     .flatten()

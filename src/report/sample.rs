@@ -174,6 +174,7 @@ fn model(name: &str, policy: &str, kind: usize, rng: &mut Rng) -> ModelResult {
                 loss: 1.2 / (e as f64).powf(0.8) + 0.05 * kind as f64,
                 train_accuracy: Some(1.0 - 0.4 / e as f64),
                 test_accuracy: Some(0.955 - 0.012 * kind as f64 - 0.35 / e as f64 + 0.01 * f64::from(rng.uniform())),
+                ..Epoch::default()
             })
             .collect(),
         sweep: VARIANCES.iter().enumerate().map(|(k, &v)| level(v, k, kind)).collect(),

@@ -1,9 +1,9 @@
-//! One training of one policy, from its images to its figures.
+//! One training by one recipe, from its images to its figures.
 
 use std::path::Path;
 
-use super::Settings;
 use super::measure::{self, Measured, measure};
+use super::{Recipe, Settings};
 use crate::dataset::augment::{self, Policy};
 use crate::dataset::{Dataset, Splits};
 use crate::device::Device;
@@ -14,15 +14,14 @@ use crate::progress::Progress;
 use crate::results::{Epoch, ModelResult, Repeat};
 use crate::train;
 
-/// One training of one policy.
+/// One training by one recipe.
 pub struct Training<'a> {
     pub device: &'a Device,
     pub splits: &'a Splits,
     pub settings: &'a Settings,
     pub dir: &'a Path,
-    pub name: &'a str,
-    pub policy: &'a Policy,
-    /// Which of how many policies, counted from 0.
+    pub recipe: &'a Recipe,
+    /// Which of how many recipes, counted from 0.
     pub place: [usize; 2],
     /// Counted from 0, the one that the page shows.
     pub nth: usize,
@@ -31,7 +30,7 @@ pub struct Training<'a> {
 impl Training<'_> {
     /// For people: `model 3 of 3 (all-DA), training 2 of 3`.
     fn label(&self) -> String {
-        let model = measure::label(self.name, self.place);
+        let model = measure::label(&self.recipe.name, self.place);
         match self.settings.repeats {
             1 => model,
             n => format!("{model}, training {} of {n}", self.nth + 1),
@@ -40,8 +39,8 @@ impl Training<'_> {
 
     /// Trainings that come after this one.
     fn further(&self) -> usize {
-        let [k, policies] = self.place;
-        policies * self.settings.repeats - (self.nth * policies + k) - 1
+        let [k, recipes] = self.place;
+        recipes * self.settings.repeats - (self.nth * recipes + k) - 1
     }
 
     /// Far from the seeds that people give, so that studies of neighbouring seeds have no training in common.
@@ -49,18 +48,33 @@ impl Training<'_> {
         self.settings.seed.wrapping_add(1_000_003 * self.nth as u64)
     }
 
+    /// How it is trained, for people.
+    fn policy(&self) -> String {
+        let Recipe { policy, train, .. } = self.recipe;
+        let images = match policy {
+            Policy::None => "no augmentation".to_string(),
+            Policy::Classes(_) => format!("augmented: {}", policy.describe(&self.splits.train.classes)),
+            Policy::All => "all classes augmented".into(),
+        };
+        match &train.certified {
+            Some(c) => format!("certified training in boxes up to {:.2}/255", 255.0 * c.delta),
+            None if train.noise > 0.0 => format!("Gaussian noise of variance {} on all", train.noise),
+            None => images,
+        }
+    }
+
     /// Trains, writes the model, and measures it.
     fn done(&self, examples: &mut Vec<usize>) -> Result<Done> {
         let (settings, test, label) = (self.settings, &self.splits.test, self.label());
-        let images = augmented(self.splits, self.policy, settings, self.seed(), &label);
+        let images = augmented(self.splits, &self.recipe.policy, settings, self.seed(), &label);
         let title = format!("{label}: learning");
-        let mut progress = Progress::start(settings.verbosity, &title, settings.train.epochs * images.len());
-        let train = train::Settings { seed: self.seed(), ..settings.train.clone() };
+        let mut progress = Progress::start(settings.verbosity, &title, self.recipe.train.epochs * images.len());
+        let train = train::Settings { seed: self.seed(), ..self.recipe.train.clone() };
         let (model, epochs) = train::train(self.device, &images, test, &train, &mut progress)?;
         let accuracy = epochs.last().and_then(|e| e.test_accuracy).unwrap_or(0.0);
         progress.finish(&format!("{label}: trained, {:.1} % of test images right", 100.0 * accuracy));
         let suffix = if self.nth == 0 { String::new() } else { format!("-{}", self.nth + 1) };
-        let file = format!("{}{suffix}.onnx", file_name(self.name));
+        let file = format!("{}{suffix}.onnx", file_name(&self.recipe.name));
         let path = self.dir.join(&file);
         onnx::write(&model, &path)?;
         let net = Network::new(self.device, &model)?;
@@ -97,20 +111,16 @@ impl Training<'_> {
         let classes = &self.splits.train.classes;
         let Measured { sweep, certify, examples, relevance, photos } = measured;
         Ok(ModelResult {
-            name: self.name.into(),
-            policy: match self.policy {
-                Policy::None => "no augmentation".to_string(),
-                Policy::Classes(_) => format!("augmented: {}", self.policy.describe(classes)),
-                Policy::All => "all classes augmented".into(),
-            },
-            augmented: match self.policy {
+            name: self.recipe.name.clone(),
+            policy: self.policy(),
+            augmented: match &self.recipe.policy {
                 Policy::None => vec![],
                 Policy::Classes(c) => c.clone(),
                 Policy::All => (0..classes.len()).collect(),
             },
             train_counts: images,
             parameters,
-            architecture: format!("{} FC{}", self.settings.train.architecture, classes.len()),
+            architecture: format!("{} FC{}", self.recipe.train.architecture, classes.len()),
             file: Some(file),
             hash: Some(hash),
             training: epochs,

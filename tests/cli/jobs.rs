@@ -26,6 +26,36 @@ fn help_and_version() {
     }
 }
 
+/// Of the same layers and seed: more is proved of the certified one, of which every epoch says what its boxes were.
+#[test]
+fn certified_training_and_noise() {
+    let dir = folder();
+    let at = dir.path();
+    let train = "train --data SHOES --epochs 6 --channels 4 --hidden 8 --device cpu --seed 5 --json";
+    let history = |line: &str| -> Value {
+        serde_json::from_str::<Value>(done(at, line).lines().last().expect("a line")).expect("JSON")["history"].take()
+    };
+    let plain = history(&format!("{train} --out plain.onnx"));
+    assert!(plain[5].get("delta").is_none() && plain[5].get("train_proved").is_none(), "{plain}");
+    let epochs = history(&format!("{train} --certified 2/255 --mix 0.7 --out one.onnx"));
+    let deltas: Vec<f64> = (0..6).filter_map(|e| epochs[e]["delta"].as_f64()).collect();
+    assert!(deltas.len() == 6 && deltas[0] < deltas[1] && (deltas[5] - 2.0 / 255.0).abs() < 1e-6, "{deltas:?}");
+    assert!((0..6).all(|e| epochs[e]["train_proved"].as_f64().is_some_and(|p| (0.0..=1.0).contains(&p))), "{epochs}");
+    done(at, &format!("{train} --certified 0.00784313725490196 --mix 0.7 --out two.onnx"));
+    assert!(fs::read(at.join("one.onnx")).unwrap() == fs::read(at.join("two.onnx")).unwrap());
+    let median = |model: &str| {
+        let certify = "certify --data SHOES --method ibp --limit 16 --device cpu --no-attack --quiet";
+        done(at, &format!("{certify} --model {model}.onnx --out of-{model}"));
+        json(&at.join(format!("of-{model}/summary.json")))[0]["proved_quantiles"][2].as_f64().expect("a number")
+    };
+    let (plain, certified) = (median("plain"), median("one"));
+    assert!(certified > 3.0 * plain, "{certified} against {plain}");
+    done(at, &format!("{train} --noise 0.01 --out noisy.onnx"));
+    done(at, &format!("{train} --noise 0.01 --out again.onnx"));
+    let [noisy, again, plain] = ["noisy", "again", "plain"].map(|m| fs::read(at.join(format!("{m}.onnx"))).unwrap());
+    assert!(noisy == again && noisy != plain);
+}
+
 #[test]
 fn devices_are_listed_without_noise() {
     let dir = folder();

@@ -282,6 +282,14 @@ fn wrong_usage() {
         misused(at, &format!("sweep --model MODEL --data SHOES --out o --variance {variance}"), &["--variance"]);
     }
     misused(at, &format!("{certify} --variance zero"), &["--variance"]);
+    for wrong in ["--certified 0", "--certified 2", "--certified 2/0", "--certified small"] {
+        misused(at, &format!("{TRAIN} --data SHOES {wrong}"), &["--certified", "2/255"]);
+    }
+    misused(at, &format!("{TRAIN} --data SHOES --mix 0.5"), &["--certified"]);
+    misused(at, &format!("{TRAIN} --data SHOES --certified 2/255 --mix 1.5"), &["--mix", "at most 1"]);
+    misused(at, &format!("{TRAIN} --data SHOES --noise -0.1"), &["--noise", "variance"]);
+    misused(at, "study --certified 0 --quick", &["--certified", "2/255"]);
+    misused(at, "study --noise-aug=3 --quick", &["--noise-aug", "variance"]);
     misused(at, "certify --model MODEL --data SHOES --out o --method best", &["--method", "crown"]);
     misused(at, &format!("{certify} --tolerance 2"), &["--tolerance"]);
     misused(at, &format!("{certify} --batch 0"), &["--batch"]);

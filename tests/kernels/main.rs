@@ -6,6 +6,7 @@ mod layout;
 #[path = "../common/nets.rs"]
 mod nets;
 mod whole;
+mod worst;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -67,6 +68,8 @@ fn main() {
     trials.push(on_gpu(&missing, "traffic::gpu".into(), whole::traffic));
     trials.push(on_gpu(&missing, "whole::passes".into(), whole::passes));
     trials.push(on_gpu(&missing, "whole::training".into(), whole::training));
+    trials.push(Trial::test("twin::worst_case_gradients", || Ok(worst::gradients(&Device::cpu())?)));
+    trials.push(on_gpu(&missing, "gpu::worst_case_gradients".into(), worst::gradients));
     trials.push(on_gpu(&missing, "whole::bounds".into(), whole::bounds));
     trials.push(on_gpu(&missing, "whole::branching".into(), whole::branching));
     libtest_mimic::run(&args, trials).exit();

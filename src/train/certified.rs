@@ -1,0 +1,122 @@
+//! Certified training: what is lost in the worst case over a box around every image, by interval bounds, mixed with what
+//! is lost on attacked images (MTL-IBP: De Palma et al. 2024, "Expressive losses for verified robustness via convex
+//! combinations"). The boxes grow from nothing while training begins, without which it fails (Gowal et al. 2018).
+
+use rayon::prelude::*;
+
+use super::step::{self, Batch, Outcome};
+use crate::device::Buffer;
+use crate::error::{Error, Result};
+use crate::network::{Gradients, Network};
+use crate::ops::{add, ball};
+use crate::rng::Rng;
+
+/// What to learn beside the classes of the images themselves.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Certified {
+    /// Half-width of the box around every image, in pixel units; boxes are clipped to [0,1].
+    pub delta: f32,
+    /// Share of the worst-case loss, in [0,1]; the rest is of attacked images.
+    pub mix: f32,
+    /// Share of the steps, below 1, in which boxes grow to `delta`.
+    pub warm_up: f32,
+    /// Steps of the attack; without any the images are shown as they are.
+    pub attack: usize,
+}
+
+impl std::fmt::Display for Certified {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Certified { delta, mix, warm_up, .. } = *self;
+        let warm_up = 100.0 * warm_up;
+        write!(
+            f,
+            "boxes up to {delta} ({:.2}/255), which grow in the first {warm_up:.0} % of the steps; ",
+            255.0 * delta
+        )?;
+        write!(f, "{mix} of the loss is of their worst case by interval bounds, the rest of attacked images")
+    }
+}
+
+impl Certified {
+    /// Passes over the training images that it takes to learn boxes well.
+    pub const EPOCHS: usize = 40;
+
+    /// Boxes of this half-width, with settings that work.
+    pub fn new(delta: f32) -> Certified {
+        Certified { delta, mix: 0.5, warm_up: 0.5, attack: 1 }
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        if !(self.delta > 0.0 && self.delta <= 1.0) {
+            return Err(Error::usage("certified training wants a delta above 0, at most 1"));
+        }
+        if !(0.0..=1.0).contains(&self.mix) || !(0.0..1.0).contains(&self.warm_up) {
+            return Err(Error::usage("--mix is a share from 0 to 1, and the warm-up one below 1"));
+        }
+        Ok(())
+    }
+
+    /// Half-width of the boxes after this share of all steps.
+    pub(super) fn delta_at(&self, share: f32) -> f32 {
+        if share >= self.warm_up { self.delta } else { self.delta * share / self.warm_up }
+    }
+
+    /// Gradients of one minibatch after this share of all steps.
+    pub(super) fn step(
+        &self,
+        net: &Network,
+        batch: &Batch,
+        x: Buffer,
+        share: f32,
+        rng: Rng,
+    ) -> Result<(Gradients, Outcome)> {
+        let delta = self.delta_at(share);
+        let (gradients, mut outcome) = worst(net, batch, &x, delta, self.mix)?;
+        let (others, shown) = step::shown(net, batch, self.attacked(net, batch, x, delta, rng)?, 1.0 - self.mix)?;
+        for (sum, other) in gradients.iter().flatten().flatten().zip(others.iter().flatten().flatten()) {
+            add::accumulate(&net.device, other, sum)?;
+        }
+        let mix = f64::from(self.mix);
+        outcome.loss = mix * outcome.loss + (1.0 - mix) * shown.loss;
+        outcome.right = shown.right;
+        Ok((gradients, outcome))
+    }
+
+    /// The images, each moved to where the network errs more: projected gradient ascent from a random point of the box, with
+    /// steps of 1.25 delta if there is one (Wong et al. 2020), else of 2.5 delta over their number.
+    fn attacked(&self, net: &Network, batch: &Batch, image: Buffer, delta: f32, mut rng: Rng) -> Result<Buffer> {
+        let (d, steps) = (&net.device, self.attack);
+        if steps == 0 {
+            return Ok(image);
+        }
+        let images: Vec<f32> = d.read(&image)?;
+        let mut x = images.clone();
+        x.iter_mut().for_each(|x| *x = (*x + rng.range(-delta, delta)).clamp(0.0, 1.0));
+        let length = if steps == 1 { 1.25 * delta } else { 2.5 * delta / steps as f32 };
+        for _ in 0..steps {
+            let values = net.forward(d.upload(&x)?, batch.lanes, true)?;
+            let logits = values[net.model.output()].as_ref().expect("kept");
+            let (seed, ..) = step::cross_entropy(net, logits, batch, 1.0)?;
+            let (gradient, _) = net.backward(&values, seed, batch.lanes, false)?;
+            let gradient: Vec<f32> = d.read(&gradient)?;
+            x.par_iter_mut().zip(&gradient).zip(&images).with_min_len(1 << 12).for_each(|((x, g), image)| {
+                let up = f32::from(*g > 0.0) - f32::from(*g < 0.0);
+                *x = (*x + length * up).clamp(image - delta, image + delta).clamp(0.0, 1.0);
+            });
+        }
+        d.upload(&x)
+    }
+}
+
+/// What is lost where each box has its worst corner, by interval bounds, and its gradients times `share`.
+fn worst(net: &Network, batch: &Batch, image: &Buffer, delta: f32, share: f32) -> Result<(Gradients, Outcome)> {
+    let (d, lanes) = (&net.device, batch.lanes);
+    let deltas = d.upload(&vec![delta; lanes])?;
+    let x = [d.alloc(image.len())?, d.alloc(image.len())?];
+    ball::clip(d, image, &deltas, [&x[0], &x[1]], lanes, 0.0)?;
+    let values = net.forward_intervals(x, lanes)?;
+    let logits = net.worst_logits(&values, &batch.labels, lanes)?;
+    let (seed, loss, proved) = step::cross_entropy(net, &logits, batch, share)?;
+    let gradients = net.backward_intervals(&values, &batch.labels, &seed, lanes)?;
+    Ok((gradients, Outcome { loss, right: 0, proved }))
+}
