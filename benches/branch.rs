@@ -16,7 +16,7 @@ fn branch() {
     let mut group = c.benchmark_group("branch");
     group.throughput(Throughput::Elements(subjects.len() as u64));
     group.bench_function("50 domains an image", |b| {
-        b.iter(|| close(&bounder, &closing(50), &subjects, &brackets).expect("no fault"));
+        b.iter(|| close(&bounder, &closing(50), &subjects, &brackets, &vec![0.0; subjects.len()]).expect("no fault"));
     });
 }
 
