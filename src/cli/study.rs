@@ -52,7 +52,7 @@ pub struct StudyArgs {
     #[arg(long, value_parser = common::whole::<1_000_000>)]
     epochs: Option<usize>,
     /// Also train a model by certified training in boxes of this half-width, such as 2/255: larger radii can be proved of it
-    #[arg(long, value_name = "DELTA", conflicts_with = "models", value_parser = common::share_of_white, allow_negative_numbers = true)]
+    #[arg(long, value_name = "DELTA", conflicts_with = "models", value_parser = common::share_of_white, allow_hyphen_values = true)]
     certified: Option<f32>,
     /// Also train a model on images under Gaussian noise, of variance 0.005 or --noise-aug=VARIANCE
     #[arg(long, value_name = "VARIANCE", conflicts_with = "models", num_args = 0..=1, require_equals = true,

@@ -39,7 +39,7 @@ pub struct TrainArgs {
     noise: Option<f64>,
     /// Certified training: learn to keep the class all over a box of this half-width around every image, such as 2/255, by
     /// interval bounds, so that much larger radii can be proved
-    #[arg(long, value_name = "DELTA", value_parser = common::share_of_white, allow_negative_numbers = true)]
+    #[arg(long, value_name = "DELTA", value_parser = common::share_of_white, allow_hyphen_values = true)]
     certified: Option<f32>,
     /// Of certified training, the share of what is lost in the worst case of a box; the rest is of attacked images. More
     /// proves more and costs clean accuracy [default: 0.5]

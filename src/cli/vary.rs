@@ -17,7 +17,7 @@ use crate::progress::Progress;
 use crate::report::sheet::contact_sheet;
 use crate::results::{quantile, write_atomically, write_json};
 use crate::search::{self, Subject};
-use crate::vary::bracket::{Found, Question, Settings, brackets};
+use crate::vary::bracket::{ENOUGH, Found, Question, Settings, brackets};
 use crate::vary::{Family, Kind};
 
 const FILES: [&str; 3] = ["vary.csv", "vary.json", "pictures"];
@@ -83,7 +83,7 @@ pub fn run(args: CertifyArgs) -> Result<()> {
     bounder = bounder.for_runtime(args.runtime).map_err(|e| e.about(&args.model.model))?;
     bounder.memory = args.memory.map_or(bounder.memory, |mib| (mib as usize) << 20);
     let batch = args.batch.unwrap_or(search::Settings::new(&bounder).batch);
-    let settings = Settings { gap, batch };
+    let settings = Settings { gap, batch, boxes: ENOUGH };
     let mut progress = Progress::start(args.run.verbosity(), "light and lens", data.len());
     let (mut rows, mut subjects) = (vec![], Vec::<Subject>::new());
     for first in (0..data.len()).step_by(BLOCK) {

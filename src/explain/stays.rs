@@ -22,6 +22,8 @@ pub const CONFIDENCE: f64 = 0.999;
 const DRAWS: usize = 2_000;
 /// Brackets are closed to this share.
 const GAP: f64 = 0.01;
+/// After so many boxes: those of one parameter are closed by then, three take minutes.
+const BOXES: usize = 300;
 
 /// Every kind of change of an image whose bracket in the maximum norm is known.
 ///
@@ -35,21 +37,21 @@ pub fn stays(bounder: &Bounder, image: &[f32], known: &Bracket, seed: u64) -> Re
         of_bracket(Change::Length, Norm::L2, &length, shape),
     ];
     let subject = Subject { image: image.to_vec(), class: known.class, margin: 0.0 };
-    all.extend(noise_and_light(bounder, &subject, 0, seed)?);
+    all.extend(noise_and_light(bounder, &subject, 0, seed, &Kind::ALL)?);
     Ok(all)
 }
 
-/// What is not about radii: random noise, the draws of which `id` names, and every kind of light and lens.
+/// What is not about radii: random noise, the draws of which `id` names, and these kinds of light and lens.
 ///
 /// # Errors
 /// A fault of the device.
-pub fn noise_and_light(bounder: &Bounder, subject: &Subject, id: u32, seed: u64) -> Result<Vec<Stays>> {
+pub fn noise_and_light(bounder: &Bounder, subject: &Subject, id: u32, seed: u64, kinds: &[Kind]) -> Result<Vec<Stays>> {
     let (shape, image) = (bounder.net.model.input, &subject.image);
     let mut all = vec![of_noise(bounder, subject, id, seed)?];
-    let kinds = Kind::ALL.into_iter().filter(|kind| kind.fits(shape));
+    let kinds = kinds.iter().copied().filter(|kind| kind.fits(shape));
     let families = kinds.flat_map(|kind| Family::of(kind, shape, image));
     let questions: Vec<Question<'_>> = families.map(|family| Question { subject, family }).collect();
-    let settings = Settings { gap: GAP, batch: search::Settings::new(bounder).batch };
+    let settings = Settings { gap: GAP, batch: search::Settings::new(bounder).batch, boxes: BOXES };
     let picture = |image: &[f32]| Picture::from_chw(shape, image);
     for (Question { family, .. }, found) in questions.iter().zip(brackets(bounder, &questions, &settings)?) {
         all.push(Stays {

@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::network::Network;
 use crate::progress::Progress;
 use crate::results::{CertifyRow, Example, NoiseLevel, Photo, RelevanceSummary};
+use crate::vary::Kind;
 use crate::{attack, certify, explain, search, sweep};
 
 /// What was measured of one model.
@@ -56,6 +57,9 @@ pub fn measure(
     Ok(Measured { sweep, certify, examples, relevance, photos })
 }
 
+/// Light and lens of one parameter: brackets of the three of white balance take as long as all others.
+const KINDS: [Kind; 5] = [Kind::Brightness, Kind::Contrast, Kind::Darken, Kind::Defocus, Kind::MotionBlur];
+
 /// How far the first photos of every class may change.
 fn photos(net: &Network, test: &Dataset, settings: &Settings, name: &str) -> Result<Vec<Photo>> {
     let of = |class| (0..test.len()).filter(move |i| test.labels[*i] == class).take(settings.photos);
@@ -68,7 +72,7 @@ fn photos(net: &Network, test: &Dataset, settings: &Settings, name: &str) -> Res
     let images: Vec<&[f32]> = chosen.iter().map(|&i| test.image(i)).collect();
     let mut all = vec![];
     for (index, subject) in chosen.into_iter().zip(certify::classify(&bounder, &images)?) {
-        let mut stays = explain::noise_and_light(&bounder, &subject, index as u32, settings.sweep.seed)?;
+        let mut stays = explain::noise_and_light(&bounder, &subject, index as u32, settings.sweep.seed, &KINDS)?;
         stays.iter_mut().for_each(|s| (s.kept, s.other) = (None, None));
         all.push(Photo { index, label: test.labels[index], predicted: subject.class, stays });
         progress.advance(1);

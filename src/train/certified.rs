@@ -41,7 +41,7 @@ impl Certified {
     /// Passes over the training images that it takes to learn boxes well.
     pub const EPOCHS: usize = 40;
 
-    /// Boxes of this half-width, with settings that work.
+    /// Boxes of this half-width: half of the loss of their worst case, growing over the first half of the steps.
     pub fn new(delta: f32) -> Certified {
         Certified { delta, mix: 0.5, warm_up: 0.5, attack: 1 }
     }

@@ -16,7 +16,12 @@ pub struct Settings {
     pub gap: f64,
     /// Boxes that are bounded at once.
     pub batch: usize,
+    /// Boxes that are bounded for one bracket, at most: what is proved by then stays.
+    pub boxes: usize,
 }
+
+/// Enough boxes to close nearly every bracket, also of three parameters.
+pub const ENOUGH: usize = 8000;
 
 /// What is known of one family.
 #[derive(Clone, Debug)]
@@ -77,8 +82,7 @@ impl<'a> Track<'a> {
 
     /// Leaves out what need not be proved, and all where enough is; the nearest come first.
     fn tidy(&mut self, settings: &Settings) {
-        let n = self.question.family.parameters();
-        let limit = [0, 1000, 4000, 8000][n.min(3)];
+        let limit = settings.boxes;
         let goal = self.goal(settings.gap).min(self.stuck);
         self.open.retain(|leaf| leaf.reach() < goal);
         self.open.sort_by(|a, b| a.reach().total_cmp(&b.reach()));

@@ -282,7 +282,7 @@ fn wrong_usage() {
         misused(at, &format!("sweep --model MODEL --data SHOES --out o --variance {variance}"), &["--variance"]);
     }
     misused(at, &format!("{certify} --variance zero"), &["--variance"]);
-    for wrong in ["--certified 0", "--certified 2", "--certified 2/0", "--certified small"] {
+    for wrong in ["--certified 0", "--certified -1/255", "--certified 2", "--certified 2/0", "--certified small"] {
         misused(at, &format!("{TRAIN} --data SHOES {wrong}"), &["--certified", "2/255"]);
     }
     misused(at, &format!("{TRAIN} --data SHOES --mix 0.5"), &["--certified"]);

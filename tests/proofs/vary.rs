@@ -12,7 +12,7 @@ use deltamax::vary::{Direction, Family, Kind, SLACK};
 
 use crate::nets::{Net, mlp};
 
-const SETTINGS: Settings = Settings { gap: 0.01, batch: 64 };
+const SETTINGS: Settings = Settings { gap: 0.01, batch: 64, boxes: 2000 };
 
 fn network(shape: Shape, seed: u64) -> Model {
     let mut b = Net { gain: 1.5, ..Net::new(shape, Rng::new(seed, 5)) }.with_bias(0.3);

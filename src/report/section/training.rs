@@ -54,11 +54,12 @@ pub fn section(page: &mut Page) -> Option<Section> {
     let mut caption = "All models have the same layers and optimiser, and the same seeds; ".to_string();
     let certified: Vec<&str> =
         study.models.iter().filter(|m| m.training.iter().any(|e| e.delta.is_some())).map(|m| m.name.as_str()).collect();
-    caption += "only their training images differ.";
-    if !certified.is_empty() {
+    if certified.is_empty() {
+        caption += "only their training images differ.";
+    } else {
         let names = certified.join(", ");
         caption += &format!(
-            " Certified training ({names}) also learns from the worst case in a box around every image, which grows with the epochs: its loss is of that, mixed with attacked images, and no smaller for a better model than that of the others."
+            "apart from {names}, only their training images differ. Certified training ({names}) goes on for more epochs, and also learns from the worst case in a box around every image, which grows with the epochs: its loss is of that, mixed with attacked images, and no smaller for a better model than that of the others."
         );
     }
     if study.models.iter().any(|m| !m.repeats.is_empty()) {
