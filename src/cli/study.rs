@@ -80,7 +80,7 @@ pub struct StudyArgs {
     /// The share of a class that has to be recognised: up to which noise it is
     #[arg(long, value_name = "SHARE", default_value_t = 0.9)]
     satisfied: f64,
-    /// Test photos of each class for which it is found how far noise, light and blur may go [default: 2, quick 0]
+    /// Test photos of each class for which it is found how far noise, light and blur may go: seconds a photo and model [default: 0]
     #[arg(long, value_name = "N")]
     photos: Option<usize>,
     /// Half-width of the noise box of the dominance pictures
@@ -131,7 +131,7 @@ pub fn run(args: StudyArgs) -> Result<()> {
         noisy_limit: args.noisy.unwrap_or(if quick { 8 } else { 24 }),
         relevance_limit: if quick { 24 } else { 512 },
         satisfied: args.satisfied,
-        photos: args.photos.unwrap_or(if quick { 0 } else { 2 }),
+        photos: args.photos.unwrap_or(0),
         delta: args.delta,
         name,
         source,
