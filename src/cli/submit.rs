@@ -121,6 +121,9 @@ impl Run {
         if !["certify", "sweep", "verify"].contains(&command) {
             bail!(Error::usage(format!("submit runs certify, sweep and verify --batch, not '{command}'")));
         }
+        if command == "verify" && self.list.is_none() {
+            bail!(Error::usage("submit spreads a list of properties: verify --batch LIST"));
+        }
         let own = ["--shard".into(), format!("0/{}", self.shards), "--out".into(), "part".into()];
         let resume = self.resumes().then(|| "--resume".to_string());
         let words =
