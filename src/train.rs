@@ -34,7 +34,7 @@ pub struct Settings {
     pub decay: f32,
     /// Of the first weights, the order of images and their noise.
     pub seed: u64,
-    /// Variance of the Gaussian noise that every image gets whenever it is shown, clipped to [0,1]; in squared pixel units.
+    /// Variance of the Gaussian noise that every image gets whenever it is shown, clipped to `[0,1]`; in squared pixel units.
     pub noise: f64,
     /// Also learn to keep the class all over a box around every image.
     pub certified: Option<Certified>,

@@ -14,9 +14,9 @@ use crate::rng::Rng;
 /// What to learn beside the classes of the images themselves.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Certified {
-    /// Half-width of the box around every image, in pixel units; boxes are clipped to [0,1].
+    /// Half-width of the box around every image, in pixel units; boxes are clipped to `[0,1]`.
     pub delta: f32,
-    /// Share of the worst-case loss, in [0,1]; the rest is of attacked images.
+    /// Share of the worst-case loss, in `[0,1]`; the rest is of attacked images.
     pub mix: f32,
     /// Share of the steps, below 1, in which boxes grow to `delta`.
     pub warm_up: f32,

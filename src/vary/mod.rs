@@ -3,7 +3,7 @@
 //!
 //! A [`Family`] is the set of images `clip(x0 + t_1 d_1 + ... + t_n d_n)` with one to three parameters t, clipped to
 //! `[0,1]` over real numbers; the directions d are made from the photo x0. With so few parameters, bounds over small
-//! boxes of t are nearly exact ([`leaf`]), and a search that halves them closes brackets ([`bracket`]): the class is proved
+//! boxes of t are nearly exact (`leaf.rs`), and a search that halves them closes brackets ([`bracket`]): the class is proved
 //! for every t up to one end, and an image of another class stands at the other.
 
 pub mod bracket;
