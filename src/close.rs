@@ -30,6 +30,15 @@ pub struct Bracket {
     pub attacked: Option<(f32, usize)>,
 }
 
+impl Bracket {
+    /// Takes note of a hit.
+    fn broken_at(&mut self, hit: Hit) {
+        if self.attacked.is_none_or(|(distance, _)| hit.distance < distance) {
+            self.attacked = Some((hit.distance, hit.class));
+        }
+    }
+}
+
 /// How far balls lie beyond the proved radius, as a share of it: at first, and at most.
 const STEP: f32 = 0.05;
 const MOST: f32 = 0.3;
@@ -88,24 +97,17 @@ impl Track<'_> {
         self.bracket.attacked.map_or(most, |(distance, _)| distance)
     }
 
-    fn broken_at(&mut self, hit: Hit) {
-        if self.bracket.attacked.is_none_or(|(distance, _)| hit.distance < distance) {
-            self.bracket.attacked = Some((hit.distance, hit.class));
-        }
-    }
-
     /// Takes in what a round found.
     fn update(&mut self, bounder: &Bounder, broken: Vec<Vec<f32>>) {
         let (Some(tree), Some(before)) = (&self.tree, self.planted) else { return };
-        let mut hits = vec![];
         for mut point in broken {
             // Corners of boxes rounded outward may lie a hair outside the ball, and outside what images can be.
             bounder.norm.pull(&mut point, &self.subject.image, tree.delta());
             let (image, class) = (&self.subject.image, self.subject.class);
-            hits.extend(attack::confirm(&bounder.net, bounder.norm, image, class, point));
+            if let Some(hit) = attack::confirm(&bounder.net, bounder.norm, image, class, point) {
+                self.bracket.broken_at(hit);
+            }
         }
-        hits.into_iter().for_each(|hit| self.broken_at(hit));
-        let Some(tree) = &self.tree else { return };
         self.bracket.proved = self.bracket.proved.max(tree.reach());
         let spent = tree.domains() - before;
         let beyond = self.bracket.attacked.is_some_and(|(d, _)| d < tree.delta());
@@ -170,10 +172,11 @@ pub fn close(
 fn pull_in(bounder: &Bounder, settings: &Settings, tracks: &mut [Track<'_>]) -> Result<()> {
     let most = bounder.norm.largest(bounder.net.model.input.len());
     let rounds = (settings.domains / DOMAINS_PER_ROUND).min(ROUNDS);
-    let open: Vec<&mut Track<'_>> = tracks
-        .iter_mut()
-        .filter(|t| rounds > 0 && t.bracket.attacked.is_some() && !t.is_over(settings, most))
-        .collect();
+    let open: Vec<&mut Track<'_>> =
+        tracks.iter_mut().filter(|t| t.bracket.attacked.is_some() && !t.is_over(settings, most)).collect();
+    if rounds == 0 || open.is_empty() {
+        return Ok(());
+    }
     let started = Instant::now();
     let share = |seconds: f64| Duration::from_secs_f64((TIME * seconds * open.len() as f64).min(1e8));
     let until = settings.seconds.map(|seconds| started + share(seconds));
@@ -182,11 +185,11 @@ fn pull_in(bounder: &Bounder, settings: &Settings, tracks: &mut [Track<'_>]) -> 
         open.iter().map(|t| (t.subject.image.as_slice(), t.subject.class)).unzip();
     let floors: Vec<f32> = open.iter().map(|t| t.bracket.proved).collect();
     let hits = nearest(&bounder.net, bounder.norm, &images, &classes, &floors, &effort)?;
-    let share = started.elapsed().as_secs_f64() / open.len().max(1) as f64;
+    let share = started.elapsed().as_secs_f64() / open.len() as f64;
     for (track, hit) in open.into_iter().zip(hits) {
         track.seconds += share;
         if let Some(hit) = hit {
-            track.broken_at(hit);
+            track.bracket.broken_at(hit);
         }
     }
     Ok(())

@@ -18,7 +18,7 @@ pub use file::write_json;
 pub use picture::{Picture, base64};
 pub use relevance::{Decided, RelevanceKind, RelevanceMap, RelevanceSummary, Shares};
 pub use require::{Judged, Requirement, Requirements};
-pub use spread::{Spread, quantile, short};
+pub use spread::{Spread, list, quantile, short};
 pub use stays::{Change, Photo, Stays};
 pub use trained::{Repeat, Trained};
 pub use words::{Claim, Conclusion, Figure, Finding, Outcome, Verdict};

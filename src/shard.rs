@@ -52,11 +52,61 @@ impl From<Shard> for [usize; 2] {
     }
 }
 
+/// What one run had other than the next, for people.
+#[derive(Debug, Default)]
+pub struct Differences(Vec<String>);
+
+impl Differences {
+    /// Takes note of something whose values tell people nothing, hashes for one, unless it is the same.
+    pub fn unlike(&mut self, same: bool, name: &str) {
+        if !same {
+            self.0.push(format!("another {name}"));
+        }
+    }
+
+    /// Takes note of both values, unless they are the same.
+    pub fn other(&mut self, name: &str, theirs: impl fmt::Display, mine: impl fmt::Display) {
+        let (theirs, mine) = (theirs.to_string(), mine.to_string());
+        self.unlike(theirs == mine, &format!("{name} ({theirs}, not {mine})"));
+    }
+
+    /// All in one line, if there are any.
+    pub fn said(&self) -> Option<String> {
+        (!self.0.is_empty()).then(|| format!("its run had {}", self.0.join(", ")))
+    }
+}
+
+/// What a folder says of the part that it holds.
+pub trait Part {
+    /// Which it is.
+    fn shard(&self) -> Shard;
+
+    /// Why `other` is no part of the same job, if it is none.
+    fn difference(&self, other: &Self) -> Option<String>;
+}
+
+/// Puts parts, each with its folder, in order, and refuses what are not all parts of one job, each once; `again` says how a
+/// part is made again, as in `certify`.
+///
+/// # Errors
+/// With the folder of a part of another job or one that is given twice, or the names of those that are missing.
+pub fn in_order<P: Part>(parts: &mut [(P, &Path)], again: &str) -> Result<()> {
+    parts.sort_by_key(|(part, _)| part.shard().index);
+    let Some((first, first_dir)) = parts.first() else { return Err(Error::usage("nothing to merge")) };
+    for (part, dir) in parts.iter() {
+        if let Some(difference) = first.difference(part) {
+            let problem = format!("{difference}; {again} this shard again as {} was", first_dir.display());
+            return Err(Error::input(dir, problem));
+        }
+    }
+    check_all(&parts.iter().map(|(part, dir)| (part.shard(), *dir)).collect::<Vec<_>>())
+}
+
 /// Refuses parts that are not all parts of one job, each once. All have the same [`Shard::of`], and come by index.
 ///
 /// # Errors
 /// With the folder of a part that is given twice, or the names of those that are missing.
-pub fn check_all(parts: &[(Shard, &Path)]) -> Result<()> {
+fn check_all(parts: &[(Shard, &Path)]) -> Result<()> {
     if let Some([_, (shard, dir)]) = parts.windows(2).find(|pair| pair[0].0 == pair[1].0).and_then(|p| p.first_chunk())
     {
         return Err(Error::input(dir, format!("shard {shard} is given twice")));

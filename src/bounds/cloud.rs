@@ -1,12 +1,9 @@
 //! Margins where only finitely many linear forms of the input are known to stay near their value at a centre: what is
 //! said of random inputs, each form of which strays with a small probability.
 
-use rayon::prelude::*;
-
 use super::Bounder;
 use super::region::Region;
 use crate::error::Result;
-use crate::tensor;
 
 /// Inputs in `[0,1]` of which every row that is bounded on the way is taken to fall below its value at `centre` by at most
 /// `radius` times its norm in units of the axes.
@@ -38,10 +35,7 @@ impl Bounder {
     /// # Errors
     /// A fault of the device.
     pub fn clouds(&self, clouds: &[Cloud<'_>]) -> Result<Vec<CloudBound>> {
-        let share =
-            if self.device().is_gpu() { clouds.len() } else { clouds.len().div_ceil(2 * rayon::current_num_threads()) };
-        let parts = clouds.par_chunks(share.max(tensor::LANE_BLOCK)).map(|part| self.clouds_part(part));
-        Ok(parts.collect::<Result<Vec<_>>>()?.concat())
+        self.in_parts(clouds, |part| self.clouds_part(part))
     }
 
     fn clouds_part(&self, clouds: &[Cloud<'_>]) -> Result<Vec<CloudBound>> {

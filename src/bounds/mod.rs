@@ -272,10 +272,19 @@ impl Bounder {
 
     /// Bounds for a batch of balls, in order.
     pub fn probe(&self, balls: &[Ball<'_>]) -> Result<Vec<Outcome>> {
-        // Kernels alone are too small to keep all cores of a CPU busy; batches are independent.
+        self.in_parts(balls, |part| self.probe_part(part))
+    }
+
+    /// What `bound` says of sets, in order. Kernels alone are too small to keep all cores of a CPU busy; batches are
+    /// independent.
+    fn in_parts<S: Sync, B: Clone + Send>(
+        &self,
+        sets: &[S],
+        bound: impl Fn(&[S]) -> Result<Vec<B>> + Sync + Send,
+    ) -> Result<Vec<B>> {
         let share =
-            if self.device().is_gpu() { balls.len() } else { balls.len().div_ceil(2 * rayon::current_num_threads()) };
-        let parts = balls.par_chunks(share.max(tensor::LANE_BLOCK)).map(|part| self.probe_part(part));
+            if self.device().is_gpu() { sets.len() } else { sets.len().div_ceil(2 * rayon::current_num_threads()) };
+        let parts = sets.par_chunks(share.max(tensor::LANE_BLOCK)).map(bound);
         Ok(parts.collect::<Result<Vec<_>>>()?.concat())
     }
 

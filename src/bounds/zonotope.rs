@@ -1,7 +1,5 @@
 //! Margins over zonotopes: sets of inputs that a few numbers span, and a little around each of them.
 
-use rayon::prelude::*;
-
 use super::Bounder;
 use super::region::{self, Region};
 use super::rows::Coefficients;
@@ -9,7 +7,6 @@ use crate::device::Buffer;
 use crate::error::Result;
 use crate::ops::linear::Rows;
 use crate::rounding::to_f32_down;
-use crate::tensor;
 
 /// The inputs `centre + sum s_k generators_k + e` with every `s_k` in [-1,1] and `|e_i| <= error_i` that lie in the box
 /// from `lower` to `upper`; all `[channel][row][column]`.
@@ -81,12 +78,7 @@ impl Bounder {
     /// # Errors
     /// A fault of the device.
     pub fn zonotopes(&self, zonotopes: &[Zonotope]) -> Result<Vec<f32>> {
-        let share = match self.device().is_gpu() {
-            true => zonotopes.len(),
-            false => zonotopes.len().div_ceil(2 * rayon::current_num_threads()),
-        };
-        let parts = zonotopes.par_chunks(share.max(tensor::LANE_BLOCK)).map(|part| self.zonotopes_part(part));
-        Ok(parts.collect::<Result<Vec<_>>>()?.concat())
+        self.in_parts(zonotopes, |part| self.zonotopes_part(part))
     }
 
     fn zonotopes_part(&self, zonotopes: &[Zonotope]) -> Result<Vec<f32>> {

@@ -8,8 +8,8 @@ use crate::error::{Error, Result};
 use crate::input;
 use crate::norm::Norm;
 pub use crate::reading::Reading;
-use crate::results::short;
-use crate::shard::Shard;
+use crate::results::list;
+use crate::shard::{self, Differences, Shard};
 
 /// Everything needed to repeat or join a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -85,17 +85,16 @@ fn exact() -> String {
     "exact".into()
 }
 
-impl Manifest {
-    /// Rows of a finished run.
-    pub fn expected(&self) -> usize {
-        (self.end - self.start) * self.variances.len()
+impl shard::Part for Manifest {
+    fn shard(&self) -> Shard {
+        self.shard
     }
 
     /// Why rows made under `other` may not stand beside rows made under this manifest, if they may not. Shards of one run
     /// may.
     ///
     /// Where a run was made is no part of what its rows say: noise is the same everywhere, and any device's proof is one.
-    pub fn difference(&self, other: &Manifest) -> Option<String> {
+    fn difference(&self, other: &Manifest) -> Option<String> {
         // A new field has to be given its place here.
         let Manifest {
             deltamax,
@@ -129,32 +128,31 @@ impl Manifest {
         if *deltamax != self.deltamax {
             return Some(format!("its run was made by deltamax {deltamax}, not {}", self.deltamax));
         }
-        // Hashes tell people nothing.
-        let unlike = |same: bool, name: &str| (!same).then(|| format!("another {name}"));
-        let other = |name: &str, theirs: String, mine: String| {
-            (theirs != mine).then(|| format!("another {name} ({theirs}, not {mine})"))
-        };
         let layers = |depth: Option<usize>| depth.map_or("all".into(), |depth: usize| depth.to_string());
-        let list = |values: &[f64]| values.iter().map(|v| short(*v)).collect::<Vec<_>>().join(",");
-        let parts = [
-            unlike(*model_hash == self.model_hash, "model"),
-            unlike(*output == self.reading.output, "--output"),
-            unlike(*pixels == self.reading.pixels, "--mean, --std or --input-range"),
-            unlike(*data_hash == self.data_hash, "data"),
-            other("--limit", images.to_string(), self.images.to_string()),
-            other("--method", method.clone(), self.method.clone()),
-            other("--variance", list(variances), list(&self.variances)),
-            other("--seed", seed.to_string(), self.seed.to_string()),
-            other("--tolerance", tolerance.to_string(), self.tolerance.to_string()),
-            unlike(*attack == self.attack, "--no-attack"),
-            other("--branch", branch.to_string(), self.branch.to_string()),
-            other("--depth", layers(*depth), layers(self.depth)),
-            other("--runtime", runtime.clone(), self.runtime.clone()),
-            other("--norm", norm.to_string(), self.norm.to_string()),
-            other("--shard", format!("one of {shards}"), format!("one of {}", self.shard.of)),
-        ];
-        let others: Vec<String> = parts.into_iter().flatten().collect();
-        (!others.is_empty()).then(|| format!("its run had {}", others.join(", ")))
+        let mut found = Differences::default();
+        found.unlike(*model_hash == self.model_hash, "model");
+        found.unlike(*output == self.reading.output, "--output");
+        found.unlike(*pixels == self.reading.pixels, "--mean, --std or --input-range");
+        found.unlike(*data_hash == self.data_hash, "data");
+        found.other("--limit", images, self.images);
+        found.other("--method", method, &self.method);
+        found.other("--variance", list(variances), list(&self.variances));
+        found.other("--seed", seed, self.seed);
+        found.other("--tolerance", tolerance, self.tolerance);
+        found.unlike(*attack == self.attack, "--no-attack");
+        found.other("--branch", branch, self.branch);
+        found.other("--depth", layers(*depth), layers(self.depth));
+        found.other("--runtime", runtime, &self.runtime);
+        found.other("--norm", norm, self.norm);
+        found.other("--shard", format!("one of {shards}"), format!("one of {}", self.shard.of));
+        found.said()
+    }
+}
+
+impl Manifest {
+    /// Rows of a finished run.
+    pub fn expected(&self) -> usize {
+        (self.end - self.start) * self.variances.len()
     }
 
     /// Whether the numbers of images fit each other.

@@ -29,15 +29,8 @@ pub fn merge(dirs: &[PathBuf], out: &Path) -> Result<usize> {
     for dir in dirs {
         parts.push((read_manifest(dir)?, dir.as_path()));
     }
-    parts.sort_by_key(|(m, _)| m.shard.index);
-    let Some((first, first_dir)) = parts.first() else { return Err(Error::usage("nothing to merge")) };
-    for (manifest, dir) in &parts {
-        if let Some(difference) = first.difference(manifest) {
-            let problem = format!("{difference}; certify this shard again as {} was", first_dir.display());
-            return Err(Error::input(dir, problem));
-        }
-    }
-    shard::check_all(&parts.iter().map(|(m, dir)| (m.shard, *dir)).collect::<Vec<_>>())?;
+    shard::in_order(&mut parts, "certify")?;
+    let (first, _) = &parts[0];
     let mut whole = first.clone();
     (whole.shard, whole.start, whole.end) = (Shard::WHOLE, 0, first.images);
     let (mut rows, mut certificates) = (Vec::new(), Vec::new());

@@ -12,7 +12,7 @@ pub use super::manifest::{Manifest, Reading, read_manifest};
 use crate::error::{Error, Result};
 use crate::output::{append, clear_locked, lock};
 use crate::results::{CertifyRow, quantile, short, write_atomically, write_json};
-use crate::shard::Shard;
+use crate::shard::{Part, Shard};
 use crate::{input, interrupt};
 
 /// Folder of the certificates inside a result folder.

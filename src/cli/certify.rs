@@ -126,6 +126,29 @@ pub struct CertifyArgs {
     pub(super) run: RunArgs,
 }
 
+impl CertifyArgs {
+    fn options(&self) -> Options {
+        Options {
+            method: self.method,
+            runtime: self.runtime,
+            norm: self.norm,
+            depth: self.depth,
+            tolerance: self.tolerance,
+            batch: self.batch,
+            memory: self.memory.map(|mib| (mib as usize) << 20),
+            branch: self.branch,
+            seconds: self.seconds,
+            gap: self.gap,
+            attack: !self.no_attack,
+        }
+    }
+
+    /// The bounds that the flags ask for.
+    pub(super) fn bounder(&self, net: &Network) -> Result<Bounder> {
+        Ok(self.options().bounder(net).map_err(|e| e.about(&self.model.model))?)
+    }
+}
+
 /// Says how far rows of neurons walk in a deep network, and what that may cost.
 fn say_depth(path: &Path, bounder: &Bounder, options: &Options, chosen: Option<Choice>, say: &SayArgs) {
     let layers = bounder.nonlinear_layers();
@@ -164,19 +187,7 @@ pub fn run(args: CertifyArgs) -> Result<()> {
     if !args.vary.is_empty() {
         return vary::run(args);
     }
-    let options = Options {
-        method: args.method,
-        runtime: args.runtime,
-        norm: args.norm,
-        depth: args.depth,
-        tolerance: args.tolerance,
-        batch: args.batch,
-        memory: args.memory.map(|mib| (mib as usize) << 20),
-        branch: args.branch,
-        seconds: args.seconds,
-        gap: args.gap,
-        attack: !args.no_attack,
-    };
+    let options = args.options();
     options.check()?;
     if args.certificates.is_some() && !args.method.relaxes() {
         bail!(Error::usage("--certificates: interval bounds have no lines to keep; audit needs none for them"));
@@ -192,7 +203,7 @@ pub fn run(args: CertifyArgs) -> Result<()> {
     let (file, data) = args.data.load_with(&args.model, args.split, args.limit, &args.run)?;
     let device = args.run.open()?;
     let net = Network::new(&device, &file.model)?;
-    let mut bounder = options.bounder(&net).map_err(|e| e.about(&args.model.model))?;
+    let mut bounder = args.bounder(&net)?;
     let chosen = options.fit(&mut bounder, &data)?;
     say_depth(&args.model.model, &bounder, &options, chosen, &args.run);
     let shard = args.shard.unwrap_or(Shard::WHOLE);

@@ -154,8 +154,8 @@ pub fn whole<const MOST: usize>(text: &str) -> Result<usize, String> {
     number.ok_or_else(|| format!("expected a whole number from 1 to {MOST}"))
 }
 
-/// Half-width of a box of noise.
-pub fn delta(text: &str) -> Result<f32, String> {
+/// A share, or a half-width in units of `[0,1]`.
+pub fn share(text: &str) -> Result<f32, String> {
     let number = text.parse().ok().filter(|d| *d > 0.0 && *d <= 1.0);
     number.ok_or_else(|| "expected a number above 0, at most 1".into())
 }

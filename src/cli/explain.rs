@@ -32,7 +32,7 @@ pub struct ExplainArgs {
     #[arg(long, value_enum, default_value_t)]
     fit: Fit,
     /// Half-width of the noise box, in pixel units of [0,1]
-    #[arg(long, default_value_t = 1.0 / 255.0, value_parser = common::delta, allow_negative_numbers = true)]
+    #[arg(long, default_value_t = 1.0 / 255.0, value_parser = common::share, allow_negative_numbers = true)]
     delta: f32,
     /// How bounds are computed
     #[arg(long, value_enum, default_value_t = Method::Crown)]

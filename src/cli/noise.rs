@@ -6,7 +6,6 @@ use anyhow::{Result, bail};
 use serde::Serialize;
 
 use super::certify::CertifyArgs;
-use crate::bounds::Bounder;
 use crate::certify::classify;
 use crate::dataset::Dataset;
 use crate::error::Error;
@@ -72,9 +71,7 @@ pub fn run(args: CertifyArgs) -> Result<()> {
     let (file, data) = args.data.load_with(&args.model, args.split, args.limit, &args.run)?;
     let device = args.run.open()?;
     let net = Network::new(&device, &file.model)?;
-    let mut bounder = Bounder::new(&net, args.method).map_err(|e| e.about(&args.model.model))?;
-    bounder = bounder.for_runtime(args.runtime).map_err(|e| e.about(&args.model.model))?;
-    bounder.memory = args.memory.map_or(bounder.memory, |mib| (mib as usize) << 20);
+    let bounder = args.bounder(&net)?;
     let settings = Settings { draws: args.draws, confidence: args.confidence, risk: None, seed: args.run.seed };
     let decide = Settings { risk: Some(args.risk), ..settings };
     // Noise of no variance changes nothing.

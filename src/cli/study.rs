@@ -80,11 +80,11 @@ pub struct StudyArgs {
     /// The share of a class that has to be recognised: up to which noise it is
     #[arg(long, value_name = "SHARE", default_value_t = 0.9)]
     satisfied: f64,
-    /// Test photos of each class for which it is found how far noise, light and blur may go: seconds a photo and model [default: 0]
-    #[arg(long, value_name = "N")]
-    photos: Option<usize>,
+    /// Test photos of each class for which it is found how far noise, light and blur may go: seconds a photo and model
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    photos: usize,
     /// Half-width of the noise box of the dominance pictures
-    #[arg(long, default_value_t = 1.0 / 255.0, value_parser = common::delta, allow_negative_numbers = true)]
+    #[arg(long, default_value_t = 1.0 / 255.0, value_parser = common::share, allow_negative_numbers = true)]
     delta: f32,
     #[command(flatten)]
     run: RunArgs,
@@ -131,7 +131,7 @@ pub fn run(args: StudyArgs) -> Result<()> {
         noisy_limit: args.noisy.unwrap_or(if quick { 8 } else { 24 }),
         relevance_limit: if quick { 24 } else { 512 },
         satisfied: args.satisfied,
-        photos: args.photos.unwrap_or(0),
+        photos: args.photos,
         delta: args.delta,
         name,
         source,

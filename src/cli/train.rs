@@ -43,7 +43,7 @@ pub struct TrainArgs {
     certified: Option<f32>,
     /// Of certified training, the share of what is lost in the worst case of a box; the rest is of attacked images. More
     /// proves more and costs clean accuracy [default: 0.5]
-    #[arg(long, value_name = "SHARE", requires = "certified", value_parser = share, allow_negative_numbers = true)]
+    #[arg(long, value_name = "SHARE", requires = "certified", value_parser = common::share, allow_negative_numbers = true)]
     mix: Option<f32>,
     /// Passes over the training images [default: 10, with --certified 40: boxes grow to DELTA in the first half]
     #[arg(long, value_parser = common::whole::<1_000_000>)]
@@ -67,11 +67,6 @@ pub struct TrainArgs {
 fn rate(text: &str) -> Result<f32, String> {
     let number = text.parse().ok().filter(|r: &f32| *r > 0.0 && r.is_finite());
     number.ok_or_else(|| "expected a number above 0".into())
-}
-
-fn share(text: &str) -> Result<f32, String> {
-    let number = text.parse().ok().filter(|s: &f32| *s > 0.0 && *s <= 1.0);
-    number.ok_or_else(|| "expected a number above 0, at most 1".into())
 }
 
 pub fn run(args: TrainArgs) -> Result<()> {

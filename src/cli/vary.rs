@@ -7,7 +7,6 @@ use serde::Serialize;
 
 use super::certify::CertifyArgs;
 use super::noise::who;
-use crate::bounds::Bounder;
 use crate::certify::classify;
 use crate::dataset::Dataset;
 use crate::error::Error;
@@ -79,9 +78,7 @@ pub fn run(args: CertifyArgs) -> Result<()> {
     }
     let device = args.run.open()?;
     let net = Network::new(&device, &file.model)?;
-    let mut bounder = Bounder::new(&net, args.method).map_err(|e| e.about(&args.model.model))?;
-    bounder = bounder.for_runtime(args.runtime).map_err(|e| e.about(&args.model.model))?;
-    bounder.memory = args.memory.map_or(bounder.memory, |mib| (mib as usize) << 20);
+    let bounder = args.bounder(&net)?;
     let batch = args.batch.unwrap_or(search::Settings::new(&bounder).batch);
     let settings = Settings { gap, batch, boxes: ENOUGH };
     let mut progress = Progress::start(args.run.verbosity(), "light and lens", data.len());

@@ -46,6 +46,11 @@ pub fn short(value: f64) -> String {
     if plain.len() > 20 { format!("{value:e}") } else { plain }
 }
 
+/// Numbers as [`short`] has them, as flags take them.
+pub fn list(values: &[f64]) -> String {
+    values.iter().map(|v| short(*v)).collect::<Vec<_>>().join(",")
+}
+
 /// Quantile `q` of values in rising order, linear between neighbours; NaN for none.
 pub fn quantile(sorted: &[f64], q: f64) -> f64 {
     let Some(last) = sorted.len().checked_sub(1) else { return f64::NAN };

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::input;
 use crate::reading::Reading;
-use crate::results::{NoiseLevel, short};
-use crate::shard::{self, Shard};
+use crate::results::{NoiseLevel, list};
+use crate::shard::{self, Differences, Shard};
 
 /// [`FILE`]: what the images of a shard are called, and where that comes from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,8 +46,11 @@ pub struct Part {
 /// Where a folder keeps its part.
 pub const FILE: &str = "sweep_part.json";
 
-impl Part {
-    /// Why `other` may not stand beside this part, if it may not.
+impl shard::Part for Part {
+    fn shard(&self) -> Shard {
+        self.shard
+    }
+
     fn difference(&self, other: &Part) -> Option<String> {
         // A new field has to be given its place here.
         let Part {
@@ -66,28 +69,22 @@ impl Part {
             labels: _,
             called: _,
         } = other;
-        let list = |values: &[f64]| values.iter().map(|v| short(*v)).collect::<Vec<_>>().join(",");
-        // Hashes tell people nothing.
-        let unlike = |same: bool, name: &str| (!same).then(|| format!("another {name}"));
-        let other = |name: &str, theirs: String, mine: String| {
-            (theirs != mine).then(|| format!("another {name} ({theirs}, not {mine})"))
-        };
-        let parts = [
-            other("version of deltamax", deltamax.clone(), self.deltamax.clone()),
-            unlike(*model_hash == self.model_hash, "model"),
-            unlike(*output == self.reading.output, "--output"),
-            unlike(*pixels == self.reading.pixels, "--mean, --std or --input-range"),
-            unlike(*data_hash == self.data_hash, "data"),
-            other("--limit", images.to_string(), self.images.to_string()),
-            other("--variance", list(variances), list(&self.variances)),
-            other("--draws", draws.to_string(), self.draws.to_string()),
-            other("--seed", seed.to_string(), self.seed.to_string()),
-            other("--shard", format!("one of {of}"), format!("one of {}", self.shard.of)),
-        ];
-        let others: Vec<String> = parts.into_iter().flatten().collect();
-        (!others.is_empty()).then(|| format!("its run had {}", others.join(", ")))
+        let mut found = Differences::default();
+        found.other("version of deltamax", deltamax, &self.deltamax);
+        found.unlike(*model_hash == self.model_hash, "model");
+        found.unlike(*output == self.reading.output, "--output");
+        found.unlike(*pixels == self.reading.pixels, "--mean, --std or --input-range");
+        found.unlike(*data_hash == self.data_hash, "data");
+        found.other("--limit", images, self.images);
+        found.other("--variance", list(variances), list(&self.variances));
+        found.other("--draws", draws, self.draws);
+        found.other("--seed", seed, self.seed);
+        found.other("--shard", format!("one of {of}"), format!("one of {}", self.shard.of));
+        found.said()
     }
+}
 
+impl Part {
     /// Whether there are labels and answers for the images of the shard.
     fn fits(&self) -> bool {
         let (images, classes) = (self.shard.range(self.images).len(), self.classes.len());
@@ -117,15 +114,8 @@ pub fn join(dirs: &[PathBuf]) -> Result<(Vec<NoiseLevel>, Vec<String>)> {
     for dir in dirs {
         parts.push((read(dir)?, dir.as_path()));
     }
-    parts.sort_by_key(|(part, _)| part.shard.index);
-    let Some((first, first_dir)) = parts.first() else { return Err(Error::usage("nothing to merge")) };
-    for (part, dir) in &parts {
-        if let Some(difference) = first.difference(part) {
-            let problem = format!("{difference}; sweep this shard again as {} was", first_dir.display());
-            return Err(Error::input(dir, problem));
-        }
-    }
-    shard::check_all(&parts.iter().map(|(part, dir)| (part.shard, *dir)).collect::<Vec<_>>())?;
+    shard::in_order(&mut parts, "sweep")?;
+    let (first, _) = &parts[0];
     let labels: Vec<usize> = parts.iter().flat_map(|(part, _)| part.labels.iter().copied()).collect();
     let mut called: Vec<Vec<Vec<usize>>> = first.called.iter().map(|draws| vec![vec![]; draws.len()]).collect();
     for (part, _) in &parts {

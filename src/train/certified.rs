@@ -20,8 +20,6 @@ pub struct Certified {
     pub mix: f32,
     /// Share of the steps, below 1, in which boxes grow to `delta`.
     pub warm_up: f32,
-    /// Steps of the attack; without any the images are shown as they are.
-    pub attack: usize,
 }
 
 impl std::fmt::Display for Certified {
@@ -43,7 +41,7 @@ impl Certified {
 
     /// Boxes of this half-width: half of the loss of their worst case, growing over the first half of the steps.
     pub fn new(delta: f32) -> Certified {
-        Certified { delta, mix: 0.5, warm_up: 0.5, attack: 1 }
+        Certified { delta, mix: 0.5, warm_up: 0.5 }
     }
 
     pub(super) fn check(&self) -> Result<()> {
@@ -72,7 +70,7 @@ impl Certified {
     ) -> Result<(Gradients, Outcome)> {
         let delta = self.delta_at(share);
         let (gradients, mut outcome) = worst(net, batch, &x, delta, self.mix)?;
-        let (others, shown) = step::shown(net, batch, self.attacked(net, batch, x, delta, rng)?, 1.0 - self.mix)?;
+        let (others, shown) = step::shown(net, batch, attacked(net, batch, x, delta, rng)?, 1.0 - self.mix)?;
         for (sum, other) in gradients.iter().flatten().flatten().zip(others.iter().flatten().flatten()) {
             add::accumulate(&net.device, other, sum)?;
         }
@@ -81,31 +79,26 @@ impl Certified {
         outcome.right = shown.right;
         Ok((gradients, outcome))
     }
+}
 
-    /// The images, each moved to where the network errs more: projected gradient ascent from a random point of the box, with
-    /// steps of 1.25 delta if there is one (Wong et al. 2020), else of 2.5 delta over their number.
-    fn attacked(&self, net: &Network, batch: &Batch, image: Buffer, delta: f32, mut rng: Rng) -> Result<Buffer> {
-        let (d, steps) = (&net.device, self.attack);
-        if steps == 0 {
-            return Ok(image);
-        }
-        let images: Vec<f32> = d.read(&image)?;
-        let mut x = images.clone();
-        x.iter_mut().for_each(|x| *x = (*x + rng.range(-delta, delta)).clamp(0.0, 1.0));
-        let length = if steps == 1 { 1.25 * delta } else { 2.5 * delta / steps as f32 };
-        for _ in 0..steps {
-            let values = net.forward(d.upload(&x)?, batch.lanes, true)?;
-            let logits = values[net.model.output()].as_ref().expect("kept");
-            let (seed, ..) = step::cross_entropy(net, logits, batch, 1.0)?;
-            let (gradient, _) = net.backward(&values, seed, batch.lanes, false)?;
-            let gradient: Vec<f32> = d.read(&gradient)?;
-            x.par_iter_mut().zip(&gradient).zip(&images).with_min_len(1 << 12).for_each(|((x, g), image)| {
-                let up = f32::from(*g > 0.0) - f32::from(*g < 0.0);
-                *x = (*x + length * up).clamp(image - delta, image + delta).clamp(0.0, 1.0);
-            });
-        }
-        d.upload(&x)
-    }
+/// The images, each moved to where the network errs more: from a random point of the box one step of 1.25 delta up the
+/// gradient's signs (Wong et al. 2020).
+fn attacked(net: &Network, batch: &Batch, image: Buffer, delta: f32, mut rng: Rng) -> Result<Buffer> {
+    let d = &net.device;
+    let images: Vec<f32> = d.read(&image)?;
+    let mut x = images.clone();
+    x.iter_mut().for_each(|x| *x = (*x + rng.range(-delta, delta)).clamp(0.0, 1.0));
+    let values = net.forward(d.upload(&x)?, batch.lanes, true)?;
+    let logits = values[net.model.output()].as_ref().expect("kept");
+    let (seed, ..) = step::cross_entropy(net, logits, batch, 1.0)?;
+    let (gradient, _) = net.backward(&values, seed, batch.lanes, false)?;
+    let gradient: Vec<f32> = d.read(&gradient)?;
+    let length = 1.25 * delta;
+    x.par_iter_mut().zip(&gradient).zip(&images).with_min_len(1 << 12).for_each(|((x, g), image)| {
+        let up = f32::from(*g > 0.0) - f32::from(*g < 0.0);
+        *x = (*x + length * up).clamp(image - delta, image + delta).clamp(0.0, 1.0);
+    });
+    d.upload(&x)
 }
 
 /// What is lost where each box has its worst corner, by interval bounds, and its gradients times `share`.

@@ -140,7 +140,6 @@ impl Tree {
         let open = |row: usize| new.open.iter().any(|branch| branch.domain.row == row);
         let whole: Vec<bool> = (0..new.rows.len()).map(|row| !open(row)).collect();
         let branches = std::mem::take(&mut self.open).into_iter().chain(std::mem::take(&mut self.settled));
-        let branches: Vec<Branch> = branches.collect();
         let unstable = std::mem::replace(&mut self.root, new.root).unstable;
         (self.delta, self.stuck) = (new.delta, false);
         self.domains += new.domains;

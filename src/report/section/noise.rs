@@ -114,7 +114,7 @@ fn rates(page: &mut Page, variances: &[f64]) -> Markup {
     for m in &study.models {
         let levels = m.levels();
         let sizes = &study.dataset.test_counts;
-        let series = classes.iter().enumerate().filter(|(c, _)| falling.contains(c)).map(|(c, name)| Series {
+        let series = falling.iter().map(|&c| (c, &classes[c])).map(|(c, name)| Series {
             name: sizes.get(c).map_or(name.clone(), |n| format!("{name} ({n})")),
             color: class_color(c),
             points: levels.iter().filter_map(|l| Some([l.variance, l.class_rate(c)?])).collect(),
@@ -232,7 +232,7 @@ fn turning(page: &mut Page) -> Markup {
     let falling = falling(study);
     for (i, m) in study.models.iter().enumerate() {
         let levels = m.levels();
-        for (c, name) in classes.iter().enumerate().filter(|(c, _)| falling.contains(c)) {
+        for (k, (c, name)) in falling.iter().map(|&c| (c, &classes[c])).enumerate() {
             if levels.first().and_then(|l| l.class_rate(c)).is_none() {
                 continue;
             }
@@ -252,7 +252,7 @@ fn turning(page: &mut Page) -> Markup {
             };
             let svg = page.figures.add(&format!("turning-{}-{name}", m.name), &stack.title, &stack.draw(), None);
             panels.push(html! {
-                div.panel data-model=(i) data-class=(falling.iter().position(|f| *f == c).unwrap_or(0)) {
+                div.panel data-model=(i) data-class=(k) {
                     h4 { (name) small { (m.name) @if let Some(n) = study.dataset.test_counts.get(c) { ", " (n) " images" } } }
                     (svg)
                 }
