@@ -1,8 +1,9 @@
 """Proved radii of `deltamax certify` beside those of auto_LiRPA, on the same ONNX files and images.
 
-    python compare.py --deltamax PATH --data DATA [--method crown] [--limit 50] [--device gpu] MODEL.onnx...
+    python compare.py --deltamax PATH --data DATA [--method crown] [--norm 2] [--limit 50] [--device gpu] MODEL.onnx...
 
-auto_LiRPA bounds a given ball, so its radius is found by bisection to the same tolerance. Ratios are ours over theirs.
+auto_LiRPA bounds a given ball, so its radius is found by bisection to the same tolerance. Ratios are ours over theirs. Its
+Euclidean balls are not clipped to [0,1], as ours are, and have one radius a call, so it gets one image at a time there.
 """
 
 import argparse
@@ -29,6 +30,7 @@ def ours(args, model, limit):
     with tempfile.TemporaryDirectory() as out:
         command = [args.deltamax, "certify", "--device", args.device, "--quiet", "--no-attack", "--model", model]
         command += ["--data", args.data, "--method", args.method, "--limit", str(limit), "--out", out]
+        command += ["--norm", "l2"] if args.norm == "2" else []
         environment = os.environ | {"RAYON_NUM_THREADS": str(args.threads)}
         start = time.perf_counter()
         subprocess.run(command + ["--tolerance", str(TOLERANCE)], check=True, env=environment, stdout=subprocess.DEVNULL)
@@ -43,6 +45,9 @@ class Peer:
 
     def __init__(self, net, x, args):
         self.net, self.method, self.balls = net, PEER_METHOD[args.method], 0
+        self.euclidean = args.norm == "2"
+        # No two images are farther apart.
+        self.most = x[0].numel() ** 0.5 if self.euclidean else 1.0
         self.inner_fixed = args.method == "alpha" and args.inner == "fixed"
         options = {"optimize_bound_args": {"iteration": args.iterations}}
         self.bounded = BoundedModule(net, torch.zeros_like(x[:1]), bound_opts=options, device=x.device)
@@ -50,12 +55,15 @@ class Peer:
     def dominates(self, x, predicted, delta):
         """Whether each image's class is proved on its ball, clipped to [0,1]."""
         self.balls += len(x)
-        d = delta.float().to(x.device).view(-1, 1, 1, 1)
-        box = PerturbationLpNorm(norm=np.inf, x_L=(x - d).clamp(0, 1), x_U=(x + d).clamp(0, 1))
+        if self.euclidean:
+            ball = PerturbationLpNorm(norm=2, eps=delta.item())
+        else:
+            d = delta.float().to(x.device).view(-1, 1, 1, 1)
+            ball = PerturbationLpNorm(norm=np.inf, x_L=(x - d).clamp(0, 1), x_U=(x + d).clamp(0, 1))
         one = torch.eye(10, device=x.device)
         rivals = torch.tensor([[j for j in range(10) if j != c] for c in predicted.tolist()], device=x.device)
         margins = one[predicted].unsqueeze(1) - one[rivals]
-        question = {"x": (BoundedTensor(x, box),), "C": margins, "bound_upper": False}
+        question = {"x": (BoundedTensor(x, ball),), "C": margins, "bound_upper": False}
         inner = self.inner(question) if self.inner_fixed else None
         bound = self.bounded.compute_bounds(**question, method=self.method, interm_bounds=inner)
         return (bound[0] > 0).all(1).cpu()
@@ -73,7 +81,7 @@ class Peer:
             predicted = self.net(x).argmax(1)
         low, high = torch.zeros(len(x)).double(), torch.full((len(x),), torch.inf).double()
         while True:
-            wide = high.isinf() & (low < 1) | (high - low > TOLERANCE * high) & (high > 1e-7)
+            wide = high.isinf() & (low < self.most) | (high - low > TOLERANCE * high) & (high > 1e-7)
             open_ = wide.nonzero().flatten()
             if len(open_) == 0:
                 return predicted, low
@@ -95,7 +103,7 @@ def theirs(args, model, x):
         peer.balls = 0
     classes, radii = [], []
     start = time.perf_counter()
-    for batch in x.split(args.batch):
+    for batch in x.split(1 if args.norm == "2" else args.batch):
         c, r = peer.radii(batch, args.guess)
         classes.append(c)
         radii.append(r)
@@ -113,7 +121,7 @@ def compare(args, model):
     both = peer > 0
     ratio = proved[both] / peer[both]
     print(
-        f"{Path(model).stem} {args.method}: median {np.median(proved):.5f} against {np.median(peer):.5f}, "
+        f"{Path(model).stem} {args.method}{' l2' * (args.norm == '2')}: median {np.median(proved):.5f} against {np.median(peer):.5f}, "
         f"of medians {np.median(proved) / np.median(peer):.4f}, per image: median {np.median(ratio):.4f} "
         f"min {ratio.min():.4f} max {ratio.max():.4f}",
         flush=True,
@@ -138,6 +146,7 @@ def main():
     parser.add_argument("--deltamax", default="target/release/deltamax")
     parser.add_argument("--data", required=True, help="folder with the IDX files of Fashion-MNIST")
     parser.add_argument("--method", default="crown", choices=PEER_METHOD)
+    parser.add_argument("--norm", default="inf", choices=["inf", "2"], help="of the balls")
     parser.add_argument("--limit", type=int, default=50, help="the first N test images")
     parser.add_argument("--batch", type=int, default=10, help="images per call of auto_LiRPA")
     parser.add_argument("--guess", type=float, default=0.01, help="first radius auto_LiRPA is asked for")
