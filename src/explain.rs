@@ -16,49 +16,67 @@ use crate::tensor::Shape;
 
 /// Bounds over one ball that dominance pictures need.
 #[derive(Clone, Debug)]
-pub struct Dominance {
+struct Dominance {
     /// `[low, high]` of every logit.
-    pub logits: Vec<[f64; 2]>,
+    logits: Vec<[f64; 2]>,
     /// `[low, high]` of every softmax score, from bounds of all pairwise differences.
-    pub scores: Vec<[f64; 2]>,
+    scores: Vec<[f64; 2]>,
     /// Lower bound of `logit_class - logit_j` per rival j; 0 for the class itself.
-    pub margins: Vec<f64>,
+    margins: Vec<f64>,
 }
 
-/// Proved intervals of logits, scores and margins over each ball.
-pub fn dominance(bounder: &Bounder, balls: &[Ball<'_>]) -> Result<Vec<Dominance>> {
-    let k = bounder.net.model.outputs();
+/// Classes of which every pair is compared, the nearest to an image; pairs of others are as far apart as their logits.
+/// Comparing all pairs costs the square of the number of classes.
+const PAIRED: usize = 10;
+
+/// Proved intervals of logits, scores and margins over each ball. `logits[ball][class]`, of its image, says which classes
+/// are near.
+fn dominance(bounder: &Bounder, balls: &[Ball<'_>], logits: &[f32]) -> Result<Vec<Dominance>> {
+    let k = logits.len();
+    let mut near: Vec<usize> = (0..k).collect();
+    near.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]));
+    near.truncate(PAIRED);
     let unit = |lane: usize, terms: &[(usize, f32)]| {
         let mut coefficients = vec![0.0; k];
         terms.iter().for_each(|(j, c)| coefficients[*j] = *c);
         Row { lane, coefficients, constant: 0.0 }
     };
+    let pairs = |class: usize| {
+        let near = &near;
+        let compared = move |i: usize, j: usize| i == class || near.contains(&i) && near.contains(&j);
+        (0..k).flat_map(move |i| (0..k).map(move |j| (i, j))).filter(move |&(i, j)| i != j && compared(i, j))
+    };
     let mut rows = Vec::new();
-    for lane in 0..balls.len() {
+    for (lane, ball) in balls.iter().enumerate() {
         rows.extend((0..k).flat_map(|j| [unit(lane, &[(j, 1.0)]), unit(lane, &[(j, -1.0)])]));
-        for i in 0..k {
-            rows.extend((0..k).map(|j| if i == j { unit(lane, &[]) } else { unit(lane, &[(i, 1.0), (j, -1.0)]) }));
-        }
+        rows.extend(pairs(ball.class).map(|(i, j)| unit(lane, &[(i, 1.0), (j, -1.0)])));
     }
-    let lower: Vec<f64> = bounder.row_bounds(balls, &rows)?.into_iter().map(f64::from).collect();
-    Ok(balls.iter().zip(lower.chunks(2 * k + k * k)).map(|(ball, lower)| of_rows(ball.class, k, lower)).collect())
+    let mut lower = bounder.row_bounds(balls, &rows)?.into_iter().map(f64::from);
+    let mut next = || lower.next().expect("a bound for every row");
+    let mut all = Vec::with_capacity(balls.len());
+    for ball in balls {
+        let logits: Vec<[f64; 2]> = (0..k).map(|_| [next(), -next()]).collect();
+        // Bounds of logit_i - logit_j from below, by logits alone and of pairs.
+        let apart = |i: usize, j: usize| if i == j { 0.0 } else { (logits[i][0] - logits[j][1]).next_down() };
+        let mut differences: Vec<Vec<f64>> = (0..k).map(|i| (0..k).map(|j| apart(i, j)).collect()).collect();
+        pairs(ball.class).for_each(|(i, j)| differences[i][j] = next());
+        all.push(of_differences(ball.class, logits, &differences));
+    }
+    Ok(all)
 }
 
-/// Puts the bounds of one ball's rows together.
-fn of_rows(class: usize, k: usize, lower: &[f64]) -> Dominance {
-    let logits: Vec<[f64; 2]> = (0..k).map(|j| [lower[2 * j], -lower[2 * j + 1]]).collect();
-    // difference(i, j) bounds logit_i - logit_j from below.
-    let difference = |i: usize, j: usize| if i == j { 0.0 } else { lower[2 * k + i * k + j] };
+/// Puts the bounds of one ball together; `differences[i][j]` bounds `logit_i - logit_j` from below.
+fn of_differences(class: usize, logits: Vec<[f64; 2]>, differences: &[Vec<f64>]) -> Dominance {
+    let k = logits.len();
     // A relative error of 1e-9 is far more than exp and the sum can lose.
     let scores = (0..k)
         .map(|i| {
-            let low: f64 = (0..k).map(|j| (-difference(i, j)).exp()).sum();
-            let high: f64 = (0..k).map(|j| difference(j, i).exp()).sum();
+            let low: f64 = (0..k).map(|j| (-differences[i][j]).exp()).sum();
+            let high: f64 = (0..k).map(|j| differences[j][i].exp()).sum();
             [(1.0 / low) * (1.0 - 1e-9), ((1.0 / high) * (1.0 + 1e-9)).min(1.0)]
         })
         .collect();
-    let margins = (0..k).map(|j| difference(class, j)).collect();
-    Dominance { logits, scores, margins }
+    Dominance { logits, scores, margins: differences[class].clone() }
 }
 
 /// Delta max of one image.
@@ -132,7 +150,7 @@ pub fn level(net: &Network, method: Method, request: &Request<'_>) -> Result<Exa
     let class = request.class.unwrap_or_else(|| largest(&scores));
     let bounder = Bounder::new(net, method)?;
     let ball = Ball { image: request.image, class, delta: request.delta };
-    let found = dominance(&bounder, &[ball])?.remove(0);
+    let found = dominance(&bounder, &[ball], &scores)?.remove(0);
     let mut margins = Vec::new();
     for other in Method::ALL.into_iter().filter(|m| *m <= method) {
         let lower = Bounder::new(net, other)?.probe(&[ball])?.remove(0).margins;
@@ -145,7 +163,7 @@ pub fn level(net: &Network, method: Method, request: &Request<'_>) -> Result<Exa
     let end = request.attacked.or(request.proved).filter(|d| *d > 0.0).unwrap_or(f64::from(request.delta)) * 1.25;
     let deltas: Vec<f64> = (0..=CURVE).map(|step| end * step as f64 / CURVE as f64).collect();
     let balls: Vec<Ball<'_>> = deltas.iter().map(|&delta| Ball { delta: delta as f32, ..ball }).collect();
-    let curve = dominance(&bounder, &balls)?;
+    let curve = dominance(&bounder, &balls, &scores)?;
     let point = |(delta, d): (f64, Dominance)| {
         // JSON knows no infinity.
         let margins = d.margins.into_iter().map(|m| m.max(f64::MIN)).collect();

@@ -77,10 +77,17 @@ impl Dataset {
         counts
     }
 
-    /// Images per class for people: `Sandals 110, Slippers 30, Shoes 600, Boots 260`.
+    /// Images per class for people: `Sandals 110, Slippers 30, Shoes 600, Boots 260`. Of many classes, between which numbers
+    /// they lie.
     pub fn counts_line(&self) -> String {
-        let parts: Vec<_> = self.classes.iter().zip(self.counts()).map(|(name, n)| format!("{name} {n}")).collect();
-        parts.join(", ")
+        const SAID: usize = 20;
+        let each: Vec<(usize, &String)> = self.counts().into_iter().zip(&self.classes).collect();
+        if each.len() <= SAID {
+            return each.iter().map(|(n, name)| format!("{name} {n}")).collect::<Vec<_>>().join(", ");
+        }
+        let (least, most) = (each.iter().min_by_key(|e| e.0), each.iter().max_by_key(|e| e.0));
+        let said = least.zip(most).map(|((few, a), (many, b))| format!("from {a} ({few}) to {b} ({many})"));
+        format!("{} images of {} classes, {}", self.len(), each.len(), said.unwrap_or_default())
     }
 
     /// The first `limit` images.
@@ -144,6 +151,9 @@ mod tests {
     fn subsets_counts_and_prefixes() {
         let data = three();
         assert_eq!(data.counts_line(), "a 1, b 2");
+        let labels = (0..30).chain([7]).collect::<Vec<usize>>();
+        let many = Dataset { classes: (0..30).map(|c| format!("c{c}")).collect(), labels, ..data.clone() };
+        assert!(many.counts_line().ends_with("of 30 classes, from c0 (1) to c7 (2)"), "{}", many.counts_line());
         assert_eq!(data.take(2).names, ["x", "y"]);
         assert_eq!(data.take(9).len(), 3);
         let back = data.subset(&[2, 0]);

@@ -4,6 +4,7 @@
 mod activations;
 mod audit;
 mod depth;
+mod explain;
 #[path = "../common/nets.rs"]
 mod nets;
 mod noise;

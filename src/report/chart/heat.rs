@@ -2,6 +2,9 @@
 
 use super::{Anchor, Svg, fit, text_width};
 
+/// Classes whose names have room beside a matrix.
+const MOST_NAMED: usize = 25;
+
 /// A confusion matrix: rows are true classes, columns predicted ones.
 pub struct Heat<'a> {
     pub width: f64,
@@ -26,6 +29,9 @@ impl Heat<'_> {
         let cell = (self.width - left - if turned { 2.0 + (longest * 0.5).min(60.0) } else { 2.0 }) / n as f64;
         let top = if turned { (longest * 0.72 + 16.0).min(96.0) } else { 22.0 };
         let tall = cell.min(52.0);
+        if !self.named() {
+            return self.draw_dots();
+        }
         let mut svg = Svg::new(self.width, top + tall * n as f64 + 4.0, &self.title);
         for (i, name) in self.classes.iter().enumerate() {
             let middle = left + (i as f64 + 0.5) * cell;
@@ -44,14 +50,7 @@ impl Heat<'_> {
                 let share = if total > 0.0 { count / total } else { 0.0 };
                 let color = if i == j { "var(--good)" } else { "var(--bad)" };
                 let at = [left + j as f64 * cell + 1.0, top + i as f64 * tall + 1.0];
-                let tip = format!(
-                    "{} called {}\n{} of {} ({})",
-                    self.classes[i],
-                    self.classes[j],
-                    super::axis::count(count),
-                    super::axis::count(total),
-                    super::axis::percent(share)
-                );
+                let tip = self.tip([i, j], count, total);
                 svg.rect(at, [cell - 2.0, tall - 2.0], 3.0, "fill:var(--cell)", "");
                 let opacity = if i == j { share } else { share.sqrt() };
                 let opacity = opacity * 0.92;
@@ -66,5 +65,33 @@ impl Heat<'_> {
             }
         }
         svg
+    }
+
+    /// Whether there is room for the names of the classes.
+    pub fn named(&self) -> bool {
+        self.classes.len() <= MOST_NAMED
+    }
+
+    /// Of so many classes that their names would lie over each other: what was called what, without names and figures.
+    fn draw_dots(&self) -> Svg {
+        let cell = self.width / self.classes.len() as f64;
+        let mut svg = Svg::new(self.width, self.width, &self.title);
+        svg.rect([0.0, 0.0], [self.width, self.width], 3.0, "fill:var(--cell)", "");
+        for (i, row) in self.counts.iter().enumerate() {
+            let total: f64 = row.iter().sum();
+            for (j, &count) in row.iter().enumerate().filter(|(_, n)| **n > 0.0) {
+                let share = count / total;
+                let (color, opacity) = if i == j { ("var(--good)", share) } else { ("var(--bad)", share.sqrt()) };
+                let style = format!("fill:{color};fill-opacity:{:.3}", opacity * 0.92);
+                svg.rect([j as f64 * cell, i as f64 * cell], [cell; 2], 0.0, &style, &self.tip([i, j], count, total));
+            }
+        }
+        svg
+    }
+
+    fn tip(&self, [i, j]: [usize; 2], count: f64, total: f64) -> String {
+        let share = if total > 0.0 { count / total } else { 0.0 };
+        let (written, of, share) = (super::axis::count(count), super::axis::count(total), super::axis::percent(share));
+        format!("{} called {}\n{written} of {of} ({share})", self.classes[i], self.classes[j])
     }
 }

@@ -221,13 +221,27 @@ pub fn even_accuracy(level: &NoiseLevel) -> Option<f64> {
     (!rates.is_empty()).then(|| rates.iter().sum::<f64>() / rates.len() as f64)
 }
 
-/// Classes of which less than half is recognised, with their rates and numbers: an average hides a small class.
+/// Classes of which less than half is recognised, with their rates and numbers: an average hides a small class. Of many,
+/// the worst.
 fn missed(told: &Told, level: &NoiseLevel) -> Vec<String> {
-    let judged = told.study.dataset.classes.iter().enumerate().filter_map(|(class, name)| {
-        let rate = level.class_rate(class).filter(|r| *r < HALF)?;
+    const NAMED: usize = 5;
+    let classes = &told.study.dataset.classes;
+    let rates = (0..classes.len()).filter_map(|class| Some((class, level.class_rate(class).filter(|r| *r < HALF)?)));
+    let mut missed: Vec<(usize, f64)> = rates.collect();
+    if missed.len() > NAMED {
+        missed.sort_by(|a, b| a.1.total_cmp(&b.1));
+    }
+    let judged = missed.iter().take(NAMED).map(|&(class, rate)| {
+        let name = &classes[class];
         let images = told.study.dataset.test_counts.get(class).copied().unwrap_or(0);
         let of = format!("{name} ({images} image{})", if images == 1 { "" } else { "s" });
-        Some(if rate > 0.0 { format!("only {} of {of}", percent(rate)) } else { format!("none of {of}") })
+        if rate > 0.0 { format!("only {} of {of}", percent(rate)) } else { format!("none of {of}") }
     });
-    judged.collect()
+    let mut said: Vec<String> = judged.collect();
+    match missed.len().saturating_sub(NAMED) {
+        0 => {}
+        1 => said.push("less than half of one class more".into()),
+        more => said.push(format!("less than half of {more} classes more")),
+    }
+    said
 }

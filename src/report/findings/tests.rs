@@ -150,7 +150,13 @@ fn a_tiny_class_and_a_hundred_classes() {
     let mut few = labels(200, 2);
     few.extend([2, 2, 3]);
     prefers_none(&study(&few, 4, 2, SAME));
-    prefers_none(&study(&labels(300, 100), 100, 1, SAME));
+    let hundred = study(&labels(300, 100), 100, 1, SAME);
+    prefers_none(&hundred);
+    let reading = read(&hundred);
+    let questions = reading.compared.all().len();
+    assert!(questions < 500, "{questions} questions leave none an answer");
+    let (page, _) = html::page(&hundred, &reading);
+    assert!(page.len() < 3_000_000, "{} bytes", page.len());
     prefers_none(&study(&labels(40, 1), 1, 2, SAME));
 }
 

@@ -74,18 +74,25 @@ fn samples(page: &mut Page) -> Markup {
     if data.samples.is_empty() {
         return html! {};
     }
-    let body = html! {
-        div.samples {
-            @for (c, name) in data.classes.iter().enumerate() {
-                @let of_class: Vec<_> = data.samples.iter().filter(|s| s.label == c).take(8).collect();
-                @if !of_class.is_empty() {
-                    div {
-                        h4 { span.chip style={ "--k:" (class_color(c)) } { (name) } }
-                        div.thumbs { @for s in of_class { (image(&s.picture, name)) } }
+    let seen = |classes: std::ops::Range<usize>| {
+        html! {
+            div.samples {
+                @for (c, name) in classes.map(|c| (c, &data.classes[c])) {
+                    @let of_class: Vec<_> = data.samples.iter().filter(|s| s.label == c).take(8).collect();
+                    @if !of_class.is_empty() {
+                        div {
+                            h4 { span.chip style={ "--k:" (class_color(c)) } { (name) } }
+                            div.thumbs { @for s in of_class { (image(&s.picture, name)) } }
+                        }
                     }
                 }
             }
         }
+    };
+    let (all, first) = (data.classes.len(), data.classes.len().min(super::CLASSES));
+    let body = html! {
+        (seen(0..first))
+        @if first < all { (super::fold(&format!("The other {} classes", all - first), seen(first..all))) }
     };
     let which = if data.train_counts.iter().sum::<usize>() > 0 { "Training images" } else { "Test images" };
     figure(&mut page.figures, "What they look like", body, &format!("{which} of every class, as the models see them."))
@@ -93,7 +100,7 @@ fn samples(page: &mut Page) -> Markup {
 
 fn rebalanced(page: &mut Page) -> Markup {
     let study = page.study;
-    if study.models.iter().all(|m| m.train_counts.is_empty()) || study.dataset.classes.len() > 12 {
+    if study.models.iter().all(|m| m.train_counts.is_empty()) || study.dataset.classes.len() > super::CLASSES {
         return html! {};
     }
     let mut table = Table::new(&["model", "class", "images"]);

@@ -1,7 +1,7 @@
 //! How delta max is distributed: over all images, class by class, and which rivals end the proofs.
 
 use super::robustness::{POINTS, repeated};
-use super::{Page, class_legend, figure, model_legend};
+use super::{CLASSES, Page, class_legend, figure, model_legend};
 use crate::report::chart::{
     Axis, Format, Lines, Range, Ranges, Series, Stack, class_color, count, model_color, number,
 };
@@ -14,8 +14,36 @@ use maud::{Markup, html};
 /// `Sandals 25, Slippers 25`: images certified by every training.
 fn certified_per_class(study: &Study) -> String {
     let of = |c: usize| study.models.iter().map(|m| m.rows_at(0.0).filter(|r| r.label == c).count()).max().unwrap_or(0);
-    let names = study.dataset.classes.iter().enumerate().take(12);
+    let names = fragile(study).into_iter().map(|c| (c, &study.dataset.classes[c]));
     names.map(|(c, name)| format!("{name} {}", of(c))).collect::<Vec<_>>().join(", ")
+}
+
+/// The classes that are drawn, in their order: of many those whose images have the smallest median, over all models.
+fn fragile(study: &Study) -> Vec<usize> {
+    let all = 0..study.dataset.classes.len();
+    if all.len() <= CLASSES {
+        return all.collect();
+    }
+    let median = |c: usize| {
+        let rows = study.models.iter().flat_map(|m| m.all_rows_at(0.0));
+        quantile(&sorted(rows.filter(|r| r.label == c).map(|r| r.proved)), 0.5)
+    };
+    let mut medians: Vec<(usize, f64)> = all.map(|c| (c, median(c))).filter(|m| m.1.is_finite()).collect();
+    medians.sort_by(|a, b| a.1.total_cmp(&b.1));
+    medians.truncate(CLASSES);
+    let mut classes: Vec<usize> = medians.into_iter().map(|m| m.0).collect();
+    classes.sort_unstable();
+    classes
+}
+
+/// What a caption says where not all classes are drawn.
+fn of_many(study: &Study, table: &str) -> String {
+    match study.dataset.classes.len() {
+        n if n > CLASSES => {
+            format!(" Of {n} classes the {CLASSES} with the smallest median are drawn; {table}.csv has all.")
+        }
+        _ => String::new(),
+    }
 }
 
 fn ecdf(values: &[f64], reach: f64) -> Vec<[f64; 2]> {
@@ -33,7 +61,7 @@ pub fn distribution(page: &mut Page) -> Markup {
     let mut table = Table::new(&["model", "class", "delta", "share_of_images_at_most"]);
     let mut panels = Vec::new();
     let mut overall = Vec::new();
-    let classes = &study.dataset.classes;
+    let (classes, drawn) = (&study.dataset.classes, fragile(study));
     for (i, m) in study.models.iter().enumerate() {
         let all = sorted(m.all_rows_at(0.0).map(|r| r.proved));
         if all.is_empty() {
@@ -53,7 +81,9 @@ pub fn distribution(page: &mut Page) -> Markup {
             let points = ecdf(&of, reach);
             table.rows.extend(points.iter().map(|p| row![m.name.as_str(), name.as_str(), p[0], p[1]]));
             let name = format!("{name} ({})", count(m.rows_at(0.0).filter(|r| r.label == c).count() as f64));
-            series.push(Series { name, color: class_color(c), points, ..Default::default() });
+            if drawn.contains(&c) {
+                series.push(Series { name, color: class_color(c), points, ..Default::default() });
+            }
         }
         panels.push((m.name.clone(), format!("{}, by class", m.name), series));
     }
@@ -84,7 +114,10 @@ pub fn distribution(page: &mut Page) -> Markup {
         &mut page.figures,
         "How delta max is distributed",
         html! { div.grid.two { @for p in panels { (p) } } },
-        "Share of images whose proved delta max is at most the value below, right and wrong decisions alike: a line further to the right is a more stable model or class. In brackets the number of images.",
+        &format!(
+            "Share of images whose proved delta max is at most the value below, right and wrong decisions alike: a line further to the right is a more stable model or class. In brackets the number of images.{}",
+            of_many(study, "distribution")
+        ),
     )
 }
 
@@ -93,6 +126,7 @@ pub fn quantiles(page: &mut Page) -> Markup {
     let mut table = Table::new(&["class", "model", "images", "q05", "q25", "median", "q75", "q95"]);
     let mut rows = Vec::new();
     let mut most = 0.0f64;
+    let drawn = fragile(study);
     for (c, class) in study.dataset.classes.iter().enumerate() {
         for (i, m) in study.models.iter().enumerate() {
             let all = sorted(m.all_rows_at(0.0).filter(|r| r.label == c).map(|r| r.proved));
@@ -101,6 +135,9 @@ pub fn quantiles(page: &mut Page) -> Markup {
             }
             let q = [0.05, 0.25, 0.5, 0.75, 0.95].map(|q| quantile(&all, q));
             table.rows.push(row![class.as_str(), m.name.as_str(), all.len(), q[0], q[1], q[2], q[3], q[4]]);
+            if !drawn.contains(&c) {
+                continue;
+            }
             most = most.max(q[4]);
             rows.push(Range {
                 name: format!("{class} · {}", m.name),
@@ -141,13 +178,14 @@ pub fn quantiles(page: &mut Page) -> Markup {
     let chart =
         page.figures.responsive("quantiles", "Quantiles of delta max by class and model", 980.0, draw, Some(table));
     let caption = format!(
-        "Dot: median. Thick: the middle half of the images. Thin: nine tenths of them.{} Images certified of each class: {}.",
+        "Dot: median. Thick: the middle half of the images. Thin: nine tenths of them.{} Images certified of each class: {}.{}",
         if study.models.iter().any(|m| !m.repeats.is_empty()) {
             " Ring: the median of each of several trainings."
         } else {
             ""
         },
-        certified_per_class(study)
+        certified_per_class(study),
+        of_many(study, "quantiles")
     );
     figure(&mut page.figures, "Class by class", html! { (model_legend(study)) (chart) }, &caption)
 }
@@ -173,19 +211,27 @@ pub fn rivals(page: &mut Page) -> Option<Markup> {
                 table.rows.push(row![m.name.as_str(), classes[p].as_str(), classes[r].as_str(), n]);
             }
         }
-        let shares = counts.iter().map(|row| {
-            let total: f64 = row.iter().sum();
-            row.iter().map(|c| if total > 0.0 { c / total } else { 0.0 }).collect()
+        // Of many classes those that the model chose most often.
+        let chosen = |c: usize| counts[c].iter().sum::<f64>();
+        let mut columns: Vec<usize> = (0..classes.len()).collect();
+        if columns.len() > CLASSES {
+            columns.sort_by(|&a, &b| chosen(b).total_cmp(&chosen(a)));
+            columns.truncate(CLASSES);
+            columns.sort_unstable();
+        }
+        let shares = columns.iter().map(|&p| {
+            let total = chosen(p);
+            counts[p].iter().map(|c| if total > 0.0 { c / total } else { 0.0 }).collect()
         });
         let stack = Stack {
             width: 340.0,
             height: 230.0,
             title: format!("Rivals that end the proofs of {}", m.name),
-            columns: classes.clone(),
+            columns: columns.iter().map(|&c| classes[c].clone()).collect(),
             shares: shares.collect(),
             parts: &parts,
             first: usize::MAX,
-            sizes: counts.iter().map(|row| row.iter().sum::<f64>() as usize).collect(),
+            sizes: columns.iter().map(|&c| chosen(c) as usize).collect(),
             label: "class the model chose".into(),
         };
         let svg = page.figures.add(&format!("rivals-{}", m.name), &stack.title, &stack.draw(), None);
@@ -200,6 +246,13 @@ pub fn rivals(page: &mut Page) -> Option<Markup> {
         &mut page.figures,
         "Which rival ends the proof",
         body,
-        "For the images each model puts in a class: the rival class that stops the proof, in percent. These are the confusions to expect first. Under each class the number of proofs.",
+        &format!(
+            "For the images each model puts in a class: the rival class that stops the proof, in percent. These are the confusions to expect first. Under each class the number of proofs.{}",
+            match classes.len() {
+                n if n > CLASSES =>
+                    format!(" Of {n} classes the {CLASSES} that each model chose most often; rivals.csv has all."),
+                _ => String::new(),
+            }
+        ),
     ))
 }

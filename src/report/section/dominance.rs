@@ -262,12 +262,17 @@ pub(in crate::report) fn dominance(page: &mut Page, which: usize) -> Markup {
         ],
         html! { div class=(if panels.len() < 3 { "grid two" } else { "grid" }) { @for p in panels { (p) } } },
     );
+    let classes = study.dataset.classes.len();
+    let drawn = if classes > DRAWN { format!("the {DRAWN} nearest of {classes} classes") } else { "each class".into() };
     let caption = format!(
-        "Every value each class can take when any pixel moves by up to {}: the bar is the proved interval, the dot the value at the image itself. The chosen class is green when it is proved to stay first, amber when not. Intervals may overlap without dominance being lost: the proof compares classes pair by pair, and a pixel cannot be at two values at once.",
+        "Every value {drawn} can take when any pixel moves by up to {}: the bar is the proved interval, the dot the value at the image itself. The chosen class is green when it is proved to stay first, amber when not. Intervals may overlap without dominance being lost: the proof compares classes pair by pair, and a pixel cannot be at two values at once.",
         both_units(delta)
     );
     figure(&mut page.figures, "Dominance", body, &caption)
 }
+
+/// Classes of which a picture of dominance has a line, the nearest to the image.
+const DRAWN: usize = 10;
 
 fn ranges(page: &Page, l: &ExampleLevel, reach: [f64; 2], title: &str) -> Ranges {
     let scored = !l.score_bounds.is_empty();
@@ -275,6 +280,7 @@ fn ranges(page: &Page, l: &ExampleLevel, reach: [f64; 2], title: &str) -> Ranges
     let scores = softmax(&l.logits);
     let mut order: Vec<usize> = (0..l.logits.len()).collect();
     order.sort_by(|&a, &b| (b == l.predicted).cmp(&(a == l.predicted)).then(l.logits[b].total_cmp(&l.logits[a])));
+    order.truncate(DRAWN);
     let rows = order.into_iter().map(|c| {
         let color = match (c == l.predicted, l.dominant) {
             (true, true) => "var(--good)",

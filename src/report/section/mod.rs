@@ -20,6 +20,9 @@ use super::findings::Reading;
 use crate::results::{Picture, Study};
 use maud::{Markup, html};
 
+/// Classes that are shown one by one; of more, those that matter most.
+pub const CLASSES: usize = 12;
+
 /// What a section is made from: the study, and the figures drawn so far.
 pub struct Page<'a> {
     pub study: &'a Study,
@@ -50,8 +53,11 @@ pub fn model_chip(study: &Study, model: usize) -> Markup {
     html! { span.chip style={ "--k:" (chart::model_color(model)) } { (study.models[model].name) } }
 }
 
-/// Names and colours of all classes.
+/// Names and colours of all classes; nothing where there are more than colours: pictures then say names when pointed at.
 pub fn class_legend(study: &Study) -> Markup {
+    if study.dataset.classes.len() > CLASSES {
+        return html! {};
+    }
     html! {
         p.legend {
             @for (c, name) in study.dataset.classes.iter().enumerate() {

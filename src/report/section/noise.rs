@@ -154,7 +154,7 @@ fn matrices(page: &mut Page, variances: &[f64]) -> Markup {
     let study = page.study;
     let classes = &study.dataset.classes;
     let mut table = Table::new(&["model", "variance", "true", "predicted", "count", "share"]);
-    let mut panels = Vec::new();
+    let (mut panels, mut named) = (Vec::new(), true);
     for (k, &v) in variances.iter().enumerate() {
         for (i, m) in study.models.iter().enumerate() {
             let Some(l) = m.levels().into_iter().find(|l| l.variance == v) else { continue };
@@ -174,6 +174,7 @@ fn matrices(page: &mut Page, variances: &[f64]) -> Markup {
             let width = if classes.len() > 6 { 440.0 } else { 330.0 };
             let sizes = &study.dataset.test_counts;
             let heat = Heat { width, title: title.clone(), classes, sizes, counts: &l.confusion };
+            named &= heat.named();
             let svg = page.figures.add(&format!("confusion-{}-{v}", m.name), &title, &heat.draw(), None);
             panels.push(html! {
                 div.panel data-level=(k) data-model=(i) {
@@ -197,7 +198,11 @@ fn matrices(page: &mut Page, variances: &[f64]) -> Markup {
         &mut page.figures,
         "Confusion matrices",
         body,
-        "Rows are the true classes, with the number of test images in brackets; columns are what the model called them, in percent of the row. Green is right, red is wrong; small errors are drawn stronger than their share so that they can be seen. Counts in the file are summed over draws and trainings.",
+        &format!(
+            "Rows are the true classes{}; columns are what the model called them, in {}. Green is right, red is wrong; small errors are drawn stronger than their share so that they can be seen. Counts in the file are summed over draws and trainings.",
+            if named { ", with the number of test images in brackets" } else { "" },
+            if named { "percent of the row" } else { "the same order: point at a cell to see the names" },
+        ),
     )
 }
 
@@ -209,7 +214,6 @@ fn columns(classes: usize) -> usize {
 
 /// The classes whose rates fall most from the first noise level to the last, over all models; in their order.
 fn falling(study: &Study) -> Vec<usize> {
-    const MOST: usize = 12;
     let fall = |c: usize| {
         let of = |m: &ModelResult| {
             let levels = m.levels();
@@ -219,7 +223,7 @@ fn falling(study: &Study) -> Vec<usize> {
     };
     let mut by_fall: Vec<(usize, f64)> = (0..study.dataset.classes.len()).map(|c| (c, fall(c))).collect();
     by_fall.sort_by(|a, b| b.1.total_cmp(&a.1));
-    let mut classes: Vec<usize> = by_fall.into_iter().take(MOST).map(|f| f.0).collect();
+    let mut classes: Vec<usize> = by_fall.into_iter().take(super::CLASSES).map(|f| f.0).collect();
     classes.sort_unstable();
     classes
 }

@@ -13,6 +13,9 @@ pub struct Question {
     pub weight: f64,
 }
 
+/// Classes of which every pair is asked after.
+const PAIRED: usize = 12;
+
 /// Half of the page's error goes to the questions that decide which model to take, half to all others.
 pub fn questions(study: &Study) -> Vec<Question> {
     let mut all = choice(study);
@@ -67,8 +70,9 @@ fn others(study: &Study) -> Vec<(Of, Of)> {
         if let Some(noise) = m.sweep.last().map(|l| l.variance).filter(|v| *v > 0.0) {
             for class in 0..classes {
                 against_clean(&|v| Measure::Class(class, v), noise);
+                // What becomes of each class is not asked of many: its square of questions would leave none an answer.
                 (0..classes)
-                    .filter(|&to| to != class)
+                    .filter(|&to| to != class && classes <= PAIRED)
                     .for_each(|to| against_clean(&|v| Measure::Called(class, to, v), noise));
             }
             let gradient = Some(RelevanceKind::Gradient).filter(|g| relevance_kind(m) != Some(*g));
