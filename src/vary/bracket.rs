@@ -39,8 +39,13 @@ pub struct Found {
 impl Found {
     /// Whether the ends are within this share of each other, or all that was looked at is proved.
     pub fn is_closed(&self, end: f64, gap: f64) -> bool {
-        self.proved >= (1.0 - gap) * self.broken.as_ref().map_or(end, |b| b.scale)
+        is_closed(self.proved, self.broken.as_ref().map_or(end, |b| b.scale), gap)
     }
+}
+
+/// Whether what is proved reaches up to so little below the other end.
+pub(super) fn is_closed(proved: f64, end: f64, gap: f64) -> bool {
+    proved >= (1.0 - gap) * end
 }
 
 /// Boxes of one family that are bounded in a round: what is cut later may never have to be.

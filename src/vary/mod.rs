@@ -8,6 +8,8 @@
 
 pub mod bracket;
 mod leaf;
+pub mod run;
+pub mod table;
 mod turn;
 
 pub use leaf::SLACK;
