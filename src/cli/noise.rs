@@ -1,8 +1,5 @@
 //! `deltamax certify --noise`: how likely random noise is to change the class of every image.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use anyhow::{Context, Result, bail};
 
 use super::certify::{CertifyArgs, kept};
@@ -40,21 +37,19 @@ pub fn run(args: CertifyArgs) -> Result<()> {
     let manifest = Manifest { variances: variances.clone(), ..args.manifest(&device, &file, &data, asked) };
     let hash = |first: usize| data.take(first).hash();
     let mut table = Table::open(&args.out, &manifest, args.resume, hash, args.certified(data.len()))?;
-    let rows = Arc::new(AtomicUsize::new(table.known()));
     let range = manifest.start..manifest.end;
     let of = range.len() * tables(&manifest).iter().map(|(_, each)| each).sum::<usize>();
-    let kept = kept(&rows, of, args.out.clone());
+    let kept = kept(&table.rows(), of, args.out.clone());
     let _words = interrupt::say(kept.clone());
     let mut progress = Progress::start(args.run.verbosity(), "noise", of);
     let settings = Settings {
         variances,
         search: args.search.then_some(args.risk),
         draws: measured::Settings { draws: args.draws, confidence: args.confidence, risk: None, seed: args.run.seed },
-        range: range.clone(),
+        images: range.clone().collect(),
         batch: args.batch.unwrap_or(crate::search::Settings::new(&bounder).batch),
     };
-    let count = || _ = rows.fetch_add(1, Ordering::Relaxed);
-    ask(&bounder, &data, &settings, &mut table, &mut progress, count).with_context(kept)?;
+    ask(&bounder, &data, &settings, &mut table, &mut progress).with_context(kept)?;
     progress.finish(&format!("{} images on {}", range.len(), device.describe()));
     drop(table);
     let summary = sum_up(&args.out, &manifest)?;

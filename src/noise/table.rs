@@ -2,65 +2,18 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
+use super::run::Sink;
 use crate::certify::answers::{self, Answers, Contents, Kind};
 use crate::certify::manifest::{Asked, Manifest};
 use crate::certify::table::{CERTIFICATES, lacks, quoted};
 use crate::error::{Error, Result};
 use crate::results::certificate::NoiseCertificate;
-use crate::results::{quantile, short, write_atomically, write_json};
-
-/// One image under noise of one variance, as in `noise.csv`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RiskRow {
-    /// Of the image.
-    pub index: usize,
-    /// What it is called.
-    pub file: String,
-    /// Its class.
-    pub label: usize,
-    /// The class that the network gives the clean image.
-    pub predicted: usize,
-    /// Of the noise, in squared pixel units.
-    pub variance: f64,
-    /// How often noise was drawn,
-    pub draws: usize,
-    /// and changed the class.
-    pub changed: usize,
-    /// The probability that it changes lies above this,
-    pub risk_low: f64,
-    /// and below this: measured.
-    pub risk_high: f64,
-    /// It is at most this: proved.
-    pub risk_proved: f64,
-    /// Name of a [`Method`](crate::bounds::Method).
-    pub method: String,
-}
-
-/// The largest noise of one image, as in `sigma_max.csv`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct SigmaRow {
-    /// Of the image.
-    pub index: usize,
-    /// What it is called.
-    pub file: String,
-    /// Its class.
-    pub label: usize,
-    /// The class that the network gives the clean image.
-    pub predicted: usize,
-    /// How often the class may change.
-    pub risk: f64,
-    /// With noise of this deviation it changes no more often: proved.
-    pub sigma_proved: f64,
-    /// With noise of this deviation it changes no more often,
-    pub sigma_low: f64,
-    /// and with this it does: measured.
-    pub sigma_high: f64,
-    /// Name of a [`Method`](crate::bounds::Method).
-    pub method: String,
-}
+use crate::results::{RiskRow, SigmaRow, quantile, short, write_atomically, write_json};
 
 /// `noise.csv`.
 pub static RISKS: Kind = Kind {
@@ -99,6 +52,7 @@ pub struct Table {
     dir: PathBuf,
     /// Images whose rows are to come with what proves them.
     certificates: BTreeSet<usize>,
+    rows: Arc<AtomicUsize>,
 }
 
 impl Table {
@@ -115,7 +69,8 @@ impl Table {
     ) -> Result<Table> {
         let kinds: Vec<&'static Kind> = tables(manifest).into_iter().map(|(kind, _)| kind).collect();
         let answers = Answers::open(dir, &CONTENTS, &kinds, manifest, resume, hash)?;
-        let table = Table { answers, dir: dir.into(), certificates };
+        let rows = Arc::new(AtomicUsize::new(answers.known()));
+        let table = Table { answers, dir: dir.into(), certificates, rows };
         let lacking: usize = table.certificates.iter().map(|&index| table.lacking(index, &manifest.variances)).sum();
         if lacking > 0 {
             return Err(Error::input(dir.join(RISKS.file), lacks(lacking)));
@@ -145,51 +100,45 @@ impl Table {
         }
     }
 
-    /// How many rows were there before.
-    pub fn known(&self) -> usize {
-        self.answers.known()
+    /// How many rows there are, also while it is lent to a run.
+    pub fn rows(&self) -> Arc<AtomicUsize> {
+        self.rows.clone()
     }
 
-    /// Whether the row of an image at a variance was there before, or that of its largest noise.
-    pub fn knows(&self, index: usize, variance: Option<f64>) -> bool {
+    fn push(&mut self, kind: &Kind, line: &str) -> Result<()> {
+        self.answers.push(kind, line)?;
+        self.rows.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+impl Sink for Table {
+    fn knows(&self, index: usize, variance: Option<f64>) -> bool {
         self.row(index, variance).is_some()
     }
 
-    /// Whether what proves the rows of an image is to be kept.
-    pub fn wants_proof(&self, index: usize) -> bool {
+    fn wants_proof(&self, index: usize) -> bool {
         self.certificates.contains(&index)
     }
 
-    /// Keeps what proves a row, before it comes.
-    ///
-    /// # Errors
-    /// If the file cannot be written.
-    pub fn keep(&self, index: usize, variance: Option<f64>, certificate: &NoiseCertificate) -> Result<()> {
+    fn proof(&mut self, index: usize, variance: Option<f64>, certificate: &NoiseCertificate) -> Result<()> {
         let path = certificate_path(&self.dir, index, variance);
         let text = serde_json::to_vec(certificate).map_err(|e| Error::input(&path, e.to_string()))?;
         write_atomically(&path, &text)
     }
 
-    /// Appends a row.
-    ///
-    /// # Errors
-    /// If the file cannot be written.
-    pub fn risk(&mut self, r: &RiskRow) -> Result<()> {
+    fn risk(&mut self, r: RiskRow) -> Result<()> {
         let who = format!("{},{},{},{}", r.index, quoted(&r.file), r.label, r.predicted);
         let measured = format!("{},{},{},{}", r.draws, r.changed, r.risk_low, r.risk_high);
         let line = format!("{who},{},{measured},{},{}\n", short(r.variance), r.risk_proved, r.method);
-        self.answers.push(&RISKS, &line)
+        self.push(&RISKS, &line)
     }
 
-    /// Appends a row.
-    ///
-    /// # Errors
-    /// If the file cannot be written.
-    pub fn sigma(&mut self, r: &SigmaRow) -> Result<()> {
+    fn sigma(&mut self, r: SigmaRow) -> Result<()> {
         let who = format!("{},{},{},{}", r.index, quoted(&r.file), r.label, r.predicted);
         let SigmaRow { risk, sigma_proved, sigma_low, sigma_high, method, .. } = r;
         let line = format!("{who},{risk},{sigma_proved},{sigma_low},{sigma_high},{method}\n");
-        self.answers.push(&SIGMAS, &line)
+        self.push(&SIGMAS, &line)
     }
 }
 
