@@ -126,8 +126,8 @@ fn the_auditor_proves_probabilities_again_and_nothing_that_was_altered() {
                 let class = all[i].class;
                 let again = ask(i, class, row.sigma, &found);
                 assert!(again <= risk, "{method} at {}: {again} beyond {risk}", row.sigma);
-                // It is about as good, and not by chance.
-                assert!(again > 0.9 * risk - 1e-12, "{method} at {}: {again} far below {risk}", row.sigma);
+                // It is about as good, and not by chance: what the auditor saves are shares of roundings.
+                assert!(again > 0.5 * risk - 1e-12, "{method} at {}: {again} far below {risk}", row.sigma);
                 proved_again += 1;
                 // Other noise, another image, another class, rows that stray less or are left out.
                 altered += 5;
