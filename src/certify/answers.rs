@@ -65,6 +65,8 @@ struct OneTable {
 /// Tables being written, locked for as long as this lives.
 pub struct Answers {
     tables: Vec<OneTable>,
+    /// What the manifest becomes when the first row of further images comes.
+    longer: Option<(PathBuf, Manifest)>,
 }
 
 /// What tells a row of an image from its others: the fields of its key.
@@ -98,7 +100,7 @@ impl Answers {
                 let tables: Result<Vec<_>> = kinds.iter().map(start).collect();
                 let begun = tables.and_then(|tables| {
                     write_json(&dir.join("manifest.json"), manifest)?;
-                    Ok(Answers { tables })
+                    Ok(Answers { tables, longer: None })
                 });
                 // Nobody shall have to resume what has not begun.
                 begun.inspect_err(|_| kinds.iter().for_each(|kind| drop(fs::remove_file(dir.join(kind.file)))))
@@ -143,15 +145,12 @@ impl Answers {
             }
             tables.push(OneTable { kind, file, known });
         }
-        write_json(
-            &dir.join("manifest.json"),
-            &match before {
-                // Whose rows they are stays as it was.
-                Some(before) if before.images == manifest.images => before,
-                Some(_) | None => manifest.clone(),
-            },
-        )?;
-        Ok(Answers { tables })
+        let path = dir.join("manifest.json");
+        let longer = before.is_some_and(|before| before.images < manifest.images);
+        if !path.exists() {
+            write_json(&path, manifest)?;
+        }
+        Ok(Answers { tables, longer: longer.then(|| (path, manifest.clone())) })
     }
 
     /// How many rows were there before.
@@ -169,6 +168,9 @@ impl Answers {
     /// # Errors
     /// If the file cannot be written.
     pub fn push(&mut self, kind: &Kind, lines: &str) -> Result<()> {
+        if let Some((path, manifest)) = self.longer.take() {
+            write_json(&path, &manifest)?;
+        }
         match self.tables.iter_mut().find(|t| t.kind.file == kind.file) {
             Some(table) => table.file.push(lines),
             None => Ok(()),

@@ -42,6 +42,8 @@ fn named(header: &str) -> Option<bool> {
 /// `delta_max.csv` being written, locked for as long as this lives.
 pub struct Table {
     file: Growing,
+    /// What the manifest becomes when the first row of further images comes.
+    longer: Option<(PathBuf, Manifest)>,
     attack: bool,
     /// Names of the classes, for a table that has columns for them.
     names: Option<Vec<String>>,
@@ -59,7 +61,7 @@ impl Table {
         check_certificates(dir)?;
         let file = Growing::create(dir, TABLE)?;
         let names = Some(manifest.classes.clone());
-        let table = Table { file, attack: manifest.attack, names, rows: HashMap::new() };
+        let table = Table { file, longer: None, attack: manifest.attack, names, rows: HashMap::new() };
         // Nobody shall have to resume what has not begun.
         table.start(dir, manifest).inspect_err(|_| drop(fs::remove_file(table_path(dir))))
     }
@@ -79,7 +81,7 @@ impl Table {
         let (file, text) = Growing::open(dir, TABLE)?;
         clear_locked(&dir.join(CERTIFICATES));
         let names = Some(manifest.classes.clone());
-        let mut table = Table { file, attack: manifest.attack, names, rows: HashMap::new() };
+        let mut table = Table { file, longer: None, attack: manifest.attack, names, rows: HashMap::new() };
         let whole = whole_lines(&text);
         if whole == 0 && HEADER.as_bytes().starts_with(&text) {
             if read_manifest(dir).is_ok_and(|before| manifest.difference(&before).is_none()) {
@@ -97,7 +99,7 @@ impl Table {
             table.names = None;
         }
         if before.images < manifest.images {
-            write_json(&dir.join("manifest.json"), manifest)?;
+            table.longer = Some((dir.join("manifest.json"), manifest.clone()));
         }
         let certifiable = |r: &CertifyRow| r.proved > 0.0 && !r.method.ends_with(BRANCHED);
         table.rows = rows.iter().map(|r| ((r.index, r.variance.to_bits()), certifiable(r))).collect();
@@ -131,6 +133,9 @@ impl Table {
 
     /// Appends one row; it is in the file when this returns, or nothing of it is.
     pub fn push(&mut self, row: &CertifyRow) -> Result<()> {
+        if let Some((path, manifest)) = self.longer.take() {
+            write_json(&path, &manifest)?;
+        }
         self.file.push(&line(row, self.attack, self.names.as_deref()))
     }
 }
