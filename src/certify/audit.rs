@@ -74,7 +74,7 @@ pub(crate) struct Subject {
 pub(crate) fn subject(request: &Request, manifest: &Manifest, verbosity: Verbosity) -> Result<Subject> {
     let dir = &request.dir;
     let reading = &manifest.reading;
-    let Again { network, source, split } = Again::of(dir, &manifest, request.model.clone(), request.data.clone())?;
+    let Again { network, source, split } = Again::of(dir, manifest, request.model.clone(), request.data.clone())?;
     let model_path = network.path.clone();
     let hash = onnx::fingerprint(&model_path).map_err(|e| {
         Error::failed(format!("an audit reads the model that was certified, or the one given as --model: {e}"))
