@@ -20,6 +20,11 @@ fn shares<'a>(rows: impl Iterator<Item = &'a RiskRow>) -> Option<[f64; 2]> {
     (images > 0.0).then(|| sums.map(|sum| sum / images))
 }
 
+/// To a tenth of a percent, from below: what is said to be proved is no more than that.
+fn down(share: f64) -> f64 {
+    (1000.0 * share).floor() / 1000.0
+}
+
 /// A table by variance, class and model.
 pub fn part(page: &mut Page) -> Option<Markup> {
     let study = page.study;
@@ -51,7 +56,7 @@ pub fn part(page: &mut Page) -> Option<Markup> {
                     th scope="row" { (page.class(class)) br; small { (super::level_name(variance)) } }
                     @for (_, m) in &models { td data-label=(m.name) { @match of(m, variance, class) {
                         Some([measured, proved]) => {
-                            "at least " (percent(proved)) br; small { "measured " (percent(measured)) }
+                            "at least " (percent(down(proved))) br; small { "measured " (percent(measured)) }
                         }
                         None => { "no images" }
                     } } }
