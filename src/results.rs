@@ -9,6 +9,7 @@ mod file;
 mod picture;
 mod relevance;
 mod require;
+mod risk;
 mod spread;
 mod stays;
 mod trained;
@@ -18,6 +19,7 @@ pub use file::write_json;
 pub use picture::{Picture, base64};
 pub use relevance::{Decided, RelevanceKind, RelevanceMap, RelevanceSummary, Shares};
 pub use require::{Judged, Requirement, Requirements};
+pub use risk::{RiskRow, SigmaRow};
 pub use spread::{Spread, list, quantile, short};
 pub use stays::{Change, Photo, Stays};
 pub use trained::{Repeat, Trained};
@@ -204,6 +206,9 @@ pub struct ModelResult {
     /// How far some photos of every class may change before they are called something else.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub photos: Vec<Photo>,
+    /// How likely noise is to change what some images of every class are called.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub risks: Vec<RiskRow>,
     /// Further trainings with other seeds; what stands above is of the first.
     #[serde(default)]
     pub repeats: Vec<Repeat>,

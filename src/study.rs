@@ -52,6 +52,8 @@ pub struct Settings {
     pub satisfied: f64,
     /// Test photos of each class whose limits of noise, light and blur are found.
     pub photos: usize,
+    /// Test images of each class of which it is proved how likely noise is to change what they are called.
+    pub proved_noise: usize,
     /// Half-width of the ball of the dominance pictures.
     pub delta: f32,
     /// Name of the data for the report.
@@ -109,7 +111,7 @@ pub fn study_given(device: &Device, splits: &Splits, settings: &Settings, given:
         let label = measure::label(&one.name, [k, given.len()]);
         let of = measure::Of { label: &label, first: true, further: given.len() - k - 1 };
         let measured = measure::measure(&net, &splits.test, settings, &of, &mut examples)?;
-        let Measured { sweep, certify, examples, relevance, photos } = measured;
+        let Measured { sweep, certify, examples, relevance, photos, risks } = measured;
         models.push(ModelResult {
             name: one.name.clone(),
             parameters: one.model.parameters(),
@@ -120,6 +122,7 @@ pub fn study_given(device: &Device, splits: &Splits, settings: &Settings, given:
             examples,
             relevance,
             photos,
+            risks,
             ..ModelResult::default()
         });
         clock.tell(k + 1, given.len(), "models");

@@ -13,8 +13,31 @@ use crate::tensor::Shape;
 pub struct Interval {
     pub lower: Vec<f64>,
     pub upper: Vec<f64>,
-    /// Of an input: the Euclidean ball that it also lies in, by centre and radius.
-    pub round: Option<(Vec<f64>, f64)>,
+    /// Of an input: what more is known of it.
+    pub round: Option<Round>,
+}
+
+/// Inputs of which a linear form falls below its value at a centre by no more than `radius` times its norm, in units of
+/// `fall` where the form falls with the input and of `rise` where it rises.
+#[derive(Clone, Debug)]
+pub struct Round {
+    pub centre: Vec<f64>,
+    /// How far the true centre may be off.
+    pub off: f64,
+    /// A unit towards smaller values of each element,
+    pub fall: Vec<f64>,
+    /// and towards larger ones.
+    pub rise: Vec<f64>,
+    pub radius: f64,
+}
+
+impl Round {
+    /// The part in [0,1] of the Euclidean ball around an image: a value at its end goes no further.
+    fn ball(image: &[f32], radius: f64) -> Round {
+        let unit = |free: &dyn Fn(f32) -> bool| image.iter().map(|&x| f64::from(u8::from(free(x)))).collect();
+        let centre = image.iter().map(|&x| f64::from(x)).collect();
+        Round { centre, off: 0.0, fall: unit(&|x| x > 0.0), rise: unit(&|x| x < 1.0), radius }
+    }
 }
 
 impl Interval {
@@ -22,7 +45,7 @@ impl Interval {
     pub fn ball(image: &[f32], norm: Norm, radius: f64) -> Interval {
         let round = match norm {
             Norm::Linf => None,
-            Norm::L2 => Some((image.iter().map(|&x| f64::from(x)).collect(), radius)),
+            Norm::L2 => Some(Round::ball(image, radius)),
         };
         let lower = image.iter().map(|&x| down(f64::from(x) - radius).max(0.0)).collect();
         let upper = image.iter().map(|&x| up(f64::from(x) + radius).min(1.0)).collect();

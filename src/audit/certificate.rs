@@ -4,7 +4,7 @@
 use crate::error::{Error, Result};
 use crate::model::{Layer, Model, Node};
 use crate::norm::Norm;
-use crate::results::certificate::{Branches, Certificate};
+use crate::results::certificate::{Branches, Certificate, NoiseCertificate};
 
 /// # Errors
 /// Names what makes no sense: a slope that is not a number in `[0,1]`, a multiplier below zero, a node that is no ReLU
@@ -30,6 +30,28 @@ pub fn check(certificate: &Certificate, model: &Model, norm: Norm) -> Result<()>
         }
     }
     certificate.branches.as_ref().map_or(Ok(()), |branches| check_branches(branches, model))
+}
+
+/// # Errors
+/// Names what makes no sense: besides what [`check`] looks at, a node or neuron that is not there, or a number of norms that
+/// is none.
+pub fn check_noise(certificate: &NoiseCertificate, model: &Model) -> Result<()> {
+    check(&certificate.lines, model, Norm::Linf)?;
+    if !(certificate.deviations >= 0.0 && certificate.deviations.is_finite()) {
+        return fail(format!("rows stray by {} norms, no number from zero up", certificate.deviations));
+    }
+    for s in &certificate.standard {
+        check_slopes(model, s.node, "lower", &s.lower)?;
+    }
+    for rows in certificate.rows.iter().chain(&certificate.again) {
+        let Some(node) = model.nodes.get(rows.node) else {
+            return fail(format!("the network has no node {}", rows.node));
+        };
+        if let Some(k) = rows.below.iter().chain(&rows.above).find(|k| **k >= node.shape.len()) {
+            return fail(format!("node '{}' has no neuron {k}", node.name));
+        }
+    }
+    Ok(())
 }
 
 fn check_branches(branches: &Branches, model: &Model) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::{Certificate, Method, Verdict, check_ball};
+use super::{Certificate, Method, NoiseCertificate, Verdict, check_ball, risk};
 use crate::error::Result;
 use crate::model::Model;
 use crate::norm::Norm;
@@ -23,6 +23,23 @@ pub struct Claim {
     pub method: Method,
     /// What to prove it by in place of the standard slopes.
     pub certificate: Option<Certificate>,
+}
+
+/// One row about noise: `class` changes with probability at most `risk`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NoiseClaim {
+    /// Index of the image, a clean one.
+    pub index: usize,
+    /// The class that the network gives it.
+    pub class: usize,
+    /// Of the noise, in squared pixel units.
+    pub variance: f64,
+    /// As claimed; 1 and more claim nothing.
+    pub risk: f64,
+    /// The bounds that proved it.
+    pub method: Method,
+    /// What to prove it by.
+    pub certificate: NoiseCertificate,
 }
 
 /// A claim that could not be proved again.
@@ -80,21 +97,62 @@ pub fn folder(
     sample: Sample,
     done: impl Fn() + Sync,
 ) -> Result<Report> {
-    let claims: Vec<Claim> = claims.into_iter().collect();
-    let rows = claims.len();
     // A radius that is no number is not zero: it is checked, and fails.
-    let mut claims: Vec<Claim> = claims.into_iter().filter(|c| c.radius != 0.0).collect();
+    let is_empty = |claim: &Claim| claim.radius == 0.0;
+    let refusal = |claim: &Claim| Ok(refusal(claim, model, norm, &images(claim.index, claim.variance)?, slack));
+    judge(claims, is_empty, |claim| (claim.index, claim.variance), refusal, sample, done)
+}
+
+/// The same for claims about noise on clean images.
+///
+/// # Errors
+/// As [`folder`].
+pub fn noise_folder(
+    claims: impl IntoIterator<Item = NoiseClaim>,
+    model: &Model,
+    images: impl Fn(usize) -> Result<Vec<f32>> + Sync,
+    slack: f64,
+    sample: Sample,
+    done: impl Fn() + Sync,
+) -> Result<Report> {
+    let refusal = |claim: &NoiseClaim| {
+        let NoiseClaim { index, class, variance, risk: claimed, method, certificate } = claim;
+        let image = images(*index)?;
+        Ok(match risk(model, &image, *class, [variance.sqrt(), slack], *method, certificate, *claimed) {
+            Ok(found) if found <= *claimed => None,
+            Ok(found) => Some(format!("a probability of {claimed:e} is not proved, only {found:e}")),
+            Err(error) => Some(error.to_string()),
+        })
+    };
+    judge(claims, |claim| claim.risk >= 1.0, |claim| (claim.index, claim.variance), refusal, sample, done)
+}
+
+/// Judges claims, or some of those that claim anything, in parallel.
+fn judge<C: Send + Sync>(
+    claims: impl IntoIterator<Item = C>,
+    is_empty: impl Fn(&C) -> bool,
+    place: impl Fn(&C) -> (usize, f64) + Sync,
+    refusal: impl Fn(&C) -> Result<Option<String>> + Sync,
+    sample: Sample,
+    done: impl Fn() + Sync,
+) -> Result<Report> {
+    let claims: Vec<C> = claims.into_iter().collect();
+    let rows = claims.len();
+    let mut claims: Vec<C> = claims.into_iter().filter(|c| !is_empty(c)).collect();
     let zero = rows - claims.len();
     if let Sample::Some { count, seed } = sample {
         Rng::new(seed, 0xA0D1).shuffle(&mut claims);
         claims.truncate(count);
-        claims.sort_by(|a, b| a.variance.total_cmp(&b.variance).then(a.index.cmp(&b.index)));
+        claims.sort_by(|a, b| {
+            let ((i, u), (j, v)) = (place(a), place(b));
+            u.total_cmp(&v).then(i.cmp(&j))
+        });
     }
-    let outcome = |claim: &Claim| -> Result<Option<Failure>> {
-        let image = images(claim.index, claim.variance)?;
-        let reason = refusal(claim, model, norm, &image, slack);
+    let outcome = |claim: &C| -> Result<Option<Failure>> {
+        let (index, variance) = place(claim);
+        let reason = refusal(claim)?;
         done();
-        Ok(reason.map(|reason| Failure { index: claim.index, variance: claim.variance, reason }))
+        Ok(reason.map(|reason| Failure { index, variance, reason }))
     };
     let outcomes: Vec<Option<Failure>> = claims.par_iter().map(outcome).collect::<Result<_>>()?;
     let failures: Vec<Failure> = outcomes.into_iter().flatten().collect();

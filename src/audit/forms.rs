@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::error::{Error, Result};
 use crate::model::{Layer, Model, Node};
-use crate::results::certificate::Certificate;
+use crate::results::certificate::{Certificate, NeuronRows, NoiseCertificate};
 
 /// Which node of the file's network is which of the certified one. Folding changes affine layers; the nonlinear ones are
 /// all there, in the same order.
@@ -35,6 +35,15 @@ impl Forms {
         };
         let nonlinear = pairs().map(|(a, b)| (a.0, b.0)).collect();
         Ok(Forms { nonlinear, read: pairs().filter_map(reads).collect(), none: file.nodes.len() })
+    }
+
+    /// [`carry`](Self::carry) for noise.
+    pub fn carry_noise(&self, mut certificate: NoiseCertificate) -> NoiseCertificate {
+        let relu = |node: &mut usize| *node = self.nonlinear.get(node).copied().unwrap_or(self.none);
+        certificate.standard.iter_mut().for_each(|s| relu(&mut s.node));
+        let read = |rows: &mut NeuronRows| rows.node = self.read.get(&rows.node).copied().unwrap_or(self.none);
+        certificate.rows.iter_mut().chain(&mut certificate.again).for_each(read);
+        NoiseCertificate { lines: self.carry(certificate.lines), ..certificate }
     }
 
     /// A certificate for the certified network as one for the file's. Nodes that are not there stay such.

@@ -15,6 +15,8 @@ mod deployed;
 mod folder;
 mod forms;
 mod lines;
+mod noise;
+mod pixel;
 mod rounding;
 mod rows;
 mod state;
@@ -24,10 +26,13 @@ mod window;
 #[cfg(test)]
 mod tests;
 
-pub use crate::results::certificate::{Assumed, Branches, Certificate, Leaf, LowerSlopes, NeuronSlopes, NodeSlopes};
+pub use crate::results::certificate::{
+    Assumed, Branches, Certificate, Leaf, LowerSlopes, NeuronRows, NeuronSlopes, NodeSlopes, NoiseCertificate,
+};
 pub use deployed::any_f32;
-pub use folder::{Claim, Failure, Report, Sample, folder};
+pub use folder::{Claim, Failure, NoiseClaim, Report, Sample, folder, noise_folder};
 pub use forms::Forms;
+pub use noise::risk;
 
 use crate::error::{Error, Result};
 use crate::model::Model;
@@ -115,18 +120,9 @@ pub fn check_ball(
     method: Method,
     certificate: Option<&Certificate>,
 ) -> Result<Verdict> {
-    model.validate().map_err(Error::usage)?;
-    if image.len() != model.input.len() || class >= model.outputs() || model.outputs() < 2 {
-        let (have, outputs) = (image.len(), model.outputs());
-        let problem =
-            format!("class {class} of an image of {have} values: the model maps {} to {outputs}", model.input);
-        return Err(Error::usage(problem));
-    }
+    check_image(model, image, class)?;
     if !(radius >= 0.0 && radius.is_finite()) {
         return Err(Error::usage(format!("{radius} is no radius")));
-    }
-    if let Some(k) = image.iter().position(|x| !(0.0..=1.0).contains(x)) {
-        return Err(Error::usage(format!("pixel {k} of the image is {}, not in [0,1]", image[k])));
     }
     if let Some(certificate) = certificate {
         certificate::check(certificate, model, norm)?;
@@ -143,7 +139,7 @@ pub fn check_ball(
     // Rows that go on to the box bound neurons better, and so prove what a choice of slopes decided.
     let whole = matches!(method, Method::CrownNearest(_)).then_some((Method::Crown, 1.0, 0.0, false));
     for (method, grow, lean, keep) in usual.chain(whole) {
-        let choice = Choice { certificate, lean, keep };
+        let choice = Choice { certificate, lean, keep, noise: None };
         let state = State::new(model, Interval::ball(image, norm, outer * grow), method, choice)?;
         let margins = match branches {
             Some(branches) => branches::margins(&state, class, &ball, branches)?,
@@ -162,6 +158,21 @@ pub fn check_ball(
         }
     }
     Ok(Verdict::NotProved { worst_margin: best.0, rival: best.1 })
+}
+
+/// Whether the network is whole, and the class and the image are such as it has.
+fn check_image(model: &Model, image: &[f32], class: usize) -> Result<()> {
+    model.validate().map_err(Error::usage)?;
+    if image.len() != model.input.len() || class >= model.outputs() || model.outputs() < 2 {
+        let (have, outputs) = (image.len(), model.outputs());
+        let problem =
+            format!("class {class} of an image of {have} values: the model maps {} to {outputs}", model.input);
+        return Err(Error::usage(problem));
+    }
+    match image.iter().position(|x| !(0.0..=1.0).contains(x)) {
+        Some(k) => Err(Error::usage(format!("pixel {k} of the image is {}, not in [0,1]", image[k]))),
+        None => Ok(()),
+    }
 }
 
 impl std::str::FromStr for Method {

@@ -9,7 +9,8 @@ use super::rows::LANES;
 use super::walk::{self, Stop, Target};
 use crate::error::Result;
 use crate::model::{Layer, Model, ValueId};
-use crate::results::certificate::{Certificate, NeuronSlopes};
+use crate::results::certificate::{Certificate, NeuronRows, NeuronSlopes, NoiseCertificate};
+use crate::tensor::Shape;
 
 /// Bounds of every value and relaxations of every nonlinear layer.
 pub struct State<'a> {
@@ -27,6 +28,8 @@ pub struct State<'a> {
     pub keep: bool,
     /// Where rows of neurons end, if they have any.
     rows: Option<Stop>,
+    /// How many rows were walked for neurons.
+    pub forms: usize,
 }
 
 /// What the slopes of a relaxation are.
@@ -40,6 +43,8 @@ pub struct Choice<'a> {
     /// Whether given lower slopes count for neurons that are stable: whoever found them may have bounded those less
     /// closely, a ReLU of a ReLU for one.
     pub keep: bool,
+    /// Which neurons have rows, and by which slopes, where each row counts; else all that need one.
+    pub noise: Option<&'a NoiseCertificate>,
 }
 
 impl<'a> State<'a> {
@@ -56,7 +61,8 @@ impl<'a> State<'a> {
             Method::CrownNearest(depth) => Some(Stop::After(depth)),
         };
         let (sizes, lines, peaks) = (Vec::new(), Vec::new(), Vec::new());
-        let mut state = State { model, charge, values, sizes, lines, peaks, keep, rows };
+        let mut state = State { model, charge, values, sizes, lines, peaks, keep, rows, forms: 0 };
+        let standard = |node: usize| choice.noise.and_then(|n| n.standard.iter().find(|s| s.node == node));
         // By value: whether every path from the input is affine.
         let mut straight = vec![true];
         for (i, node) in model.nodes.iter().enumerate() {
@@ -68,7 +74,8 @@ impl<'a> State<'a> {
             let (mut line, mut peak) = (None, None);
             match &node.layer {
                 Layer::Relu if method != Method::Ibp => {
-                    line = Some(lines::relu(x, Given::Standard(choice.lean), keep));
+                    let given = standard(i).map_or(Given::Standard(choice.lean), Given::Lower);
+                    line = Some(lines::relu(x, given, keep));
                 }
                 Layer::Activation(f) if method != Method::Ibp => line = Some(activation::lines(f, x)),
                 Layer::MaxPool(p) if method != Method::Ibp => {
@@ -89,7 +96,9 @@ impl<'a> State<'a> {
             // Of one layer over a box intervals say all there is to say; of affine layers over a ball rows do, which are
             // as cheap there as anything else.
             straight.push(is_affine(&node.layer) && node.inputs.iter().all(|&v| straight[v]));
-            if straight[i + 1] && state.values[0].round.is_some() {
+            if let Some(noise) = choice.noise {
+                noise.rows.iter().filter(|r| r.node == i).try_for_each(|r| state.refine_listed(r))?;
+            } else if straight[i + 1] && state.values[0].round.is_some() {
                 let all: Vec<usize> = (0..state.values[i + 1].len()).collect();
                 state.refine_some(i + 1, &all)?;
             } else if rows.is_some() && node.inputs.iter().any(|&v| v != 0) {
@@ -101,7 +110,7 @@ impl<'a> State<'a> {
         let mut inner: Vec<&NeuronSlopes> = given.collect();
         inner.sort_by_key(|n| n.node);
         for given in inner {
-            state.refine_with(given.node + 1, given)?;
+            state.refine_with(given.node + 1, given, choice.noise.map(|n| &n.again[..]))?;
         }
         // Neurons are bounded by now; these are for the margins.
         for given in choice.certificate.iter().flat_map(|s| &s.relu) {
@@ -112,8 +121,8 @@ impl<'a> State<'a> {
         Ok(state)
     }
 
-    /// [`refine`](Self::refine) with given slopes.
-    fn refine_with(&mut self, value: ValueId, given: &NeuronSlopes) -> Result<()> {
+    /// [`refine`](Self::refine) with given slopes, or only those that are listed.
+    fn refine_with(&mut self, value: ValueId, given: &NeuronSlopes, only: Option<&[NeuronRows]>) -> Result<()> {
         let standard = self.lines.clone();
         for slopes in &given.relu {
             if let Some(Some(line)) = self.lines.get_mut(slopes.node) {
@@ -121,7 +130,10 @@ impl<'a> State<'a> {
                     lines::relu(&self.values[self.model.nodes[slopes.node].inputs[0]], Given::Lower(slopes), self.keep);
             }
         }
-        let refined = self.refine(value);
+        let refined = match only {
+            None => self.refine(value),
+            Some(only) => only.iter().filter(|r| r.node + 1 == value).try_for_each(|r| self.refine_listed(r)),
+        };
         self.lines = standard;
         refined
     }
@@ -133,14 +145,24 @@ impl<'a> State<'a> {
     }
 
     fn refine_some(&mut self, value: ValueId, which: &[usize]) -> Result<()> {
-        for chunk in which.chunks(LANES / 2) {
-            let targets: Vec<Target> = chunk.iter().flat_map(|&k| [1.0, -1.0].map(|sign| vec![(k, sign)])).collect();
+        let both: Vec<(usize, f64)> = which.iter().flat_map(|&k| [(k, 1.0), (k, -1.0)]).collect();
+        self.refine_rows(value, &both)
+    }
+
+    /// Bounds elements of a value from below, or from above where the sign is negative.
+    fn refine_rows(&mut self, value: ValueId, rows: &[(usize, f64)]) -> Result<()> {
+        self.forms += rows.len();
+        for chunk in rows.chunks(LANES) {
+            let targets: Vec<Target> = chunk.iter().map(|&row| vec![row]).collect();
             let bounds = walk::bound(self, value, &targets, self.rows.unwrap_or(Stop::Input), &self.values[0]);
             let known = &mut self.values[value];
-            for (&k, pair) in chunk.iter().zip(bounds.chunks_exact(2)) {
+            for (&(k, sign), bound) in chunk.iter().zip(bounds) {
                 // max and min pass over NaN.
-                known.lower[k] = known.lower[k].max(pair[0]);
-                known.upper[k] = known.upper[k].min(-pair[1]);
+                if sign > 0.0 {
+                    known.lower[k] = known.lower[k].max(bound);
+                } else {
+                    known.upper[k] = known.upper[k].min(-bound);
+                }
             }
         }
         self.values[value].check(&self.model.nodes[value - 1])
@@ -173,10 +195,28 @@ impl<'a> State<'a> {
                 | Layer::Gather(_) => {}
             }
         }
-        let plane = self.model.shape(value).height * self.model.shape(value).width;
         let mut found: Vec<usize> = (0..x.len()).filter(|&k| wanted[k]).collect();
-        found.sort_by_key(|k| (k % plane, k / plane));
+        found.sort_by_key(|&k| place(self.model.shape(value), k));
         found
+    }
+
+    /// Bounds the elements of a value that are listed, neighbours together.
+    fn refine_listed(&mut self, rows: &NeuronRows) -> Result<()> {
+        let sides = [(&rows.below, 1.0), (&rows.above, -1.0)];
+        let mut all: Vec<_> = sides.into_iter().flat_map(|(side, sign)| side.iter().map(move |&k| (k, sign))).collect();
+        let shape = self.model.shape(rows.node + 1);
+        all.sort_by_key(|&(k, _)| place(shape, k));
+        self.refine_rows(rows.node + 1, &all)
+    }
+
+    /// For every class but this one, by how many norms of its form the margin over it is above zero at the mean.
+    pub fn reaches(&self, class: usize) -> Vec<f64> {
+        let rivals: Vec<usize> = (0..self.model.outputs()).filter(|&j| j != class).collect();
+        let chunk = |chunk: &[usize]| {
+            let targets: Vec<Target> = chunk.iter().map(|&j| vec![(class, 1.0), (j, -1.0)]).collect();
+            walk::reaches(self, &targets)[..chunk.len()].to_vec()
+        };
+        rivals.chunks(LANES).flat_map(chunk).collect()
     }
 
     /// Lower bounds of `logit_class - logit_j` on a box inside that of the state, for all j but the class itself.
@@ -191,6 +231,12 @@ impl<'a> State<'a> {
         }
         margins
     }
+}
+
+/// Elements in this order have their neighbours beside them.
+fn place(shape: Shape, k: usize) -> (usize, usize) {
+    let plane = shape.height * shape.width;
+    (k % plane, k / plane)
 }
 
 fn is_affine(layer: &Layer) -> bool {

@@ -342,9 +342,13 @@ fn any_slopes_in_range_are_sound_and_others_are_rejected() {
         });
         let slopes = Certificate { relu: relu_slopes, inner: inner.collect(), ..Certificate::default() };
         super::certificate::check(&slopes, &model, Norm::Linf).unwrap();
-        let state =
-            State::new(&model, ball.clone(), Method::Crown, Choice { certificate: Some(&slopes), lean: 0.0, keep })
-                .unwrap();
+        let state = State::new(
+            &model,
+            ball.clone(),
+            Method::Crown,
+            Choice { certificate: Some(&slopes), keep, ..Choice::default() },
+        )
+        .unwrap();
         let margins = state.margins(class, &ball, Method::Crown);
         for _ in 0..100 {
             let y = forward_f64(&model, point(&x, 0.05, &mut rng)).pop().unwrap();

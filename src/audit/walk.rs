@@ -8,7 +8,7 @@
 //! [`super::bounds::step`]. A layer whose weights were folded is charged `sum_j |a_j| d_j` more, `d_j` being how far its
 //! output may be from that of the file.
 
-use super::bounds::{Fold, Interval, share};
+use super::bounds::{Fold, Interval, Round, share};
 use super::lines::Line;
 use super::rounding::{down, up};
 use super::rows::{Coefficients, LANES, Lanes, is_live, lanes, split};
@@ -60,9 +60,7 @@ pub fn bound_by<'a>(
     input: &Interval,
 ) -> Lanes {
     let model = state.model;
-    let at = (0..=from).map(|_| None).collect();
-    let mut walk = Walk { state, lines, at, constant: [0.0; LANES], error: [0.0; LANES] };
-    walk.at[from] = Some(seed(model.shape(from), targets));
+    let mut walk = Walk::new(state, lines, from, targets);
     let mut best = [f64::NEG_INFINITY; LANES];
     let mut passed = 0;
     for value in (1..=from).rev() {
@@ -115,7 +113,13 @@ fn seed(shape: Shape, targets: &[Target]) -> Coefficients {
     c
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    fn new(state: &'a State<'a>, lines: [&'a Lines; LANES], from: ValueId, targets: &[Target]) -> Walk<'a> {
+        let mut at: Vec<Option<Coefficients>> = (0..=from).map(|_| None).collect();
+        at[from] = Some(seed(state.model.shape(from), targets));
+        Walk { state, lines, at, constant: [0.0; LANES], error: [0.0; LANES] }
+    }
+
     /// What the rows are proved to be once nothing is pending.
     fn lower(&self) -> Lanes {
         lanes(|i| down(self.constant[i] - self.error[i]))
@@ -256,12 +260,13 @@ impl Walk<'_> {
                 size[i] += a[i].abs() * weight;
             }
         }
-        if let Some((centre, radius)) = &bounds.round {
-            let (round, spread) = over_ball(c, centre, *radius);
+        if let Some(round) = &bounds.round {
+            let Form { value, size: spread, norm } = over_round(c, round);
             for i in 0..LANES {
+                let fall = round.radius * norm[i];
                 // Also where it is no number.
-                if !(round[i] < sum[i]) {
-                    (sum[i], size[i]) = (round[i], spread[i]);
+                if !(value[i] - fall < sum[i]) {
+                    (sum[i], size[i]) = (value[i] - fall, spread[i] + fall);
                 }
             }
         }
@@ -291,30 +296,55 @@ impl Walk<'_> {
     }
 }
 
-/// Least values of rows over the part in [0,1] of the Euclidean ball around a point of it, and the sizes of the sums that
-/// they are made of. A value at its end goes no further: `sum a d >= -radius |a|` over those that may go where the row
-/// falls.
-fn over_ball(c: &Coefficients, centre: &[f64], radius: f64) -> (Lanes, Lanes) {
+/// Rows as forms of the input.
+struct Form {
+    /// At least the value at the centre, in real arithmetic over the stored one,
+    value: Lanes,
+    /// the sizes of the terms that it is a sum of,
+    size: Lanes,
+    /// and the norm, up to the same share of itself as the sum of its size.
+    norm: Lanes,
+}
+
+fn over_round(c: &Coefficients, round: &Round) -> Form {
     /// Squares below 2^-1074 are lost: less than 2^-500 of the norm of any row.
     const LOST: f64 = f64::from_bits((1023 - 500) << 52);
-    let (mut sum, mut size, mut square) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
+    let (mut value, mut size, mut square) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
     for (k, a) in c.live() {
-        let (falls, rises) = (centre[k] > 0.0, centre[k] < 1.0);
+        let (centre, fall, rise) = (round.centre[k], round.fall[k], round.rise[k]);
         for i in 0..LANES {
-            sum[i] += a[i] * centre[k];
-            size[i] += (a[i] * centre[k]).abs();
-            // What is no number is free to move.
-            if falls && !(a[i] <= 0.0) || rises && !(a[i] >= 0.0) {
-                square[i] += a[i] * a[i];
-            }
+            let off = a[i].abs() * round.off;
+            value[i] += a[i] * centre - off;
+            size[i] += (a[i] * centre).abs() + off;
+            // What is no number has both.
+            let down = if a[i] <= 0.0 { 0.0 } else { a[i] * fall };
+            let up = if a[i] >= 0.0 { 0.0 } else { a[i] * rise };
+            square[i] += down * down + up * up;
         }
     }
-    for i in 0..LANES {
-        let fall = radius * (square[i].sqrt() + LOST);
-        sum[i] -= fall;
-        size[i] += fall;
+    Form { value, size, norm: square.map(|s| s.sqrt() + LOST) }
+}
+
+/// Of targets over the logits: by how many norms of its form of the input, at least, each is above zero at the centre of the
+/// round set that the state is about; 0 where it is not.
+pub fn reaches(state: &State<'_>, targets: &[Target]) -> Lanes {
+    let from = state.model.output();
+    let mut walk = Walk::new(state, [&state.lines; LANES], from, targets);
+    for value in (1..=from).rev() {
+        if let Some(c) = walk.at[value].take() {
+            walk.step(value - 1, c);
+        }
     }
-    (sum, size)
+    let (Some(c), Some(round)) = (walk.at[0].take(), &state.values[0].round) else {
+        // Constants do not stray.
+        return walk.lower().map(|v| if v > 0.0 { f64::INFINITY } else { 0.0 });
+    };
+    let Form { value, size, norm } = over_round(&c, round);
+    walk.settle(&value, &size);
+    let lower = walk.lower();
+    // Norms err by no more than sums of as many terms as the charge is made for.
+    let longest = |i: usize| up(norm[i] + state.charge.of(norm[i]));
+    lanes(|i| if lower[i] > 0.0 { down(lower[i] / longest(i)) } else { 0.0 })
 }
 
 /// `sum_j a_j W_jk` for every input of a convolution: one gathered sum per input.

@@ -3,7 +3,7 @@
 use super::linearised::Linearised;
 use super::region::Region;
 use super::relaxation::Line;
-use super::{Ball, Bounder, alpha, graph};
+use super::{Ball, Bounder, Bounds, Row, alpha, graph};
 use crate::error::Result;
 use crate::ops::linear::RELAX;
 use crate::results::certificate::{Certificate, LowerSlopes, NeuronSlopes, NodeSlopes};
@@ -26,18 +26,7 @@ impl Bounder {
     pub fn proofs(&self, balls: &[Ball<'_>]) -> Result<Vec<Proof>> {
         let region = Region::balls(self, balls)?;
         let (rows, _) = self.margins(balls.iter().map(|b| b.class));
-        let mut state = Linearised::new(self, &region)?;
-        let mut bounds = self.evaluate(&state, &rows, false)?;
-        let mut lines = state.certificates(balls.len())?;
-        if self.method.optimises() {
-            alpha::optimise(&mut state, &rows, &mut bounds, false, |state, better| {
-                for (lane, new) in state.certificates(balls.len())?.into_iter().enumerate().filter(|(l, _)| better[*l])
-                {
-                    lines[lane] = new;
-                }
-                Ok(())
-            })?;
-        }
+        let (bounds, lines) = self.with_lines(&mut Linearised::new(self, &region)?, &rows)?;
         let mut radii: Vec<f32> = balls.iter().map(|b| b.delta).collect();
         for (r, row) in rows.iter().enumerate() {
             let proved =
@@ -50,6 +39,22 @@ impl Bounder {
             certificate: Certificate { ball: Some(ball.delta), ..lines },
         };
         Ok(proofs.map(proof).collect())
+    }
+
+    /// Bounds of rows, and by lane the lines that gave them.
+    pub(super) fn with_lines(&self, state: &mut Linearised<'_>, rows: &[Row]) -> Result<(Bounds, Vec<Certificate>)> {
+        let count = state.region().count;
+        let mut bounds = self.evaluate(state, rows, false)?;
+        let mut lines = state.certificates(count)?;
+        if self.method.optimises() {
+            alpha::optimise(state, rows, &mut bounds, false, |state, better| {
+                for (lane, new) in state.certificates(count)?.into_iter().enumerate().filter(|(l, _)| better[*l]) {
+                    lines[lane] = new;
+                }
+                Ok(())
+            })?;
+        }
+        Ok((bounds, lines))
     }
 
     /// For every ball the point `[channel][row][column]` where the linear bound of its worst margin is least: a place to

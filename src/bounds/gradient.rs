@@ -8,7 +8,7 @@
 use super::known::Known;
 use super::linearised::Linearised;
 use super::region::Region;
-use super::{Ball, Bounder, not_finite};
+use super::{Ball, Bounder, Zonotope, not_finite};
 use crate::error::{Error, Result};
 use crate::model::activation::function_of;
 use crate::model::{Layer, Pool};
@@ -47,16 +47,34 @@ impl Bounder {
     /// For every ball and every input element (`[channel][row][column]`): bounds `[low, high]` of the derivative of the
     /// ball's class logit anywhere in the ball.
     pub fn gradient_bounds(&self, balls: &[Ball<'_>]) -> Result<Vec<Vec<Span>>> {
-        let region = Region::balls(self, balls)?;
-        let known = Linearised::new(self, &region)?.known;
+        let rows: Vec<Vec<(usize, f64)>> = balls.iter().map(|ball| vec![(ball.class, 1.0)]).collect();
+        self.gradients(&Region::balls(self, balls)?, &rows)
+    }
+
+    /// For every zonotope and every input element: bounds of the derivative of its class's margin over a rival anywhere in
+    /// the zonotope.
+    ///
+    /// # Errors
+    /// A fault of the device, or numbers beyond what f32 can follow.
+    pub fn margin_gradients(&self, zonotopes: &[Zonotope], rivals: &[usize]) -> Result<Vec<Vec<Span>>> {
+        let row = |(z, &rival): (&Zonotope, &usize)| vec![(z.class, 1.0), (rival, -1.0)];
+        let rows: Vec<Vec<(usize, f64)>> = zonotopes.iter().zip(rivals).map(row).collect();
+        self.gradients(&Region::zonotopes(self, zonotopes)?, &rows)
+    }
+
+    /// Bounds of the gradients of rows over the logits, one for each lane of a region.
+    fn gradients(&self, region: &Region, rows: &[Vec<(usize, f64)>]) -> Result<Vec<Vec<Span>>> {
+        let known = Linearised::new(self, region)?.known;
         if known.provable()?.contains(&false) {
             return Err(out_of_range());
         }
         let model = &self.net.model;
-        let count = balls.len();
+        let count = rows.len();
         let mut spans: Vec<Option<Spans>> = vec![None; model.nodes.len() + 1];
         let mut seed = vec![[0.0; 2]; model.outputs() * count];
-        balls.iter().enumerate().for_each(|(b, ball)| seed[ball.class * count + b] = [1.0; 2]);
+        for (b, row) in rows.iter().enumerate() {
+            row.iter().for_each(|&(class, coefficient)| seed[class * count + b] = [coefficient; 2]);
+        }
         spans[model.output()] = Some(seed);
         for (i, node) in model.nodes.iter().enumerate().rev() {
             let Some(above) = spans[i + 1].take() else { continue };

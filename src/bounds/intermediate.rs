@@ -4,6 +4,7 @@
 use rayon::prelude::*;
 
 use super::known::Known;
+use super::region::Form;
 use super::relaxation::Relaxations;
 use super::rows::Coefficients;
 use super::walk::{Walk, is_dense_layer};
@@ -110,6 +111,8 @@ impl Walk<'_> {
             Some(error) => down(bound - error[targets[t].at(self.known.region.lanes)]),
             None => bound,
         };
+        // Of random inputs a row whose sign is known before it reaches them had better not rest on them.
+        let settled = |bound: f32| self.known.region.is_random() && bound > 0.0;
         let mut bounds = vec![f32::NEG_INFINITY; targets.len()];
         let mut open: Vec<usize> = (0..targets.len()).collect();
         let end = self.bounder().depth.map_or(0, |depth| graph::end(self.net(), from, depth));
@@ -118,12 +121,15 @@ impl Walk<'_> {
             from = cut;
             let mut here = self.known.concretise(cut, &c, &rows, &sums)?;
             open.iter().zip(&mut here).for_each(|(&t, bound)| *bound = less(*bound, t));
-            let undecided: Vec<usize> = (0..open.len()).filter(|&r| !(here[r] > 0.0)).collect();
+            let undecided: Vec<usize> =
+                (0..open.len()).filter(|&r| !(here[r] > 0.0 || settled(bounds[open[r]]))).collect();
             for (&t, &bound) in open.iter().zip(&here) {
                 if !bound.is_finite() {
                     return Err(not_finite());
                 }
-                bounds[t] = bounds[t].max(bound);
+                if !settled(bounds[t]) {
+                    bounds[t] = bounds[t].max(bound);
+                }
             }
             if undecided.is_empty() {
                 return Ok(bounds);
@@ -135,6 +141,13 @@ impl Walk<'_> {
         }
         let c = self.walk(from, c, &rows, &sums, end, None)?;
         for (&t, bound) in open.iter().zip(self.known.concretise(end, &c, &rows, &sums)?) {
+            if settled(bounds[t]) && bound.is_finite() {
+                continue;
+            }
+            if end == 0 {
+                let Target { image, neuron, negated } = targets[t];
+                self.known.region.note(image as usize, Form { node: i, negated, neuron: neuron as usize });
+            }
             let bound = less(bound, t);
             // NaN must not hide behind an earlier bound.
             bounds[t] = if bound.is_nan() { bound } else { bound.max(bounds[t]) };

@@ -28,8 +28,16 @@ pub(crate) struct Region {
     body: Body<Buffer, Buffer>,
     /// Centre and radius `[lane][element]`, once they were asked for.
     tables: OnceLock<[Buffer; 2]>,
-    /// By lane: how many rows were bounded by their form over the set, margins apart.
-    rows: Mutex<Vec<usize>>,
+    /// Of clouds, by lane: the neurons that were bounded by forms of the input.
+    forms: Option<Mutex<Vec<Vec<Form>>>>,
+}
+
+/// A neuron that was bounded by a form of the input, from below or, negated, from above.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Form {
+    pub node: usize,
+    pub negated: bool,
+    pub neuron: usize,
 }
 
 /// What sets are beyond the boxes around them.
@@ -78,7 +86,7 @@ impl Region {
             }
             Norm::Linf => Body::Box,
         };
-        Ok(Region { count: balls.len(), lanes, centre, radius, body, tables: OnceLock::new(), rows: Mutex::default() })
+        Ok(Region { count: balls.len(), lanes, centre, radius, body, tables: OnceLock::new(), forms: None })
     }
 
     /// Boxes by their ends `[channel][row][column]`, rounded outward.
@@ -116,7 +124,8 @@ impl Region {
                 Body::Ellipsoid { centre: cloud.centre.to_vec(), axes: cloud.axes.to_vec(), radius: cloud.radius };
             Inputs { centre: vec![c; elements], radius: vec![r; elements], body }
         };
-        Region::place(bounder, &clouds.iter().map(inputs).collect::<Vec<_>>().iter().collect::<Vec<_>>())
+        let region = Region::place(bounder, &clouds.iter().map(inputs).collect::<Vec<_>>().iter().collect::<Vec<_>>())?;
+        Ok(Region { forms: Some(Mutex::new(vec![vec![]; clouds.len()])), ..region })
     }
 
     /// Zonotopes within the boxes that they come with.
@@ -130,11 +139,21 @@ impl Region {
         Region::place(bounder, &inputs.collect::<Vec<_>>().iter().collect::<Vec<_>>())
     }
 
-    /// By lane, how many rows were bounded by their form over an ellipsoid so far, margins apart.
-    pub fn rows(&self) -> Vec<usize> {
-        let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        rows.resize(self.count, 0);
-        rows
+    /// Whether every form of the input that a bound rests on costs something, so that none is used without need.
+    pub fn is_random(&self) -> bool {
+        self.forms.is_some()
+    }
+
+    /// Takes note that a neuron of a lane was bounded by a form of the input.
+    pub fn note(&self, lane: usize, form: Form) {
+        if let Some(forms) = &self.forms {
+            forms.lock().unwrap_or_else(PoisonError::into_inner)[lane].push(form);
+        }
+    }
+
+    /// By lane, the neurons that were bounded by forms of the input so far, margins apart; none where they cost nothing.
+    pub fn forms(&self) -> Vec<Vec<Form>> {
+        self.forms.as_ref().map_or(vec![], |forms| forms.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 
     /// One lane for each of these, repeated as they may be.
@@ -166,7 +185,7 @@ impl Region {
             }
         };
         let (centre, radius) = (place(|i| &i.centre)?, place(|i| &i.radius)?);
-        Ok(Region { count: inputs.len(), lanes, centre, radius, body, tables: OnceLock::new(), rows: Mutex::default() })
+        Ok(Region { count: inputs.len(), lanes, centre, radius, body, tables: OnceLock::new(), forms: None })
     }
 
     /// Every lane, for [`place`](Self::place).
@@ -220,10 +239,7 @@ impl Region {
         let [centre, radius] = self.tables(d)?;
         let mut lower = concretise(bounder, [centre, radius], c, rows, sums)?;
         if let Some(form) = self.form(bounder, c, rows, sums)? {
-            let (form, images): (Vec<f32>, Vec<u32>) = (d.read(&form)?, d.read(&rows.buffer)?);
-            let mut counts = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
-            counts.resize(self.lanes, 0);
-            images[..rows.count].iter().for_each(|lane| counts[*lane as usize] += 1);
+            let form: Vec<f32> = d.read(&form)?;
             // A fault must not hide behind the other bound.
             lower.iter_mut().zip(form).for_each(|(l, f)| *l = if f.is_nan() { f } else { l.max(f) });
         }

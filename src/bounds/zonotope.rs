@@ -73,19 +73,21 @@ impl Frame<Buffer> {
 }
 
 impl Bounder {
-    /// For each of some zonotopes a lower bound of the margin of its class over its nearest rival, in order.
+    /// For each of some zonotopes lower bounds of the margins of its class over every class, in order; infinite over itself.
     ///
     /// # Errors
     /// A fault of the device.
-    pub fn zonotopes(&self, zonotopes: &[Zonotope]) -> Result<Vec<f32>> {
+    pub fn zonotopes(&self, zonotopes: &[Zonotope]) -> Result<Vec<Vec<f32>>> {
         self.in_parts(zonotopes, |part| self.zonotopes_part(part))
     }
 
-    fn zonotopes_part(&self, zonotopes: &[Zonotope]) -> Result<Vec<f32>> {
-        let (rows, _) = self.margins(zonotopes.iter().map(|z| z.class));
+    fn zonotopes_part(&self, zonotopes: &[Zonotope]) -> Result<Vec<Vec<f32>>> {
+        let (rows, rivals) = self.margins(zonotopes.iter().map(|z| z.class));
         let bounds = self.lower_bounds(&Region::zonotopes(self, zonotopes)?, &rows, false)?;
-        let mut worst = vec![f32::INFINITY; zonotopes.len()];
-        rows.iter().zip(&bounds.lower).for_each(|(row, lower)| worst[row.lane] = worst[row.lane].min(*lower));
-        Ok(worst)
+        let mut margins = vec![vec![f32::INFINITY; self.net.model.outputs()]; zonotopes.len()];
+        for ((row, rival), lower) in rows.iter().zip(rivals).zip(&bounds.lower) {
+            margins[row.lane][rival] = *lower;
+        }
+        Ok(margins)
     }
 }

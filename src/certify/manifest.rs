@@ -9,7 +9,61 @@ use crate::input;
 use crate::norm::Norm;
 pub use crate::reading::Reading;
 use crate::results::list;
-use crate::shard::{self, Differences, Shard};
+use crate::shard::{self, Differences, Part, Shard};
+
+/// What a run asks of every image.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Asked {
+    /// The largest radius.
+    #[default]
+    Radii,
+    /// How likely noise of each variance is to change its class.
+    Noise {
+        /// Of noise that is measured, per image and variance at most.
+        draws: usize,
+        /// Of what is measured.
+        confidence: f64,
+        /// How often the class may change.
+        risk: f64,
+        /// Whether the largest noise is asked for that changes it no more often.
+        search: bool,
+    },
+    /// How far light or lens may change it.
+    Vary {
+        /// In which ways: names of kinds, as they are listed.
+        kinds: Vec<String>,
+        /// Share of each other to which the ends of brackets are closed.
+        gap: f64,
+    },
+}
+
+impl Asked {
+    fn is_radii(&self) -> bool {
+        *self == Asked::Radii
+    }
+
+    /// What two runs asked that is not the same.
+    fn differ(&self, other: &Asked, found: &mut Differences) {
+        match (self, other) {
+            (Asked::Radii, Asked::Radii) => {}
+            (
+                Asked::Noise { draws, confidence, risk, search },
+                Asked::Noise { draws: d, confidence: c, risk: r, search: s },
+            ) => {
+                found.other("--draws", d, draws);
+                found.other("--confidence", c, confidence);
+                found.other("--risk", r, risk);
+                found.unlike(s == search, "--search");
+            }
+            (Asked::Vary { kinds, gap }, Asked::Vary { kinds: k, gap: g }) => {
+                found.other("--vary", k.join(","), kinds.join(","));
+                found.other("--gap", g, gap);
+            }
+            (Asked::Radii | Asked::Noise { .. } | Asked::Vary { .. }, _) => found.unlike(false, "question"),
+        }
+    }
+}
 
 /// Everything needed to repeat or join a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -67,6 +121,9 @@ pub struct Manifest {
     /// What radii are measured by: the name of a [`Norm`].
     #[serde(default)]
     pub norm: Norm,
+    /// What was asked.
+    #[serde(default, skip_serializing_if = "Asked::is_radii")]
+    pub asked: Asked,
     /// Images of the split that the whole run covers.
     pub images: usize,
     /// This part of them, images `start..end`.
@@ -120,6 +177,7 @@ impl shard::Part for Manifest {
             depth,
             runtime,
             norm,
+            asked,
             images,
             shard: Shard { index: _, of: shards },
             start: _,
@@ -144,6 +202,7 @@ impl shard::Part for Manifest {
         found.other("--depth", layers(*depth), layers(self.depth));
         found.other("--runtime", runtime, &self.runtime);
         found.other("--norm", norm, self.norm);
+        self.asked.differ(asked, &mut found);
         found.other("--shard", format!("one of {shards}"), format!("one of {}", self.shard.of));
         found.said()
     }
@@ -162,6 +221,27 @@ impl Manifest {
             return Ok(());
         }
         Err(format!("images {start}..{end} are not shard {shard} of {images}"))
+    }
+}
+
+/// The manifest of results that a run may go on from: `manifest` describes the same run, or one of more images, the first of
+/// which are those that `dir` is about; `hash` is that of the first so many.
+///
+/// # Errors
+/// If the results there belong to another run.
+pub fn continued(dir: &Path, manifest: &Manifest, hash: impl Fn(usize) -> String) -> Result<Manifest> {
+    let before = read_manifest(dir)?;
+    let other_shard = (before.shard != manifest.shard).then(|| "its run had another --shard".into());
+    let whole_set = [&before, manifest].map(|m| m.shard) == [Shard::WHOLE; 2];
+    let longer = whole_set && before.images < manifest.images && hash(before.images) == before.data_hash;
+    let asked = Manifest {
+        images: if longer { before.images } else { manifest.images },
+        data_hash: if longer { before.data_hash.clone() } else { manifest.data_hash.clone() },
+        ..manifest.clone()
+    };
+    match asked.difference(&before).or(other_shard) {
+        Some(problem) => Err(Error::input(dir.join("manifest.json"), problem + "; give another --out")),
+        None => Ok(before),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Delta max for every image of a test set, clean and under noise: rows as they come, resumable.
 
 pub mod again;
+pub mod answers;
 pub mod audit;
 pub mod depth;
 pub mod manifest;

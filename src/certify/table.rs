@@ -2,18 +2,18 @@
 //! [`manifest`](super::manifest).
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-pub use super::manifest::{Manifest, Reading, read_manifest};
+use super::manifest::continued;
+pub use super::manifest::{Asked, Manifest, Reading, read_manifest};
 use crate::error::{Error, Result};
-use crate::output::{append, clear_locked, lock};
+use crate::input;
+use crate::output::{Growing, clear_locked, whole_lines};
 use crate::results::{CertifyRow, quantile, short, write_atomically, write_json};
-use crate::shard::{Part, Shard};
-use crate::{input, interrupt};
+use crate::shard::Part;
 
 /// Folder of the certificates inside a result folder.
 pub const CERTIFICATES: &str = "certificates";
@@ -41,8 +41,9 @@ fn named(header: &str) -> Option<bool> {
 
 /// `delta_max.csv` being written, locked for as long as this lives.
 pub struct Table {
-    path: PathBuf,
-    file: File,
+    file: Growing,
+    /// What the manifest becomes when the first row of further images comes.
+    longer: Option<(PathBuf, Manifest)>,
     attack: bool,
     /// Names of the classes, for a table that has columns for them.
     names: Option<Vec<String>>,
@@ -56,20 +57,13 @@ impl Table {
     /// # Errors
     /// If there are results already, certificates of others, or another run is writing here.
     pub fn create(dir: &Path, manifest: &Manifest) -> Result<Table> {
-        fs::create_dir_all(dir).map_err(Error::io(dir, "creating the folder"))?;
         check_place(dir)?;
         check_certificates(dir)?;
-        let path = table_path(dir);
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path);
-        let file = file.map_err(|e| match e.kind() {
-            ErrorKind::AlreadyExists => Error::input(&path, "exists already; give another --out"),
-            _ => Error::io(&path, "creating")(e),
-        })?;
-        lock(dir, &file)?;
+        let file = Growing::create(dir, TABLE)?;
         let names = Some(manifest.classes.clone());
-        let table = Table { path: path.clone(), file, attack: manifest.attack, names, rows: HashMap::new() };
+        let table = Table { file, longer: None, attack: manifest.attack, names, rows: HashMap::new() };
         // Nobody shall have to resume what has not begun.
-        table.start(dir, manifest).inspect_err(|_| drop(fs::remove_file(path)))
+        table.start(dir, manifest).inspect_err(|_| drop(fs::remove_file(table_path(dir))))
     }
 
     /// Continues a result folder whose manifest describes the same run, and keeps that manifest; starts one where there
@@ -84,16 +78,11 @@ impl Table {
             return Table::create(dir, manifest);
         }
         check_place(dir)?;
-        input::regular(&path)?;
-        let mut file = OpenOptions::new().read(true).write(true).open(&path).map_err(Error::io(&path, "opening"))?;
-        lock(dir, &file)?;
-        clear_locked(dir);
+        let (file, text) = Growing::open(dir, TABLE)?;
         clear_locked(&dir.join(CERTIFICATES));
-        let mut text = Vec::new();
-        file.read_to_end(&mut text).map_err(Error::io(&path, "reading"))?;
         let names = Some(manifest.classes.clone());
-        let mut table = Table { path, file, attack: manifest.attack, names, rows: HashMap::new() };
-        let whole = text.iter().rposition(|b| *b == b'\n').map_or(0, |end| end + 1);
+        let mut table = Table { file, longer: None, attack: manifest.attack, names, rows: HashMap::new() };
+        let whole = whole_lines(&text);
         if whole == 0 && HEADER.as_bytes().starts_with(&text) {
             if read_manifest(dir).is_ok_and(|before| manifest.difference(&before).is_none()) {
                 drop_certificates(dir, manifest, &[])?;
@@ -101,47 +90,29 @@ impl Table {
             check_certificates(dir)?;
             return table.start(dir, manifest);
         }
-        let before = read_manifest(dir)?;
-        let other_shard = (before.shard != manifest.shard).then(|| "its run had another --shard".into());
-        let whole_set = [&before, manifest].map(|m| m.shard) == [Shard::WHOLE; 2];
-        let longer = whole_set && before.images < manifest.images && hash(before.images) == before.data_hash;
-        let asked = Manifest {
-            images: if longer { before.images } else { manifest.images },
-            data_hash: if longer { before.data_hash.clone() } else { manifest.data_hash.clone() },
-            ..manifest.clone()
-        };
-        if let Some(problem) = asked.difference(&before).or(other_shard) {
-            return Err(Error::input(dir.join("manifest.json"), problem + "; give another --out"));
-        }
-        let rows = parse(&table.path, &text[..whole])?;
-        check_rows(&table.path, &before, &rows)?;
+        let before = continued(dir, manifest, hash)?;
+        let rows = parse(&path, &text[..whole])?;
+        check_rows(&path, &before, &rows)?;
         drop_certificates(dir, &before, &rows)?;
         let header = text.split(|b| *b == b'\n').next().and_then(|line| std::str::from_utf8(line).ok());
         if header.map(str::trim_end).and_then(named) != Some(true) {
             table.names = None;
         }
-        if longer {
-            write_json(&dir.join("manifest.json"), manifest)?;
+        if before.images < manifest.images {
+            table.longer = Some((dir.join("manifest.json"), manifest.clone()));
         }
         let certifiable = |r: &CertifyRow| r.proved > 0.0 && !r.method.ends_with(BRANCHED);
         table.rows = rows.iter().map(|r| ((r.index, r.variance.to_bits()), certifiable(r))).collect();
-        table.cut(whole as u64)?;
+        table.file.cut(whole as u64)?;
         Ok(table)
     }
 
     /// Manifest and header of a run without rows.
     fn start(mut self, dir: &Path, manifest: &Manifest) -> Result<Table> {
         write_json(&dir.join("manifest.json"), manifest)?;
-        self.cut(0)?;
-        let header = format!("{HEADER}\n");
-        self.file.write_all(header.as_bytes()).map_err(Error::io(&self.path, "writing"))?;
+        self.file.cut(0)?;
+        self.file.push(&format!("{HEADER}\n"))?;
         Ok(self)
-    }
-
-    /// Drops everything after this many bytes, and writes on from there.
-    fn cut(&mut self, length: u64) -> Result<()> {
-        let cut = self.file.set_len(length).and_then(|()| self.file.seek(SeekFrom::Start(length)));
-        cut.map(drop).map_err(Error::io(&self.path, "writing"))
     }
 
     /// How many rows were there before.
@@ -162,33 +133,45 @@ impl Table {
 
     /// Appends one row; it is in the file when this returns, or nothing of it is.
     pub fn push(&mut self, row: &CertifyRow) -> Result<()> {
-        let _shield = interrupt::shield();
-        append(&mut self.file, line(row, self.attack, self.names.as_deref()).as_bytes())
-            .map_err(Error::io(&self.path, "writing"))
+        if let Some((path, manifest)) = self.longer.take() {
+            write_json(&path, &manifest)?;
+        }
+        self.file.push(&line(row, self.attack, self.names.as_deref()))
     }
 }
 
 /// Refuses a folder in which a run would write over what is not certify's. Links are not followed: they may lead out of it.
 pub(super) fn check_place(dir: &Path) -> Result<()> {
+    check_names(dir, &FILES, &[TABLE], |asked| *asked == Asked::Radii)
+}
+
+/// The same for a folder of these files and folders, of which some are tables, and what its manifest says was asked.
+pub(super) fn check_names(dir: &Path, files: &[&str], tables: &[&str], is_own: impl Fn(&Asked) -> bool) -> Result<()> {
     let foreign = |name: &&&str| {
         let kind = dir.join(name).symlink_metadata();
-        kind.is_ok_and(|m| m.is_dir() != (**name == CERTIFICATES) || !(m.is_dir() || m.is_file()))
+        kind.is_ok_and(|m| m.is_dir() == name.contains('.') || !(m.is_dir() || m.is_file()))
     };
-    if let Some(name) = FILES.iter().find(foreign) {
+    if let Some(name) = files.iter().find(foreign) {
         return Err(Error::input(dir.join(name), "was not made by certify; give another --out"));
     }
-    let there: Vec<&&str> = FILES.iter().filter(|name| dir.join(name).exists()).collect();
-    match there.first() {
-        Some(name) if !table_path(dir).exists() && read_manifest(dir).is_err() => {
+    let Some(name) = files.iter().find(|name| dir.join(name).exists()) else { return Ok(()) };
+    match read_manifest(dir) {
+        Ok(other) if !is_own(&other.asked) => {
+            Err(Error::input(dir.join("manifest.json"), "is of a run that asked something else; give another --out"))
+        }
+        Err(_) if !tables.iter().any(|table| dir.join(table).exists()) => {
             Err(Error::input(dir.join(name), "is there already and was not made by certify; give another --out"))
         }
-        Some(_) | None => Ok(()),
+        Ok(_) | Err(_) => Ok(()),
     }
 }
 
+/// The name of the table.
+const TABLE: &str = "delta_max.csv";
+
 /// The table of a result folder.
 pub fn table_path(dir: &Path) -> PathBuf {
-    dir.join("delta_max.csv")
+    dir.join(TABLE)
 }
 
 /// Refuses a folder without rows that holds certificates all the same: an audit would take them for those of new rows.
@@ -241,8 +224,8 @@ fn line(r: &CertifyRow, attack: bool, names: Option<&[String]>) -> String {
     )
 }
 
-/// A field of the table, on one line.
-fn quoted(text: &str) -> String {
+/// A field of a table, on one line.
+pub(crate) fn quoted(text: &str) -> String {
     if text.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", text.replace('"', "\"\"").replace(['\n', '\r'], " "))
     } else {
@@ -259,7 +242,7 @@ pub fn read_whole(dir: &Path) -> Result<(Manifest, Vec<CertifyRow>)> {
     let path = table_path(dir);
     let text = input::read(&path, 1 << 32)?;
     // A row that was cut off may still read as one.
-    let whole = text.iter().rposition(|b| *b == b'\n').map_or(0, |end| end + 1);
+    let whole = whole_lines(&text);
     let rows = if whole == 0 { vec![] } else { parse(&path, &text[..whole])? };
     check_rows(&path, &manifest, &rows)?;
     if rows.len() != manifest.expected() || whole != text.len() {
@@ -320,6 +303,13 @@ fn parse(path: &Path, text: &[u8]) -> Result<Vec<CertifyRow>> {
         });
     }
     Ok(rows)
+}
+
+/// What rows are refused with that were to have a certificate.
+pub(crate) fn lacks(rows: usize) -> String {
+    format!(
+        "{rows} rows were proved without --certificates, which cannot be made afterwards; certify with another --out"
+    )
 }
 
 /// Where a result folder keeps the certificate of a row.

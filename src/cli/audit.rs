@@ -2,22 +2,26 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 
 use super::common::SayArgs;
 use crate::audit::{Report, Sample};
 use crate::certify::audit::{Outcome, Request, audit};
+use crate::certify::manifest::{Asked, read_manifest};
+use crate::error::Error;
+use crate::noise;
 use crate::results::short;
 use crate::terminal;
 
-/// Prove certified radii again: CPU, f64 rounded outward, none of the code that proved them first.
+/// Prove certified radii, and probabilities of --noise, again: CPU, f64 rounded outward, none of the code that proved them
+/// first.
 #[derive(Args)]
 #[command(after_help = "Example: deltamax audit proofs --sample 100
 
 Every radius is proved for the real image u8/255, of which a file of results speaks, not for the nearest f32. Slopes and domains are taken from \
-DIR/certificates/INDEX_VARIANCE.json where there is such a file (certify --certificates); rows made by alpha or --branch \
-need it.")]
+DIR/certificates/INDEX_VARIANCE.json where there is such a file (certify --certificates); rows made by alpha or --branch, \
+and all of --noise, need it.")]
 pub struct AuditArgs {
     /// Folder written by certify or merge
     dir: PathBuf,
@@ -64,8 +68,17 @@ pub fn run(args: AuditArgs) -> Result<()> {
         Sample::Some { count, .. } => Sample::Some { count, seed: args.seed },
     };
     let request = Request { dir: args.dir, model: args.model, data: args.data, sample };
-    let outcome = audit(&request, args.output.verbosity())?;
-    let Outcome { report, rows, unchecked } = &outcome;
+    let verbosity = args.output.verbosity();
+    let outcome = match read_manifest(&request.dir)?.asked {
+        Asked::Radii => audit(&request, verbosity)?,
+        Asked::Noise { .. } => noise::audit::audit(&request, verbosity)?,
+        Asked::Vary { .. } => {
+            let problem =
+                "holds brackets of light and lens, which audit knows nothing of; it proves radii and noise again";
+            bail!(Error::input(&request.dir, problem))
+        }
+    };
+    let Outcome { report, rows, unchecked, .. } = &outcome;
     for f in report.failures.iter().take(SHOWN) {
         terminal::note(format_args!("image {} at variance {}: {}", f.index, short(f.variance), f.reason));
     }
@@ -76,8 +89,8 @@ pub fn run(args: AuditArgs) -> Result<()> {
     }
     if *unchecked > 0 && !args.output.quiet {
         terminal::note(format_args!(
-            "{unchecked} rows have no certificate, made by alpha or --branch, and were not checked"
+            "{unchecked} rows have no certificate, which noise, alpha and --branch need, and were not checked"
         ));
     }
-    Ok(outcome.check(&request.dir)?)
+    Ok(outcome.check()?)
 }

@@ -17,14 +17,16 @@ use super::shard;
 use super::vary;
 use crate::bounds::{Bounder, Method, Runtime};
 use crate::certify::depth::Choice;
-use crate::certify::table::{self, Manifest, Table};
+use crate::certify::table::{self, Asked, Manifest, Table};
 use crate::certify::{Options, Sink, certify};
-use crate::dataset::Split;
+use crate::dataset::{Dataset, Split};
+use crate::device::Device;
 use crate::error::Error;
 use crate::interrupt;
 use crate::network::Network;
 use crate::norm::Norm;
 use crate::progress::Progress;
+use crate::reading::NetworkFile;
 use crate::results::certificate::Certificate;
 use crate::results::{CertifyRow, short, write_json};
 use crate::rng::Rng;
@@ -47,7 +49,7 @@ pub struct CertifyArgs {
     /// Noise variances added before certifying; 0 is the clean image
     #[arg(long, value_delimiter = ',', allow_negative_numbers = true, default_value = "0")]
     pub(super) variance: Vec<f64>,
-    /// Folder for delta_max.csv, manifest.json and summary.json
+    /// Folder for the table (delta_max.csv, or those of --noise and --vary), manifest.json and a summary
     #[arg(long)]
     pub(super) out: PathBuf,
     /// Which images
@@ -57,10 +59,10 @@ pub struct CertifyArgs {
     #[arg(long, value_parser = common::whole::<{ common::MANY }>)]
     pub(super) limit: Option<usize>,
     #[arg(long, value_name = "i/N", value_parser = shard::parse, help = shard::HELP)]
-    shard: Option<Shard>,
+    pub(super) shard: Option<Shard>,
     /// Continue a run that was stopped, or one of fewer images
     #[arg(long)]
-    resume: bool,
+    pub(super) resume: bool,
     /// Balls probed at once (default: by method and device)
     #[arg(long, value_parser = common::whole::<1_000_000>)]
     pub(super) batch: Option<usize>,
@@ -91,15 +93,15 @@ pub struct CertifyArgs {
     /// MiB that the rows of one step of bounds may take (default: 4 per thread, 256 on a GPU)
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     pub(super) memory: Option<u32>,
-    /// Keep what an audit needs to prove the radii of so many images again: N drawn by --seed, or all
+    /// Keep what an audit needs to prove the rows of so many images again: N drawn by --seed, or all
     #[arg(long, value_name = "N", value_parser = certificates)]
-    certificates: Option<usize>,
+    pub(super) certificates: Option<usize>,
     /// Do not attack: leave the upper end of the bracket empty
     #[arg(long)]
     no_attack: bool,
     /// How likely random noise of each --variance is to change the class, proved and measured, in place of radii
     #[arg(long, value_enum, value_name = "KIND", conflicts_with_all = [
-        "resume", "shard", "tolerance", "branch", "seconds", "depth", "gap", "norm", "certificates", "no_attack", "report",
+        "tolerance", "branch", "seconds", "depth", "gap", "norm", "no_attack", "report",
     ])]
     pub(super) noise: Option<NoiseKind>,
     /// With --noise: also the largest noise that changes the class with probability at most --risk
@@ -116,7 +118,7 @@ pub struct CertifyArgs {
     pub(super) risk: f64,
     /// How far each of these may change an image before its class changes, in place of radii: brackets closed to --gap
     #[arg(long, value_enum, value_name = "KIND", value_delimiter = ',', conflicts_with_all = [
-        "noise", "resume", "shard", "tolerance", "branch", "seconds", "depth", "norm", "certificates", "no_attack", "report",
+        "noise", "tolerance", "branch", "seconds", "depth", "norm", "certificates", "no_attack", "report",
     ])]
     pub(super) vary: Vec<Kind>,
     /// Also write a page on what was found, report.html, with its figures
@@ -146,6 +148,57 @@ impl CertifyArgs {
     /// The bounds that the flags ask for.
     pub(super) fn bounder(&self, net: &Network) -> Result<Bounder> {
         Ok(self.options().bounder(net).map_err(|e| e.about(&self.model.model))?)
+    }
+
+    /// What the rows of a run are made from, and what is asked.
+    pub(super) fn manifest(&self, device: &Device, file: &NetworkFile, data: &Dataset, asked: Asked) -> Manifest {
+        let shard = self.shard.unwrap_or(Shard::WHOLE);
+        let range = shard.range(data.len());
+        Manifest {
+            deltamax: env!("CARGO_PKG_VERSION").into(),
+            command: common::command_line(),
+            device: device.describe(),
+            model: self.model.model.display().to_string(),
+            model_hash: file.hash.clone(),
+            notes: file.notes.clone(),
+            data: self.data.data.display().to_string(),
+            chosen: self.data.classes.clone(),
+            reading: file.reading.clone(),
+            split_seed: self.data.split_seed,
+            data_hash: data.hash(),
+            classes: data.classes.clone(),
+            split: self.split.to_string(),
+            method: self.method.to_string(),
+            variances: self.variance.clone(),
+            seed: self.run.seed,
+            tolerance: 0.0,
+            attack: false,
+            branch: self.branch,
+            depth: None,
+            runtime: self.runtime.to_string(),
+            norm: self.norm,
+            asked,
+            images: data.len(),
+            shard,
+            start: range.start,
+            end: range.end,
+        }
+    }
+
+    /// Images whose rows are to come with certificates.
+    pub(super) fn certified(&self, images: usize) -> BTreeSet<usize> {
+        let mut all: Vec<usize> = (0..images).collect();
+        Rng::new(self.run.seed, 0xCE27).shuffle(&mut all);
+        all.into_iter().take(self.certificates.unwrap_or(0)).collect()
+    }
+}
+
+/// What is said of a run that is stopped: how many rows are kept of so many, and where.
+pub(super) fn kept(rows: &Arc<AtomicUsize>, of: usize, table: PathBuf) -> impl Fn() -> String + Clone + Send + 'static {
+    let rows = rows.clone();
+    move || {
+        let rows = rows.load(Ordering::Relaxed);
+        format!("{rows} of {of} rows are kept in {}; add --resume to continue", table.display())
     }
 }
 
@@ -206,54 +259,26 @@ pub fn run(args: CertifyArgs) -> Result<()> {
     let mut bounder = args.bounder(&net)?;
     let chosen = options.fit(&mut bounder, &data)?;
     say_depth(&args.model.model, &bounder, &options, chosen, &args.run);
-    let shard = args.shard.unwrap_or(Shard::WHOLE);
-    let range = shard.range(data.len());
+    let range = args.shard.unwrap_or(Shard::WHOLE).range(data.len());
     let mut settings = options.settings(&bounder, chosen, args.variance.clone(), args.run.seed, range.clone());
     // However the images are cut into shards, and wherever one of them was stopped, rows are the same.
     settings.search.learns = args.shard.is_none();
     let manifest = Manifest {
-        deltamax: env!("CARGO_PKG_VERSION").into(),
-        command: common::command_line(),
-        device: device.describe(),
-        model: args.model.model.display().to_string(),
-        model_hash: file.hash,
-        notes: file.notes,
-        data: args.data.data.display().to_string(),
-        chosen: args.data.classes.clone(),
-        reading: file.reading,
-        split_seed: args.data.split_seed,
-        data_hash: data.hash(),
-        classes: data.classes.clone(),
-        split: args.split.to_string(),
-        method: args.method.to_string(),
-        variances: args.variance.clone(),
-        seed: args.run.seed,
         tolerance: settings.search.tolerance,
         attack: options.attack,
-        branch: args.branch,
         depth: bounder.depth,
-        runtime: args.runtime.to_string(),
-        norm: args.norm,
-        images: data.len(),
-        shard,
-        start: range.start,
-        end: range.end,
+        ..args.manifest(&device, &file, &data, Asked::Radii)
     };
     let table = match args.resume {
         true => Table::resume(&args.out, &manifest, |first| data.take(first).hash())?,
         false => Table::create(&args.out, &manifest)?,
     };
     let certificates = match args.certificates {
-        Some(count) => {
-            let mut images: Vec<usize> = (0..data.len()).collect();
-            Rng::new(args.run.seed, 0xCE27).shuffle(&mut images);
-            let images = images.into_iter().take(count).collect();
+        Some(_) => {
+            let images = args.certified(data.len());
             let lacking = table.lacks_certificates(&args.out, &images);
             if lacking > 0 {
-                let problem = format!(
-                    "{lacking} rows were proved without --certificates, which cannot be made afterwards; certify with another --out"
-                );
-                bail!(Error::input(table::table_path(&args.out), problem));
+                bail!(Error::input(table::table_path(&args.out), table::lacks(lacking)));
             }
             common::make_folder(&args.out.join(table::CERTIFICATES))?;
             images
@@ -261,13 +286,7 @@ pub fn run(args: CertifyArgs) -> Result<()> {
         None => BTreeSet::new(),
     };
     let rows = Arc::new(AtomicUsize::new(table.known()));
-    let kept = {
-        let (rows, of, path) = (rows.clone(), manifest.expected(), table::table_path(&args.out));
-        move || {
-            let rows = rows.load(Ordering::Relaxed);
-            format!("{rows} of {of} rows are kept in {}; add --resume to continue", path.display())
-        }
-    };
+    let kept = kept(&rows, manifest.expected(), table::table_path(&args.out));
     let _words = interrupt::say(kept.clone());
     let mut folder = Folder { table, out: &args.out, certificates, rows: &rows };
     let how = if options.closes() { table::BRANCHED } else { "" };

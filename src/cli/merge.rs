@@ -7,12 +7,14 @@ use clap::Args;
 
 use super::common::{self, SayArgs};
 use super::{page, sweep};
-use crate::certify::{merge::merge, table};
+use crate::certify::merge::merge;
+use crate::certify::table::{self, Asked};
 use crate::error::Error;
 use crate::norm::Norm;
 use crate::output::{Folder, Place, STANDARD, Target, is_standard_output, place};
 use crate::sweep::part;
 use crate::verify::batch;
+use crate::{noise, vary};
 
 /// Join the shards of one run of certify, sweep or verify --batch; refuses gaps and duplicates.
 #[derive(Args)]
@@ -52,6 +54,26 @@ pub fn run(args: MergeArgs) -> Result<()> {
     if let Some(file) = args.parts.iter().find(|part| part.is_file()) {
         bail!(Error::input(file, "is a file; to join those of verify, give their list as --batch"));
     }
+    let asked = args.parts.first().and_then(|dir| table::read_manifest(dir).ok()).map(|run| run.asked);
+    match asked.unwrap_or_default() {
+        Asked::Radii => radii(&args),
+        Asked::Noise { .. } => others(&args, noise::table::merge),
+        Asked::Vary { .. } => others(&args, vary::table::merge),
+    }
+}
+
+/// Joins shards of certify that asked something else than radii.
+fn others(args: &MergeArgs, merge: fn(&[PathBuf], &Path) -> crate::error::Result<usize>) -> Result<()> {
+    if args.report {
+        bail!(Error::usage("--report draws radii; leave it out for --noise and --vary"));
+    }
+    let rows = merge(&args.parts, &args.out)?;
+    args.output.say(format!("{rows} rows in {}", args.out.display()));
+    args.output.answer(&serde_json::json!({ "rows": rows, "table": args.out }))
+}
+
+/// Joins shards of certify.
+fn radii(args: &MergeArgs) -> Result<()> {
     if args.report {
         page::check(&args.out, Norm::Linf, &[0.0])?;
     }

@@ -83,6 +83,10 @@ pub struct StudyArgs {
     /// Test photos of each class for which it is found how far noise, light and blur may go: seconds a photo and model
     #[arg(long, value_name = "N", default_value_t = 0)]
     photos: usize,
+    /// Test images of each class of which it is proved how likely noise is to change what they are called [default: 8,
+    /// quick 0]
+    #[arg(long, value_name = "N")]
+    proved_noise: Option<usize>,
     /// Half-width of the noise box of the dominance pictures
     #[arg(long, default_value_t = 1.0 / 255.0, value_parser = common::share, allow_negative_numbers = true)]
     delta: f32,
@@ -132,6 +136,7 @@ pub fn run(args: StudyArgs) -> Result<()> {
         relevance_limit: if quick { 24 } else { 512 },
         satisfied: args.satisfied,
         photos: args.photos,
+        proved_noise: args.proved_noise.unwrap_or(if quick { 0 } else { 8 }),
         delta: args.delta,
         name,
         source,

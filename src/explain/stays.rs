@@ -97,7 +97,7 @@ fn of_bracket(change: Change, norm: Norm, bracket: &Bracket, shape: Shape) -> St
 
 fn of_noise(bounder: &Bounder, subject: &Subject, id: u32, seed: u64) -> Result<Stays> {
     let net = &bounder.net;
-    let proved = noise::largest(bounder, &[subject], RISK)?.first().copied().unwrap_or(0.0);
+    let proved = noise::largest(bounder, &[subject], RISK)?.first().map_or(0.0, |p| p.sigma);
     let settings = measured::Settings { draws: DRAWS, confidence: CONFIDENCE, risk: Some(RISK), seed };
     let start = if proved > 0.0 { 2.0 * proved } else { 0.01 };
     let [low, high] = measured::search(net, subject, id, start, &settings)?;

@@ -12,8 +12,11 @@
 //! **Measured** ([`measured`]): so many draws, and an interval that holds the probability with a stated confidence
 //! (Clopper and Pearson 1934).
 
+pub mod audit;
 pub mod measured;
 pub mod pixel;
+pub mod run;
+pub mod table;
 
 use std::collections::HashMap;
 
@@ -21,6 +24,7 @@ use crate::bounds::{Bounder, Cloud, CloudBound};
 use crate::certify::PIXEL_ROUNDING;
 use crate::device::Fit;
 use crate::error::Result;
+use crate::results::certificate::NoiseCertificate;
 use crate::rounding::to_f32_up;
 use crate::search::Subject;
 use pixel::{Clipped, MEAN_ERROR};
@@ -63,7 +67,9 @@ impl Noisy {
 
 /// `exp(-k^2/2)`, from above.
 fn tail(k: f64) -> f64 {
-    ((-0.5 * k * k).exp() * (1.0 + 1e-9)).min(1.0)
+    let tail = (-0.5 * k * k).exp() * (1.0 + 1e-9);
+    // What is too small for f64 is not nothing.
+    if k.is_finite() { tail.clamp(f64::MIN_POSITIVE, 1.0) } else { 0.0 }
 }
 
 /// Upper bound of the probability that the class changes.
@@ -76,6 +82,24 @@ fn risk(bound: &CloudBound, k: f64, off: f64) -> f64 {
 /// How far each of so many rows may stray if all of them together are to do so with this probability at most.
 fn deviations(rows: usize, probability: f64) -> f64 {
     (2.0 * (rows.max(1) as f64 / probability).ln()).sqrt()
+}
+
+/// What is proved of one image under noise of one deviation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Proved {
+    /// Of the noise, in pixel units; 0 if nothing is proved of any.
+    pub sigma: f64,
+    /// The class changes with probability at most this.
+    pub risk: f64,
+    /// How far rows behind the bounds of neurons were taken to stray at most, in norms of each.
+    pub deviations: f64,
+}
+
+impl Noisy {
+    /// Rows that bound neurons stray by so many of their norms.
+    fn cloud(&self, deviations: f64, class: usize) -> Cloud<'_> {
+        Cloud { centre: &self.centre, axes: &self.axes, radius: to_f32_up(deviations + self.off), class }
+    }
 }
 
 /// Images under noise, and how many rows their bounds rest on: at first as many as there could be, then as there were.
@@ -91,65 +115,84 @@ impl<'a> Proofs<'a> {
         Proofs { bounder, subjects, rows: vec![all; subjects.len()] }
     }
 
-    /// For each of some images an upper bound of the probability that noise of a deviation changes its class. All rows
-    /// behind the bounds of neurons together may stray with about half of `target`.
-    fn prove(&mut self, asked: &[(usize, f64)], target: f64) -> Result<Vec<f64>> {
+    /// For each of some images what is proved of noise of a deviation. All rows behind the bounds of neurons together may
+    /// stray with about half of `target`.
+    fn prove(&mut self, asked: &[(usize, f64)], target: f64) -> Result<Vec<Proved>> {
         // A few rows more than the last time.
         let k: Vec<f64> =
             asked.iter().map(|(i, _)| deviations(self.rows[*i] + self.rows[*i] / 50, 0.5 * target)).collect();
         let noisy: Vec<Noisy> = asked.iter().map(|(i, sigma)| Noisy::new(&self.subjects[*i].image, *sigma)).collect();
-        let clouds: Vec<Cloud<'_>> = asked
-            .iter()
-            .zip(noisy.iter().zip(&k))
-            .map(|((i, _), (n, k))| {
-                let class = self.subjects[*i].class;
-                Cloud { centre: &n.centre, axes: &n.axes, radius: to_f32_up(k + n.off), class }
-            })
-            .collect();
+        let of = |((i, _), (n, k)): (&(usize, f64), (_, &f64))| Noisy::cloud(n, *k, self.subjects[*i].class);
+        let clouds: Vec<Cloud<'_>> = asked.iter().zip(noisy.iter().zip(&k)).map(of).collect();
         let bounds = Fit::new(clouds.len().max(1)).run(&clouds, |part| self.bounder.clouds(part))?;
         asked.iter().zip(&bounds).for_each(|((i, _), bound)| self.rows[*i] = bound.rows);
-        Ok(bounds.iter().zip(noisy.iter().zip(&k)).map(|(bound, (n, k))| risk(bound, *k, n.off)).collect())
+        let all = asked.iter().zip(&bounds).zip(noisy.iter().zip(&k));
+        let proved = all.map(|(((_, sigma), bound), (n, k))| Proved {
+            sigma: *sigma,
+            risk: risk(bound, *k, n.off),
+            deviations: *k,
+        });
+        Ok(proved.collect())
     }
 }
 
-/// For every image an upper bound of the probability that noise of deviation `sigma` changes its class: the least of a few.
+/// For every image what is proved of noise of deviation `sigma`: the least of a few bounds of the probability that it
+/// changes the class.
 ///
 /// # Errors
 /// A fault of the device.
-pub fn least(bounder: &Bounder, subjects: &[&Subject], sigma: f64) -> Result<Vec<f64>> {
+pub fn least(bounder: &Bounder, subjects: &[&Subject], sigma: f64) -> Result<Vec<Proved>> {
     // Twice the first, for it begins with the most rows that there could be. Rows that may stray further prove less often,
     // and smaller probabilities where they do.
     const TARGETS: [f64; 4] = [1e-2, 1e-2, 1e-4, 1e-7];
-    let mut best = vec![1.0; subjects.len()];
+    let mut best = vec![Proved { sigma, risk: 1.0, deviations: 0.0 }; subjects.len()];
     let mut proofs = Proofs::new(bounder, subjects);
     for (round, target) in TARGETS.into_iter().enumerate() {
         let useful = |p: f64| if round < 2 { p > 0.5 * target } else { p < 1.0 && p > 0.5 * target };
-        let open: Vec<(usize, f64)> = (0..best.len()).filter(|&i| useful(best[i])).map(|i| (i, sigma)).collect();
-        for ((i, _), p) in open.iter().zip(proofs.prove(&open, target)?) {
-            best[*i] = f64::min(best[*i], p);
+        let open: Vec<(usize, f64)> = (0..best.len()).filter(|&i| useful(best[i].risk)).map(|i| (i, sigma)).collect();
+        for ((i, _), proved) in open.iter().zip(proofs.prove(&open, target)?) {
+            if proved.risk < best[*i].risk {
+                best[*i] = proved;
+            }
         }
     }
     Ok(best)
 }
 
-/// For every image the largest deviation found at which it is proved that the class changes with probability at most `risk`;
-/// 0 if none. The bound need not rise with the noise: the promise is for the deviation given.
+/// For every image the largest deviation found at which it is proved that the class changes with probability at most `risk`.
+/// The bound need not rise with the noise: the promise is for the deviation given.
 ///
 /// # Errors
 /// A fault of the device.
-pub fn largest(bounder: &Bounder, subjects: &[&Subject], risk: f64) -> Result<Vec<f64>> {
+pub fn largest(bounder: &Bounder, subjects: &[&Subject], risk: f64) -> Result<Vec<Proved>> {
+    let mut best = vec![Proved { sigma: 0.0, risk: 0.0, deviations: 0.0 }; subjects.len()];
     let mut brackets = vec![Bracket::new(START); subjects.len()];
     let mut proofs = Proofs::new(bounder, subjects);
     loop {
         let asked: Vec<(usize, f64)> =
             brackets.iter().enumerate().filter_map(|(i, b)| b.next.map(|sigma| (i, sigma))).collect();
         if asked.is_empty() {
-            return Ok(brackets.into_iter().map(|b| b.low).collect());
+            return Ok(best);
         }
-        for ((i, _), p) in asked.iter().zip(proofs.prove(&asked, risk)?) {
-            brackets[*i].update(Some(p <= risk));
+        for ((i, _), proved) in asked.iter().zip(proofs.prove(&asked, risk)?) {
+            brackets[*i].update(Some(proved.risk <= risk));
+            if proved.risk <= risk {
+                best[*i] = proved;
+            }
         }
     }
+}
+
+/// What an auditor needs to prove the same again, and the probability that it proves: that of `proved`, as long as the
+/// device computes the same twice.
+///
+/// # Errors
+/// A fault of the device.
+pub fn certificate(bounder: &Bounder, subject: &Subject, proved: &Proved) -> Result<(f64, NoiseCertificate)> {
+    let noisy = Noisy::new(&subject.image, proved.sigma);
+    let (bound, certificate) = bounder.cloud_proof(&noisy.cloud(proved.deviations, subject.class))?;
+    let certificate = NoiseCertificate { deviations: proved.deviations, ..certificate };
+    Ok((risk(&bound, proved.deviations, noisy.off), certificate))
 }
 
 /// The search for a deviation, by factors.

@@ -2,6 +2,7 @@
 //! others wrote is not replaced unasked.
 
 mod folder;
+mod growing;
 mod place;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -11,6 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 pub use folder::{Folder, clear_locked, is_empty};
+pub use growing::{Growing, whole_lines};
 pub use place::{Place, is_standard_output, place};
 
 use crate::error::{Error, Result};

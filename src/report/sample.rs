@@ -159,7 +159,23 @@ fn model(name: &str, policy: &str, kind: usize, rng: &mut Rng) -> ModelResult {
         kept: None,
         other: None,
     });
+    let risks = [0.0001, 0.001].into_iter().flat_map(|variance| {
+        (0..4).map(move |class| RiskRow {
+            index: class,
+            file: format!("{class}.png"),
+            label: class,
+            predicted: class,
+            variance,
+            draws: 300,
+            changed: class,
+            risk_low: 0.0,
+            risk_high: 0.05,
+            risk_proved: 10.0 * variance * (1 + class) as f64 + 0.1,
+            method: "crown".into(),
+        })
+    });
     ModelResult {
+        risks: risks.collect(),
         photos: vec![Photo { index: 17, label: 2, predicted: 2, stays: stays.to_vec() }],
         name: name.into(),
         policy: policy.into(),

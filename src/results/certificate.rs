@@ -48,6 +48,34 @@ pub struct NeuronSlopes {
     pub relu: Vec<LowerSlopes>,
 }
 
+/// What an auditor needs to prove again that noise changes a class with a small probability only: the rows that the proof
+/// rests on, none of which depends on the noise that is drawn.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct NoiseCertificate {
+    /// How far rows that bound neurons are taken to fall below their means at most, in norms of each.
+    pub deviations: f64,
+    /// Neurons that have such rows.
+    pub rows: Vec<NeuronRows>,
+    /// Lower slopes of the ReLUs that these rows pass; the upper line is the chord.
+    pub standard: Vec<LowerSlopes>,
+    /// Neurons that have another row by the slopes of their node in [`Certificate::inner`].
+    #[serde(default)]
+    pub again: Vec<NeuronRows>,
+    /// Lines of the margins.
+    pub lines: Certificate,
+}
+
+/// Outputs of one node that have a row of their own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NeuronRows {
+    /// Index into the model's nodes.
+    pub node: usize,
+    /// Flat `[channel][row][column]` indices of those that are bounded from below,
+    pub below: Vec<usize>,
+    /// and from above.
+    pub above: Vec<usize>,
+}
+
 /// Domains of a ball, which for each rival of the class together are to cover it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Branches {

@@ -6,10 +6,11 @@ use crate::dataset::Dataset;
 use crate::device::Device;
 use crate::error::Result;
 use crate::network::Network;
+use crate::noise::measured::Settings as Draws;
 use crate::progress::Progress;
-use crate::results::{CertifyRow, Example, NoiseLevel, Photo, RelevanceSummary};
+use crate::results::{CertifyRow, Example, NoiseLevel, Photo, RelevanceSummary, RiskRow};
 use crate::vary::Kind;
-use crate::{attack, certify, explain, search, sweep};
+use crate::{attack, certify, explain, noise, search, sweep};
 
 /// What was measured of one model.
 pub struct Measured {
@@ -20,6 +21,8 @@ pub struct Measured {
     pub relevance: Vec<RelevanceSummary>,
     /// Likewise of the first.
     pub photos: Vec<Photo>,
+    /// Likewise.
+    pub risks: Vec<RiskRow>,
 }
 
 /// What a measurement is of.
@@ -54,7 +57,35 @@ pub fn measure(
     let examples = if first { followed(net, test, settings, &certify, label, examples)? } else { Vec::new() };
     let relevance = relevance::summary(net, test, settings, label, !first)?;
     let photos = if first { photos(net, test, settings, label)? } else { Vec::new() };
-    Ok(Measured { sweep, certify, examples, relevance, photos })
+    let risks = if first { risks(net, test, settings, label)? } else { Vec::new() };
+    Ok(Measured { sweep, certify, examples, relevance, photos, risks })
+}
+
+/// Draws per image and variance.
+const DRAWS: usize = 300;
+
+/// How likely noise is to change what the first images of every class are called, proved and measured: with the least noise
+/// of the sweep, and with a tenth of its variance, where bounds say more.
+fn risks(net: &Network, test: &Dataset, settings: &Settings, name: &str) -> Result<Vec<RiskRow>> {
+    let images = first_of_each(test, settings.proved_noise);
+    let least = settings.sweep.variances.iter().copied().find(|v| *v > 0.0);
+    let (Some(least), false) = (least, images.is_empty()) else { return Ok(vec![]) };
+    let bounder = Bounder::new(net, settings.method)?;
+    let draws = Draws { draws: DRAWS, confidence: explain::CONFIDENCE, risk: None, seed: settings.sweep.seed };
+    let batch = search::Settings::new(&bounder).batch;
+    let asked = noise::run::Settings { variances: vec![least / 10.0, least], search: None, draws, images, batch };
+    let title = format!("{name}: random noise");
+    let mut progress = Progress::start(settings.verbosity, &title, asked.variances.len() * asked.images.len());
+    let mut rows = Vec::new();
+    noise::run::run(&bounder, test, &asked, &mut rows, &mut progress)?;
+    progress.finish(&format!("{name}: {} images under random noise", asked.images.len()));
+    Ok(rows)
+}
+
+/// The first so many images of every class.
+fn first_of_each(test: &Dataset, count: usize) -> Vec<usize> {
+    let of = |class| (0..test.len()).filter(move |i| test.labels[*i] == class).take(count);
+    (0..test.classes.len()).flat_map(of).collect()
 }
 
 /// Light and lens of one parameter: brackets of the three of white balance take as long as all others.
@@ -62,8 +93,7 @@ const KINDS: [Kind; 5] = [Kind::Brightness, Kind::Contrast, Kind::Darken, Kind::
 
 /// How far the first photos of every class may change.
 fn photos(net: &Network, test: &Dataset, settings: &Settings, name: &str) -> Result<Vec<Photo>> {
-    let of = |class| (0..test.len()).filter(move |i| test.labels[*i] == class).take(settings.photos);
-    let chosen: Vec<usize> = (0..test.classes.len()).flat_map(of).collect();
+    let chosen = first_of_each(test, settings.photos);
     if chosen.is_empty() {
         return Ok(vec![]);
     }

@@ -109,7 +109,7 @@ impl Training<'_> {
     pub fn first(&self, examples: &mut Vec<usize>) -> Result<ModelResult> {
         let Done { file, hash, epochs, images, parameters, measured } = self.done(examples)?;
         let classes = &self.splits.train.classes;
-        let Measured { sweep, certify, examples, relevance, photos } = measured;
+        let Measured { sweep, certify, examples, relevance, photos, risks } = measured;
         Ok(ModelResult {
             name: self.recipe.name.clone(),
             policy: self.policy(),
@@ -129,6 +129,7 @@ impl Training<'_> {
             examples,
             relevance,
             photos,
+            risks,
             repeats: Vec::new(),
         })
     }

@@ -1,5 +1,6 @@
 //! Brackets of a family's parameters: every image up to one end keeps the class, one at the other end has lost it.
 
+use super::fine;
 use super::leaf::{Leaf, zonotope};
 use super::turn::{self, Ray};
 use crate::bounds::{Bounder, Zonotope};
@@ -39,14 +40,24 @@ pub struct Found {
 impl Found {
     /// Whether the ends are within this share of each other, or all that was looked at is proved.
     pub fn is_closed(&self, end: f64, gap: f64) -> bool {
-        self.proved >= (1.0 - gap) * self.broken.as_ref().map_or(end, |b| b.scale)
+        is_closed(self.proved, self.broken.as_ref().map_or(end, |b| b.scale), gap)
     }
+}
+
+/// Whether what is proved reaches up to so little below the other end.
+pub(super) fn is_closed(proved: f64, end: f64, gap: f64) -> bool {
+    proved >= (1.0 - gap) * end
 }
 
 /// Boxes of one family that are bounded in a round: what is cut later may never have to be.
 const A_ROUND: usize = 16;
 /// Pieces that a line is cut into first, the narrower the nearer its end.
 const PIECES: usize = 4;
+
+/// Boxes are looked at in f64 from this width down, and cut no more from the second, as shares of what the ends of a bracket
+/// may be apart.
+const NARROW: f64 = 1.0 / 8.0;
+const NARROWEST: f64 = 1.0 / 128.0;
 
 /// The search for one bracket.
 struct Track<'a> {
@@ -100,12 +111,16 @@ impl<'a> Track<'a> {
         if proved {
             return;
         }
-        let narrow = settings.gap * self.goal(settings.gap) / 32.0;
-        if leaf.width() <= narrow {
+        if leaf.width() <= NARROWEST * self.scale(settings) {
             self.stuck = self.stuck.min(leaf.reach());
         } else {
             self.open.extend(leaf.halves());
         }
+    }
+
+    /// What widths of boxes are measured by.
+    fn scale(&self, settings: &Settings) -> f64 {
+        settings.gap * self.goal(settings.gap)
     }
 
     fn learn(&mut self, turn: Turn) {
@@ -157,15 +172,26 @@ pub fn brackets(bounder: &Bounder, questions: &[Question<'_>], settings: &Settin
                 bounder.zonotopes(&zonotopes)
             })?);
         }
+        let mut proved: Vec<bool> = margins.iter().map(|own: &Vec<f32>| own.iter().all(|m| *m > 0.0)).collect();
+        // Of narrow boxes f64 may know better.
+        let narrow: Vec<usize> = (0..asked.len())
+            .filter(|&k| !proved[k] && asked[k].1.width() <= NARROW * tracks[asked[k].0].scale(settings))
+            .collect();
+        let open = |k: &usize| {
+            let rivals = margins[*k].iter().enumerate().filter(|(_, m)| !(**m > 0.0)).map(|(rival, _)| rival);
+            (&questions[asked[*k].0], &asked[*k].1, rivals.collect())
+        };
+        let fine = fit.run(&narrow, |part| fine::proved(bounder, &part.iter().map(open).collect::<Vec<_>>()))?;
+        narrow.iter().zip(fine).for_each(|(&k, fine)| proved[k] = fine);
         // Where nothing is proved, the class may be lost.
-        let failed = asked.iter().zip(&margins).filter(|(_, margin)| !(**margin > 0.0));
+        let failed = asked.iter().zip(&proved).filter(|(_, proved)| !**proved);
         let rays = failed.flat_map(|((i, leaf), _)| {
             leaf.points().into_iter().filter_map(move |t| Ray::through(*i, &t, leaf.reach()))
         });
         let turns = turn::nearest(&bounder.net, questions, rays.collect())?;
         tracks.iter_mut().zip(turns).filter_map(|(t, turn)| Some((t, turn?))).for_each(|(t, turn)| t.learn(turn));
-        for ((i, leaf), margin) in asked.into_iter().zip(margins) {
-            tracks[i].take(leaf, margin > 0.0, settings);
+        for ((i, leaf), proved) in asked.into_iter().zip(proved) {
+            tracks[i].take(leaf, proved, settings);
         }
     }
     let found: Vec<Found> = tracks.into_iter().map(|t| t.found(settings.gap)).collect();

@@ -23,6 +23,16 @@ impl Leaf {
         self.0.iter().map(|[low, high]| high - low).fold(0.0, f64::max)
     }
 
+    /// The middle of every side.
+    pub fn middle(&self) -> Vec<f64> {
+        self.0.iter().map(|[low, high]| 0.5 * (low + high)).collect()
+    }
+
+    /// Half of every side, as seen from the middle.
+    pub fn half(&self) -> Vec<f64> {
+        self.0.iter().zip(self.middle()).map(|([low, high], m)| (m - low).max(high - m)).collect()
+    }
+
     /// Cut in two across its longest side.
     pub fn halves(&self) -> [Leaf; 2] {
         let width = |[low, high]: &[f64; 2]| high - low;
@@ -37,16 +47,14 @@ impl Leaf {
     /// Its middle and its corners.
     pub fn points(&self) -> Vec<Vec<f64>> {
         let corner = |k: usize| self.0.iter().enumerate().map(|(d, ends)| ends[k >> d & 1]).collect();
-        let middle = self.0.iter().map(|[low, high]| 0.5 * (low + high)).collect();
-        (0..1 << self.0.len()).map(corner).chain([middle]).collect()
+        (0..1 << self.0.len()).map(corner).chain([self.middle()]).collect()
     }
 }
 
 /// Every image of the family within these parameters, and what is within [`SLACK`] of one.
 pub(super) fn zonotope(family: &Family, leaf: &Leaf, class: usize) -> Zonotope {
     let elements = family.photo.len();
-    let middle: Vec<f64> = leaf.0.iter().map(|[low, high]| 0.5 * (low + high)).collect();
-    let half: Vec<f64> = leaf.0.iter().zip(&middle).map(|([low, high], m)| (m - low).max(high - m)).collect();
+    let (middle, half) = (leaf.middle(), leaf.half());
     let mut z = Zonotope {
         centre: Vec::with_capacity(elements),
         generators: vec![Vec::with_capacity(elements); half.len()],

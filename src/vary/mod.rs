@@ -7,7 +7,10 @@
 //! for every t up to one end, and an image of another class stands at the other.
 
 pub mod bracket;
+mod fine;
 mod leaf;
+pub mod run;
+pub mod table;
 mod turn;
 
 pub use leaf::SLACK;
@@ -165,7 +168,17 @@ impl Family {
 
     /// The image at some parameters, in f64 rounded to f32.
     pub fn image(&self, t: &[f64]) -> Vec<f32> {
-        (0..self.photo.len()).map(|k| self.value(k, t).clamp(0.0, 1.0) as f32).collect()
+        self.exact(t).into_iter().map(|v| v as f32).collect()
+    }
+
+    /// The same in f64.
+    fn exact(&self, t: &[f64]) -> Vec<f64> {
+        (0..self.photo.len()).map(|k| self.value(k, t).clamp(0.0, 1.0)).collect()
+    }
+
+    /// How fast one value changes with each parameter before it is clipped.
+    fn directions_at(&self, k: usize) -> impl Iterator<Item = f64> {
+        self.directions.iter().map(move |d| d[k])
     }
 
     /// One value before it is clipped.

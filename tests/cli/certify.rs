@@ -203,6 +203,7 @@ fn noise_has_tables_of_its_own() {
     misused(at, &format!("{certify} --out x"), &["--noise", "--variance", "--search"]);
     misused(at, &format!("{certify} --variance 0.01 --risk 0 --out x"), &["--risk"]);
     misused(at, &format!("{certify} --variance 0.01 --branch 9 --out x"), &["--branch"]);
+    misused(at, &format!("{certify} --variance 0.01 --method ibp --certificates all --out x"), &["--certificates"]);
     misused(at, "certify --model MODEL --data SHOES --draws 9 --out x", &["--noise"]);
 }
 

@@ -175,6 +175,8 @@ fn certificates_cannot_be_made_afterwards() {
     done(at, &crown);
     let table = "out/delta_max.csv";
     refused(at, &format!("{crown} --resume --certificates all"), &[table, "6 rows", "another --out"]);
+    let more = crown.replace("--limit 3", "--limit 4");
+    refused(at, &format!("{more} --resume --certificates all"), &[table, "6 rows", "another --out"]);
     let kept = crown.replace("--out out", "--out kept --certificates all");
     done(at, &kept);
     done(at, &format!("{kept} --resume"));

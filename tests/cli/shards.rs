@@ -85,6 +85,82 @@ fn gaps_and_duplicates_are_refused_by_name() {
 }
 
 #[test]
+fn shards_of_noise_and_light_join_to_the_same_bytes() {
+    let dir = folder();
+    let at = dir.path();
+    let usual = "--model MODEL --data SHOES --split train --limit 5 --device cpu --quiet";
+    let noise =
+        format!("certify --noise gaussian --variance 0.001,0.0001 --search --draws 200 --certificates 3 {usual}");
+    let light = format!("certify --vary brightness,darken --gap 0.05 {usual}");
+    for (name, line, tables, summary) in [
+        ("n", &noise, &["noise.csv", "sigma_max.csv"][..], "noise.json"),
+        ("v", &light, &["vary.csv"][..], "vary.json"),
+    ] {
+        done(at, &format!("{line} --shard 0/1 --out {name}whole"));
+        (0..3).for_each(|i| drop(done(at, &format!("{line} --shard {i}/3 --out {name}{i}"))));
+        // One that was stopped in the middle of a row, and one before it had any.
+        for (i, share) in [(1, 2), (2, 1000)] {
+            for table in tables {
+                let table = at.join(format!("{name}{i}")).join(table);
+                let rows = read(&table);
+                put_text(&table, &rows[..rows.len() / share]);
+            }
+            let before = at.join(format!("{name}{i}")).join(tables[0]);
+            let part = format!("{name}{i}");
+            refused(at, &format!("{line} --shard {i}/3 --out {part}"), &[&part, "--resume"]);
+            done(at, &format!("{line} --shard {i}/3 --out {part} --resume"));
+            assert!(read(&before).ends_with('\n'));
+        }
+        done(at, &format!("merge {name}2 {name}0 {name}1 --out {name}joined"));
+        for file in tables.iter().chain([&summary]) {
+            let [whole, joined] = ["whole", "joined"].map(|n| read(at.join(format!("{name}{n}")).join(file)));
+            assert_eq!(whole, joined, "{file}");
+        }
+        assert_eq!(json(&at.join(format!("{name}joined/manifest.json")))["shard"], serde_json::json!([0, 1]));
+        misused(at, &format!("merge {name}0 {name}2 --out x"), &["shard 1/3 is missing"]);
+        refused(at, &format!("merge {name}0 {name}1 {name}2 --out {name}joined"), &["joined", "another --out"]);
+        misused(at, &format!("merge {name}0 {name}1 {name}2 --report --out x"), &["--report"]);
+        // Other results are not written over.
+        let radii = format!("certify --method ibp --no-attack {usual} --out {name}0");
+        refused(at, &radii, &["something else", "another --out"]);
+        refused(at, &format!("{radii} --resume"), &["something else", "another --out"]);
+    }
+    assert!(at.join("vjoined/pictures/0.png").is_file() && at.join("vjoined/pictures/3.png").is_file());
+    refused(at, "merge n0 v1 n2 --out x", &["v1", "another question"]);
+    let other = noise.replace("--draws 200", "--draws 300 --risk 0.02");
+    refused(
+        at,
+        &format!("{other} --shard 0/3 --out n0 --resume"),
+        &["--draws (200, not 300)", "--risk (0.01, not 0.02)"],
+    );
+    refused(at, &format!("{} --out v0 --resume", light.replace("--gap 0.05", "")), &["--gap (0.05, not 0.01)"]);
+
+    // More images than before; and what audit says of all of it.
+    let longer = noise.replace("--limit 5", "--limit 6").replace("--certificates 3", "--certificates all");
+    refused(at, &format!("{longer} --out nwhole --resume"), &["without --certificates"]);
+    let plain = longer.replace("--certificates all", "");
+    done(at, &format!("{plain} --out nwhole --resume"));
+    assert_eq!(read(at.join("nwhole/noise.csv")).lines().count(), 13);
+    let said = done(at, "audit njoined");
+    assert!(said.contains("all proofs hold"), "{said}");
+    refused(at, "audit vjoined", &["light and lens"]);
+    let table = at.join("njoined/noise.csv");
+    let rows = read(&table);
+    let certified = |row: &&str| {
+        let cells: Vec<&str> = row.split(',').collect();
+        let path = at.join(format!("njoined/certificates/{}_{}.json", cells[0], cells[4]));
+        path.is_file() && cells[9].parse::<f64>().is_ok_and(|p| p < 1.0)
+    };
+    let row = rows.lines().skip(1).find(certified).expect("a row with a certificate");
+    let proved = row.split(',').nth(9).expect("a probability");
+    let less = row.replace(&format!(",{proved},"), &format!(",{},", 0.5 * proved.parse::<f64>().expect("a number")));
+    put_text(&table, &rows.replace(row, &less));
+    let output = binary(at, "audit njoined").output().expect("the binary starts");
+    let said = text(&output).1;
+    assert!(output.status.code() == Some(1) && said.contains("is not proved, only"), "{said}");
+}
+
+#[test]
 fn shards_of_a_sweep_join_to_the_same_bytes() {
     let dir = folder();
     let at = dir.path();

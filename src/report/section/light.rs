@@ -22,12 +22,12 @@ fn lost(s: &Stays) -> f64 {
 
 /// Tables by kind of change and model, and by class and model.
 pub fn section(page: &mut Page) -> Option<Section> {
-    let (classes, photos) = (satisfied(page), photos(page));
-    if classes.is_none() && photos.is_none() {
+    let parts: Vec<Markup> = [satisfied(page), super::risk::part(page), photos(page)].into_iter().flatten().collect();
+    if parts.is_empty() {
         return None;
     }
     let body = html! {
-        @for part in [classes, photos].into_iter().flatten() { (part) }
+        @for part in &parts { (part) }
     };
     Some(Section {
         id: "light",

@@ -10,6 +10,7 @@ pub mod gallery;
 pub mod light;
 pub mod noise;
 pub mod relevance;
+pub mod risk;
 pub mod robustness;
 pub mod training;
 pub mod verdict;
