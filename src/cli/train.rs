@@ -43,7 +43,7 @@ pub struct TrainArgs {
     #[arg(long, value_name = "DELTA", value_parser = common::share_of_white, allow_hyphen_values = true)]
     certified: Option<f32>,
     /// Of certified training, the share of what is lost in the worst case of a box; the rest is of attacked images. More
-    /// proves more and costs clean accuracy [default: 0.5]
+    /// proves more and costs clean accuracy [default: 0.1]
     #[arg(long, value_name = "SHARE", requires = "certified", value_parser = common::share, allow_negative_numbers = true)]
     mix: Option<f32>,
     /// Passes over the training images [default: 10, with --certified 40: boxes grow to DELTA in the first half]

@@ -57,7 +57,7 @@ impl Training<'_> {
             Policy::All => "all classes augmented".into(),
         };
         match &train.certified {
-            Some(c) => format!("certified training in boxes up to {:.2}/255", 255.0 * c.delta),
+            Some(c) => format!("certified training in boxes up to {:.2}/255; {images}", 255.0 * c.delta),
             None if train.noise > 0.0 => format!("Gaussian noise of variance {} on all", train.noise),
             None => images,
         }

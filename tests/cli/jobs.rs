@@ -43,6 +43,10 @@ fn certified_training_and_noise() {
     assert!((0..6).all(|e| epochs[e]["train_proved"].as_f64().is_some_and(|p| (0.0..=1.0).contains(&p))), "{epochs}");
     done(at, &format!("{train} --certified 0.00784313725490196 --mix 0.7 --out two.onnx"));
     assert!(fs::read(at.join("one.onnx")).unwrap() == fs::read(at.join("two.onnx")).unwrap());
+    // Nothing but worst cases: no images are attacked, and those shown are as they are.
+    let worst = history(&format!("{train} --certified 2/255 --mix 1 --out worst.onnx"));
+    let [accuracy, proved] = ["train_accuracy", "train_proved"].map(|of| worst[5][of].as_f64().expect("a share"));
+    assert!(accuracy >= proved && accuracy > 0.3, "{worst}");
     let median = |model: &str| {
         let certify = "certify --data SHOES --method ibp --limit 16 --device cpu --no-attack --quiet";
         done(at, &format!("{certify} --model {model}.onnx --out of-{model}"));
