@@ -15,7 +15,7 @@ mod tests;
 pub use choice::{RULE, even_accuracy};
 pub use claims::published_classes;
 pub use relevance::relevance_kind;
-pub use robustness::{Robust, reference_delta, robustness};
+pub use robustness::{ONE_ANSWER, Robust, reference_delta, robustness};
 
 use crate::report::chart::{number, percent};
 use crate::report::statistics::{Answer, Compared, Measure};

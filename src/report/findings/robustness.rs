@@ -84,6 +84,10 @@ fn identical(told: &Told) -> Option<Finding> {
     (!names.is_empty()).then(|| finding("identical", "Some models are the same one", sentence, vec![]))
 }
 
+/// Why a model that says one thing is no robust one.
+pub const ONE_ANSWER: &str =
+    "One answer to everything holds at any distance, so that its delta max is large and means nothing";
+
 /// A model that has learned to say one thing.
 fn constant(told: &Told, model: usize) -> Option<Finding> {
     let m = &told.study.models[model];
@@ -96,11 +100,11 @@ fn constant(told: &Told, model: usize) -> Option<Finding> {
     let images = m.sweep.first()?.confusion.iter().flatten().sum::<f64>() / m.sweep.first()?.draws.max(1) as f64;
     let of = if trainings > 1 { format!(" in {} of {trainings} trainings", answers.len()) } else { String::new() };
     let remedy = match m.training.iter().any(|e| e.delta.is_some()) {
-        true => "Train it again in smaller boxes (--certified), with a smaller --mix, or for more --epochs",
-        false => "Train it again with a smaller --rate, or for more --epochs",
+        true => "Train it again in smaller boxes (--certified), or for more --epochs",
+        false => "Train it again for more --epochs, or on more photos",
     };
     let sentence = format!(
-        "{} calls all {images} clean test images {}{of}. One answer to everything holds at any distance, so that its delta max is large and means nothing; it is left out of the comparisons in words. {remedy}.",
+        "{} calls all {images} clean test images {}{of}. {ONE_ANSWER}; it is left out of the comparisons in words. {remedy}.",
         m.name,
         list(&classes)
     );
