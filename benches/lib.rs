@@ -36,7 +36,8 @@ pub fn trained(device: &Device) -> Result<(Network, Dataset)> {
     let data = shoes::dataset(300, 16, 0);
     let settings = train::Settings { epochs: 3, ..train::Settings::default() };
     let mut quiet = Progress::start(Verbosity::Quiet, "", 0);
-    let (model, _) = train::train(device, &data, &data.subset(&[]), &settings, &mut quiet)?;
+    let images = train::Images { train: &data, validation: None, test: &data.subset(&[]) };
+    let (model, _) = train::train(device, &images, &settings, None, &mut quiet)?;
     Ok((Network::new(device, &model)?, data))
 }
 

@@ -227,6 +227,10 @@ pub struct Epoch {
     /// On the test images, afterwards.
     #[serde(default)]
     pub test_accuracy: Option<f64>,
+    /// Mean cross-entropy over images held out, by which the best epoch is known; none without such images, and while boxes
+    /// grow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation_loss: Option<f64>,
     /// Half-width of the boxes around the images that were learned from, at the end of the epoch; none without
     /// certified training.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -372,6 +376,15 @@ impl NoiseLevel {
         let row = self.confusion.get(class)?;
         let total: f64 = row.iter().sum();
         (total > 0.0).then(|| row.get(class).copied().unwrap_or(0.0) / total)
+    }
+
+    /// The class that all images are called, if they are of several classes and it is one for all.
+    pub fn only_answer(&self) -> Option<usize> {
+        let classes = self.confusion.iter().filter(|row| row.iter().any(|n| *n > 0.0)).count();
+        let called = |to: usize| self.confusion.iter().any(|row| row.get(to).is_some_and(|n| *n > 0.0));
+        let mut answers = (0..self.confusion.len()).filter(|&to| called(to));
+        let only = answers.next().filter(|_| classes > 1)?;
+        answers.next().is_none().then_some(only)
     }
 
     /// Share of images of class `from` that are called `to`.

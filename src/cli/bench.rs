@@ -49,7 +49,8 @@ pub fn run(args: BenchArgs) -> Result<()> {
     let data = shoes::dataset(bench::IMAGES, 32, args.run.seed);
     let settings = train::Settings { epochs: 4, seed: args.run.seed, ..train::Settings::default() };
     let mut silent = Progress::start(Verbosity::Quiet, "", 0);
-    let (model, _) = train::train(&device, &data, &data.subset(&[]), &settings, &mut silent)?;
+    let images = train::Images { train: &data, validation: None, test: &data.subset(&[]) };
+    let (model, _) = train::train(&device, &images, &settings, None, &mut silent)?;
     let net = Network::new(&device, &model)?;
     args.run.say(format!(
         "\ndelta max, {} + FC{}, made-up shoes {}",

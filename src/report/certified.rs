@@ -2,7 +2,7 @@
 
 use super::chart::{count, number, percent};
 use super::figure::Figures;
-use super::findings::{Reading, both_units, reference_delta};
+use super::findings::{ONE_ANSWER, Reading, both_units, reference_delta};
 use super::html::{Head, document, notes};
 use super::section::{Page, Section, brackets, closing, gallery, robustness};
 use super::statistics::sorted;
@@ -144,6 +144,8 @@ fn card(study: &Study) -> Markup {
     let at = reference_delta(study);
     let [closed, bracketed] = brackets::closed(rows.iter().copied());
     let tried = bracketed > 0;
+    let classes = &study.dataset.classes;
+    let only = level(model, 0.0, classes.len()).only_answer();
     html! {
         section.verdict #verdict {
             dl.facts.large {
@@ -155,6 +157,9 @@ fn card(study: &Study) -> Markup {
                 div { dt { "Right and proved at " (number((at * 2550.0).round() / 10.0)) "/255" } dd { (many(&|r| r.label == r.predicted && r.proved >= at)) } }
                 div { dt { "Nothing is proved of" } dd { (many(&|r| r.proved <= 0.0)) } }
                 @if tried { div { dt { "Brackets closed to " (percent(brackets::GAP)) } dd { (share(closed, bracketed)) } } }
+            }
+            @if let Some(class) = only {
+                p.note { "All " (count(rows.len() as f64)) " images are called " (classes[class]) ". " (ONE_ANSWER) "." }
             }
         }
     }
@@ -186,6 +191,17 @@ mod tests {
             method,
             ..CertifyRow::default()
         }
+    }
+
+    #[test]
+    fn one_answer_to_all_is_told() {
+        let one = |n: usize| (0..n).map(|i| row(i, 1.0, None)).collect::<Vec<_>>();
+        assert!(text(one(6)).contains(ONE_ANSWER));
+        // Of one class, or with another answer, nothing is known of it.
+        assert!(!text(one(1)).contains(ONE_ANSWER));
+        let mut two = one(6);
+        two[3].predicted = 1;
+        assert!(!text(two).contains(ONE_ANSWER));
     }
 
     fn text(rows: Vec<CertifyRow>) -> String {

@@ -57,7 +57,7 @@ impl Training<'_> {
             Policy::All => "all classes augmented".into(),
         };
         match &train.certified {
-            Some(c) => format!("certified training in boxes up to {:.2}/255", 255.0 * c.delta),
+            Some(c) => format!("certified training in boxes up to {:.2}/255; {images}", 255.0 * c.delta),
             None if train.noise > 0.0 => format!("Gaussian noise of variance {} on all", train.noise),
             None => images,
         }
@@ -70,7 +70,8 @@ impl Training<'_> {
         let title = format!("{label}: learning");
         let mut progress = Progress::start(settings.verbosity, &title, self.recipe.train.epochs * images.len());
         let train = train::Settings { seed: self.seed(), ..self.recipe.train.clone() };
-        let (model, epochs) = train::train(self.device, &images, test, &train, &mut progress)?;
+        let shown = train::Images { train: &images, validation: None, test };
+        let (model, epochs) = train::train(self.device, &shown, &train, None, &mut progress)?;
         let accuracy = epochs.last().and_then(|e| e.test_accuracy).unwrap_or(0.0);
         progress.finish(&format!("{label}: trained, {:.1} % of test images right", 100.0 * accuracy));
         let suffix = if self.nth == 0 { String::new() } else { format!("-{}", self.nth + 1) };

@@ -1,6 +1,5 @@
 //! One minibatch: its images on the device, and the gradients of what is lost on them.
 
-use super::Settings;
 use crate::dataset::Dataset;
 use crate::device::{Buffer, Device};
 use crate::error::Result;
@@ -12,6 +11,14 @@ use crate::tensor;
 /// Keeps random starts of attacks apart from other uses of a seed.
 pub const ATTACKS: u64 = 0x00A7_7AC4 << 32;
 
+/// Images that minibatches are taken from, and how they are shown.
+pub struct Shown<'a> {
+    pub data: &'a Dataset,
+    /// How much an image counts, by class.
+    pub weights: &'a [f32],
+    pub noise: Option<Noise>,
+}
+
 /// Whose images a minibatch shows.
 pub struct Batch {
     /// Images on the first `count` lanes.
@@ -19,21 +26,17 @@ pub struct Batch {
     pub lanes: usize,
     /// `[lane]` of u32.
     pub labels: Buffer,
+    /// How much each counts, `[lane]`.
+    weights: Buffer,
     /// The labels of the images, on the host.
     known: Vec<usize>,
 }
 
 impl Batch {
-    /// These images of `data`, and their pixels `[element][lane]`: under noise, another in every epoch, if there is to be
-    /// any.
-    pub fn new(
-        device: &Device,
-        data: &Dataset,
-        images: &[usize],
-        settings: &Settings,
-        epoch: u32,
-    ) -> Result<(Batch, Buffer)> {
+    /// These images, and their pixels `[element][lane]`.
+    pub fn new(device: &Device, shown: &Shown, images: &[usize]) -> Result<(Batch, Buffer)> {
         let lanes = tensor::lanes(images.len());
+        let data = shown.data;
         let known: Vec<usize> = images.iter().map(|&i| data.labels[i]).collect();
         let padded = |of: &mut dyn Iterator<Item = u32>| {
             let mut words: Vec<u32> = of.collect();
@@ -43,15 +46,12 @@ impl Batch {
         let elements = data.shape.len();
         let x = device.upload(&tensor::interleave(images.iter().map(|&i| data.image(i)), elements))?;
         let labels = padded(&mut known.iter().map(|l| *l as u32))?;
-        let batch = Batch { count: images.len(), lanes, labels, known };
-        if settings.noise == 0.0 {
-            return Ok((batch, x));
-        }
+        let weights = padded(&mut known.iter().map(|l| shown.weights[*l].to_bits()))?;
+        let batch = Batch { count: images.len(), lanes, labels, weights, known };
+        let Some(noise) = &shown.noise else { return Ok((batch, x)) };
         let names = padded(&mut images.iter().map(|i| *i as u32))?;
-        let sigma = settings.noise.sqrt() as f32;
-        let noise = Noise { seed: settings.seed, draw: epoch, sigma, clip: true };
         let noisy = device.alloc(x.len())?;
-        noise::gaussian(device, &x, &names, &noisy, elements, lanes, &noise)?;
+        noise::gaussian(device, &x, &names, &noisy, elements, lanes, noise)?;
         Ok((batch, noisy))
     }
 }
@@ -74,22 +74,30 @@ impl Outcome {
     }
 }
 
-/// Softmax cross-entropy of logits: its sum, how many labels win, and the gradient of `share` times its mean.
-pub fn cross_entropy(net: &Network, logits: &Buffer, batch: &Batch, share: f32) -> Result<(Buffer, f64, usize)> {
+/// Softmax cross-entropy of logits: what came of it, and the gradient of `share` times its mean. Labels that win count as
+/// right.
+pub fn cross_entropy(net: &Network, logits: &Buffer, batch: &Batch, share: f32) -> Result<(Buffer, Outcome)> {
     let (d, classes) = (&net.device, net.model.outputs());
     let (losses, seed) = (d.alloc(batch.lanes)?, d.alloc(classes * batch.lanes)?);
-    loss::softmax_cross_entropy(d, logits, &batch.labels, &losses, &seed, classes, batch.count, batch.lanes, share)?;
+    let Batch { count, lanes, labels, weights, known } = batch;
+    loss::softmax_cross_entropy(d, logits, labels, weights, &losses, &seed, classes, *count, *lanes, share)?;
     let losses: Vec<f32> = d.read(&losses)?;
-    let scores = tensor::deinterleave(&d.read::<f32>(logits)?, classes, batch.count);
-    let wins = scores.chunks(classes).zip(&batch.known).filter(|(s, label)| largest(s) == **label).count();
-    Ok((seed, losses[..batch.count].iter().map(|l| f64::from(*l)).sum(), wins))
+    let scores = tensor::deinterleave(&d.read::<f32>(logits)?, classes, *count);
+    let right = scores.chunks(classes).zip(known).filter(|(s, label)| largest(s) == **label).count();
+    let loss = losses[..*count].iter().map(|l| f64::from(*l)).sum();
+    Ok((seed, Outcome { loss, right, proved: 0 }))
 }
 
-/// What is lost on images as they are shown, and its gradients times `share`.
+/// What is lost on images as they are shown.
+pub fn loss(net: &Network, batch: &Batch, x: Buffer) -> Result<Outcome> {
+    Ok(cross_entropy(net, &net.logits(x, batch.lanes)?, batch, 1.0)?.1)
+}
+
+/// [`loss`], and its gradients times `share`.
 pub fn shown(net: &Network, batch: &Batch, x: Buffer, share: f32) -> Result<(Gradients, Outcome)> {
     let values = net.forward(x, batch.lanes, true)?;
     let logits = values[net.model.output()].as_ref().expect("kept");
-    let (seed, loss, right) = cross_entropy(net, logits, batch, share)?;
+    let (seed, outcome) = cross_entropy(net, logits, batch, share)?;
     let (_, gradients) = net.backward(&values, seed, batch.lanes, true)?;
-    Ok((gradients, Outcome { loss, right, proved: 0 }))
+    Ok((gradients, outcome))
 }

@@ -288,6 +288,10 @@ fn wrong_usage() {
     misused(at, &format!("{TRAIN} --data SHOES --mix 0.5"), &["--certified"]);
     misused(at, &format!("{TRAIN} --data SHOES --certified 2/255 --mix 1.5"), &["--mix", "at most 1"]);
     misused(at, &format!("{TRAIN} --data SHOES --noise -0.1"), &["--noise", "variance"]);
+    misused(at, &format!("{TRAIN} --data SHOES --patience 3"), &["--validation"]);
+    misused(at, &format!("{TRAIN} --data SHOES --validation 1"), &["--validation", "below 1"]);
+    misused(at, &format!("{TRAIN} --data SHOES --resume"), &["--checkpoint"]);
+    misused(at, &format!("{TRAIN} --data SHOES --weight-decay -1"), &["--weight-decay", "at least 0"]);
     misused(at, "study --certified 0 --quick", &["--certified", "2/255"]);
     misused(at, "study --noise-aug=3 --quick", &["--noise-aug", "variance"]);
     misused(at, "certify --model MODEL --data SHOES --out o --method best", &["--method", "crown"]);

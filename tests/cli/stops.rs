@@ -89,6 +89,9 @@ fn an_end_on_request_says_what_is_kept() {
     let mut line = String::new();
     BufReader::new(child.stdout.as_mut().expect("a pipe")).read_line(&mut line).expect("a line");
     assert!(wait(child, "-INT").contains("nothing was written") && files(at) == before);
+    let child = start(at, &format!("{train} --checkpoint kept --quiet"), || at.join("kept").exists());
+    let err = wait(child, "-INT");
+    assert!(err.contains("kept in kept") && err.contains("--resume") && !at.join("m.onnx").exists(), "{err}");
 }
 
 /// As for a job in the background of a script, or under nohup.

@@ -11,7 +11,7 @@ use deltamax::ops::peak;
 use deltamax::progress::{Progress, Verbosity};
 use deltamax::rng::Rng;
 use deltamax::tensor::{Shape, interleave};
-use deltamax::train::{Settings, train};
+use deltamax::train::{Images, Settings, train};
 
 use crate::nets::Net;
 
@@ -52,7 +52,8 @@ fn close(what: &str, gpu: &[f32], cpu: &[f32], tolerance: f32) -> std::result::R
 pub fn training(gpu: &Device) -> std::result::Result<(), String> {
     let run = |device: &Device| -> Result<Vec<f32>> {
         let mut quiet = Progress::start(Verbosity::Quiet, "", 1);
-        let (_, epochs) = train(device, &data(90), &data(9), &settings(), &mut quiet)?;
+        let images = Images { train: &data(90), validation: None, test: &data(9) };
+        let (_, epochs) = train(device, &images, &settings(), None, &mut quiet)?;
         Ok(epochs.iter().map(|e| e.loss as f32).collect())
     };
     let losses = [run(gpu), run(&Device::cpu())].map(|r| r.map_err(|e| e.to_string()));

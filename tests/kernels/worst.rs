@@ -116,7 +116,8 @@ fn found(device: &Device, model: &Model, images: &[Vec<f32>], labels: &[usize]) 
     let values = net.forward_intervals(x, lanes)?;
     let logits = net.worst_logits(&values, &labels, lanes)?;
     let (losses, seed) = (device.alloc(lanes)?, device.alloc(classes * lanes)?);
-    loss::softmax_cross_entropy(device, &logits, &labels, &losses, &seed, classes, count, lanes, 1.0)?;
+    let weights = device.upload(&vec![1f32; lanes])?;
+    loss::softmax_cross_entropy(device, &logits, &labels, &weights, &losses, &seed, classes, count, lanes, 1.0)?;
     let losses: Vec<f32> = device.read(&losses)?;
     let gradients = net.backward_intervals(&values, &labels, &seed, lanes)?;
     let read = |(i, g): (usize, Option<[deltamax::device::Buffer; 2]>)| {

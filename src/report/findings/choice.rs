@@ -15,7 +15,10 @@ pub const RULE: &str = "Models are compared two by two in three figures: accurac
 pub fn conclude(told: &Told) -> Option<Conclusion> {
     let study = told.study;
     let groups = twins(study);
-    let kept: Vec<usize> = groups.iter().map(|g| g[0]).filter(|&i| measured(&study.models[i])).collect();
+    // Whoever gives one answer to all is proved at any distance.
+    let telling = told.kept();
+    let telling = groups.iter().map(|g| g[0]).filter(|i| telling.is_empty() || telling.contains(i));
+    let kept: Vec<usize> = telling.filter(|&i| measured(&study.models[i])).collect();
     let judged: Vec<Judged> = study.models.iter().flat_map(|m| study.requirements.judge(m)).collect();
     let meets = |i: usize| judged.iter().filter(|j| j.model == study.models[i].name).all(|j| j.met);
     let ready: Vec<usize> = kept.iter().copied().filter(|&i| meets(i)).collect();
@@ -45,12 +48,14 @@ pub fn conclude(told: &Told) -> Option<Conclusion> {
         _ => (Outcome::Tied, tied(told, &remain, &behind)),
     };
     let shown = &remain[..remain.len().min(4)];
+    let aside = (0..study.models.len()).filter(|i| !kept.contains(i) && told.constant(*i).any(|a| a.is_some()));
+    let aside = aside.map(|i| format!("{} gives one answer to all photos, and takes no part.", told.name(i)));
     Some(Conclusion {
         outcome,
         models: remain.iter().map(|&i| told.name(i).to_string()).collect(),
         sentence,
         why: shown.iter().map(|&i| figures(told, i)).collect(),
-        cautions: shown.iter().flat_map(|&i| cautions(told, i)).collect(),
+        cautions: shown.iter().flat_map(|&i| cautions(told, i)).chain(aside).collect(),
         identical: groups
             .iter()
             .filter(|g| g.len() > 1)

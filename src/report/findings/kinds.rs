@@ -1,7 +1,7 @@
 //! Every kind of sentence a page may say of its figures, with the statistic behind it: the rows of `docs/findings.md`.
 
 /// Name, what it says, what it rests on.
-pub const KINDS: [(&str, &str, &str); 21] = [
+pub const KINDS: [(&str, &str, &str); 22] = [
     (
         "verdict",
         "Which model to take; that several are tied; that each is best in something; that none meets what was required",
@@ -16,6 +16,11 @@ pub const KINDS: [(&str, &str, &str); 21] = [
         "identical",
         "Some models are the same one",
         "SHA-256 of the files of all trainings; without them, every answer and every radius alike",
+    ),
+    (
+        "constant",
+        "A model gives one answer to all photos, and is left out of the comparisons in words",
+        "All clean test images, of several classes, are called one class in a training; nothing is compared",
     ),
     (
         "robustness",

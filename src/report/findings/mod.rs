@@ -15,7 +15,7 @@ mod tests;
 pub use choice::{RULE, even_accuracy};
 pub use claims::published_classes;
 pub use relevance::relevance_kind;
-pub use robustness::{Robust, reference_delta, robustness};
+pub use robustness::{ONE_ANSWER, Robust, reference_delta, robustness};
 
 use crate::report::chart::{number, percent};
 use crate::report::statistics::{Answer, Compared, Measure};
@@ -63,9 +63,15 @@ impl Told<'_> {
         &self.study.dataset.classes[class]
     }
 
-    /// Indices of models that are not the same as one before.
+    /// Indices of models that are not the same as one before, and of which no training gives one answer to all.
     fn kept(&self) -> Vec<usize> {
-        crate::report::statistics::twins(self.study).into_iter().map(|group| group[0]).collect()
+        let first = crate::report::statistics::twins(self.study).into_iter().map(|group| group[0]);
+        first.filter(|&i| !self.constant(i).any(|answer| answer.is_some())).collect()
+    }
+
+    /// By training of a model, the class that all clean test images are called, if it is one for all.
+    fn constant(&self, model: usize) -> impl Iterator<Item = Option<usize>> {
+        self.study.models[model].trained().map(|t| t.sweep.first().filter(|l| l.variance == 0.0)?.only_answer())
     }
 
     /// The strongest noise at which a model's answers were taken.

@@ -64,6 +64,7 @@ pub(super) fn findings(told: &Told) -> Vec<Finding> {
     let all: Vec<Robust> = robustness(told.study).into_iter().filter(|r| kept.contains(&r.model)).collect();
     let mut out = Vec::new();
     out.extend(identical(told));
+    out.extend((0..told.study.models.len()).filter_map(|m| constant(told, m)));
     out.extend(most_robust(told, &all));
     out.extend(rankings(told, &all));
     out.extend(rivals(told, &all));
@@ -81,6 +82,35 @@ fn identical(told: &Told) -> Option<Finding> {
         names.iter().map(|n| format!("{n} are the same model")).collect::<Vec<_>>().join("; ")
     );
     (!names.is_empty()).then(|| finding("identical", "Some models are the same one", sentence, vec![]))
+}
+
+/// Why a model that says one thing is no robust one.
+pub const ONE_ANSWER: &str =
+    "One answer to everything holds at any distance, so that its delta max is large and means nothing";
+
+/// A model that has learned to say one thing.
+fn constant(told: &Told, model: usize) -> Option<Finding> {
+    let m = &told.study.models[model];
+    let trainings = told.constant(model).count();
+    let answers: Vec<usize> = told.constant(model).flatten().collect();
+    let mut classes = answers.clone();
+    classes.sort_unstable();
+    classes.dedup();
+    let classes: Vec<&str> = classes.into_iter().map(|c| told.class(c)).collect();
+    let images = m.sweep.first()?.confusion.iter().flatten().sum::<f64>() / m.sweep.first()?.draws.max(1) as f64;
+    let of = if trainings > 1 { format!(" in {} of {trainings} trainings", answers.len()) } else { String::new() };
+    let remedy = match m.training.iter().any(|e| e.delta.is_some()) {
+        true => "Train it again in smaller boxes (--certified), or for more --epochs",
+        false => "Train it again for more --epochs, or on more photos",
+    };
+    let sentence = format!(
+        "{} calls all {images} clean test images {}{of}. {ONE_ANSWER}; it is left out of the comparisons in words. {remedy}.",
+        m.name,
+        list(&classes)
+    );
+    let title = format!("{} gives one answer to all", m.name);
+    let figures = vec![plain(format!("{}, trainings with one answer", m.name), answers.len() as f64)];
+    (!answers.is_empty()).then(|| finding("constant", title, sentence, figures))
 }
 
 fn most_robust(told: &Told, all: &[Robust]) -> Option<Finding> {

@@ -115,6 +115,40 @@ fn equal_models_are_tied() {
     }
 }
 
+/// One answer to everything is proved at any distance, and is no robustness.
+#[test]
+fn one_answer_to_all_is_told_and_not_preferred() {
+    let mut study = study(&labels(200, 4), 4, 2, [(0.9, 0.01), (0.9, 0.01), (0.9, 0.01)]);
+    let spoil = |sweep: &mut Vec<NoiseLevel>, rows: &mut Vec<CertifyRow>| {
+        for level in sweep {
+            level.called[0].fill(2);
+            level.confusion.iter_mut().for_each(|row| *row = vec![0.0, 0.0, row.iter().sum(), 0.0]);
+            level.accuracy = Spread::exact(0.25);
+        }
+        rows.iter_mut().for_each(|r| (r.predicted, r.proved, r.attacked) = (2, 1.0, None));
+    };
+    let repeat = &mut study.models[2].repeats[0];
+    spoil(&mut repeat.sweep, &mut repeat.certify);
+    let reading = read(&study);
+    let found = reading.findings.iter().find(|f| f.kind == "constant").unwrap();
+    assert!(found.sentence.contains("all-DA calls all 200 clean test images class 2 in 1 of 2 trainings"), "{found:?}");
+    assert!(found.sentence.contains("more photos"), "{found:?}");
+    let c = reading.conclusion.unwrap();
+    assert_eq!((c.outcome, c.models), (Outcome::Tied, vec!["no-DA".to_string(), "one-DA".to_string()]));
+    assert!(c.cautions.iter().any(|t| t.starts_with("all-DA gives one answer")), "{:?}", c.cautions);
+    assert!(reading.findings.iter().filter(|f| f.kind != "constant").all(|f| !f.title.contains("all-DA")));
+    // With nothing but such models nothing is preferred, and boxes are what to change.
+    for model in &mut study.models {
+        spoil(&mut model.sweep, &mut model.certify);
+        model.training = vec![crate::results::Epoch { delta: Some(0.1), ..Default::default() }];
+    }
+    let reading = read(&study);
+    let told = reading.findings.iter().filter(|f| f.kind == "constant" && f.sentence.contains("--certified"));
+    assert_eq!(told.count(), 3);
+    assert!(!reading.findings.iter().any(|f| f.title.contains("most robust")));
+    assert!(!matches!(reading.conclusion.unwrap().outcome, Outcome::Best));
+}
+
 #[test]
 fn identical_models_are_one() {
     let mut study = study(&labels(200, 4), 4, 1, [(0.9, 0.02), (0.9, 0.02), (0.5, 0.002)]);
