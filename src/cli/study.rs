@@ -74,7 +74,7 @@ pub struct StudyArgs {
     /// Clean test images to certify, a sample with the class balance of the test set; or all [default: 100, quick 32]
     #[arg(long, value_name = "N", value_parser = sample)]
     limit: Option<usize>,
-    /// Test images to certify under each noise level [default: 24, quick 8]
+    /// Test images to certify under each noise level [default: 24, quick 6]
     #[arg(long)]
     noisy: Option<usize>,
     /// The share of a class that has to be recognised: up to which noise it is
@@ -132,7 +132,7 @@ pub fn run(args: StudyArgs) -> Result<()> {
         sweep: sweep::Settings { variances: args.variance, draws: if quick { 1 } else { 3 }, seed: args.run.seed },
         method: args.method,
         limit: args.limit.unwrap_or(if quick { 32 } else { 100 }),
-        noisy_limit: args.noisy.unwrap_or(if quick { 8 } else { 24 }),
+        noisy_limit: args.noisy.unwrap_or(if quick { 6 } else { 24 }),
         relevance_limit: if quick { 24 } else { 512 },
         satisfied: args.satisfied,
         photos: args.photos,
