@@ -194,6 +194,9 @@ pub struct ModelResult {
     /// Test set under Gaussian noise, by rising variance; variance 0 is the clean test set.
     #[serde(default)]
     pub sweep: Vec<NoiseLevel>,
+    /// Stronger noise than that, until accuracy has fallen far enough to show where it breaks; of the first training.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub beyond: Vec<NoiseLevel>,
     /// One row per test image and variance.
     #[serde(default)]
     pub certify: Vec<CertifyRow>,

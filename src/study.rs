@@ -111,13 +111,14 @@ pub fn study_given(device: &Device, splits: &Splits, settings: &Settings, given:
         let label = measure::label(&one.name, [k, given.len()]);
         let of = measure::Of { label: &label, first: true, further: given.len() - k - 1 };
         let measured = measure::measure(&net, &splits.test, settings, &of, &mut examples)?;
-        let Measured { sweep, certify, examples, relevance, photos, risks } = measured;
+        let Measured { sweep, beyond, certify, examples, relevance, photos, risks } = measured;
         models.push(ModelResult {
             name: one.name.clone(),
             parameters: one.model.parameters(),
             file: Some(one.file.clone()),
             hash: Some(one.hash.clone()),
             sweep,
+            beyond,
             certify,
             examples,
             relevance,

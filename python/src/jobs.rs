@@ -8,12 +8,13 @@ use anyhow::Result;
 use deltamax::attack::{Hit, Settings as AttackSettings};
 use deltamax::audit::Sample;
 use deltamax::bounds::{Bounder, Method};
-use deltamax::certify::audit::{Outcome, Request as AuditRequest, audit as audit_folder};
+use deltamax::certify::audit::{Outcome, Request as AuditRequest};
 use deltamax::certify::{Options, attack_all, collect};
 use deltamax::dataset;
 use deltamax::device::Device;
 use deltamax::error::Error;
 use deltamax::explain::{Request, bracket, level};
+use deltamax::noise;
 use deltamax::progress::{Progress, Verbosity};
 use deltamax::results::{CertifyRow, NoiseLevel, RelevanceKind};
 use deltamax::spec::vnnlib;
@@ -342,11 +343,11 @@ pub fn audit<'py>(
     let sample = sample.map_or(Sample::All, |count| Sample::Some { count, seed });
     let work = move || -> Result<_> {
         let request = AuditRequest { dir: folder, model, data, sample };
-        let outcome = audit_folder(&request, Verbosity::Quiet)?;
-        let problem = outcome.check(&request.dir).err().map(|e| e.to_string());
+        let outcome = noise::audit::folder(&request, Verbosity::Quiet)?;
+        let problem = outcome.check().err().map(|e| e.to_string());
         Ok((outcome, problem))
     };
-    let (Outcome { report, rows, unchecked }, problem) = away(py, work)?;
+    let (Outcome { report, rows, unchecked, .. }, problem) = away(py, work)?;
     let fields = PyDict::new(py);
     fields.set_item("rows", rows)?;
     fields.set_item("zero", report.zero)?;

@@ -2,14 +2,12 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
 
 use super::common::SayArgs;
 use crate::audit::{Report, Sample};
-use crate::certify::audit::{Outcome, Request, audit};
-use crate::certify::manifest::{Asked, read_manifest};
-use crate::error::Error;
+use crate::certify::audit::{Outcome, Request};
 use crate::noise;
 use crate::results::short;
 use crate::terminal;
@@ -69,15 +67,7 @@ pub fn run(args: AuditArgs) -> Result<()> {
     };
     let request = Request { dir: args.dir, model: args.model, data: args.data, sample };
     let verbosity = args.output.verbosity();
-    let outcome = match read_manifest(&request.dir)?.asked {
-        Asked::Radii => audit(&request, verbosity)?,
-        Asked::Noise { .. } => noise::audit::audit(&request, verbosity)?,
-        Asked::Vary { .. } => {
-            let problem =
-                "holds brackets of light and lens, which audit knows nothing of; it proves radii and noise again";
-            bail!(Error::input(&request.dir, problem))
-        }
-    };
+    let outcome = noise::audit::folder(&request, verbosity)?;
     let Outcome { report, rows, unchecked, .. } = &outcome;
     for f in report.failures.iter().take(SHOWN) {
         terminal::note(format_args!("image {} at variance {}: {}", f.index, short(f.variance), f.reason));

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use super::table::{RISKS, SIGMAS, certificate_path, read_whole};
 use crate::audit::{self, NoiseCertificate, NoiseClaim};
-use crate::certify::PIXEL_ROUNDING;
 use crate::certify::audit::{Outcome, Request, Subject, check_image, read_certificate, subject, watched};
-use crate::certify::manifest::read_manifest;
+use crate::certify::manifest::{Asked, Manifest, read_manifest};
+use crate::certify::{self, PIXEL_ROUNDING};
 use crate::error::{Error, Result};
 use crate::interrupt;
 use crate::progress::Verbosity;
@@ -49,16 +49,29 @@ impl Said<'_> {
     }
 }
 
-/// Proves the rows of a result folder again that have a certificate.
+/// Proves a result folder of certify again, whether it is about radii or about noise.
 ///
 /// # Errors
-/// If the folder, the model or the images cannot be read or are not those of the results. Rows that are not proved are no
-/// error: see [`Outcome::check`].
-pub fn audit(request: &Request, verbosity: Verbosity) -> Result<Outcome> {
+/// If the folder, the model or the images cannot be read or are not those of the results, or the folder is about light and
+/// lens. Rows that are not proved are no error: see [`Outcome::check`].
+pub fn folder(request: &Request, verbosity: Verbosity) -> Result<Outcome> {
+    let manifest = read_manifest(&request.dir)?;
+    match manifest.asked {
+        Asked::Radii => certify::audit::audit(request, verbosity),
+        Asked::Noise { .. } => audit(request, &manifest, verbosity),
+        Asked::Vary { .. } => {
+            let problem =
+                "holds brackets of light and lens, which audit knows nothing of; it proves radii and noise again";
+            Err(Error::input(&request.dir, problem))
+        }
+    }
+}
+
+/// Proves the rows about noise again that have a certificate.
+fn audit(request: &Request, manifest: &Manifest, verbosity: Verbosity) -> Result<Outcome> {
     let dir = &request.dir;
-    let manifest = read_manifest(dir)?;
-    let (risks, sigmas) = read_whole(dir, &manifest)?;
-    let subject = subject(request, &manifest, verbosity)?;
+    let (risks, sigmas) = read_whole(dir, manifest)?;
+    let subject = subject(request, manifest, verbosity)?;
     let risks = risks.iter().map(|r| Said {
         table: RISKS.file,
         index: r.index,

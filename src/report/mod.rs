@@ -87,6 +87,7 @@ mod tests {
         ] {
             assert!(text.contains(&format!("id=\"{id}\"")), "section {id} is missing");
         }
+        assert!(text.contains("until a model's accuracy had fallen by ten points"));
         for outside in ["src=\"http", "href=\"http", "url(http", "@import", "<link"] {
             assert!(!text.contains(outside), "{outside}");
         }

@@ -194,6 +194,7 @@ fn model(name: &str, policy: &str, kind: usize, rng: &mut Rng) -> ModelResult {
             })
             .collect(),
         sweep: VARIANCES.iter().enumerate().map(|(k, &v)| level(v, k, kind)).collect(),
+        beyond: if kind == 2 { vec![level(0.1, 3, kind)] } else { vec![] },
         certify: VARIANCES.iter().enumerate().flat_map(|(k, &v)| rows(v, k, kind)).collect(),
         examples: [(17, "Shoes/Oxfords/0017.jpg"), (23, "Shoes/Sneakers/0023.jpg")]
             .map(|(index, file)| Example {

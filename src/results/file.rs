@@ -43,7 +43,7 @@ impl Study {
         }
         for m in &self.models {
             let square = |c: &Vec<Vec<f64>>| c.len() == classes && c.iter().all(|r| r.len() == classes);
-            if m.trained().flat_map(|t| t.sweep).any(|l| !square(&l.confusion)) {
+            if m.trained().flat_map(|t| t.sweep).chain(&m.beyond).any(|l| !square(&l.confusion)) {
                 return bad("a confusion matrix");
             }
             if m.trained()

@@ -16,7 +16,9 @@ use crate::{attack, certify, explain, noise, search, sweep};
 pub struct Measured {
     pub sweep: Vec<NoiseLevel>,
     pub certify: Vec<CertifyRow>,
-    /// Only of the `first` of several trainings.
+    /// Stronger noise, only of the `first` of several trainings.
+    pub beyond: Vec<NoiseLevel>,
+    /// Likewise of the first.
     pub examples: Vec<Example>,
     pub relevance: Vec<RelevanceSummary>,
     /// Likewise of the first.
@@ -53,12 +55,13 @@ pub fn measure(
     let mut progress = Progress::start(settings.verbosity, &format!("{label}: noise sweep"), passes);
     let sweep = sweep::sweep(net, test, &settings.sweep, &mut progress)?;
     progress.finish(&format!("{label}: swept {} noise levels", sweep.len()));
+    let beyond = if first { beyond(net, test, settings, label, &sweep)? } else { Vec::new() };
     let certify = delta_max(net, test, settings, of, examples)?;
     let examples = if first { followed(net, test, settings, &certify, label, examples)? } else { Vec::new() };
     let relevance = relevance::summary(net, test, settings, label, !first)?;
     let photos = if first { photos(net, test, settings, label)? } else { Vec::new() };
     let risks = if first { risks(net, test, settings, label)? } else { Vec::new() };
-    Ok(Measured { sweep, certify, examples, relevance, photos, risks })
+    Ok(Measured { sweep, beyond, certify, examples, relevance, photos, risks })
 }
 
 /// Draws per image and variance.
@@ -86,6 +89,35 @@ fn risks(net: &Network, test: &Dataset, settings: &Settings, name: &str) -> Resu
 fn first_of_each(test: &Dataset, count: usize) -> Vec<usize> {
     let of = |class| (0..test.len()).filter(move |i| test.labels[*i] == class).take(count);
     (0..test.classes.len()).flat_map(of).collect()
+}
+
+/// By how much accuracy is to fall at last, so that its curve shows where it breaks.
+const FALL: f64 = 0.1;
+
+/// Each stronger noise has so many times the variance of the one before.
+const STRONGER: f64 = 4.0;
+
+/// Noise beyond that of the sweep, stronger and stronger until accuracy has fallen by [`FALL`], or the variance is 1.
+fn beyond(
+    net: &Network,
+    test: &Dataset,
+    settings: &Settings,
+    label: &str,
+    sweep: &[NoiseLevel],
+) -> Result<Vec<NoiseLevel>> {
+    let (Some(clean), Some(last)) = (sweep.first(), sweep.last()) else { return Ok(vec![]) };
+    let (mut variance, mut accuracy, mut all) = (last.variance, last.accuracy.mean, Vec::new());
+    while variance > 0.0 && variance < 1.0 && accuracy > clean.accuracy.mean - FALL {
+        variance = (STRONGER * variance).min(1.0);
+        let stronger = sweep::Settings { variances: vec![variance], ..settings.sweep.clone() };
+        let title = format!("{label}: noise of variance {variance:.3}");
+        let mut progress = Progress::start(settings.verbosity, &title, stronger.passes() * test.len());
+        let level = sweep::sweep(net, test, &stronger, &mut progress)?.remove(0);
+        accuracy = level.accuracy.mean;
+        progress.finish(&format!("{title}: {:.1} % right", 100.0 * accuracy));
+        all.push(NoiseLevel { called: Vec::new(), ..level });
+    }
+    Ok(all)
 }
 
 /// Light and lens of one parameter: brackets of the three of white balance take as long as all others.

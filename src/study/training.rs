@@ -110,7 +110,7 @@ impl Training<'_> {
     pub fn first(&self, examples: &mut Vec<usize>) -> Result<ModelResult> {
         let Done { file, hash, epochs, images, parameters, measured } = self.done(examples)?;
         let classes = &self.splits.train.classes;
-        let Measured { sweep, certify, examples, relevance, photos, risks } = measured;
+        let Measured { sweep, beyond, certify, examples, relevance, photos, risks } = measured;
         Ok(ModelResult {
             name: self.recipe.name.clone(),
             policy: self.policy(),
@@ -126,6 +126,7 @@ impl Training<'_> {
             hash: Some(hash),
             training: epochs,
             sweep,
+            beyond,
             certify,
             examples,
             relevance,

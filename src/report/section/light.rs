@@ -39,7 +39,7 @@ pub fn section(page: &mut Page) -> Option<Section> {
     })
 }
 
-/// The noise up to which each class is recognised well enough, of the levels of the sweep.
+/// The noise up to which each class is recognised well enough, of the levels that were tried.
 fn satisfied(page: &mut Page) -> Option<Markup> {
     let study = page.study;
     let least = study.satisfied?;
@@ -48,7 +48,7 @@ fn satisfied(page: &mut Page) -> Option<Markup> {
     models.first()?;
     let mut table = Table::new(&["model", "class", "rate", "kept up to variance", "below at variance"]);
     let found = |m: &ModelResult, class: usize| {
-        falls_below(m.sweep.iter().filter_map(|l| Some([l.variance, l.class_rate(class)?])), least)
+        falls_below(m.sweep.iter().chain(&m.beyond).filter_map(|l| Some([l.variance, l.class_rate(class)?])), least)
     };
     for (_, m) in &models {
         for class in 0..study.dataset.classes.len() {
@@ -77,7 +77,7 @@ fn satisfied(page: &mut Page) -> Option<Markup> {
         }
     };
     let caption = format!(
-        "The strongest Gaussian noise of the sweep up to which at least {} of the class are recognised, on average over draws, in the first training of each model; below it, the first level with fewer. Measured on the whole test set, not proved.",
+        "The strongest Gaussian noise of those tried up to which at least {} of the class are recognised, on average over draws, in the first training of each model; below it, the first level with fewer. Measured on the whole test set, not proved.",
         percent(least)
     );
     Some(figure(&mut page.figures, "Noise up to which classes are recognised", body, &caption))

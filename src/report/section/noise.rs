@@ -1,7 +1,7 @@
 //! The test set under Gaussian noise: accuracy, per-class rates, confusion matrices, who turns into whom.
 
 use super::{Choice, Page, Section, choose, class_legend, figure, level_name, levels};
-use crate::report::chart::{Axis, Heat, Lines, Series, Stack, class_color, count, model_color, percent};
+use crate::report::chart::{Axis, Heat, Lines, Series, Stack, class_color, count, model_color, number, percent};
 use crate::report::figure::{Table, row};
 use crate::results::{ModelResult, NoiseLevel, Study};
 use maud::{Markup, html};
@@ -47,6 +47,17 @@ fn accuracy(page: &mut Page, variances: &[f64]) -> Markup {
         let a = l.accuracy;
         table.rows.push(row![m.name.as_str(), m.trained().count(), l.variance, a.mean, a.deviation, a.low, a.high]);
     }
+    for m in &study.models {
+        for l in &m.beyond {
+            let a = l.accuracy;
+            table.rows.push(row![m.name.as_str(), 1, l.variance, a.mean, a.deviation, a.low, a.high]);
+        }
+    }
+    let beyond: Vec<&NoiseLevel> = study.models.iter().flat_map(|m| &m.beyond).collect();
+    let mut tried = variances.to_vec();
+    tried.extend(beyond.iter().map(|l| l.variance));
+    tried.sort_by(f64::total_cmp);
+    tried.dedup();
     let series: Vec<Series> = study
         .models
         .iter()
@@ -55,25 +66,35 @@ fn accuracy(page: &mut Page, variances: &[f64]) -> Markup {
         .map(|(i, m, levels)| Series {
             name: m.name.clone(),
             color: model_color(i),
-            points: levels.iter().map(|l| [l.variance, l.accuracy.mean]).collect(),
+            points: levels.iter().chain(&m.beyond).map(|l| [l.variance, l.accuracy.mean]).collect(),
             band: levels.iter().map(|l| [l.variance, l.accuracy.low, l.accuracy.high]).collect(),
             dots: true,
             ..Default::default()
         })
         .collect();
-    let lowest = all_levels(study).map(|(_, l)| l.accuracy.low.min(l.accuracy.mean)).fold(1.0, f64::min);
+    let lowest = all_levels(study).map(|(_, l)| l.accuracy.low.min(l.accuracy.mean));
+    let lowest = lowest.chain(beyond.iter().map(|l| l.accuracy.mean)).fold(1.0, f64::min);
     let images: usize = study.dataset.test_counts.iter().sum();
     let y = Axis::high_shares(&format!("Rightly classified of {} test images", count(images as f64)), lowest);
     let caption = format!(
-        "Share of test images rightly classified as the noise grows; upright bars go from the lowest to the highest of the draws and trainings. The axis along the bottom is spaced by the noise's standard deviation{}.",
-        if y.min > 0.0 { format!(", the other starts at {}", percent(y.min)) } else { String::new() }
+        "Share of test images rightly classified as the noise grows; upright bars go from the lowest to the highest of the draws and trainings. The axis along the bottom is spaced by the noise's standard deviation{}.{}",
+        if y.min > 0.0 { format!(", the other starts at {}", percent(y.min)) } else { String::new() },
+        if beyond.is_empty() {
+            String::new()
+        } else {
+            let last = variances.iter().copied().fold(0.0, f64::max);
+            format!(
+                " Beyond a variance of {} the noise was made stronger until a model's accuracy had fallen by ten points, in its first training.",
+                number(last)
+            )
+        }
     );
     let draw = |width: f64| {
         Lines {
             width,
             height: if width > 600.0 { 360.0 } else { 280.0 },
             title: "Accuracy against noise variance, by model".into(),
-            x: Axis::variance(variances),
+            x: Axis::variance(&tried),
             y: y.clone(),
             series: series.clone(),
             marks: vec![],
