@@ -18,9 +18,9 @@ const BINARY: &str = env!("CARGO_BIN_EXE_deltamax");
 /// Rows that come one at a time, for long enough that a task can be met in the middle. Brackets are closed one by one, since
 /// those closed side by side share the device.
 const CERTIFY: &str =
-    "certify --model model.onnx --data shoes --method crown --branch 300 --no-attack --batch 1 --limit 20 --device cpu";
+    "certify --model model.onnx --data shoes --method crown --branch 300 --no-attack --batch 1 --limit 120 --device cpu";
 
-const IMAGES: usize = 20;
+const IMAGES: usize = 120;
 const SHARDS: usize = 4;
 
 fn main() {
@@ -64,8 +64,8 @@ impl World {
         let work = dir.path().join("my work");
         fs::create_dir(&work).map_err(|e| e.to_string())?;
         let world = World { cluster: Cluster::start(dir.path())?, dir };
-        world.run("shoes --out shoes --count 100 --size 16")?;
-        world.run("train --data shoes --epochs 1 --channels 4 --hidden 8 --device cpu --out model.onnx")?;
+        world.run("shoes --out shoes --count 150 --size 16")?;
+        world.run("train --data shoes --epochs 1 --channels 8,16 --hidden 32 --device cpu --out model.onnx")?;
         world.run(&format!("{CERTIFY} --shard 0/1 --out whole"))?;
         Ok(world)
     }
