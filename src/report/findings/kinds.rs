@@ -52,7 +52,7 @@ pub const KINDS: [(&str, &str, &str); 22] = [
     (
         "confusions",
         "Which classes fall under noise, and what they are called instead",
-        "Paired comparisons of every class's rate and of every confusion, noisiest against clean",
+        "Paired comparisons of every class's rate and (of up to twelve classes) of every confusion, noisiest against clean",
     ),
     (
         "background",
