@@ -5,6 +5,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use sha2::{Digest, Sha256};
+
 use crate::error::{Error, Result};
 
 /// Opens a file for reading.
@@ -28,6 +30,11 @@ pub fn regular(path: &Path) -> Result<()> {
     let problem =
         if kind.is_dir() { "is a folder; name a file" } else { "is a pipe or a device; put a plain file in its place" };
     Err(Error::input(path, problem))
+}
+
+/// A hash of content as people write it.
+pub fn hex(sha: Sha256) -> String {
+    sha.finalize().iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// The content of a file of at most `limit` bytes.

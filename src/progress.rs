@@ -63,6 +63,14 @@ impl Progress {
         }
     }
 
+    /// Those of some images, a step each, that are not known yet; the others are skipped.
+    pub fn left(&mut self, images: impl ExactSizeIterator<Item = usize>, known: impl Fn(usize) -> bool) -> Vec<usize> {
+        let all = images.len();
+        let left: Vec<usize> = images.filter(|&i| !known(i)).collect();
+        self.skip(all - left.len());
+        left
+    }
+
     /// `n` more steps are done.
     pub fn advance(&mut self, n: usize) {
         self.done += n as u64;

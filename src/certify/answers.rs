@@ -4,17 +4,18 @@
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use csv::StringRecord;
 use serde::de::DeserializeOwned;
 
-use super::manifest::{Asked, Manifest, continued, read_manifest};
+use super::manifest::{Asked, Manifest, continued, of_shards};
 use super::table::{check_certificates, check_names};
 use crate::error::{Error, Result};
 use crate::input;
 use crate::output::{Folder, Growing, whole_lines};
 use crate::results::{write_atomically, write_json};
-use crate::shard::{self, Shard};
 
 /// A table of answers.
 pub struct Kind {
@@ -67,11 +68,12 @@ pub struct Answers {
     tables: Vec<OneTable>,
     /// What the manifest becomes when the first row of further images comes.
     longer: Option<(PathBuf, Manifest)>,
+    rows: Arc<AtomicUsize>,
 }
 
 /// What tells a row of an image from its others: the fields of its key.
-pub fn key(index: usize, more: &[&dyn std::fmt::Display]) -> String {
-    more.iter().fold(index.to_string(), |key, field| format!("{key},{field}"))
+pub fn key<D: std::fmt::Display>(index: impl std::fmt::Display, more: impl IntoIterator<Item = D>) -> String {
+    more.into_iter().fold(index.to_string(), |key, field| format!("{key},{field}"))
 }
 
 impl Answers {
@@ -100,7 +102,7 @@ impl Answers {
                 let tables: Result<Vec<_>> = kinds.iter().map(start).collect();
                 let begun = tables.and_then(|tables| {
                     write_json(&dir.join("manifest.json"), manifest)?;
-                    Ok(Answers { tables, longer: None })
+                    Ok(Answers { tables, longer: None, rows: Arc::default() })
                 });
                 // Nobody shall have to resume what has not begun.
                 begun.inspect_err(|_| kinds.iter().for_each(|kind| drop(fs::remove_file(dir.join(kind.file)))))
@@ -150,12 +152,13 @@ impl Answers {
         if !path.exists() {
             write_json(&path, manifest)?;
         }
-        Ok(Answers { tables, longer: longer.then(|| (path, manifest.clone())) })
+        let rows = AtomicUsize::new(tables.iter().map(|t: &OneTable| t.known.len()).sum());
+        Ok(Answers { tables, longer: longer.then(|| (path, manifest.clone())), rows: Arc::new(rows) })
     }
 
-    /// How many rows were there before.
-    pub fn known(&self) -> usize {
-        self.tables.iter().map(|t| t.known.len()).sum()
+    /// How many rows there are, also while they grow.
+    pub fn rows(&self) -> Arc<AtomicUsize> {
+        self.rows.clone()
     }
 
     /// A row that was there before.
@@ -163,18 +166,19 @@ impl Answers {
         self.tables.iter().find(|t| t.kind.file == kind.file)?.known.get(key)
     }
 
-    /// Appends lines to a table.
+    /// Appends rows to a table, a line each.
     ///
     /// # Errors
     /// If the file cannot be written.
-    pub fn push(&mut self, kind: &Kind, lines: &str) -> Result<()> {
+    pub fn push(&mut self, kind: &Kind, lines: &[String]) -> Result<()> {
         if let Some((path, manifest)) = self.longer.take() {
             write_json(&path, &manifest)?;
         }
-        match self.tables.iter_mut().find(|t| t.kind.file == kind.file) {
-            Some(table) => table.file.push(lines),
-            None => Ok(()),
+        if let Some(table) = self.tables.iter_mut().find(|t| t.kind.file == kind.file) {
+            table.file.push(&lines.concat())?;
+            self.rows.fetch_add(lines.len(), Ordering::Relaxed);
         }
+        Ok(())
     }
 }
 
@@ -201,8 +205,7 @@ fn check(
 ) -> Result<HashMap<String, StringRecord>> {
     let mut known = HashMap::new();
     for record in records {
-        let fields = kind.key.iter().map(|&column| &record[column]);
-        let key = fields.fold(record[0].to_string(), |key, field| format!("{key},{field}"));
+        let key = key(&record[0], kind.key.iter().map(|&column| &record[column]));
         let bad = |problem: &str| Err(Error::input(path, format!("row {key}: {problem}")));
         let variance = kind.variance.map(|column| record[column].parse::<f64>());
         let asked = variance.is_none_or(|v| v.is_ok_and(|v| run.variances.contains(&v)));
@@ -267,13 +270,7 @@ pub fn merge(
     if let Some(path) = contents.there(out) {
         return Err(Error::input(path, "exists already; give another --out"));
     }
-    let mut parts = Vec::new();
-    for dir in dirs {
-        parts.push((read_manifest(dir)?, dir.as_path()));
-    }
-    shard::in_order(&mut parts, "certify")?;
-    let mut whole = parts[0].0.clone();
-    (whole.shard, whole.start, whole.end) = (Shard::WHOLE, 0, whole.images);
+    let (parts, whole) = of_shards(dirs)?;
     contents.check_place(out, &whole.asked)?;
     check_certificates(out)?;
     let mut rows = 0;

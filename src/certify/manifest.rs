@@ -1,6 +1,6 @@
 //! `manifest.json`: what the rows of a result folder were made from, by what, and how.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -243,6 +243,21 @@ pub fn continued(dir: &Path, manifest: &Manifest, hash: impl Fn(usize) -> String
         Some(problem) => Err(Error::input(dir.join("manifest.json"), problem + "; give another --out")),
         None => Ok(before),
     }
+}
+
+/// The shards of one run, in order, and the manifest of the whole.
+///
+/// # Errors
+/// If one has no manifest, is missing, given twice, or of another run.
+pub(super) fn of_shards(dirs: &[PathBuf]) -> Result<(Vec<(Manifest, &Path)>, Manifest)> {
+    let mut parts = Vec::new();
+    for dir in dirs {
+        parts.push((read_manifest(dir)?, dir.as_path()));
+    }
+    shard::in_order(&mut parts, "certify")?;
+    let first = &parts[0].0;
+    let whole = Manifest { shard: Shard::WHOLE, start: 0, end: first.images, ..first.clone() };
+    Ok((parts, whole))
 }
 
 /// The manifest of a result folder.

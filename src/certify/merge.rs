@@ -3,14 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::manifest::read_manifest;
+use super::manifest::of_shards;
 use super::table::{
     CERTIFICATES, FILES, Table, certificate_path, check_certificates, check_place, read_whole, summarize, table_path,
 };
 use crate::error::{Error, Result};
 use crate::output::Folder;
 use crate::results::{write_atomically, write_json};
-use crate::shard::{self, Shard};
 
 /// Joins the shards of one run into `out`, with their certificates: the rows in the order of a run in one piece.
 ///
@@ -25,14 +24,7 @@ pub fn merge(dirs: &[PathBuf], out: &Path) -> Result<usize> {
     check_place(out)?;
     check_certificates(out)?;
     let out = folder.path();
-    let mut parts = Vec::new();
-    for dir in dirs {
-        parts.push((read_manifest(dir)?, dir.as_path()));
-    }
-    shard::in_order(&mut parts, "certify")?;
-    let (first, _) = &parts[0];
-    let mut whole = first.clone();
-    (whole.shard, whole.start, whole.end) = (Shard::WHOLE, 0, first.images);
+    let (parts, whole) = of_shards(dirs)?;
     let (mut rows, mut certificates) = (Vec::new(), Vec::new());
     for (_, dir) in &parts {
         let (_, found) = read_whole(dir)?;

@@ -99,8 +99,7 @@ pub fn certify(
 ) -> Result<()> {
     let block = (4 * settings.search.batch).max(1024);
     for &variance in &settings.variances {
-        let todo: Vec<usize> = settings.range.clone().filter(|&i| !sink.knows(i, variance)).collect();
-        progress.skip(settings.range.len() - todo.len());
+        let todo = progress.left(settings.range.clone(), |i| sink.knows(i, variance));
         for block in todo.chunks(block) {
             let subjects = subjects::subjects(bounder, data, block, variance, settings.seed)?;
             let hits = match &settings.attack {

@@ -1,8 +1,5 @@
 //! `deltamax certify --vary`: how far light and lens may change a photo before its class does.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use anyhow::{Context, Result, bail};
 
 use super::certify::{CertifyArgs, kept};
@@ -45,9 +42,8 @@ pub fn run(args: CertifyArgs) -> Result<()> {
     let asked = Asked::Vary { kinds: kinds.iter().map(Kind::to_string).collect(), gap };
     let manifest = Manifest { variances: vec![], ..args.manifest(&device, &file, &data, asked) };
     let mut table = Table::open(&args.out, &manifest, args.resume, |first| data.take(first).hash())?;
-    let (rows, each) = (Arc::new(AtomicUsize::new(table.known())), table.each());
     let range = manifest.start..manifest.end;
-    let kept = kept(&rows, range.len() * each, args.out.join(VARY.file));
+    let kept = kept(&table.rows(), range.len() * table.each(), args.out.join(VARY.file));
     let _words = interrupt::say(kept.clone());
     let mut progress = Progress::start(args.run.verbosity(), "light and lens", range.len());
     let request = Request {
@@ -58,8 +54,7 @@ pub fn run(args: CertifyArgs) -> Result<()> {
         pictures: PICTURES,
     };
     let draw = |answer: &Answer<'_>| sheet(answer, &data, gap);
-    let count = |new| _ = rows.fetch_add(new, Ordering::Relaxed);
-    ask(&bounder, &data, &request, &mut table, &mut progress, draw, count).with_context(kept)?;
+    ask(&bounder, &data, &request, &mut table, &mut progress, draw).with_context(kept)?;
     progress.finish(&format!("{} images on {}", range.len(), device.describe()));
     drop(table);
     let summary = sum_up(&args.out, &manifest)?;

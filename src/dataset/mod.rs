@@ -131,7 +131,7 @@ impl Dataset {
             chunk.iter().for_each(|v| bytes.extend_from_slice(&v.to_le_bytes()));
             sha.update(&bytes);
         }
-        sha.finalize().iter().map(|b| format!("{b:02x}")).collect()
+        crate::input::hex(sha)
     }
 }
 

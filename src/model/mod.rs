@@ -234,7 +234,7 @@ impl Model {
             sha.update(f.absolute.to_le_bytes());
             sha.update(f.terms.to_le_bytes());
         }
-        sha.finalize().iter().map(|b| format!("{b:02x}")).collect()
+        crate::input::hex(sha)
     }
 }
 

@@ -97,8 +97,7 @@ pub fn run(
     let run = Run { bounder, data, settings };
     let levels = settings.variances.iter().copied().map(Some).chain(settings.search.map(|_| None));
     for level in levels {
-        let todo: Vec<usize> = settings.images.iter().copied().filter(|&i| !sink.knows(i, level)).collect();
-        progress.skip(settings.images.len() - todo.len());
+        let todo = progress.left(settings.images.iter().copied(), |i| sink.knows(i, level));
         for block in todo.chunks(settings.batch.max(1)) {
             let images: Vec<&[f32]> = block.iter().map(|&i| data.image(i)).collect();
             let subjects = classify(bounder, &images)?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 
 use serde::Serialize;
 
@@ -52,7 +52,6 @@ pub struct Table {
     dir: PathBuf,
     /// Images whose rows are to come with what proves them.
     certificates: BTreeSet<usize>,
-    rows: Arc<AtomicUsize>,
 }
 
 impl Table {
@@ -69,8 +68,7 @@ impl Table {
     ) -> Result<Table> {
         let kinds: Vec<&'static Kind> = tables(manifest).into_iter().map(|(kind, _)| kind).collect();
         let answers = Answers::open(dir, &CONTENTS, &kinds, manifest, resume, hash)?;
-        let rows = Arc::new(AtomicUsize::new(answers.known()));
-        let table = Table { answers, dir: dir.into(), certificates, rows };
+        let table = Table { answers, dir: dir.into(), certificates };
         let lacking: usize = table.certificates.iter().map(|&index| table.lacking(index, &manifest.variances)).sum();
         if lacking > 0 {
             return Err(Error::input(dir.join(RISKS.file), lacks(lacking)));
@@ -95,20 +93,14 @@ impl Table {
     /// The row of an image at a variance, or that of its largest noise, if it was there before.
     fn row(&self, index: usize, variance: Option<f64>) -> Option<&csv::StringRecord> {
         match variance {
-            Some(variance) => self.answers.row(&RISKS, &answers::key(index, &[&short(variance)])),
-            None => self.answers.row(&SIGMAS, &answers::key(index, &[])),
+            Some(variance) => self.answers.row(&RISKS, &answers::key(index, [short(variance)])),
+            None => self.answers.row(&SIGMAS, &answers::key(index, [""; 0])),
         }
     }
 
     /// How many rows there are, also while it is lent to a run.
     pub fn rows(&self) -> Arc<AtomicUsize> {
-        self.rows.clone()
-    }
-
-    fn push(&mut self, kind: &Kind, line: &str) -> Result<()> {
-        self.answers.push(kind, line)?;
-        self.rows.fetch_add(1, Ordering::Relaxed);
-        Ok(())
+        self.answers.rows()
     }
 }
 
@@ -131,14 +123,14 @@ impl Sink for Table {
         let who = format!("{},{},{},{}", r.index, quoted(&r.file), r.label, r.predicted);
         let measured = format!("{},{},{},{}", r.draws, r.changed, r.risk_low, r.risk_high);
         let line = format!("{who},{},{measured},{},{}\n", short(r.variance), r.risk_proved, r.method);
-        self.push(&RISKS, &line)
+        self.answers.push(&RISKS, &[line])
     }
 
     fn sigma(&mut self, r: SigmaRow) -> Result<()> {
         let who = format!("{},{},{},{}", r.index, quoted(&r.file), r.label, r.predicted);
         let SigmaRow { risk, sigma_proved, sigma_low, sigma_high, method, .. } = r;
         let line = format!("{who},{risk},{sigma_proved},{sigma_low},{sigma_high},{method}\n");
-        self.push(&SIGMAS, &line)
+        self.answers.push(&SIGMAS, &[line])
     }
 }
 

@@ -117,7 +117,7 @@ impl Kept<'_> {
             let remedy = "give the same again, or another --checkpoint";
             return Err(Error::input(path, format!("is of another training ({what}); {remedy}")));
         }
-        if head.hash != sha256(numbers) || numbers.len() % 4 != 0 {
+        if head.hash != crate::input::hex(Sha256::new_with_prefix(numbers)) || numbers.len() % 4 != 0 {
             return Err(damaged());
         }
         let numbers: Vec<f32> = numbers.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
@@ -130,15 +130,11 @@ impl Kept<'_> {
             made: self.made.clone(),
             history: state.history.clone(),
             best: state.best.as_ref().map(|b| (b.epoch, b.loss)),
-            hash: sha256(&numbers),
+            hash: crate::input::hex(Sha256::new_with_prefix(&numbers)),
         };
         let line = serde_json::to_vec(&head).map_err(|e| Error::failed(e.to_string()))?;
         self.at.target.write(&[KIND, &line, b"\n", &numbers].concat())
     }
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// The first thing in which two trainings differ, in words.

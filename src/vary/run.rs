@@ -35,8 +35,7 @@ pub struct Answer<'a> {
     pub families: Vec<(Family, Found)>,
 }
 
-/// Asks every image of the range, but those that the table knows. `draw` makes the picture of an image as PNG; `done` is told
-/// how many rows have come.
+/// Asks every image of the range, but those that the table knows. `draw` makes the picture of an image as PNG.
 ///
 /// # Errors
 /// A fault of the device, or of the table.
@@ -47,11 +46,9 @@ pub fn run(
     table: &mut Table,
     progress: &mut Progress,
     draw: impl Fn(&Answer<'_>) -> Vec<u8>,
-    done: impl Fn(usize),
 ) -> Result<()> {
     let settings = Settings { gap: request.gap, batch: request.batch, boxes: ENOUGH };
-    let todo: Vec<usize> = request.range.clone().filter(|&i| !table.knows(i)).collect();
-    progress.skip(request.range.len() - todo.len());
+    let todo = progress.left(request.range.clone(), |i| table.knows(i));
     // Which boxes are bounded side by side may change last digits: each image goes by itself, so that its rows are the same
     // in every shard. Kernels over the boxes of one are too small to keep all cores of a CPU busy.
     let together = if bounder.net.device.is_gpu() { 1 } else { 2 * rayon::current_num_threads() };
@@ -80,9 +77,8 @@ pub fn run(
                 proved: found.proved,
                 broken: found.broken.as_ref().map_or(f64::INFINITY, |b| b.scale),
             };
-            let new = table.push(&answer.families.iter().map(row).collect::<Vec<_>>())?;
+            table.push(&answer.families.iter().map(row).collect::<Vec<_>>())?;
             progress.advance(1);
-            done(new);
         }
     }
     Ok(())

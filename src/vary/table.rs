@@ -1,6 +1,8 @@
 //! The result folder of a run about light and lens: `vary.csv`, pictures, and `vary.json`, which sums it up.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use serde::{Deserialize, Serialize};
 
@@ -80,9 +82,9 @@ impl Table {
         Ok(Table { answers, dir: dir.into(), ways: ways(manifest) })
     }
 
-    /// How many rows were there before.
-    pub fn known(&self) -> usize {
-        self.answers.known()
+    /// How many rows there are, also while it is lent to a run.
+    pub fn rows(&self) -> Arc<AtomicUsize> {
+        self.answers.rows()
     }
 
     /// How many rows an image has.
@@ -96,7 +98,7 @@ impl Table {
     }
 
     fn has(&self, index: usize, kind: &str, direction: &str) -> bool {
-        self.answers.row(&VARY, &key(index, &[&kind, &direction])).is_some()
+        self.answers.row(&VARY, &key(index, [kind, direction])).is_some()
     }
 
     /// Keeps the picture of an image, before its rows come.
@@ -107,19 +109,18 @@ impl Table {
         write_atomically(&self.dir.join(PICTURES).join(format!("{index}.png")), png)
     }
 
-    /// Appends the rows of an image, but those that were there when a run was killed. Says how many those are.
+    /// Appends the rows of an image, but those that were there when a run was killed.
     ///
     /// # Errors
     /// If the file cannot be written.
-    pub fn push(&mut self, rows: &[Row]) -> Result<usize> {
+    pub fn push(&mut self, rows: &[Row]) -> Result<()> {
         let line = |r: &Row| {
             let who = format!("{},{},{},{}", r.index, quoted(&r.file), r.label, r.predicted);
             format!("{who},{},{},{},{}\n", r.kind, r.direction, r.proved, r.broken)
         };
-        let new: Vec<&Row> = rows.iter().filter(|r| !self.has(r.index, &r.kind, &r.direction)).collect();
-        let lines: String = new.iter().map(|r| line(r)).collect();
-        self.answers.push(&VARY, &lines)?;
-        Ok(new.len())
+        let new = rows.iter().filter(|r| !self.has(r.index, &r.kind, &r.direction));
+        let lines: Vec<String> = new.map(line).collect();
+        self.answers.push(&VARY, &lines)
     }
 }
 

@@ -69,16 +69,12 @@ pub fn fingerprint(path: impl AsRef<Path>) -> Result<String> {
     for tensor in tensors.into_iter().filter(|t| is_external(t)) {
         add(&mut sha, tensor, folder).map_err(|e| Error::input(path, e.to_string()))?;
     }
-    Ok(hex(sha))
+    Ok(input::hex(sha))
 }
 
 /// [`fingerprint`] of a file that lies in memory, and refers to no others.
 pub fn fingerprint_of(content: &[u8]) -> String {
-    hex(Sha256::new_with_prefix(content))
-}
-
-fn hex(sha: Sha256) -> String {
-    sha.finalize().iter().map(|b| format!("{b:02x}")).collect()
+    input::hex(Sha256::new_with_prefix(content))
 }
 
 fn tensors_of<'a>(graph: &'a proto::Graph, found: &mut Vec<&'a proto::Tensor>) {

@@ -19,6 +19,9 @@ pub struct Heat<'a> {
 impl Heat<'_> {
     /// Shares of each row as colour and figure, counts on hover.
     pub fn draw(&self) -> Svg {
+        if !self.named() {
+            return self.draw_dots();
+        }
         let n = self.classes.len().max(1);
         let longest = self.classes.iter().map(|c| text_width(c)).fold(0.0, f64::max);
         let size = |i: usize| self.sizes.get(i).map_or(String::new(), |n| format!(" ({n})"));
@@ -29,9 +32,6 @@ impl Heat<'_> {
         let cell = (self.width - left - if turned { 2.0 + (longest * 0.5).min(60.0) } else { 2.0 }) / n as f64;
         let top = if turned { (longest * 0.72 + 16.0).min(96.0) } else { 22.0 };
         let tall = cell.min(52.0);
-        if !self.named() {
-            return self.draw_dots();
-        }
         let mut svg = Svg::new(self.width, top + tall * n as f64 + 4.0, &self.title);
         for (i, name) in self.classes.iter().enumerate() {
             let middle = left + (i as f64 + 0.5) * cell;
@@ -48,12 +48,10 @@ impl Heat<'_> {
             let total: f64 = row.iter().sum();
             for (j, &count) in row.iter().enumerate() {
                 let share = if total > 0.0 { count / total } else { 0.0 };
-                let color = if i == j { "var(--good)" } else { "var(--bad)" };
+                let (color, opacity) = shade(i == j, share);
                 let at = [left + j as f64 * cell + 1.0, top + i as f64 * tall + 1.0];
                 let tip = self.tip([i, j], count, total);
                 svg.rect(at, [cell - 2.0, tall - 2.0], 3.0, "fill:var(--cell)", "");
-                let opacity = if i == j { share } else { share.sqrt() };
-                let opacity = opacity * 0.92;
                 let style = format!("fill:{color};fill-opacity:{opacity:.3}");
                 svg.rect(at, [cell - 2.0, tall - 2.0], 3.0, &style, &tip);
                 if total > 0.0 && (share >= 0.005 || i == j) && cell > 21.0 {
@@ -80,9 +78,8 @@ impl Heat<'_> {
         for (i, row) in self.counts.iter().enumerate() {
             let total: f64 = row.iter().sum();
             for (j, &count) in row.iter().enumerate().filter(|(_, n)| **n > 0.0) {
-                let share = count / total;
-                let (color, opacity) = if i == j { ("var(--good)", share) } else { ("var(--bad)", share.sqrt()) };
-                let style = format!("fill:{color};fill-opacity:{:.3}", opacity * 0.92);
+                let (color, opacity) = shade(i == j, count / total);
+                let style = format!("fill:{color};fill-opacity:{opacity:.3}");
                 svg.rect([j as f64 * cell, i as f64 * cell], [cell; 2], 0.0, &style, &self.tip([i, j], count, total));
             }
         }
@@ -94,4 +91,10 @@ impl Heat<'_> {
         let (written, of, share) = (super::axis::count(count), super::axis::count(total), super::axis::percent(share));
         format!("{} called {}\n{written} of {of} ({share})", self.classes[i], self.classes[j])
     }
+}
+
+/// Colour and opacity of a share of a row; small errors are to be seen.
+fn shade(right: bool, share: f64) -> (&'static str, f64) {
+    let (color, opacity) = if right { ("var(--good)", share) } else { ("var(--bad)", share.sqrt()) };
+    (color, opacity * 0.92)
 }

@@ -1,7 +1,7 @@
 //! How delta max is distributed: over all images, class by class, and which rivals end the proofs.
 
 use super::robustness::{POINTS, repeated};
-use super::{CLASSES, Page, class_legend, figure, model_legend};
+use super::{Page, class_legend, figure, model_legend};
 use crate::report::chart::{
     Axis, Format, Lines, Range, Ranges, Series, Stack, class_color, count, model_color, number,
 };
@@ -20,30 +20,16 @@ fn certified_per_class(study: &Study) -> String {
 
 /// The classes that are drawn, in their order: of many those whose images have the smallest median, over all models.
 fn fragile(study: &Study) -> Vec<usize> {
-    let all = 0..study.dataset.classes.len();
-    if all.len() <= CLASSES {
-        return all.collect();
-    }
-    let median = |c: usize| {
+    super::shown(study.dataset.classes.len(), |c| {
         let rows = study.models.iter().flat_map(|m| m.all_rows_at(0.0));
-        quantile(&sorted(rows.filter(|r| r.label == c).map(|r| r.proved)), 0.5)
-    };
-    let mut medians: Vec<(usize, f64)> = all.map(|c| (c, median(c))).filter(|m| m.1.is_finite()).collect();
-    medians.sort_by(|a, b| a.1.total_cmp(&b.1));
-    medians.truncate(CLASSES);
-    let mut classes: Vec<usize> = medians.into_iter().map(|m| m.0).collect();
-    classes.sort_unstable();
-    classes
+        let median = quantile(&sorted(rows.filter(|r| r.label == c).map(|r| r.proved)), 0.5);
+        median.is_finite().then_some(-median)
+    })
 }
 
-/// What a caption says where not all classes are drawn.
-fn of_many(study: &Study, table: &str) -> String {
-    match study.dataset.classes.len() {
-        n if n > CLASSES => {
-            format!(" Of {n} classes the {CLASSES} with the smallest median are drawn; {table}.csv has all.")
-        }
-        _ => String::new(),
-    }
+/// What a caption says where those are not all.
+fn of_fragile(study: &Study, table: &str) -> String {
+    super::of_many(study, "with the smallest median are drawn", table)
 }
 
 fn ecdf(values: &[f64], reach: f64) -> Vec<[f64; 2]> {
@@ -116,7 +102,7 @@ pub fn distribution(page: &mut Page) -> Markup {
         html! { div.grid.two { @for p in panels { (p) } } },
         &format!(
             "Share of images whose proved delta max is at most the value below, right and wrong decisions alike: a line further to the right is a more stable model or class. In brackets the number of images.{}",
-            of_many(study, "distribution")
+            of_fragile(study, "distribution")
         ),
     )
 }
@@ -185,7 +171,7 @@ pub fn quantiles(page: &mut Page) -> Markup {
             ""
         },
         certified_per_class(study),
-        of_many(study, "quantiles")
+        of_fragile(study, "quantiles")
     );
     figure(&mut page.figures, "Class by class", html! { (model_legend(study)) (chart) }, &caption)
 }
@@ -213,12 +199,7 @@ pub fn rivals(page: &mut Page) -> Option<Markup> {
         }
         // Of many classes those that the model chose most often.
         let chosen = |c: usize| counts[c].iter().sum::<f64>();
-        let mut columns: Vec<usize> = (0..classes.len()).collect();
-        if columns.len() > CLASSES {
-            columns.sort_by(|&a, &b| chosen(b).total_cmp(&chosen(a)));
-            columns.truncate(CLASSES);
-            columns.sort_unstable();
-        }
+        let columns = super::shown(classes.len(), |c| Some(chosen(c)));
         let shares = columns.iter().map(|&p| {
             let total = chosen(p);
             counts[p].iter().map(|c| if total > 0.0 { c / total } else { 0.0 }).collect()
@@ -248,11 +229,7 @@ pub fn rivals(page: &mut Page) -> Option<Markup> {
         body,
         &format!(
             "For the images each model puts in a class: the rival class that stops the proof, in percent. These are the confusions to expect first. Under each class the number of proofs.{}",
-            match classes.len() {
-                n if n > CLASSES =>
-                    format!(" Of {n} classes the {CLASSES} that each model chose most often; rivals.csv has all."),
-                _ => String::new(),
-            }
+            super::of_many(study, "that each model chose most often", "rivals")
         ),
     ))
 }

@@ -24,6 +24,27 @@ use maud::{Markup, html};
 /// Classes that are shown one by one; of more, those that matter most.
 pub const CLASSES: usize = 12;
 
+/// Those that are shown of so many classes, in their order: of many the ones of the highest score; what has none is left out
+/// then.
+pub fn shown(classes: usize, score: impl Fn(usize) -> Option<f64>) -> Vec<usize> {
+    if classes <= CLASSES {
+        return (0..classes).collect();
+    }
+    let mut scored: Vec<(usize, f64)> = (0..classes).filter_map(|c| Some((c, score(c)?))).collect();
+    scored.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let mut most: Vec<usize> = scored.into_iter().take(CLASSES).map(|s| s.0).collect();
+    most.sort_unstable();
+    most
+}
+
+/// What a caption says where [`shown`] are not all classes, but those that `which`, and where the others stand.
+pub fn of_many(study: &Study, which: &str, table: &str) -> String {
+    match study.dataset.classes.len() {
+        n if n > CLASSES => format!(" Of {n} classes the {CLASSES} {which}; {table}.csv has all."),
+        _ => String::new(),
+    }
+}
+
 /// What a section is made from: the study, and the figures drawn so far.
 pub struct Page<'a> {
     pub study: &'a Study,

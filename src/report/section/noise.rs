@@ -42,20 +42,15 @@ pub fn section(page: &mut Page) -> Option<Section> {
 
 fn accuracy(page: &mut Page, variances: &[f64]) -> Markup {
     let study = page.study;
+    let beyond = || study.models.iter().flat_map(|m| m.beyond.iter().map(move |l| (m, 1, l.clone())));
+    let levels = || all_levels(study).map(|(m, l)| (m, m.trained().count(), l)).chain(beyond());
     let mut table = Table::new(&["model", "trainings", "variance", "accuracy", "deviation", "low", "high"]);
-    for (m, l) in all_levels(study) {
+    for (m, trainings, l) in levels() {
         let a = l.accuracy;
-        table.rows.push(row![m.name.as_str(), m.trained().count(), l.variance, a.mean, a.deviation, a.low, a.high]);
+        table.rows.push(row![m.name.as_str(), trainings, l.variance, a.mean, a.deviation, a.low, a.high]);
     }
-    for m in &study.models {
-        for l in &m.beyond {
-            let a = l.accuracy;
-            table.rows.push(row![m.name.as_str(), 1, l.variance, a.mean, a.deviation, a.low, a.high]);
-        }
-    }
-    let beyond: Vec<&NoiseLevel> = study.models.iter().flat_map(|m| &m.beyond).collect();
     let mut tried = variances.to_vec();
-    tried.extend(beyond.iter().map(|l| l.variance));
+    tried.extend(beyond().map(|(.., l)| l.variance));
     tried.sort_by(f64::total_cmp);
     tried.dedup();
     let series: Vec<Series> = study
@@ -73,13 +68,13 @@ fn accuracy(page: &mut Page, variances: &[f64]) -> Markup {
         })
         .collect();
     let lowest = all_levels(study).map(|(_, l)| l.accuracy.low.min(l.accuracy.mean));
-    let lowest = lowest.chain(beyond.iter().map(|l| l.accuracy.mean)).fold(1.0, f64::min);
+    let lowest = lowest.chain(beyond().map(|(.., l)| l.accuracy.mean)).fold(1.0, f64::min);
     let images: usize = study.dataset.test_counts.iter().sum();
     let y = Axis::high_shares(&format!("Rightly classified of {} test images", count(images as f64)), lowest);
     let caption = format!(
         "Share of test images rightly classified as the noise grows; upright bars go from the lowest to the highest of the draws and trainings. The axis along the bottom is spaced by the noise's standard deviation{}.{}",
         if y.min > 0.0 { format!(", the other starts at {}", percent(y.min)) } else { String::new() },
-        if beyond.is_empty() {
+        if beyond().next().is_none() {
             String::new()
         } else {
             let last = variances.iter().copied().fold(0.0, f64::max);
@@ -242,11 +237,7 @@ fn falling(study: &Study) -> Vec<usize> {
         };
         study.models.iter().filter_map(of).sum::<f64>()
     };
-    let mut by_fall: Vec<(usize, f64)> = (0..study.dataset.classes.len()).map(|c| (c, fall(c))).collect();
-    by_fall.sort_by(|a, b| b.1.total_cmp(&a.1));
-    let mut classes: Vec<usize> = by_fall.into_iter().take(super::CLASSES).map(|f| f.0).collect();
-    classes.sort_unstable();
-    classes
+    super::shown(study.dataset.classes.len(), |c| Some(fall(c)))
 }
 
 fn turning(page: &mut Page) -> Markup {
@@ -298,14 +289,9 @@ fn turning(page: &mut Page) -> Markup {
             html! { div.grid.columns style={ "--columns:" (columns(shown)) } { @for p in panels { (p) } } },
         ))
     };
-    let part = match classes.len() {
-        n if n > falling.len() => {
-            format!(" Of {n} classes the {} that fall most; confusion.csv has all.", falling.len())
-        }
-        _ => String::new(),
-    };
     let caption = format!(
-        "What images of each class are called as the noise grows, in percent. The pale part at the bottom is rightly classified; strong colours are the classes the others turn into.{part}"
+        "What images of each class are called as the noise grows, in percent. The pale part at the bottom is rightly classified; strong colours are the classes the others turn into.{}",
+        super::of_many(study, "that fall most", "confusion")
     );
     figure(&mut page.figures, "Who turns into whom", body, &caption)
 }
