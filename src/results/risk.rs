@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// One image under noise of one variance, as in `noise.csv`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RiskRow {
     /// Of the image.
     pub index: usize,

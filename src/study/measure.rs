@@ -97,7 +97,8 @@ const FALL: f64 = 0.1;
 /// Each stronger noise has so many times the variance of the one before.
 const STRONGER: f64 = 4.0;
 
-/// Noise beyond that of the sweep, stronger and stronger until accuracy has fallen by [`FALL`], or the variance is 1.
+/// Noise beyond that of the sweep, stronger and stronger until accuracy has fallen by [`FALL`], or the variance is 1. None
+/// for a model that cannot fall so far: it is hardly better than guessing.
 fn beyond(
     net: &Network,
     test: &Dataset,
@@ -107,6 +108,9 @@ fn beyond(
 ) -> Result<Vec<NoiseLevel>> {
     let (Some(clean), Some(last)) = (sweep.first(), sweep.last()) else { return Ok(vec![]) };
     let (mut variance, mut accuracy, mut all) = (last.variance, last.accuracy.mean, Vec::new());
+    if clean.accuracy.mean - FALL < 1.0 / test.classes.len() as f64 {
+        return Ok(all);
+    }
     while variance > 0.0 && variance < 1.0 && accuracy > clean.accuracy.mean - FALL {
         variance = (STRONGER * variance).min(1.0);
         let stronger = sweep::Settings { variances: vec![variance], ..settings.sweep.clone() };

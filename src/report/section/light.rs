@@ -2,17 +2,39 @@
 
 use maud::{Markup, html};
 
-use super::{Page, Section, figure, model_chip};
+use super::{CLASSES, Page, Section, figure, model_chip};
 use crate::report::chart::{number, percent};
 use crate::report::figure::{Table, row};
 use crate::report::statistics::{falls_below, median};
 use crate::report::stays::words;
-use crate::results::{Change, ModelResult, Stays};
+use crate::results::{Change, ModelResult, Stays, Study};
 
 /// What was found of one change in the photos that a model names rightly.
 fn of(model: &ModelResult, change: Change) -> impl Iterator<Item = &Stays> + Clone {
     let right = model.photos.iter().filter(|p| p.predicted == p.label);
     right.flat_map(|p| &p.stays).filter(move |s| s.change == change)
+}
+
+/// A table of a column for each model and a row for each of `rows`, whose cells are made from row and model.
+pub fn by_model<R>(
+    study: &Study,
+    models: &[(usize, &ModelResult)],
+    head: &str,
+    rows: &[R],
+    title: impl Fn(&R) -> Markup,
+    cell: impl Fn(&ModelResult, &R) -> Markup,
+) -> Markup {
+    html! {
+        table.stays {
+            thead { tr { th { (head) } @for (i, _) in models { th { (model_chip(study, *i)) } } } }
+            tbody { @for row in rows {
+                tr {
+                    th scope="row" { (title(row)) }
+                    @for (_, m) in models { td data-label=(m.name) { (cell(m, row)) } }
+                }
+            } }
+        }
+    }
 }
 
 /// Where the class was seen to be lost; the end of what was looked at where it never was.
@@ -57,7 +79,7 @@ fn satisfied(page: &mut Page) -> Option<Markup> {
         }
     }
     page.figures.table("satisfied", "Noise up to which classes are recognised", table);
-    let cell = |m: &ModelResult, class: usize| match found(m, class) {
+    let cell = |m: &ModelResult, class: &usize| match found(m, *class) {
         [None, Some(_)] => html! { "not even clean" },
         [Some(kept), Some(below)] => {
             html! { (super::level_name(kept)) br; small { "below at " (number(below)) } }
@@ -65,20 +87,36 @@ fn satisfied(page: &mut Page) -> Option<Markup> {
         [Some(kept), None] => html! { (super::level_name(kept)) br; small { "and no more noise was tried" } },
         [None, None] => html! { "no images" },
     };
-    let body = html! {
-        table.stays {
-            thead { tr { th { "class" } @for (i, _) in &models { th { (model_chip(study, *i)) } } } }
-            tbody { @for class in 0..study.dataset.classes.len() {
-                tr {
-                    th scope="row" { (page.class(class)) }
-                    @for (_, m) in &models { td data-label=(m.name) { (cell(m, class)) } }
-                }
-            } }
-        }
+    let classes: Vec<usize> = (0..study.dataset.classes.len()).collect();
+    let tried = "The strongest Gaussian noise of those tried up to which";
+    let (body, rule) = if classes.len() <= CLASSES {
+        let rule = format!(
+            "{tried} at least {} of the class are recognised; below it, the first level with fewer",
+            percent(least)
+        );
+        (by_model(study, &models, "class", &classes, |c| html! { (page.class(*c)) }, cell), rule)
+    } else {
+        let mut variances: Vec<f64> =
+            models.iter().flat_map(|(_, m)| m.sweep.iter().chain(&m.beyond)).map(|l| l.variance).collect();
+        variances.sort_by(f64::total_cmp);
+        variances.dedup();
+        // A class that fell once counts as fallen for all stronger noise.
+        let kept = |m: &ModelResult, variance: &f64| {
+            let tried = m.sweep.iter().chain(&m.beyond).any(|l| l.variance == *variance);
+            let found = classes.iter().map(|c| found(m, *c)).filter(|f| *f != [None; 2]);
+            let of = found.clone().count();
+            let kept = found.filter(|f| f[0].is_some_and(|kept| kept >= *variance)).count();
+            html! { @if tried { (kept) small { " of " (of) } } @else { "not tried" } }
+        };
+        let rule = format!(
+            "How many classes are recognised up to each Gaussian noise that was tried: at least {} of their images; satisfied.csv has each class",
+            percent(least)
+        );
+        let title = |v: &f64| html! { (super::level_name(*v)) };
+        (by_model(study, &models, "noise", &variances, title, kept), rule)
     };
     let caption = format!(
-        "The strongest Gaussian noise of those tried up to which at least {} of the class are recognised, on average over draws, in the first training of each model; below it, the first level with fewer. Measured on the whole test set, not proved.",
-        percent(least)
+        "{rule}. On average over draws, in the first training of each model. Measured on the whole test set, not proved."
     );
     Some(figure(&mut page.figures, "Noise up to which classes are recognised", body, &caption))
 }
@@ -110,9 +148,9 @@ fn photos(page: &mut Page) -> Option<Markup> {
         }
     }
     page.figures.table("light", "How far photos may change", table);
-    let cell = |m: &ModelResult, change: Change| {
-        let size = words(change).1;
-        let found: Vec<&Stays> = of(m, change).collect();
+    let cell = |m: &ModelResult, change: &Change| {
+        let size = words(*change).1;
+        let found: Vec<&Stays> = of(m, *change).collect();
         let never = found.iter().filter(|s| s.proved >= s.end).count();
         let (proved, lost) = (median(found.iter().map(|s| s.proved)), median(found.iter().map(|s| lost(s))));
         html! {
@@ -121,17 +159,7 @@ fn photos(page: &mut Page) -> Option<Markup> {
             @else { (size(proved)) br; small { "lost at " (size(lost)) } }
         }
     };
-    let body = html! {
-        table.stays {
-            thead { tr { th { "change" } @for (i, _) in &models { th { (model_chip(study, *i)) } } } }
-            tbody { @for change in &changes {
-                tr {
-                    th scope="row" { (words(*change).0) }
-                    @for (_, m) in &models { td data-label=(m.name) { (cell(m, *change)) } }
-                }
-            } }
-        }
-    };
+    let body = by_model(study, &models, "change", &changes, |c| html! { (words(*c).0) }, cell);
     let photos = models.iter().map(|(_, m)| m.photos.len()).max().unwrap_or(0);
     let caption = format!(
         "{photos} test photos, the first of every class: too few to compare models by. Medians over those named rightly when clean: proved up to the first figure, another class found at the second. Of noise: the deviation with which the class is proved to change in at most one of 100 draws, and the one with which it was measured to change more often (confidence 99.9%, photo by photo)."

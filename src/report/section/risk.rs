@@ -2,7 +2,8 @@
 
 use maud::{Markup, html};
 
-use super::{Page, figure, model_chip};
+use super::light::by_model;
+use super::{CLASSES, Page, figure};
 use crate::report::chart::percent;
 use crate::report::figure::{Table, row};
 use crate::results::{ModelResult, RiskRow};
@@ -34,36 +35,35 @@ pub fn part(page: &mut Page) -> Option<Markup> {
     variances.dedup();
     let draws = models[0].1.risks.iter().map(|r| r.draws).max().unwrap_or(0);
     let classes = study.dataset.classes.len();
-    let of = |m: &ModelResult, variance: f64, class: usize| {
-        shares(m.risks.iter().filter(|r| r.variance == variance && r.label == class))
+    let of = |m: &ModelResult, variance: f64, class: Option<usize>| {
+        shares(m.risks.iter().filter(|r| r.variance == variance && class.is_none_or(|c| r.label == c)))
     };
     let mut table = Table::new(&["model", "variance", "class", "images", "measured", "proved"]);
     for (_, m) in &models {
         for &variance in &variances {
             for class in 0..classes {
                 let images = m.risks.iter().filter(|r| r.variance == variance && r.label == class).count();
-                let [measured, proved] = of(m, variance, class).map_or([None; 2], |s| s.map(Some));
+                let [measured, proved] = of(m, variance, Some(class)).map_or([None; 2], |s| s.map(Some));
                 table.rows.push(row![m.name.as_str(), variance, page.class(class), images, measured, proved]);
             }
         }
     }
     page.figures.table("risk", "Accuracy under noise, proved", table);
-    let body = html! {
-        table.stays {
-            thead { tr { th { "class and noise" } @for (i, _) in &models { th { (model_chip(study, *i)) } } } }
-            tbody { @for &variance in &variances { @for class in 0..classes {
-                tr {
-                    th scope="row" { (page.class(class)) br; small { (super::level_name(variance)) } }
-                    @for (_, m) in &models { td data-label=(m.name) { @match of(m, variance, class) {
-                        Some([measured, proved]) => {
-                            "at least " (percent(down(proved))) br; small { "measured " (percent(measured)) }
-                        }
-                        None => { "no images" }
-                    } } }
-                }
-            } } }
-        }
+    // All classes together, and each where they are few.
+    let each = if classes <= CLASSES { 0..classes } else { 0..0 };
+    let rows: Vec<(f64, Option<usize>)> = variances
+        .iter()
+        .flat_map(|&v| std::iter::once((v, None)).chain(each.clone().map(move |c| (v, Some(c)))))
+        .collect();
+    let title = |(variance, class): &(f64, Option<usize>)| {
+        let name = class.map_or("all classes", |c| page.class(c));
+        html! { (name) br; small { (super::level_name(*variance)) } }
     };
+    let cell = |m: &ModelResult, (variance, class): &(f64, Option<usize>)| {
+        let Some([measured, proved]) = of(m, *variance, *class) else { return html! { "no images" } };
+        html! { "at least " (percent(down(proved))) br; small { "measured " (percent(measured)) } }
+    };
+    let body = by_model(study, &models, "class and noise", &rows, title, cell);
     let most = (0..classes).filter_map(|class| {
         let images = models[0].1.risks.iter().filter(|r| r.label == class && r.variance == variances[0]).count();
         (images > 0).then_some(images)
