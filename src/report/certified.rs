@@ -1,6 +1,6 @@
 //! The page of a result folder of certify: how far the images of a test set are proved stable, and which are the weakest.
 
-use super::chart::{count, number, percent};
+use super::chart::{count, number, percent, plural};
 use super::figure::Figures;
 use super::findings::{ONE_ANSWER, Reading, both_units, reference_delta};
 use super::html::{Head, document, notes};
@@ -120,8 +120,8 @@ fn page(manifest: &Manifest, study: &Study) -> (String, Figures) {
 fn standfirst(manifest: &Manifest, study: &Study) -> String {
     let images = study.models[0].rows_at(0.0).count();
     let part = match manifest.images {
-        all if all > images => format!("{} of {} images", count(images as f64), count(all as f64)),
-        _ => format!("{} images", count(images as f64)),
+        all if all > images => format!("{} of {}", count(images as f64), plural(all, "image")),
+        _ => plural(images, "image"),
     };
     let set = if manifest.split == "train" { "training set" } else { "test set" };
     format!(

@@ -1,6 +1,6 @@
 //! The page: sections in order, style and script inlined.
 
-use super::chart::PALETTE;
+use super::chart::{PALETTE, plural};
 use super::figure::Figures;
 use super::findings::Reading;
 use super::section::{Page, Section, closing, data, example, light, noise, relevance, robustness, training, verdict};
@@ -115,7 +115,7 @@ fn standfirst(study: &Study) -> String {
         _ => ", and the noise up to which its class provably cannot change".into(),
     };
     format!(
-        "{models}{trained}, {} test images. For every image: what each model calls it as noise grows{proved}.",
-        shown(images)
+        "{models}{trained}, {}. For every image: what each model calls it as noise grows{proved}.",
+        plural(images, "test image")
     )
 }

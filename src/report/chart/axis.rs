@@ -78,6 +78,11 @@ pub fn count(v: f64) -> String {
     if v < 0.0 { format!("−{out}") } else { out }
 }
 
+/// So many of something: `1 image`, `1 200 images`.
+pub fn plural(n: usize, what: &str) -> String {
+    format!("{} {what}{}", count(n as f64), if n == 1 { "" } else { "s" })
+}
+
 /// One axis of a chart.
 #[derive(Clone, Debug)]
 pub struct Axis {

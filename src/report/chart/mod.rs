@@ -7,7 +7,7 @@ mod ink;
 mod lines;
 mod range;
 
-pub use axis::{Axis, Format, count, number, percent};
+pub use axis::{Axis, Format, count, number, percent, plural};
 pub use bars::{Bar, Bars, Stack};
 pub use heat::Heat;
 pub use lines::{Lines, Mark, Series};

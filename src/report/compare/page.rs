@@ -1,7 +1,7 @@
 //! `compare.html`: the table, medians in the order given, and the distributions over one another.
 
 use super::{Comparison, Difference, Entry, Run, timeline};
-use crate::report::chart::{Axis, Format, Lines, Range, Ranges, Series, count, model_color, number, percent};
+use crate::report::chart::{Axis, Format, Lines, Range, Ranges, Series, count, model_color, number, percent, plural};
 use crate::report::figure::{Figures, Table, row};
 use crate::report::findings::{RULE, both_units, even_accuracy};
 use crate::report::html::{Head, document, notes};
@@ -82,7 +82,7 @@ fn table(c: &Comparison) -> Markup {
                     @if let Some(m) = median(e) {
                         (grey(m)) "/255"
                         small {
-                            (count(e.certified as f64)) " images"
+                            (plural(e.certified, "image"))
                             @if e.trainings > 1 { ", " (e.trainings) " trainings" }
                             @if !e.method.is_empty() { ", " (e.method) }
                         }

@@ -1,7 +1,7 @@
 //! Which model to take: one rule, stated on the page, with what speaks against it.
 
-use super::{Told, both_units, list, measure_name, over_trainings, ranged, size};
-use crate::report::chart::{number, percent};
+use super::{Told, both_units, half_of, list, measure_name, over_trainings, ranged, size};
+use crate::report::chart::{number, percent, plural};
 use crate::report::statistics::{Answer, Measure, deciding, median, twins};
 use crate::results::{Conclusion, Judged, ModelResult, NoiseLevel, Outcome, Trained};
 
@@ -9,27 +9,27 @@ use crate::results::{Conclusion, Judged, ModelResult, NoiseLevel, Outcome, Train
 const HALF: f64 = 0.5;
 
 /// The rule in words, for the page.
-pub const RULE: &str = "Models are compared two by two in three figures: accuracy on clean photos and under the strongest noise, both averaged over the classes so that a small class counts as much as a large one, and the median proved delta max. One is ahead of another if it is clearly better in one of the three and clearly worse in none. The model that no other is ahead of is the one to take; several that differ clearly in nothing are tied. Clearly means: more than the choice of the test images and the seeds of the trainings explain, with all comparisons of this page counted together. Where requirements were given (--require), only models that meet all of them in every training take part.";
+pub const RULE: &str = "Models are compared two by two in three figures: accuracy on clean photos and under the strongest noise, both averaged over the classes so that a small class counts as much as a large one, and the median proved delta max. One is ahead of another if it is clearly better in one of the three and clearly worse in none. The model that no other is ahead of is the one to take; several that differ clearly in nothing are tied. Clearly means: more than the choice of the test images and the seeds of the trainings explain, with all comparisons of this page counted together. Where requirements were given (--require), only models that meet all of them in every training take part. A model that may as well guess takes no part.";
 
 /// Applies [`RULE`]; `None` when nothing was measured that it needs.
 pub fn conclude(told: &Told) -> Option<Conclusion> {
     let study = told.study;
     let groups = twins(study);
-    // Whoever gives one answer to all is proved at any distance.
-    let telling = told.kept();
-    let telling = groups.iter().map(|g| g[0]).filter(|i| telling.is_empty() || telling.contains(i));
-    let kept: Vec<usize> = telling.filter(|&i| measured(&study.models[i])).collect();
+    // Whoever gives one answer to all is proved at any distance, and is no model to take.
+    let any = groups.iter().map(|g| g[0]).find(|&i| measured(&study.models[i]));
+    let kept: Vec<usize> = told.kept().into_iter().filter(|&i| measured(&study.models[i])).collect();
     let judged: Vec<Judged> = study.models.iter().flat_map(|m| study.requirements.judge(m)).collect();
     let meets = |i: usize| judged.iter().filter(|j| j.model == study.models[i].name).all(|j| j.met);
     let ready: Vec<usize> = kept.iter().copied().filter(|&i| meets(i)).collect();
     let required = !study.requirements.is_empty();
-    kept.first()?;
+    any?;
 
     let ahead = |a: usize, b: usize| is_ahead(told, a, b);
     let free: Vec<usize> = ready.iter().copied().filter(|&i| !ready.iter().any(|&j| ahead(j, i))).collect();
     let remain = if free.is_empty() { ready.clone() } else { free };
     let behind: Vec<usize> = ready.iter().copied().filter(|i| !remain.contains(i)).collect();
     let (outcome, sentence) = match remain[..] {
+        [] if kept.is_empty() => (Outcome::NoneReady, all_guess(told)),
         [] => (Outcome::NoneReady, none_ready(told, &judged)),
         [one] if study.models.len() == 1 => {
             let name = told.name(one);
@@ -48,8 +48,11 @@ pub fn conclude(told: &Told) -> Option<Conclusion> {
         _ => (Outcome::Tied, tied(told, &remain, &behind)),
     };
     let shown = &remain[..remain.len().min(4)];
-    let aside = (0..study.models.len()).filter(|i| !kept.contains(i) && told.constant(*i).any(|a| a.is_some()));
-    let aside = aside.map(|i| format!("{} gives one answer to all photos, and takes no part.", told.name(i)));
+    let aside = (0..study.models.len()).filter(|&i| !kept.is_empty() && told.guesses(i)).map(|i| {
+        let does =
+            if told.constant(i).any(|a| a.is_some()) { "gives one answer to all photos" } else { "may as well guess" };
+        format!("{} {does}, and takes no part.", told.name(i))
+    });
     Some(Conclusion {
         outcome,
         models: remain.iter().map(|&i| told.name(i).to_string()).collect(),
@@ -112,10 +115,11 @@ fn basis(told: &Told, models: &[usize]) -> String {
     let images = answers.iter().map(|a| a.paired.images);
     let (least, most) = (images.clone().min().unwrap_or(0), images.max().unwrap_or(0));
     let trainings = answers.iter().map(|a| a.paired.trainings[0]).max().unwrap_or(1);
-    let images = if least == most { most.to_string() } else { format!("{least} to {most}") };
+    let images = plural(most, "test image");
+    let images = if least == most { images } else { format!("{least} to {images}") };
     match trainings {
-        1 => format!("{images} test images and one training each"),
-        n => format!("{images} test images and {n} trainings each"),
+        1 => format!("{images} and one training each"),
+        n => format!("{images} and {n} trainings each"),
     }
 }
 
@@ -170,6 +174,16 @@ fn none_ready(told: &Told, judged: &[Judged]) -> String {
     format!("No model meets everything that was required: {}.", parts.join("; "))
 }
 
+/// Where no model answers clearly better than by chance.
+fn all_guess(told: &Told) -> String {
+    let images = told.study.dataset.test_labels.len();
+    let who = match told.study.models.len() {
+        1 => format!("{} is not", told.name(0)),
+        _ => "No model is".into(),
+    };
+    format!("{who} clearly better than guessing: {} do not show more.", plural(images, "test image"))
+}
+
 /// The value of a requirement as it is best read.
 fn plainly(requirement: &str, value: f64) -> String {
     if requirement.starts_with("median") { both_units(value) } else { percent(value) }
@@ -192,8 +206,8 @@ fn figures(told: &Told, model: usize) -> String {
     if !medians.is_empty() {
         let grey = |v: f64| format!("{}/255", number((v * 25500.0).round() / 100.0));
         parts.push(format!(
-            "for half of {} images no noise of up to {} on every pixel can change the answer, proved",
-            m.rows_at(0.0).count(),
+            "for {} no noise of up to {} on every pixel can change the answer, proved",
+            half_of(m.rows_at(0.0).count()),
             ranged(&medians, grey)
         ));
     }
@@ -239,7 +253,7 @@ fn missed(told: &Told, level: &NoiseLevel) -> Vec<String> {
     let judged = missed.iter().take(NAMED).map(|&(class, rate)| {
         let name = &classes[class];
         let images = told.study.dataset.test_counts.get(class).copied().unwrap_or(0);
-        let of = format!("{name} ({images} image{})", if images == 1 { "" } else { "s" });
+        let of = format!("{name} ({})", plural(images, "image"));
         if rate > 0.0 { format!("only {} of {of}", percent(rate)) } else { format!("none of {of}") }
     });
     let mut said: Vec<String> = judged.collect();

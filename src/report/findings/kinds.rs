@@ -1,7 +1,7 @@
 //! Every kind of sentence a page may say of its figures, with the statistic behind it: the rows of `docs/findings.md`.
 
 /// Name, what it says, what it rests on.
-pub const KINDS: [(&str, &str, &str); 22] = [
+pub const KINDS: [(&str, &str, &str); 23] = [
     (
         "verdict",
         "Which model to take; that several are tied; that each is best in something; that none meets what was required",
@@ -21,6 +21,11 @@ pub const KINDS: [(&str, &str, &str); 22] = [
         "constant",
         "A model gives one answer to all photos, and is left out of the comparisons in words",
         "All clean test images, of several classes, are called one class in a training; nothing is compared",
+    ),
+    (
+        "guessing",
+        "A model may as well guess, and is left out of the comparisons in words; none is ready where all may",
+        "Permutation test (Pitman 1937) of accuracy on clean photos, averaged over the classes: answers dealt to the images at random are as good in one case of twenty or more, in any training",
     ),
     (
         "robustness",

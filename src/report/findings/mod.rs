@@ -15,11 +15,12 @@ mod tests;
 pub use choice::{RULE, even_accuracy};
 pub use claims::published_classes;
 pub use relevance::relevance_kind;
+use robustness::half_of;
 pub use robustness::{ONE_ANSWER, Robust, reference_delta, robustness};
 
 use crate::report::chart::{number, percent};
-use crate::report::statistics::{Answer, Compared, Measure};
-use crate::results::{Claim, Conclusion, Figure, Finding, ModelResult, Spread, Study};
+use crate::report::statistics::{Answer, Compared, ERROR, Measure, guessing};
+use crate::results::{Claim, Conclusion, Figure, Finding, ModelResult, NoiseLevel, Spread, Study};
 
 /// All that a page says in words.
 #[derive(Clone, Debug, Default)]
@@ -28,23 +29,26 @@ pub struct Reading {
     pub conclusion: Option<Conclusion>,
     pub findings: Vec<Finding>,
     pub claims: Vec<Claim>,
+    /// Indices of the models that may as well guess.
+    pub guessing: Vec<usize>,
 }
 
 impl Reading {
     pub fn of(study: &Study) -> Reading {
         let compared = Compared::of(study);
-        let told = Told { study, compared: &compared };
+        let told = Told::of(study, &compared);
         let conclusion = choice::conclude(&told);
         let mut findings = robustness::findings(&told);
         findings.extend(noise::findings(&told));
         findings.extend(relevance::findings(&told));
         let claims = claims::claims(&told);
-        Reading { conclusion, findings, claims, compared }
+        let guessing = (0..study.models.len()).filter(|&m| told.guesses(m)).collect();
+        Reading { guessing, conclusion, findings, claims, compared }
     }
 
     /// Only which model to take.
     pub fn conclude(study: &Study, compared: &Compared) -> Option<Conclusion> {
-        choice::conclude(&Told { study, compared })
+        choice::conclude(&Told::of(study, compared))
     }
 }
 
@@ -52,9 +56,26 @@ impl Reading {
 pub(super) struct Told<'a> {
     pub study: &'a Study,
     pub compared: &'a Compared,
+    /// By model: whether there is a training whose clean answers are not clearly better than guesses.
+    guesses: Vec<bool>,
 }
 
-impl Told<'_> {
+impl<'a> Told<'a> {
+    fn of(study: &'a Study, compared: &'a Compared) -> Told<'a> {
+        let guessed = |level: &NoiseLevel| {
+            let p = guessing(&study.dataset.test_labels, level.called.first()?, study.seed);
+            Some(p? >= ERROR)
+        };
+        let clean = |m: &'a ModelResult| m.trained().filter_map(|t| t.sweep.first().filter(|l| l.variance == 0.0));
+        let guesses = study.models.iter().map(|m| clean(m).any(|l| guessed(l) == Some(true))).collect();
+        Told { study, compared, guesses }
+    }
+
+    /// Whether a model's right answers are no more than guessing would give, as far as the test images tell.
+    fn guesses(&self, model: usize) -> bool {
+        self.guesses[model] || self.constant(model).any(|answer| answer.is_some())
+    }
+
     fn name(&self, model: usize) -> &str {
         &self.study.models[model].name
     }
@@ -63,10 +84,10 @@ impl Told<'_> {
         &self.study.dataset.classes[class]
     }
 
-    /// Indices of models that are not the same as one before, and of which no training gives one answer to all.
+    /// Indices of models that are not the same as one before, and do not guess.
     fn kept(&self) -> Vec<usize> {
         let first = crate::report::statistics::twins(self.study).into_iter().map(|group| group[0]);
-        first.filter(|&i| !self.constant(i).any(|answer| answer.is_some())).collect()
+        first.filter(|&i| !self.guesses(i)).collect()
     }
 
     /// By training of a model, the class that all clean test images are called, if it is one for all.

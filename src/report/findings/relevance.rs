@@ -1,7 +1,7 @@
 //! Findings about where the models look.
 
 use super::{Told, both_units, effect, finding, list, share, spread};
-use crate::report::chart::{number, percent};
+use crate::report::chart::{number, percent, plural};
 use crate::report::statistics::{Answer, Measure};
 use crate::results::{Decided, Finding, ModelResult, RelevanceKind, Spread};
 
@@ -40,9 +40,9 @@ fn background(told: &Told) -> Option<Finding> {
         found.iter().map(word).collect::<Vec<_>>().join("; ")
     };
     let mut sentence = format!(
-        "Share of relevance on the background, clean → variance {}, over {} test images: {}.",
+        "Share of relevance on the background, clean → variance {}, over {}: {}.",
         number(noise(found[0].0)),
-        found[0].1.paired.images,
+        plural(found[0].1.paired.images, "test image"),
         words(&found, kind)
     );
     // Relevance that is measured against the background cannot lie on a clean one.

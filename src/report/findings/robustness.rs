@@ -1,7 +1,7 @@
 //! Findings about delta max: which model is most robust, by how much, and whether accuracy would have told.
 
-use super::{Told, both_units, delta, finding, grey, list, measure_name, plain, ranged, share, size};
-use crate::report::chart::{number, percent};
+use super::{Told, both_units, delta, even_accuracy, finding, grey, list, measure_name, plain, ranged, share, size};
+use crate::report::chart::{number, percent, plural};
 use crate::report::statistics::{Measure, median, right_radii, share_at_least, sorted};
 use crate::results::{Finding, ModelResult, Study, quantile};
 
@@ -64,13 +64,18 @@ pub(super) fn findings(told: &Told) -> Vec<Finding> {
     let all: Vec<Robust> = robustness(told.study).into_iter().filter(|r| kept.contains(&r.model)).collect();
     let mut out = Vec::new();
     out.extend(identical(told));
-    out.extend((0..told.study.models.len()).filter_map(|m| constant(told, m)));
+    out.extend((0..told.study.models.len()).filter_map(|m| constant(told, m).or_else(|| guesses(told, m))));
     out.extend(most_robust(told, &all));
     out.extend(rankings(told, &all));
     out.extend(rivals(told, &all));
     out.extend(gap(told, &all));
     out.extend(under_noise(told, &all));
     out
+}
+
+/// `half of 100 images`: whose figure a median is.
+pub(super) fn half_of(images: usize) -> String {
+    if images == 1 { "the one image".into() } else { format!("half of {}", plural(images, "image")) }
 }
 
 /// Models that are one.
@@ -113,6 +118,30 @@ fn constant(told: &Told, model: usize) -> Option<Finding> {
     (!answers.is_empty()).then(|| finding("constant", title, sentence, figures))
 }
 
+/// A model whose right answers may be luck.
+fn guesses(told: &Told, model: usize) -> Option<Finding> {
+    let m = &told.study.models[model];
+    let labels = &told.study.dataset.test_labels;
+    let classes = labels.iter().collect::<std::collections::BTreeSet<_>>().len();
+    let clean = m.trained().filter_map(|t| t.sweep.first().and_then(even_accuracy));
+    let (trainings, worst) = clean.fold((0, f64::INFINITY), |(n, worst), rate| (n + 1, worst.min(rate)));
+    let of = if trainings > 1 { format!(" in the worst of {trainings} trainings") } else { String::new() };
+    let remedy = match m.training.is_empty() {
+        true => "Does it expect other input (--mean, --std, --input-range), or other names of classes?",
+        false => "Train it for more --epochs, or on more photos.",
+    };
+    let sentence = format!(
+        "Averaged over the classes {} names {} of the clean photos rightly{of}; guessing among the {classes} classes gives {}. Of {} that may be chance. What is proved of such answers is of little use; it is left out of the comparisons in words. {remedy}",
+        m.name,
+        percent(worst),
+        percent(1.0 / classes as f64),
+        plural(labels.len(), "test image"),
+    );
+    let title = format!("{} may as well guess", m.name);
+    let figures = vec![share(format!("{}, accuracy over the classes", m.name), worst)];
+    told.guesses(model).then(|| finding("guessing", title, sentence, figures))
+}
+
 fn most_robust(told: &Told, all: &[Robust]) -> Option<Finding> {
     let radius = Measure::Radius(0.0);
     let mut order: Vec<&Robust> = all.iter().collect();
@@ -126,8 +155,8 @@ fn most_robust(told: &Told, all: &[Robust]) -> Option<Finding> {
     let in_brackets =
         if trainings > 1 { format!(" (in brackets the range over {trainings} trainings)") } else { String::new() };
     let mut sentence = format!(
-        "Proved for half of the {} images certified: no noise up to this much per pixel changes the class{in_brackets}: {}.",
-        best.images,
+        "Proved for {} certified: no noise up to this much per pixel changes the class{in_brackets}: {}.",
+        half_of(best.images),
         list(&order.iter().map(|r| half(r)).collect::<Vec<_>>())
     );
     let answers: Vec<_> =
@@ -218,7 +247,13 @@ fn rivals(told: &Told, all: &[Robust]) -> Option<Finding> {
             continue;
         };
         let value = count as f64 / total as f64;
-        parts.push(format!("{} for {} ({} of {total} proofs)", told.class(rival), told.name(r.model), percent(value)));
+        parts.push(format!(
+            "{} for {} ({} of {})",
+            told.class(rival),
+            told.name(r.model),
+            percent(value),
+            plural(total, "proof")
+        ));
         figures.push(share(format!("{}: {}", told.name(r.model), told.class(rival)), value));
     }
     let sentence = format!(

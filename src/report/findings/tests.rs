@@ -222,6 +222,28 @@ fn what_is_there_is_found_and_said() {
 }
 
 #[test]
+fn what_may_be_guessed_is_no_model_to_take() {
+    // The second is proved furthest, and right as often as by chance.
+    let some = study(&labels(200, 4), 4, 1, [(0.9, 0.005), (0.25, 0.02), (0.8, 0.005)]);
+    let reading = read(&some);
+    assert_eq!(reading.guessing, [1]);
+    let c = reading.conclusion.as_ref().unwrap();
+    assert!(!c.models.contains(&"one-DA".to_string()), "{c:?}");
+    assert!(c.cautions.contains(&"one-DA may as well guess, and takes no part.".into()), "{c:?}");
+    assert!(reading.findings.iter().any(|f| f.title == "one-DA may as well guess"));
+    let (page, _) = html::page(&some, &reading);
+    let bold = page.split("class=\"best\">").skip(1).filter_map(|b| b.split_once("/255")?.0.parse::<f64>().ok());
+    assert!(bold.into_iter().all(|grey| grey < 3.0), "a guess has the bold figure");
+    let known = Study { models: some.models.iter().filter(|m| m.name != "no-DA").cloned().collect(), ..some.clone() };
+    let answer = read(&known).compared.models(0, 1, Measure::Radius(0.0)).unwrap();
+    assert!(answer.more(), "its figure would be bold: {answer:?}");
+    let all = study(&labels(200, 4), 4, 1, [(0.25, 0.005), (0.25, 0.02), (0.25, 0.005)]);
+    let c = read(&all).conclusion.unwrap();
+    assert_eq!(c.outcome, Outcome::NoneReady);
+    assert_eq!(c.sentence, "No model is clearly better than guessing: 200 test images do not show more.");
+}
+
+#[test]
 fn requirements_come_first() {
     let mut study = study(&labels(300, 4), 4, 2, [(0.6, 0.005), (0.6, 0.005), (0.95, 0.02)]);
     let conclude = |study: &Study| read(study).conclusion.unwrap();

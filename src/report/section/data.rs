@@ -1,7 +1,7 @@
 //! The data and its augmentation.
 
 use super::{Page, Section, figure, image};
-use crate::report::chart::{Bar, Bars, class_color, count, percent};
+use crate::report::chart::{Bar, Bars, class_color, count, percent, plural};
 use crate::report::figure::{Table, row};
 use maud::{Markup, html};
 
@@ -20,8 +20,8 @@ pub fn section(page: &mut Page) -> Option<Section> {
     let (train, test) = (data.train_counts.iter().sum::<usize>(), data.test_counts.iter().sum::<usize>());
     let title = if data.name.is_empty() { "The photos".into() } else { format!("The photos: {}", data.name) };
     let numbers = match train {
-        0 => format!("{} test images", count(test as f64)),
-        _ => format!("{} training and {} test images", count(train as f64), count(test as f64)),
+        0 => plural(test, "test image"),
+        _ => format!("{} training and {}", count(train as f64), plural(test, "test image")),
     };
     let lead = format!(
         "{numbers} of {} classes, {} by {} pixels{}. Test images: {}.",

@@ -1,7 +1,7 @@
 //! The test set under Gaussian noise: accuracy, per-class rates, confusion matrices, who turns into whom.
 
 use super::{Choice, Page, Section, choose, class_legend, figure, level_name, levels};
-use crate::report::chart::{Axis, Heat, Lines, Series, Stack, class_color, count, model_color, number, percent};
+use crate::report::chart::{Axis, Heat, Lines, Series, Stack, class_color, model_color, number, percent, plural};
 use crate::report::figure::{Table, row};
 use crate::results::{ModelResult, NoiseLevel, Study};
 use maud::{Markup, html};
@@ -27,8 +27,8 @@ pub fn section(page: &mut Page) -> Option<Section> {
         nav: "Noise",
         title: "What noise does to the whole test set".into(),
         lead: format!(
-            "Gaussian noise, as from a dim photo studio, is added to each of the {} test images{}; the same noise for every model.{}",
-            count(images as f64),
+            "Gaussian noise, as from a dim photo studio, is added to each of the {}{}; the same noise for every model.{}",
+            plural(images, "test image"),
             if draws > 1 { format!(", {draws} draws per level") } else { String::new() },
             if trainings > 1 {
                 format!(" Figures are over {trainings} trainings of every model with different seeds.")
@@ -70,7 +70,7 @@ fn accuracy(page: &mut Page, variances: &[f64]) -> Markup {
     let lowest = all_levels(study).map(|(_, l)| l.accuracy.low.min(l.accuracy.mean));
     let lowest = lowest.chain(beyond().map(|(.., l)| l.accuracy.mean)).fold(1.0, f64::min);
     let images: usize = study.dataset.test_counts.iter().sum();
-    let y = Axis::high_shares(&format!("Rightly classified of {} test images", count(images as f64)), lowest);
+    let y = Axis::high_shares(&format!("Rightly classified of {}", plural(images, "test image")), lowest);
     let caption = format!(
         "Share of test images rightly classified as the noise grows; upright bars go from the lowest to the highest of the draws and trainings. The axis along the bottom is spaced by the noise's standard deviation{}.{}",
         if y.min > 0.0 { format!(", the other starts at {}", percent(y.min)) } else { String::new() },
@@ -79,7 +79,7 @@ fn accuracy(page: &mut Page, variances: &[f64]) -> Markup {
         } else {
             let last = variances.iter().copied().fold(0.0, f64::max);
             format!(
-                " Beyond a variance of {} the noise was made stronger until a model's accuracy had fallen by ten points, in its first training.",
+                " Beyond a variance of {} the noise was made stronger until a model's accuracy had fallen by ten points, or to a variance of 1, in its first training.",
                 number(last)
             )
         }

@@ -4,7 +4,7 @@ use super::brackets::brackets;
 use super::distribution::{distribution, quantiles, rivals};
 use super::gallery::gallery;
 use super::{Page, Section, figure};
-use crate::report::chart::{Axis, Format, Lines, Mark, Series, count, model_color, number};
+use crate::report::chart::{Axis, Format, Lines, Mark, Series, count, model_color, number, plural};
 use crate::report::figure::{Table, row};
 use crate::report::findings::reference_delta;
 use crate::report::statistics::{right_radii, sorted, survival};
@@ -69,17 +69,17 @@ pub fn repeated(m: &ModelResult, color: usize, points: impl Fn(&Trained<'_>) -> 
 
 /// `400 images` or `100 of 400 images`.
 pub fn counted(certified: usize, all: usize) -> String {
-    let [shown, total] = [certified, all].map(|n| count(n as f64));
-    if certified < all { format!("{shown} of {total} images") } else { format!("{shown} images") }
+    let total = plural(all, "image");
+    if certified < all { format!("{} of {total}", count(certified as f64)) } else { total }
 }
 
 /// `400 images`, or how many of them.
 fn of_sample(certified: usize, all: usize) -> String {
-    let [shown, total] = [certified, all].map(|n| count(n as f64));
     if certified < all {
+        let [shown, total] = [certified, all].map(|n| count(n as f64));
         format!("{shown} of the {total} test images, a sample with the class balance of all")
     } else {
-        format!("{shown} images")
+        plural(all, "image")
     }
 }
 
@@ -173,7 +173,7 @@ pub fn certified(page: &mut Page) -> Markup {
             height: if large { 460.0 } else { 380.0 },
             title,
             x: Axis::linear(x, 0.0, reach, Format::Delta, if large { 8 } else { 5 }),
-            y: Axis::share(&format!("Right and stable, of {} images", count(images as f64))),
+            y: Axis::share(&format!("Right and stable, of {}", plural(images, "image"))),
             series,
             marks: if at <= reach { vec![mark] } else { vec![] },
             legend: true,
@@ -252,11 +252,11 @@ fn against_noise(page: &mut Page) -> Option<Markup> {
         });
     }
     let images = match (images.iter().min(), images.iter().max()) {
-        (Some(least), Some(most)) if least == most => most.to_string(),
-        (Some(least), Some(most)) => format!("{least} to {most}"),
+        (Some(least), Some(most)) if least == most => plural(*most, "image"),
+        (Some(least), Some(most)) => format!("{least} to {}", plural(*most, "image")),
         _ => return None,
     };
-    let label = format!("Median proved delta max of {images} images");
+    let label = format!("Median proved delta max of {images}");
     let draw = |width: f64| {
         Lines {
             width,
@@ -273,7 +273,7 @@ fn against_noise(page: &mut Page) -> Option<Markup> {
     let chart =
         page.figures.responsive("delta-max-noise", "Delta max of the images against noise", 980.0, draw, Some(table));
     let caption = format!(
-        "Median proved delta max of the same {images} images at every noise level; upright bars hold the middle half of them.{}",
+        "Median proved delta max of the same {images} at every noise level; upright bars hold the middle half of them.{}",
         if study.models.iter().any(|m| !m.repeats.is_empty()) { " Thin: each of several trainings." } else { "" }
     );
     Some(figure(&mut page.figures, "Stable space of the images", chart, &caption))

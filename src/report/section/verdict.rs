@@ -1,7 +1,7 @@
 //! The top of the page: which model to take, and the findings.
 
 use super::{Page, Section, model_chip};
-use crate::report::chart::{Axis, Format, Range, Ranges, count, model_color, number, percent};
+use crate::report::chart::{Axis, Format, Range, Ranges, model_color, number, percent, plural};
 use crate::report::figure::{Table, row};
 use crate::report::findings::{self, Robust};
 use crate::report::statistics::{ERROR, Measure, couples, sorted};
@@ -138,8 +138,8 @@ fn spread(page: &mut Page) -> Option<Markup> {
         "Noise that provably changes nothing",
         svg,
         &format!(
-            "Proved delta max of {} test images{of_trainings}. Dot: median; thick: middle half; thin: nine tenths. Second row: grey levels of 255.",
-            count(images as f64)
+            "Proved delta max of {}{of_trainings}. Dot: median; thick: middle half; thin: nine tenths. Second row: grey levels of 255.",
+            plural(images, "test image")
         ),
     ))
 }
@@ -230,7 +230,8 @@ fn key_figures(page: &Page, robust: &[Robust]) -> Markup {
     ));
     columns.retain(|c| c.2.iter().any(Option::is_some));
     // Of models that are one, the first stands for all.
-    let kept: std::collections::BTreeSet<usize> = couples(study).into_iter().flat_map(|(a, b)| [a, b]).collect();
+    let mut kept: std::collections::BTreeSet<usize> = couples(study).into_iter().flat_map(|(a, b)| [a, b]).collect();
+    kept.retain(|i| !page.reading.guessing.contains(i));
     let best = |i: usize, m: Measure| {
         let mut others = kept.iter().filter(|&&j| j != i).peekable();
         kept.contains(&i)
@@ -263,7 +264,7 @@ fn key_figures(page: &Page, robust: &[Robust]) -> Markup {
                 p.note {
                     @if averaged { "Right: averaged over the classes, so that each counts as much. " }
                     @if study.models.len() > 1 && page.reading.compared.len() > 0 {
-                        @if any_best { "Bold: clearly better than every other model." } @else { "No figure is bold: none is clearly better than that of every other model." }
+                        @if any_best { "Bold: clearly better than every other model" @if !page.reading.guessing.is_empty() { " that takes part" } "." } @else { "No figure is bold: none is clearly better than that of every other model." }
                     }
                 }
             }
@@ -293,7 +294,7 @@ pub fn findings_section(page: &mut Page) -> Option<Section> {
     let (first, rest) = reading.findings.split_at(reading.findings.len().min(FIRST));
     let body = html! {
         (cards(first))
-        @if !rest.is_empty() { (super::fold(&format!("{} findings more", rest.len()), cards(rest))) }
+        @if !rest.is_empty() { (super::fold(&format!("{} more", plural(rest.len(), "finding")), cards(rest))) }
         (page.figures.links("Every comparison of this page"))
     };
     let asked = reading.compared.len();

@@ -3,12 +3,14 @@
 //! [`Answer`], and where there is none it says nothing.
 
 mod describe;
+mod guessing;
 mod holm;
 mod measure;
 mod paired;
 mod questions;
 
 pub use describe::{falls_below, median, right_radii, share_at_least, sorted, survival};
+pub use guessing::guessing;
 pub use holm::holm;
 pub use measure::{Measure, Of};
 pub use paired::{Over, Paired, paired};
