@@ -29,7 +29,7 @@ pub fn conclude(told: &Told) -> Option<Conclusion> {
     let remain = if free.is_empty() { ready.clone() } else { free };
     let behind: Vec<usize> = ready.iter().copied().filter(|i| !remain.contains(i)).collect();
     let (outcome, sentence) = match remain[..] {
-        [] if kept.is_empty() => (Outcome::NoneReady, all_guess(told)),
+        [] if kept.is_empty() => (Outcome::NoneReady, all_guess(told, &groups)),
         [] => (Outcome::NoneReady, none_ready(told, &judged)),
         [one] if study.models.len() == 1 => {
             let name = told.name(one);
@@ -175,10 +175,11 @@ fn none_ready(told: &Told, judged: &[Judged]) -> String {
 }
 
 /// Where no model answers clearly better than by chance.
-fn all_guess(told: &Told) -> String {
+fn all_guess(told: &Told, groups: &[Vec<usize>]) -> String {
     let images = told.study.dataset.test_labels.len();
-    let who = match told.study.models.len() {
-        1 => format!("{} is not", told.name(0)),
+    let who = match groups {
+        [only] if only.len() == 1 => format!("{} is not", told.name(0)),
+        [only] => format!("{} are one and the same model. It is not", names(told, only)),
         _ => "No model is".into(),
     };
     format!("{who} clearly better than guessing: {} do not show more.", plural(images, "test image"))
