@@ -81,8 +81,9 @@ pub struct StudyArgs {
     #[arg(long, value_name = "SHARE", default_value_t = 0.9)]
     satisfied: f64,
     /// Test photos of each class for which it is found how far noise, light and blur may go: seconds a photo and model
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    photos: usize,
+    /// [default: 1 of the built-in drawings, none of --data or with --quick]
+    #[arg(long, value_name = "N")]
+    photos: Option<usize>,
     /// Test images of each class of which it is proved how likely noise is to change what they are called [default: 8,
     /// quick 0]
     #[arg(long, value_name = "N")]
@@ -135,7 +136,7 @@ pub fn run(args: StudyArgs) -> Result<()> {
         noisy_limit: args.noisy.unwrap_or(if quick { 6 } else { 24 }),
         relevance_limit: if quick { 24 } else { 512 },
         satisfied: args.satisfied,
-        photos: args.photos,
+        photos: args.photos.unwrap_or(usize::from(!quick && args.data.is_none())),
         proved_noise: args.proved_noise.unwrap_or(if quick { 0 } else { 8 }),
         delta: args.delta,
         name,

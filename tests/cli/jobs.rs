@@ -296,7 +296,7 @@ fn a_whole_study_and_its_page_again() {
     let at = dir.path();
     done(
         at,
-        "study --count 120 --size 16 --epochs 1 --repeats 2 --variance 0,0.005 --method crown-ibp --limit 6 --noisy 2 --device cpu --out s --quiet",
+        "study --count 120 --size 16 --epochs 1 --repeats 2 --variance 0,0.005 --method crown-ibp --limit 6 --noisy 2 --photos 0 --device cpu --out s --quiet",
     );
     for file in [
         "report.html",

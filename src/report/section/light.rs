@@ -45,6 +45,7 @@ fn lost(s: &Stays) -> f64 {
 /// Tables by kind of change and model, and by class and model.
 pub fn section(page: &mut Page) -> Option<Section> {
     let parts: Vec<Markup> = [satisfied(page), super::risk::part(page), photos(page)].into_iter().flatten().collect();
+    let single = page.study.models.iter().any(|m| !m.photos.is_empty());
     if parts.is_empty() {
         return None;
     }
@@ -55,8 +56,13 @@ pub fn section(page: &mut Page) -> Option<Section> {
         id: "light",
         nav: "Limits",
         title: "How much noise, and what other light".into(),
-        lead: "Up to which noise each class is recognised, and how far single photos may change before they are called something else."
-            .into(),
+        lead: format!(
+            "Up to which noise each class is recognised, and how far single photos may change before they are called something else.{}",
+            match single {
+                true => "",
+                false => " Single photos were not looked at: study --photos 1 does, at some seconds a photo and model.",
+            }
+        ),
         body,
     })
 }
