@@ -33,7 +33,8 @@ pub struct Settings {
     /// Radii grow by this factor at most from probe to probe, until one fails: bounds of deep networks cost the more the
     /// larger the ball, and explode.
     pub growth: f32,
-    /// Seconds per image, those of a batch shared by its images; what was proved by then stays.
+    /// Seconds per image, those of a batch shared by its images; what was proved by then stays. Of a deep network that is
+    /// never less than what `crown-ibp` proves, whose few seconds come first.
     pub seconds: Option<f64>,
 }
 
@@ -130,7 +131,14 @@ pub fn search(
         while active.len() < settings.batch {
             let Some((position, subject)) = waiting.next() else { break };
             let usual = median(&recent).filter(|_| settings.learns).unwrap_or(settings.usual);
-            active.push(Track::new(position, subject, bounder.method.relaxes(), usual, settings));
+            let started = Instant::now();
+            let floor = if settings.seconds.is_some() { floor(bounder, &subject)? } else { None };
+            let mut track = Track::new(position, subject, bounder.method.relaxes(), usual, settings);
+            if let Some(floor) = floor {
+                track.start_from(floor);
+                track.seconds = started.elapsed().as_secs_f64();
+            }
+            active.push(track);
         }
         if active.is_empty() {
             return Ok(());
@@ -173,6 +181,21 @@ pub fn search(
     }
 }
 
+/// What bounds prove of a deep network that cost next to nothing.
+fn floor(bounder: &Bounder, subject: &Subject) -> Result<Option<Found>> {
+    if !is_deep(bounder) {
+        return Ok(None);
+    }
+    let mut cheap = bounder.clone();
+    (cheap.method, cheap.depth) = (Method::CrownIbp, None);
+    let mut proved = None;
+    search(&cheap, &Settings::new(&cheap), [subject.clone()], |_, found| {
+        proved = Some(found).filter(|f| f.proved > 0.0);
+        Ok(())
+    })?;
+    Ok(proved)
+}
+
 fn median(values: &[f32]) -> Option<f32> {
     let mut positive: Vec<f32> = values.iter().copied().filter(|v| *v > 0.0).collect();
     positive.sort_by(f32::total_cmp);
@@ -193,6 +216,8 @@ struct Track {
     linear: Option<f32>,
     /// The usual share of [`estimate`](Self::estimate) that is proved.
     usual: f32,
+    /// Radius of the first probe.
+    feeler: f32,
     next: f32,
     rival: usize,
     probes: u32,
@@ -204,11 +229,19 @@ impl Track {
     /// `feel`: start with a probe at [`FEELER`].
     fn new(position: usize, subject: Subject, feel: bool, usual: f32, settings: &Settings) -> Self {
         let most = settings.most;
-        let next = if feel { FEELER * most } else { (usual * subject.margin).clamp(LEAST * most, most) };
+        let feeler = FEELER * most;
+        let next = if feel { feeler } else { (usual * subject.margin).clamp(LEAST * most, most) };
         let points = vec![(0.0, subject.margin)];
         let (low, ball) = (0.0, 0.0);
         let (linear, rival, probes, seconds, done) = (None, 0, 0, 0.0, false);
-        Track { position, subject, low, ball, points, linear, usual, next, rival, probes, seconds, done }
+        Track { position, subject, low, ball, points, linear, usual, feeler, next, rival, probes, seconds, done }
+    }
+
+    /// Goes on from a radius that is proved already.
+    fn start_from(&mut self, found: Found) {
+        (self.low, self.ball, self.rival) = (found.proved, found.ball, found.rival);
+        self.feeler = self.feeler.max(found.proved);
+        self.next = self.feeler;
     }
 
     /// Something that radii are in proportion to.
@@ -224,12 +257,12 @@ impl Track {
         if outcome.radius > self.low {
             (self.low, self.ball) = (outcome.radius, d);
         }
-        let feeler = FEELER * settings.most;
+        let feeler = self.feeler;
         if self.probes == 1 && d == feeler && margin > 0.0 && outcome.reach.is_finite() {
             self.linear = Some(outcome.reach);
             // Bounds pay for rounding even at the image itself.
             self.points[0].1 = margin;
-            self.next = (self.usual * outcome.reach).clamp(2.0 * feeler, settings.most.min(settings.growth * feeler));
+            self.next = (self.usual * outcome.reach).max(2.0 * feeler).min(settings.most.min(settings.growth * feeler));
             return;
         }
         let at = self.points.partition_point(|p| p.0 < d);

@@ -136,9 +136,11 @@ pub fn check_ball(
     // Slopes are given by a certificate.
     let keeps = if certificate.is_some() && method != Method::Ibp { &[false, true][..] } else { &[false] };
     let usual = attempts.iter().flat_map(|&(grow, lean)| keeps.iter().map(move |&keep| (method, grow, lean, keep)));
-    // Rows that go on to the box bound neurons better, and so prove what a choice of slopes decided.
-    let whole = matches!(method, Method::CrownNearest(_)).then_some((Method::Crown, 1.0, 0.0, false));
-    for (method, grow, lean, keep) in usual.chain(whole) {
+    // A search within a time starts from what lines between intervals prove; rows that go on to the box bound neurons
+    // better, and so prove what a choice of slopes decided.
+    let nearest = matches!(method, Method::CrownNearest(_));
+    let others = [Method::CrownIbp, Method::Crown].map(|method| (method, 1.0, 0.0, false));
+    for (method, grow, lean, keep) in usual.chain(others.into_iter().filter(|_| nearest)) {
         let choice = Choice { certificate, lean, keep, noise: None };
         let state = State::new(model, Interval::ball(image, norm, outer * grow), method, choice)?;
         let margins = match branches {

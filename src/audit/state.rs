@@ -168,25 +168,26 @@ impl<'a> State<'a> {
         self.values[value].check(&self.model.nodes[value - 1])
     }
 
-    /// Elements of a value that decide a relaxation, neighbours together.
+    /// Elements of a value that decide a relaxation, or that rows may end at, neighbours together.
     fn unstable(&self, value: ValueId) -> Vec<usize> {
         let x = &self.values[value];
+        let ends = matches!(self.rows, Some(Stop::After(_)));
         let mut wanted = vec![false; x.len()];
         for node in self.model.nodes.iter().filter(|n| n.inputs.contains(&value)) {
             match &node.layer {
-                Layer::Relu => {
+                Layer::Relu if !ends => {
                     wanted.iter_mut().enumerate().for_each(|(k, w)| *w |= x.lower[k] < 0.0 && x.upper[k] > 0.0)
                 }
-                Layer::Activation(_) => {
-                    wanted.iter_mut().enumerate().for_each(|(k, w)| *w |= x.lower[k] < x.upper[k]);
-                }
-                Layer::MaxPool(p) => bounds::windows(p, self.model.shape(value), node.shape, |_, window| {
+                Layer::MaxPool(p) if !ends => bounds::windows(p, self.model.shape(value), node.shape, |_, window| {
                     let best = window.iter().map(|&k| x.lower[k]).fold(f64::NEG_INFINITY, f64::max);
                     let open = |k: usize| x.upper[k] > best;
                     if window.iter().filter(|&&k| open(k)).count() > 1 {
                         window.iter().filter(|&&k| open(k)).for_each(|&k| wanted[k] = true);
                     }
                 }),
+                Layer::Relu | Layer::MaxPool(_) | Layer::Activation(_) => {
+                    wanted.iter_mut().enumerate().for_each(|(k, w)| *w |= x.lower[k] < x.upper[k]);
+                }
                 Layer::Conv(_)
                 | Layer::Dense(_)
                 | Layer::AvgPool(_)

@@ -36,13 +36,14 @@ impl Target {
 /// on with the others by themselves only where this share of the rows is decided: both cost something.
 const WORTHWHILE: f64 = 0.25;
 
-/// Tightens the bounds of node `i`'s output by backward linear bounds of its unstable neurons, or of `every` neuron.
+/// Tightens the bounds of node `i`'s output by backward linear bounds of its unstable neurons, or of `every` neuron. Rows
+/// that end after a few layers rest on the bounds of all neurons there, stable or not, and are cheap enough for all.
 pub(super) fn refine(known: &mut Known<'_>, relaxations: &Relaxations, i: usize, every: bool) -> Result<()> {
     let (lanes, count) = (known.region.lanes, known.region.count);
     let net = &known.bounder.net;
     let [mut lower, mut upper] = known.ends(i + 1)?;
     let centre: Vec<f32> = known.bounder.device().read(known.interval(i + 1)[0])?;
-    let all = every || graph::ends_matter(net, i + 1);
+    let all = every || graph::ends_matter(net, i + 1) || known.bounder.depth.is_some();
     let provable = known.provable()?;
     let mut targets = Vec::new();
     for image in (0..count).filter(|image| provable[*image]) {

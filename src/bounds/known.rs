@@ -43,6 +43,8 @@ pub(super) struct Known<'a> {
     watch: Watch,
     /// Centre and radius by value, `[lane][element]`, once they were asked for.
     tables: Vec<OnceLock<[Buffer; 2]>>,
+    /// [`size`](Self::size) by value, `[lane][element]`, once it was asked for.
+    sizes: Vec<OnceLock<Buffer>>,
 }
 
 /// What walks from the logits read of one lane, on the host.
@@ -65,6 +67,7 @@ impl<'a> Known<'a> {
             foldings: vec![],
             watch: Watch::new(bounder, region.lanes)?,
             tables: (0..=nodes).map(|_| OnceLock::new()).collect(),
+            sizes: (0..=nodes).map(|_| OnceLock::new()).collect(),
         })
     }
 
@@ -89,6 +92,7 @@ impl<'a> Known<'a> {
             foldings: shelf::place(d, width, lanes.iter().map(|l| &l.foldings))?,
             watch: Watch::default(),
             tables: (0..=nodes).map(|_| OnceLock::new()).collect(),
+            sizes: (0..=nodes).map(|_| OnceLock::new()).collect(),
         })
     }
 
@@ -323,6 +327,15 @@ impl<'a> Known<'a> {
         Ok(m)
     }
 
+    /// [`size`](Self::size) as a table.
+    pub fn size_table(&self, value: ValueId) -> Result<&Buffer> {
+        let cell = &self.sizes[value];
+        if cell.get().is_none() {
+            let _ = cell.set(self.table(&self.size(value)?)?);
+        }
+        Ok(cell.get().expect("set above"))
+    }
+
     /// Lower and upper ends of a value, `[element][lane]`.
     pub fn ends(&self, value: ValueId) -> Result<[Vec<f32>; 2]> {
         let d = self.device();
@@ -355,6 +368,7 @@ impl<'a> Known<'a> {
         d.write(centre, &c)?;
         d.write(radius, &r)?;
         self.tables[value].take();
+        self.sizes[value].take();
         Ok(())
     }
 }

@@ -38,4 +38,14 @@ impl Coefficients {
         linear::densify(d, &self.window, &self.a, rows, &dense)?;
         Ok(Coefficients::whole(dense, layer))
     }
+
+    /// Over a larger patch, one that [`Window::around`] gives.
+    pub fn widen(self, d: &Device, window: Window, rows: &Rows) -> Result<Coefficients> {
+        if self.window == window {
+            return Ok(self);
+        }
+        let a = d.alloc(window.elements() * rows.lanes)?;
+        linear::densify(d, &self.window.within(&window), &self.a, rows, &a)?;
+        Ok(Coefficients { a, window })
+    }
 }

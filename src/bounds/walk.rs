@@ -292,9 +292,9 @@ impl<'a> Walk<'a> {
     /// Charges coefficients over `value` for a relative error of theirs or of the value.
     fn charge_value(&self, value: ValueId, c: &Coefficients, rows: &Rows, sums: &Buffer, error: f32) -> Result<()> {
         let d = self.device();
-        let table = self.known.table(&self.known.size(value)?)?;
+        let table = self.known.size_table(value)?;
         let zero = d.zeros(c.window.layer.len())?;
-        linear::affine(d, &c.window, &zero, &table, rows, &c.a, sums, error)
+        linear::affine(d, &c.window, &zero, table, rows, &c.a, sums, error)
     }
 
     /// Adds coefficients that come from node `from` to what is already known about `value`. A layer that goes by elements may read a value in another
@@ -320,7 +320,7 @@ impl<'a> Walk<'a> {
         at[value] = Some(match at[value].take() {
             None => c,
             Some(other) => {
-                let (sum, c) = (other.densify(self.device(), rows)?, c.densify(self.device(), rows)?);
+                let (sum, c) = self.side_by_side(other, c, rows)?;
                 add::accumulate(self.device(), &c.a, &sum.a)?;
                 self.charge_value(value, &sum, rows, sums, self.bounder().chain_error(1))?;
                 self.watch_rows(value, &sum, rows, sums)?;
@@ -328,6 +328,16 @@ impl<'a> Walk<'a> {
             }
         });
         Ok(())
+    }
+
+    /// Coefficients over the same part of a layer: the least patch around both where rows end after a few layers, else all
+    /// of it.
+    fn side_by_side(&self, a: Coefficients, b: Coefficients, rows: &Rows) -> Result<(Coefficients, Coefficients)> {
+        let d = self.device();
+        match a.window.around(&b.window).filter(|_| self.bounder().depth.is_some()) {
+            Some(both) if both.fits(rows.plane) => Ok((a.widen(d, both, rows)?, b.widen(d, both, rows)?)),
+            Some(_) | None => Ok((a.densify(d, rows)?, b.densify(d, rows)?)),
+        }
     }
 
     /// Rows whose coefficients over `value` leave the range in which sums cannot overflow prove nothing.

@@ -8,13 +8,16 @@ use crate::search::Subject;
 
 /// Products that affine layers do in a second. A nominal rate rather than a measured one: the same settings have to choose
 /// the same depth everywhere, or shards would not fit each other.
-const RATE: f64 = 5e9;
+const RATE: f64 = 1.5e10;
 const GPU_RATE: f64 = 5e11;
 
-/// A search takes about so many probes as dear as that of a ball of this radius, as a share of the largest: by then the
-/// intervals of a deep network leave most of its neurons open.
-const SEARCH: f64 = 10.0;
+/// A search takes about so many probes as dear as that of a ball of this radius, as a share of the largest. Rows that end
+/// early bound all neurons and cost the same in any ball.
+const SEARCH: f64 = 6.0;
 const TRIAL: f32 = 1e-4;
+
+/// From one depth that is tried to the next, a probe gets dearer by this factor at least.
+const DEARER: f64 = 1.5;
 
 /// What a time per image allows.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,7 +38,8 @@ pub fn choose(bounder: &Bounder, subject: &Subject, seconds: f64) -> Result<Choi
     let delta = TRIAL * bounder.norm.largest(subject.image.len());
     let ball = Ball { image: &subject.image, class: subject.class, delta };
     let all = bounder.nonlinear_layers();
-    let depths = std::iter::successors(Some(1), |d| Some(2 * d)).take_while(|&d| d < all).map(Some).chain([None]);
+    let steps = std::iter::successors(Some((1, 2)), |&(d, next)| Some((next, d + next)));
+    let depths = steps.map(|(d, _)| d).take_while(|&d| d < all).map(Some).chain([None]);
     // Whoever waits so long for a probe has no time for the search that it is about.
     let deadline = Instant::now() + Duration::from_secs_f64((0.5 * seconds).min(1e6));
     let mut best = Choice { depth: Some(1), expected: seconds };
@@ -52,6 +56,9 @@ pub fn choose(bounder: &Bounder, subject: &Subject, seconds: f64) -> Result<Choi
             break;
         }
         best = Choice { depth, expected };
+        if DEARER * expected > seconds {
+            break;
+        }
     }
     Ok(best)
 }

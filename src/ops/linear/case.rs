@@ -77,6 +77,15 @@ pub(in crate::ops) fn cases() -> Vec<Case> {
     ]
     .map(|(label, window, first)| Setting::new(label, window, first, &mut rng));
     let mut cases: Vec<Case> = settings.iter().flat_map(|s| setting_cases(s, &mut rng)).collect();
+    // Part of a larger patch, the same for every row.
+    let larger = Window { size: [4, 3], offset: [2, 0], ..patch };
+    let around = patch.around(&larger).expect("both are patches of one layer");
+    let inner = patch.within(&around);
+    let reads = vec![random(&mut rng, inner.elements() * LANES), settings[2].rows_word()];
+    let to = vec![blank(around.elements() * LANES)];
+    cases.push(Case::new(&DENSIFY, "patch within a patch", reads, to, Check::Exact, move |d, r, w| {
+        densify(d, &inner, &r[0], &rows(d, &r[1], LANES)?, &w[0])
+    }));
     let source: Vec<u32> = (0..16).map(|_| rng.below(LANES) as u32).collect();
     let reads = vec![random(&mut rng, 7 * LANES), words(&source)];
     cases.push(Case::new(&PICK, "16 of 48 rows", reads, vec![blank(7 * 16)], Check::Exact, |d, r, w| {

@@ -63,6 +63,24 @@ impl Window {
         self.elements().div_ceil(SLICES)
     }
 
+    /// The least window around two patches that move alike from neuron to neuron.
+    pub fn around(&self, other: &Window) -> Option<Window> {
+        if self.layer != other.layer || self.step != other.step || self.is_dense() || other.is_dense() {
+            return None;
+        }
+        let offset = [0, 1].map(|d| self.offset[d].max(other.offset[d]));
+        let end = |w: &Window, d: usize| w.size[d] as isize - w.offset[d];
+        let size = [0, 1].map(|d| (offset[d] + end(self, d).max(end(other, d))) as usize);
+        Some(Window { layer: self.layer, size, step: self.step, offset })
+    }
+
+    /// This patch as part of a patch around it, of which all rows see the same part.
+    pub fn within(&self, around: &Window) -> Window {
+        let layer = Shape::new(self.layer.channels, around.size[0], around.size[1]);
+        let offset = [0, 1].map(|d| self.offset[d] - around.offset[d]);
+        Window { layer, size: self.size, step: [0, 0], offset }
+    }
+
     /// Whether every position and index that kernels derive from this window, for neurons anywhere in `plane`, fits their
     /// 32-bit words. Steps multiply from layer to layer, so that a few wide strides go beyond any word.
     pub fn fits(&self, plane: [usize; 2]) -> bool {
@@ -376,4 +394,36 @@ pub fn pick(device: &Device, from: &Buffer, source: &Buffer, to: &Buffer, [old, 
     // The lanes picked from travel in `width`, as no window is needed.
     let window = Window::dense(Shape::new(to.len() / new, 1, old));
     device.run(&PICK, &Params::new(&window, 0, new, 0.0), &[from, source], &[to], flat(to.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patches_side_by_side_keep_every_coefficient_at_its_place() {
+        let (layer, step, lanes) = (Shape::new(2, 9, 9), [1, 1], 16);
+        let patch = |size, offset| Window { layer, size, step, offset };
+        // A skip connection beside two convolutions, and windows of which neither holds the other.
+        for (a, b) in [(patch([1, 1], [0, 0]), patch([5, 5], [2, 2])), (patch([3, 2], [2, 0]), patch([2, 4], [0, 1]))] {
+            let both = a.around(&b).unwrap();
+            let d = Device::cpu();
+            let place: Vec<u32> = (0..3 * lanes as u32).map(|i| if i < 16 { 0 } else { i % 9 }).collect();
+            let rows = Rows { count: lanes, lanes, plane: [9, 9], buffer: d.upload(&place).unwrap() };
+            for window in [a, b] {
+                let values: Vec<f32> = (1..=window.elements() * lanes).map(|i| i as f32).collect();
+                let values = d.upload(&values).unwrap();
+                let spread = |window: &Window, values: &Buffer| -> Vec<f32> {
+                    let dense = d.alloc(layer.len() * lanes).unwrap();
+                    densify(&d, window, values, &rows, &dense).unwrap();
+                    d.read(&dense).unwrap()
+                };
+                let wide = d.alloc(both.elements() * lanes).unwrap();
+                densify(&d, &window.within(&both), &values, &rows, &wide).unwrap();
+                assert_eq!(spread(&both, &wide), spread(&window, &values));
+            }
+        }
+        let (small, strided) = (patch([1, 1], [0, 0]), Window { step: [2, 2], ..patch([1, 1], [0, 0]) });
+        assert!(small.around(&strided).is_none() && small.around(&Window::dense(layer)).is_none());
+    }
 }

@@ -350,11 +350,22 @@ pub(super) fn densify(call: Call<'_>) {
     let (sy, sx) = (p.size_y as usize, p.size_x as usize);
     dense[..p.channels as usize * h * w * lanes].par_chunks_mut(lanes).enumerate().for_each(|(k, dense)| {
         let (c, y, x) = (k / (h * w), (k / w % h) as isize, (k % w) as isize);
-        for (lane, value) in dense.iter_mut().enumerate() {
-            let wy = y - (rows[lanes + lane] as isize * p.step_y as isize - p.offset_y as isize);
-            let wx = x - (rows[2 * lanes + lane] as isize * p.step_x as isize - p.offset_x as isize);
+        let element = |row: u32, column: u32| {
+            let wy = y - (row as isize * p.step_y as isize - p.offset_y as isize);
+            let wx = x - (column as isize * p.step_x as isize - p.offset_x as isize);
             let inside = (wy as usize) < sy && (wx as usize) < sx;
-            *value = if inside { a[((c * sy + wy as usize) * sx + wx as usize) * lanes + lane] } else { 0.0 };
+            inside.then(|| ((c * sy + wy as usize) * sx + wx as usize) * lanes)
+        };
+        if p.step_y == 0 && p.step_x == 0 {
+            // All rows see the same part.
+            match element(0, 0) {
+                Some(from) => dense.copy_from_slice(&a[from..from + lanes]),
+                None => dense.fill(0.0),
+            }
+            return;
+        }
+        for (lane, value) in dense.iter_mut().enumerate() {
+            *value = element(rows[lanes + lane], rows[2 * lanes + lane]).map_or(0.0, |from| a[from + lane]);
         }
     });
 }
