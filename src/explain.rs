@@ -122,7 +122,7 @@ pub fn bracket(bounder: &Bounder, image: &[f32]) -> Result<Bracket> {
 pub const CERTIFIED_SHARE: f32 = 0.25;
 
 /// Points of the curve of score intervals against delta.
-const CURVE: usize = 24;
+const CURVE: usize = 16;
 
 /// What to compute for one image at one noise level.
 pub struct Request<'a> {

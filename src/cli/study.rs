@@ -71,10 +71,10 @@ pub struct StudyArgs {
     /// variance), proved@2/255>=0.7, median>=1/255
     #[arg(long, value_name = "LIST")]
     require: Option<Requirements>,
-    /// Clean test images to certify, a sample with the class balance of the test set; or all [default: 100, quick 32]
+    /// Clean test images to certify, a sample with the class balance of the test set; or all [default: 100, quick 28]
     #[arg(long, value_name = "N", value_parser = sample)]
     limit: Option<usize>,
-    /// Test images to certify under each noise level [default: 24, quick 6]
+    /// Test images to certify under each noise level [default: 16, quick 4]
     #[arg(long)]
     noisy: Option<usize>,
     /// The share of a class that has to be recognised: up to which noise it is
@@ -84,7 +84,7 @@ pub struct StudyArgs {
     /// [default: 1 of the built-in drawings, none of --data or with --quick]
     #[arg(long, value_name = "N")]
     photos: Option<usize>,
-    /// Test images of each class of which it is proved how likely noise is to change what they are called [default: 8,
+    /// Test images of each class of which it is proved how likely noise is to change what they are called [default: 6,
     /// quick 0]
     #[arg(long, value_name = "N")]
     proved_noise: Option<usize>,
@@ -132,12 +132,12 @@ pub fn run(args: StudyArgs) -> Result<()> {
         noise_aug: args.noise_aug,
         sweep: sweep::Settings { variances: args.variance, draws: if quick { 1 } else { 3 }, seed: args.run.seed },
         method: args.method,
-        limit: args.limit.unwrap_or(if quick { 32 } else { 100 }),
-        noisy_limit: args.noisy.unwrap_or(if quick { 6 } else { 24 }),
+        limit: args.limit.unwrap_or(if quick { 28 } else { 100 }),
+        noisy_limit: args.noisy.unwrap_or(if quick { 4 } else { 16 }),
         relevance_limit: if quick { 24 } else { 512 },
         satisfied: args.satisfied,
         photos: args.photos.unwrap_or(usize::from(!quick && args.data.is_none())),
-        proved_noise: args.proved_noise.unwrap_or(if quick { 0 } else { 8 }),
+        proved_noise: args.proved_noise.unwrap_or(if quick { 0 } else { 6 }),
         delta: args.delta,
         name,
         source,

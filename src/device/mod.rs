@@ -187,6 +187,12 @@ impl Device {
         matches!(&*self.backend, Backend::Gpu(_))
     }
 
+    /// How many images to ask side by side where each has to go by itself: kernels over one are too small to keep all cores
+    /// of a CPU busy, and a GPU takes one after the other.
+    pub fn side_by_side(&self) -> usize {
+        if self.is_gpu() { 1 } else { 2 * rayon::current_num_threads() }
+    }
+
     /// Most 4-byte words one buffer may hold; larger work must be chunked by the caller.
     pub fn max_buffer(&self) -> usize {
         match &*self.backend {

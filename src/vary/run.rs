@@ -50,9 +50,8 @@ pub fn run(
     let settings = Settings { gap: request.gap, batch: request.batch, boxes: ENOUGH };
     let todo = progress.left(request.range.clone(), |i| table.knows(i));
     // Which boxes are bounded side by side may change last digits: each image goes by itself, so that its rows are the same
-    // in every shard. Kernels over the boxes of one are too small to keep all cores of a CPU busy.
-    let together = if bounder.net.device.is_gpu() { 1 } else { 2 * rayon::current_num_threads() };
-    for block in todo.chunks(together) {
+    // in every shard.
+    for block in todo.chunks(bounder.net.device.side_by_side()) {
         let images: Vec<&[f32]> = block.iter().map(|&i| data.image(i)).collect();
         let subjects = classify(bounder, &images)?;
         let ask = |subject: &Subject| -> Result<Vec<(Family, Found)>> {

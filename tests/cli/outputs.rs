@@ -211,8 +211,7 @@ fn an_order_is_finished() {
 fn a_study_that_fails_leaves_the_old_one() {
     let dir = folder();
     let at = dir.path();
-    let study =
-        "study --count 120 --size 16 --epochs 1 --variance 0 --method ibp --limit 2 --photos 0 --device cpu --out s --quiet";
+    let study = "study --count 120 --size 16 --epochs 1 --variance 0 --method ibp --limit 2 --photos 0 --device cpu --out s --quiet";
     done(at, study);
     put(at.join("s/notes.txt"), "keep");
     put(at.join("s/figures/mine.svg"), "keep");
