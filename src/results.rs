@@ -115,6 +115,13 @@ pub struct DataSummary {
     pub pictures: BTreeMap<usize, Picture>,
 }
 
+impl DataSummary {
+    /// Whether the program drew the images: they are called drawings then, not photos.
+    pub fn drawn(&self) -> bool {
+        self.name == DRAWN
+    }
+}
+
 impl Default for DataSummary {
     fn default() -> Self {
         DataSummary {

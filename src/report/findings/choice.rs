@@ -9,7 +9,7 @@ use crate::results::{Conclusion, Judged, ModelResult, NoiseLevel, Outcome, Train
 const HALF: f64 = 0.5;
 
 /// The rule in words, for the page.
-pub const RULE: &str = "Models are compared two by two in three figures: accuracy on clean photos and under the strongest noise, both averaged over the classes so that a small class counts as much as a large one, and the median proved delta max. One is ahead of another if it is clearly better in one of the three and clearly worse in none. The model that no other is ahead of is the one to take; several that differ clearly in nothing are tied. Clearly means: more than the choice of the test images and the seeds of the trainings explain, with all comparisons of this page counted together. Where requirements were given (--require), only models that meet all of them in every training take part. A model that may as well guess takes no part.";
+pub const RULE: &str = "Models are compared two by two in three figures: accuracy on clean images and under the strongest noise, both averaged over the classes so that a small class counts as much as a large one, and the median proved delta max. One is ahead of another if it is clearly better in one of the three and clearly worse in none. The model that no other is ahead of is the one to take; several that differ clearly in nothing are tied. Clearly means: more than the choice of the test images and the seeds of the trainings explain, with all comparisons of this page counted together. Where requirements were given (--require), only models that meet all of them in every training take part. A model that may as well guess takes no part.";
 
 /// Applies [`RULE`]; `None` when nothing was measured that it needs.
 pub fn conclude(told: &Told) -> Option<Conclusion> {
@@ -50,7 +50,7 @@ pub fn conclude(told: &Told) -> Option<Conclusion> {
     let shown = &remain[..remain.len().min(4)];
     let aside = (0..study.models.len()).filter(|&i| !kept.is_empty() && told.guesses(i)).map(|i| {
         let does =
-            if told.constant(i).any(|a| a.is_some()) { "gives one answer to all photos" } else { "may as well guess" };
+            if told.constant(i).any(|a| a.is_some()) { "gives one answer to all images" } else { "may as well guess" };
         format!("{} {does}, and takes no part.", told.name(i))
     });
     Some(Conclusion {
@@ -197,7 +197,7 @@ fn figures(told: &Told, model: usize) -> String {
     let mut parts = Vec::new();
     let clean = each(&|t| even_accuracy(t.sweep.first().filter(|l| l.variance == 0.0)?));
     if !clean.is_empty() {
-        parts.push(format!("{} of clean photos right", ranged(&clean, percent)));
+        parts.push(format!("{} of clean images right", ranged(&clean, percent)));
     }
     if let Some(noise) = told.noisiest(model) {
         let noisy = each(&|t| even_accuracy(t.sweep.last()?));

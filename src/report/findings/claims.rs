@@ -144,7 +144,7 @@ impl Three<'_> {
 
     fn class_falls(&self) -> Claim {
         let name = self.told.class(self.class());
-        let text = format!("On clean photos a smaller share of {name} is rightly classified after augmentation.");
+        let text = format!("On clean images a smaller share of {name} is rightly classified after augmentation.");
         let measure = Some(Measure::Class(self.class(), 0.0));
         self.of_couples("claim-class", text, measure, self.augmented_against_none(), Part::less)
     }

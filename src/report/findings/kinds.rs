@@ -19,13 +19,13 @@ pub const KINDS: [(&str, &str, &str); 23] = [
     ),
     (
         "constant",
-        "A model gives one answer to all photos, and is left out of the comparisons in words",
+        "A model gives one answer to all images, and is left out of the comparisons in words",
         "All clean test images, of several classes, are called one class in a training; nothing is compared",
     ),
     (
         "guessing",
         "A model may as well guess, and is left out of the comparisons in words; none is ready where all may",
-        "Permutation test (Pitman 1937) of accuracy on clean photos, averaged over the classes: answers dealt to the images at random are as good in one case of twenty or more, in any training",
+        "Permutation test (Pitman 1937) of accuracy on clean images, averaged over the classes: answers dealt to the images at random are as good in one case of twenty or more, in any training",
     ),
     (
         "robustness",
@@ -35,13 +35,13 @@ pub const KINDS: [(&str, &str, &str); 23] = [
     (
         "rankings",
         "Whether accuracy and robustness tell the models apart, and in one order",
-        "Paired comparisons of accuracy on clean photos and of median proved delta max; only clear ones are named",
+        "Paired comparisons of accuracy on clean images and of median proved delta max; only clear ones are named",
     ),
     ("rivals", "Which class most often ends a proof", "A count over the images certified; nothing is compared"),
     ("gap", "How far attacks are above proofs", "Median of attacked over proved; nothing is compared"),
     (
         "under-noise",
-        "Whether delta max is smaller where noise is already in the photo",
+        "Whether delta max is smaller where noise is already in the image",
         "Paired comparison of the same images and trainings, noisiest against clean",
     ),
     (
@@ -71,7 +71,7 @@ pub const KINDS: [(&str, &str, &str); 23] = [
     ),
     (
         "claim-class",
-        "Published claim: the augmented class loses accuracy on clean photos",
+        "Published claim: the augmented class loses accuracy on clean images",
         "Paired comparisons of that class's rate",
     ),
     (

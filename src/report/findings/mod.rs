@@ -204,7 +204,7 @@ pub(super) fn size(measure: Measure, answer: &Answer) -> String {
 /// What a deciding measure is called.
 pub fn measure_name(measure: Measure) -> String {
     match measure {
-        Measure::Accuracy(0.0) => "accuracy on clean photos".into(),
+        Measure::Accuracy(0.0) => "accuracy on clean images".into(),
         Measure::Accuracy(v) => format!("accuracy at noise variance {}", number(v)),
         Measure::Radius(_) => "proved delta max".into(),
         Measure::Proved(delta) => format!("share right and proved at {}/255", grey(delta)),

@@ -85,7 +85,7 @@ fn certified(told: &Told) -> Option<Finding> {
     };
     let parts: Vec<String> = found.iter().map(part).collect();
     let sentence = format!(
-        "Share of the pixels that are proved to speak for the class, or against it, in every image within {} of the photo; mean ± spread over {} clean test images: {}.",
+        "Share of the pixels that are proved to speak for the class, or against it, in every image within {} of this one; mean ± spread over {} clean test images: {}.",
         both_units(first.delta),
         first.images,
         list(&parts)

@@ -106,7 +106,7 @@ fn constant(told: &Told, model: usize) -> Option<Finding> {
     let of = if trainings > 1 { format!(" in {} of {trainings} trainings", answers.len()) } else { String::new() };
     let remedy = match m.training.iter().any(|e| e.delta.is_some()) {
         true => "Train it again in smaller boxes (--certified), or for more --epochs",
-        false => "Train it again for more --epochs, or on more photos",
+        false => "Train it again for more --epochs, or on more images",
     };
     let sentence = format!(
         "{} calls all {images} clean test images {}{of}. {ONE_ANSWER}; it is left out of the comparisons in words. {remedy}.",
@@ -128,10 +128,10 @@ fn guesses(told: &Told, model: usize) -> Option<Finding> {
     let of = if trainings > 1 { format!(" in the worst of {trainings} trainings") } else { String::new() };
     let remedy = match m.training.is_empty() {
         true => "Does it expect other input (--mean, --std, --input-range), or other names of classes?",
-        false => "Train it for more --epochs, or on more photos.",
+        false => "Train it for more --epochs, or on more images.",
     };
     let sentence = format!(
-        "Averaged over the classes {} names {} of the clean photos rightly{of}; guessing among the {classes} classes gives {}. Of {} that may be chance. What is proved of such answers is of little use; it is left out of the comparisons in words. {remedy}",
+        "Averaged over the classes {} names {} of the clean images rightly{of}; guessing among the {classes} classes gives {}. Of {} that may be chance. What is proved of such answers is of little use; it is left out of the comparisons in words. {remedy}",
         m.name,
         percent(worst),
         percent(1.0 / classes as f64),
@@ -310,10 +310,10 @@ fn under_noise(told: &Told, all: &[Robust]) -> Option<Finding> {
     }
     let &noise = levels.first()?;
     let title = match () {
-        () if signs.iter().all(|s| s.0) => "Noise already in the photo eats into delta max",
-        () if signs.iter().all(|s| s.1) => "Delta max is larger where noise is already in the photo",
-        () if signs.iter().all(|s| !s.0 && !s.1) => "Whether noise already in the photo moves delta max is not clear",
-        () => "What noise already in the photo does to delta max depends on the model",
+        () if signs.iter().all(|s| s.0) => "Noise already in the image eats into delta max",
+        () if signs.iter().all(|s| s.1) => "Delta max is larger where noise is already in the image",
+        () if signs.iter().all(|s| !s.0 && !s.1) => "Whether noise already in the image moves delta max is not clear",
+        () => "What noise already in the image does to delta max depends on the model",
     };
     let sentence = format!(
         "Median proved delta max of the same images clean and at variance {}: {}. Images that the noise turned to another class count with the radius of that class.",

@@ -142,7 +142,7 @@ fn one_answer_to_all_is_told_and_not_preferred() {
     let reading = read(&study);
     let found = reading.findings.iter().find(|f| f.kind == "constant").unwrap();
     assert!(found.sentence.contains("all-DA calls all 200 clean test images class 2 in 1 of 2 trainings"), "{found:?}");
-    assert!(found.sentence.contains("more photos"), "{found:?}");
+    assert!(found.sentence.contains("more images"), "{found:?}");
     let c = reading.conclusion.unwrap();
     assert_eq!((c.outcome, c.models), (Outcome::Tied, vec!["no-DA".to_string(), "one-DA".to_string()]));
     assert!(c.cautions.iter().any(|t| t.starts_with("all-DA gives one answer")), "{:?}", c.cautions);

@@ -4,7 +4,7 @@ use super::{Page, Section};
 use crate::report::chart::{count, number};
 use crate::report::figure::{Table, row};
 use crate::report::findings::published_classes;
-use crate::results::{DRAWN, Verdict};
+use crate::results::Verdict;
 use maud::{Markup, html};
 
 /// The published study's claims beside what was found here.
@@ -31,7 +31,7 @@ pub fn claims(page: &mut Page) -> Option<Section> {
         "Of {measured} claims that were measured here, {held} hold{} fully on these data. Not clear means that the choice of test images and of training seeds could explain the difference.",
         if held == 1 { "s" } else { "" }
     );
-    let drawn = if page.study.dataset.name == DRAWN {
+    let drawn = if page.study.dataset.drawn() {
         " Its classes are those of this page, its images were photos, where these are drawings."
     } else {
         ""
@@ -63,7 +63,7 @@ fn word(v: Verdict) -> (&'static str, &'static str) {
 const TERMS: [(&str, &str); 13] = [
     (
         "Noise box, delta",
-        "All images whose every pixel differs from the photo by at most delta, kept between black and white. Delta is given on the scale 0 to 1 and in grey levels of 255.",
+        "All images whose every pixel differs from the image by at most delta, kept between black and white. Delta is given on the scale 0 to 1 and in grey levels of 255.",
     ),
     (
         "Logit and softmax score",
@@ -99,7 +99,7 @@ const TERMS: [(&str, &str); 13] = [
     ),
     (
         "Relevance",
-        "How the logit of the chosen class responds to each pixel: its gradient, the gradient times the pixel, or the gradient averaged on the way from a blank image (integrated gradients). Object, contour and background are told apart by the plain background of the photo without noise.",
+        "How the logit of the chosen class responds to each pixel: its gradient, the gradient times the pixel, or the gradient averaged on the way from a blank image (integrated gradients). Object, contour and background are told apart by the plain background of the image without noise.",
     ),
     (
         "Certified relevance",

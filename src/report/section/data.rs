@@ -18,7 +18,10 @@ pub fn section(page: &mut Page) -> Option<Section> {
         @if trained { (super::fold("How many of each, and how they were augmented", html! { (balance) (rebalanced(page)) (augmentation(page)) })) }
     };
     let (train, test) = (data.train_counts.iter().sum::<usize>(), data.test_counts.iter().sum::<usize>());
-    let title = if data.name.is_empty() { "The photos".into() } else { format!("The photos: {}", data.name) };
+    // What the program drew is not called a photo.
+    let nav = if data.drawn() { "Drawings" } else { "Photos" };
+    let what = format!("The {}", nav.to_lowercase());
+    let title = if data.name.is_empty() { what } else { format!("{what}: {}", data.name) };
     let numbers = match train {
         0 => plural(test, "test image"),
         _ => format!("{} training and {}", count(train as f64), plural(test, "test image")),
@@ -31,7 +34,7 @@ pub fn section(page: &mut Page) -> Option<Section> {
         if data.shape.channels == 3 { " in colour" } else { "" },
         super::class_sizes(page.study)
     );
-    Some(Section { id: "data", nav: "Photos", title, lead, body })
+    Some(Section { id: "data", nav, title, lead, body })
 }
 
 fn balance(page: &mut Page) -> Markup {
@@ -159,6 +162,6 @@ fn augmentation(page: &mut Page) -> Markup {
         &mut page.figures,
         "Augmentation",
         body,
-        "First in each row the photo, then copies with a changed size (zoom 0.8: a fifth smaller), perspective or angle; pixels that open are filled with the background.",
+        "First in each row the image, then copies with a changed size (zoom 0.8: a fifth smaller), perspective or angle; pixels that open are filled with the background.",
     )
 }

@@ -66,7 +66,7 @@ fn photos(page: &mut Page, which: usize) -> Markup {
     let models = examples(page, which);
     let Some(&(_, first)) = models.first() else { return html! {} };
     let pictures: Vec<_> = first.levels.iter().map(|l| (l.picture.clone(), level_name(l.variance))).collect();
-    page.figures.pictures("photo-under-noise", "The photo under noise", pictures.len(), &pictures);
+    page.figures.pictures("image-under-noise", "The image under noise", pictures.len(), &pictures);
     let body = html! {
         div.strip {
             @for (k, l) in first.levels.iter().enumerate() {
@@ -86,7 +86,7 @@ fn photos(page: &mut Page, which: usize) -> Markup {
     };
     figure(
         &mut page.figures,
-        "The photo under noise",
+        "The image under noise",
         body,
         "The image at every noise level, and what each model calls it; wrong answers in red.",
     )

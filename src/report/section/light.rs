@@ -1,4 +1,4 @@
-//! How far photos may change by random noise, light and lens before they are called something else.
+//! How far images may change by random noise, light and lens before they are called something else.
 
 use maud::{Markup, html};
 
@@ -57,10 +57,11 @@ pub fn section(page: &mut Page) -> Option<Section> {
         nav: "Limits",
         title: "How much noise, and what other light".into(),
         lead: format!(
-            "Up to which noise each class is recognised, and how far single photos may change before they are called something else.{}",
+            "Up to which noise each class is recognised, and how far single images may change before they are called something else.{}",
             match single {
                 true => "",
-                false => " Single photos were not looked at: study --photos 1 does, at some seconds a photo and model.",
+                false =>
+                    " Single images were not looked at: study --photos 1 does, at some seconds an image and model.",
             }
         ),
         body,
@@ -153,14 +154,14 @@ fn photos(page: &mut Page) -> Option<Markup> {
             }
         }
     }
-    page.figures.table("light", "How far photos may change", table);
+    page.figures.table("light", "How far images may change", table);
     let cell = |m: &ModelResult, change: &Change| {
         let size = words(*change).1;
         let found: Vec<&Stays> = of(m, *change).collect();
         let never = found.iter().filter(|s| s.proved >= s.end).count();
         let (proved, lost) = (median(found.iter().map(|s| s.proved)), median(found.iter().map(|s| lost(s))));
         html! {
-            @if found.is_empty() { "no photo is named rightly" }
+            @if found.is_empty() { "no image is named rightly" }
             @else if 2 * never > found.len() { "any" small { " up to " (size(found[0].end)) } }
             @else { (size(proved)) br; small { "lost at " (size(lost)) } }
         }
@@ -168,7 +169,7 @@ fn photos(page: &mut Page) -> Option<Markup> {
     let body = by_model(study, &models, "change", &changes, |c| html! { (words(*c).0) }, cell);
     let photos = models.iter().map(|(_, m)| m.photos.len()).max().unwrap_or(0);
     let caption = format!(
-        "{photos} test photos, the first of every class: too few to compare models by. Medians over those named rightly when clean: proved up to the first figure, another class found at the second. Of noise: the deviation with which the class is proved to change in at most one of 100 draws, and the one with which it was measured to change more often (confidence 99.9%, photo by photo)."
+        "{photos} test images, the first of every class: too few to compare models by. Medians over those named rightly when clean: proved up to the first figure, another class found at the second. Of noise: the deviation with which the class is proved to change in at most one of 100 draws, and the one with which it was measured to change more often (confidence 99.9%, image by image)."
     );
-    Some(figure(&mut page.figures, "How far photos may change", body, &caption))
+    Some(figure(&mut page.figures, "How far images may change", body, &caption))
 }

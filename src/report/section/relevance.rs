@@ -95,7 +95,7 @@ pub(in crate::report) fn maps(page: &mut Page, which: usize) -> Option<Markup> {
             }
             single.extend(cells.first().cloned());
             panels.push(html! {
-                div.row data-kind=(k) data-level=(at) { (photo(first, format!("The photo, {}", level_name(first.variance)))) @for c in cells { (c) } }
+                div.row data-kind=(k) data-level=(at) { (photo(first, format!("The image, {}", level_name(first.variance)))) @for c in cells { (c) } }
             });
         }
         page.figures.pictures(
@@ -120,15 +120,15 @@ pub(in crate::report) fn maps(page: &mut Page, which: usize) -> Option<Markup> {
             span.chip style="--k:var(--faint)" { "background" }
         }
         @if several { (choose(&choices, html! { div.maps { @for p in panels { (p) } } })) } @else {
-            div.maps { div.row { (photo(&examples[0].1.levels[0], "The photo".into())) @for c in single { (c) } } }
+            div.maps { div.row { (photo(&examples[0].1.levels[0], "The image".into())) @for c in single { (c) } } }
         }
     };
     let caption = format!(
         "{} Under {} the share of relevance on the object, its contour and the background, and what the model calls it{}.{}",
         if several {
-            "The photo, and beside it the relevance laid over the same photo in grey, a picture per model; all models and noise levels of a method are on one colour scale."
+            "The image, and beside it the relevance laid over the same image in grey, a picture per model; all models and noise levels of a method are on one colour scale."
         } else {
-            "The photo, and beside it the relevance laid over the same photo in grey."
+            "The image, and beside it the relevance laid over the same image in grey."
         },
         if several { "each picture" } else { "the picture" },
         if several { " (red when wrong)" } else { "" },

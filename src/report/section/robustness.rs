@@ -193,7 +193,7 @@ pub fn certified(page: &mut Page) -> Markup {
         let svg = page.figures.add(&format!("certified-accuracy-{name}"), &chart.title, &chart.draw(), None);
         panels.push(html! { div.panel { (svg) } });
     }
-    let mut caption = "At delta 0 the lines start at accuracy on the photos as they are. From there on a line is the share of images that are rightly classified and proved to stay so, whatever noise moves their pixels by up to delta.".to_string();
+    let mut caption = "At delta 0 the lines start at accuracy on the images as they are. From there on a line is the share of images that are rightly classified and proved to stay so, whatever noise moves their pixels by up to delta.".to_string();
     if attacked && alone {
         caption += " Dashed: the share that no attack could change. The truth lies in the shaded band between.";
     } else if attacked {

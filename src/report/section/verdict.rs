@@ -206,7 +206,7 @@ fn key_figures(page: &Page, robust: &[Robust]) -> Markup {
         study.models[i].trained().filter_map(level).collect()
     };
     let mut columns: Vec<(Measure, String, Vec<Entry>)> =
-        vec![(Measure::Accuracy(0.0), "Right on clean photos".into(), each(&|i| ranged(even(i, 0.0), &percent)))];
+        vec![(Measure::Accuracy(0.0), "Right on clean images".into(), each(&|i| ranged(even(i, 0.0), &percent)))];
     if noisiest > 0.0 {
         let name = format!("Right at noise variance {}", number(noisiest));
         columns.push((Measure::Accuracy(noisiest), name, each(&|i| ranged(even(i, noisiest), &percent))));
