@@ -329,11 +329,7 @@ impl<'a> Known<'a> {
 
     /// [`size`](Self::size) as a table.
     pub fn size_table(&self, value: ValueId) -> Result<&Buffer> {
-        let cell = &self.sizes[value];
-        if cell.get().is_none() {
-            let _ = cell.set(self.table(&self.size(value)?)?);
-        }
-        Ok(cell.get().expect("set above"))
+        shelf::once(&self.sizes[value], || self.table(&self.size(value)?))
     }
 
     /// Lower and upper ends of a value, `[element][lane]`.

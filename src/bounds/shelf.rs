@@ -75,8 +75,13 @@ pub(super) fn transposed<'a>(
     [centre, radius]: [&Buffer; 2],
     lanes: usize,
 ) -> Result<&'a [Buffer; 2]> {
+    once(cell, || Ok([transpose(d, centre, lanes)?, transpose(d, radius, lanes)?]))
+}
+
+/// What a cell holds, made when first asked for.
+pub(super) fn once<T>(cell: &OnceLock<T>, make: impl FnOnce() -> Result<T>) -> Result<&T> {
     if cell.get().is_none() {
-        let _ = cell.set([transpose(d, centre, lanes)?, transpose(d, radius, lanes)?]);
+        let _ = cell.set(make()?);
     }
     Ok(cell.get().expect("set above"))
 }

@@ -334,9 +334,10 @@ impl<'a> Walk<'a> {
     /// of it.
     fn side_by_side(&self, a: Coefficients, b: Coefficients, rows: &Rows) -> Result<(Coefficients, Coefficients)> {
         let d = self.device();
-        match a.window.around(&b.window).filter(|_| self.bounder().depth.is_some()) {
-            Some(both) if both.fits(rows.plane) => Ok((a.widen(d, both, rows)?, b.widen(d, both, rows)?)),
-            Some(_) | None => Ok((a.densify(d, rows)?, b.densify(d, rows)?)),
+        let narrow = |both: &Window| self.bounder().depth.is_some() && both.fits(rows.plane);
+        match a.window.around(&b.window).filter(narrow) {
+            Some(both) => Ok((a.widen(d, both, rows)?, b.widen(d, both, rows)?)),
+            None => Ok((a.densify(d, rows)?, b.densify(d, rows)?)),
         }
     }
 

@@ -140,18 +140,30 @@ fn photos(net: &Network, test: &Dataset, settings: &Settings, name: &str) -> Res
     let mut progress = Progress::start(settings.verbosity, &format!("{name}: noise, light and lens"), chosen.len());
     let images: Vec<&[f32]> = chosen.iter().map(|&i| test.image(i)).collect();
     let subjects = certify::classify(&bounder, &images)?;
-    let limits = |(&index, subject): (&usize, &Subject)| -> Result<Photo> {
+    let limits = |(index, subject): &(usize, Subject)| {
+        let index = *index;
         let mut stays = explain::noise_and_light(&bounder, subject, index as u32, settings.sweep.seed, &KINDS)?;
         stays.iter_mut().for_each(|s| (s.kept, s.other) = (None, None));
         Ok(Photo { index, label: test.labels[index], predicted: subject.class, stays })
     };
-    let mut all = vec![];
-    let together = net.device.side_by_side();
-    for (indices, subjects) in chosen.chunks(together).zip(subjects.chunks(together)) {
-        all.extend(indices.par_iter().zip(subjects).map(limits).collect::<Result<Vec<_>>>()?);
-        progress.advance(indices.len());
-    }
+    let chosen: Vec<(usize, Subject)> = chosen.into_iter().zip(subjects).collect();
+    let all = side_by_side(&net.device, &chosen, &mut progress, limits)?;
     progress.finish(&format!("{name}: {} photos under noise, other light and blur", all.len()));
+    Ok(all)
+}
+
+/// Asks for each of some images by itself, as many side by side as the device takes.
+fn side_by_side<T: Sync, R: Send>(
+    device: &Device,
+    images: &[T],
+    progress: &mut Progress,
+    ask: impl Fn(&T) -> Result<R> + Sync,
+) -> Result<Vec<R>> {
+    let mut all = Vec::with_capacity(images.len());
+    for block in images.chunks(device.side_by_side()) {
+        all.extend(block.par_iter().map(&ask).collect::<Result<Vec<R>>>()?);
+        progress.advance(block.len());
+    }
     Ok(all)
 }
 
@@ -237,12 +249,8 @@ fn followed(
     examples: &[usize],
 ) -> Result<Vec<Example>> {
     let mut progress = Progress::start(settings.verbosity, &format!("{name}: examples"), examples.len());
-    let mut all = Vec::new();
-    for block in examples.chunks(net.device.side_by_side()) {
-        let explained = block.par_iter().map(|&index| example_of(net, test, settings, rows, index));
-        all.extend(explained.collect::<Result<Vec<_>>>()?);
-        progress.advance(block.len());
-    }
+    let explained = |index: &usize| example_of(net, test, settings, rows, *index);
+    let all = side_by_side(&net.device, examples, &mut progress, explained)?;
     progress.finish(&format!("{name}: {} images explained", all.len()));
     Ok(all)
 }

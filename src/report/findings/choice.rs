@@ -16,13 +16,14 @@ pub fn conclude(told: &Told) -> Option<Conclusion> {
     let study = told.study;
     let groups = twins(study);
     // Whoever gives one answer to all is proved at any distance, and is no model to take.
-    let any = groups.iter().map(|g| g[0]).find(|&i| measured(&study.models[i]));
+    if !groups.iter().any(|g| measured(&study.models[g[0]])) {
+        return None;
+    }
     let kept: Vec<usize> = told.kept().into_iter().filter(|&i| measured(&study.models[i])).collect();
     let judged: Vec<Judged> = study.models.iter().flat_map(|m| study.requirements.judge(m)).collect();
     let meets = |i: usize| judged.iter().filter(|j| j.model == study.models[i].name).all(|j| j.met);
     let ready: Vec<usize> = kept.iter().copied().filter(|&i| meets(i)).collect();
     let required = !study.requirements.is_empty();
-    any?;
 
     let ahead = |a: usize, b: usize| is_ahead(told, a, b);
     let free: Vec<usize> = ready.iter().copied().filter(|&i| !ready.iter().any(|&j| ahead(j, i))).collect();

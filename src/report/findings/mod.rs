@@ -42,7 +42,7 @@ impl Reading {
         findings.extend(noise::findings(&told));
         findings.extend(relevance::findings(&told));
         let claims = claims::claims(&told);
-        let guessing = (0..study.models.len()).filter(|&m| told.guesses(m)).collect();
+        let guessing = told.guessing;
         Reading { guessing, conclusion, findings, claims, compared }
     }
 
@@ -56,24 +56,24 @@ impl Reading {
 pub(super) struct Told<'a> {
     pub study: &'a Study,
     pub compared: &'a Compared,
-    /// By model: whether there is a training whose clean answers are not clearly better than guesses.
-    guesses: Vec<bool>,
+    /// Indices of the models with a training whose clean answers are not clearly better than guesses, as far as the test
+    /// images tell.
+    guessing: Vec<usize>,
 }
 
 impl<'a> Told<'a> {
     fn of(study: &'a Study, compared: &'a Compared) -> Told<'a> {
-        let guessed = |level: &NoiseLevel| {
-            let p = guessing(&study.dataset.test_labels, level.called.first()?, study.seed);
-            Some(p? >= ERROR)
+        // Results of before may not know what each image was called, but whether all were called the same.
+        let chance = |level: &NoiseLevel| {
+            let called = level.called.first().and_then(|c| guessing(&study.dataset.test_labels, c, study.seed));
+            called.or_else(|| level.only_answer().map(|_| 1.0))
         };
-        let clean = |m: &'a ModelResult| m.trained().filter_map(|t| t.sweep.first().filter(|l| l.variance == 0.0));
-        let guesses = study.models.iter().map(|m| clean(m).any(|l| guessed(l) == Some(true))).collect();
-        Told { study, compared, guesses }
+        let guesses = |&m: &usize| clean(&study.models[m]).flatten().any(|l| chance(l).is_some_and(|p| p >= ERROR));
+        Told { study, compared, guessing: (0..study.models.len()).filter(guesses).collect() }
     }
 
-    /// Whether a model's right answers are no more than guessing would give, as far as the test images tell.
     fn guesses(&self, model: usize) -> bool {
-        self.guesses[model] || self.constant(model).any(|answer| answer.is_some())
+        self.guessing.contains(&model)
     }
 
     fn name(&self, model: usize) -> &str {
@@ -92,7 +92,7 @@ impl<'a> Told<'a> {
 
     /// By training of a model, the class that all clean test images are called, if it is one for all.
     fn constant(&self, model: usize) -> impl Iterator<Item = Option<usize>> {
-        self.study.models[model].trained().map(|t| t.sweep.first().filter(|l| l.variance == 0.0)?.only_answer())
+        clean(&self.study.models[model]).map(|level| level?.only_answer())
     }
 
     /// The strongest noise at which a model's answers were taken.
@@ -105,6 +105,11 @@ impl<'a> Told<'a> {
         let of = |v: f64| crate::report::statistics::Of { model, measure: measure(v) };
         self.compared.get(of(self.noisiest(model)?), of(0.0))
     }
+}
+
+/// What each training of a model said without noise.
+fn clean(model: &ModelResult) -> impl Iterator<Item = Option<&NoiseLevel>> {
+    model.trained().map(|t| t.sweep.first().filter(|l| l.variance == 0.0))
 }
 
 /// The three models of the case study, found by what they augmented rather than by name; indices in the study.

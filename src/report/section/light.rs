@@ -2,39 +2,17 @@
 
 use maud::{Markup, html};
 
-use super::{CLASSES, Page, Section, figure, model_chip};
+use super::{CLASSES, Page, Section, by_model, figure};
 use crate::report::chart::{number, percent};
 use crate::report::figure::{Table, row};
 use crate::report::statistics::{falls_below, median};
 use crate::report::stays::words;
-use crate::results::{Change, ModelResult, Stays, Study};
+use crate::results::{Change, ModelResult, NoiseLevel, Stays};
 
 /// What was found of one change in the photos that a model names rightly.
 fn of(model: &ModelResult, change: Change) -> impl Iterator<Item = &Stays> + Clone {
     let right = model.photos.iter().filter(|p| p.predicted == p.label);
     right.flat_map(|p| &p.stays).filter(move |s| s.change == change)
-}
-
-/// A table of a column for each model and a row for each of `rows`, whose cells are made from row and model.
-pub fn by_model<R>(
-    study: &Study,
-    models: &[(usize, &ModelResult)],
-    head: &str,
-    rows: &[R],
-    title: impl Fn(&R) -> Markup,
-    cell: impl Fn(&ModelResult, &R) -> Markup,
-) -> Markup {
-    html! {
-        table.stays {
-            thead { tr { th { (head) } @for (i, _) in models { th { (model_chip(study, *i)) } } } }
-            tbody { @for row in rows {
-                tr {
-                    th scope="row" { (title(row)) }
-                    @for (_, m) in models { td data-label=(m.name) { (cell(m, row)) } }
-                }
-            } }
-        }
-    }
 }
 
 /// Where the class was seen to be lost; the end of what was looked at where it never was.
@@ -45,48 +23,50 @@ fn lost(s: &Stays) -> f64 {
 /// Tables by kind of change and model, and by class and model.
 pub fn section(page: &mut Page) -> Option<Section> {
     let parts: Vec<Markup> = [satisfied(page), super::risk::part(page), photos(page)].into_iter().flatten().collect();
-    let single = page.study.models.iter().any(|m| !m.photos.is_empty());
     if parts.is_empty() {
         return None;
     }
     let body = html! {
         @for part in &parts { (part) }
     };
-    Some(Section {
-        id: "light",
-        nav: "Limits",
-        title: "How much noise, and what other light".into(),
-        lead: format!(
-            "Up to which noise each class is recognised, and how far single images may change before they are called something else.{}",
-            match single {
-                true => "",
-                false =>
-                    " Single images were not looked at: study --photos 1 does, at some seconds an image and model.",
-            }
-        ),
-        body,
-    })
+    let lead = "Up to which noise each class is recognised, and how far single images may change before they are called something else.";
+    let single = page.study.models.iter().any(|m| !m.photos.is_empty());
+    let missing = if single {
+        ""
+    } else {
+        " Single images were not looked at: study --photos 1 does, at some seconds an image and model."
+    };
+    let title = "How much noise, and what other light".into();
+    Some(Section { id: "light", nav: "Limits", title, lead: format!("{lead}{missing}"), body })
 }
 
-/// The noise up to which each class is recognised well enough, of the levels that were tried.
+/// All noise that was tried, rising.
+fn tried(model: &ModelResult) -> impl Iterator<Item = &NoiseLevel> {
+    model.sweep.iter().chain(&model.beyond)
+}
+
+/// The last noise up to which enough of a class is recognised, and the first at which it is not.
+fn recognised(model: &ModelResult, class: usize, least: f64) -> [Option<f64>; 2] {
+    falls_below(tried(model).filter_map(|l| Some([l.variance, l.class_rate(class)?])), least)
+}
+
+/// The noise up to which each class is recognised well enough, of the levels that were tried; of many classes how many are.
 fn satisfied(page: &mut Page) -> Option<Markup> {
     let study = page.study;
     let least = study.satisfied?;
     let models: Vec<(usize, &ModelResult)> =
         study.models.iter().enumerate().filter(|(_, m)| m.sweep.len() > 1).collect();
     models.first()?;
+    let classes: Vec<usize> = (0..study.dataset.classes.len()).collect();
     let mut table = Table::new(&["model", "class", "rate", "kept up to variance", "below at variance"]);
-    let found = |m: &ModelResult, class: usize| {
-        falls_below(m.sweep.iter().chain(&m.beyond).filter_map(|l| Some([l.variance, l.class_rate(class)?])), least)
-    };
     for (_, m) in &models {
-        for class in 0..study.dataset.classes.len() {
-            let [kept, below] = found(m, class);
+        for &class in &classes {
+            let [kept, below] = recognised(m, class, least);
             table.rows.push(row![m.name.as_str(), page.class(class), least, kept, below]);
         }
     }
     page.figures.table("satisfied", "Noise up to which classes are recognised", table);
-    let cell = |m: &ModelResult, class: &usize| match found(m, *class) {
+    let level = |m: &ModelResult, class: &usize| match recognised(m, *class, least) {
         [None, Some(_)] => html! { "not even clean" },
         [Some(kept), Some(below)] => {
             html! { (super::level_name(kept)) br; small { "below at " (number(below)) } }
@@ -94,33 +74,32 @@ fn satisfied(page: &mut Page) -> Option<Markup> {
         [Some(kept), None] => html! { (super::level_name(kept)) br; small { "and no more noise was tried" } },
         [None, None] => html! { "no images" },
     };
-    let classes: Vec<usize> = (0..study.dataset.classes.len()).collect();
-    let tried = "The strongest Gaussian noise of those tried up to which";
+    // A class that fell once counts as fallen for all stronger noise.
+    let number_of = |m: &ModelResult, variance: &f64| {
+        let found = classes.iter().map(|c| recognised(m, *c, least)).filter(|f| *f != [None; 2]);
+        let of = found.clone().count();
+        let kept = found.filter(|f| f[0].is_some_and(|kept| kept >= *variance)).count();
+        let known = tried(m).any(|l| l.variance == *variance);
+        html! { @if known { (kept) small { " of " (of) } } @else { "not tried" } }
+    };
+    let least = percent(least);
     let (body, rule) = if classes.len() <= CLASSES {
-        let rule = format!(
-            "{tried} at least {} of the class are recognised; below it, the first level with fewer",
-            percent(least)
-        );
-        (by_model(study, &models, "class", &classes, |c| html! { (page.class(*c)) }, cell), rule)
+        (
+            by_model(study, &models, "class", &classes, |c| html! { (page.class(*c)) }, level),
+            format!(
+                "The strongest Gaussian noise of those tried up to which at least {least} of the class are recognised; below it, the first level with fewer"
+            ),
+        )
     } else {
-        let mut variances: Vec<f64> =
-            models.iter().flat_map(|(_, m)| m.sweep.iter().chain(&m.beyond)).map(|l| l.variance).collect();
+        let mut variances: Vec<f64> = models.iter().flat_map(|(_, m)| tried(m)).map(|l| l.variance).collect();
         variances.sort_by(f64::total_cmp);
         variances.dedup();
-        // A class that fell once counts as fallen for all stronger noise.
-        let kept = |m: &ModelResult, variance: &f64| {
-            let tried = m.sweep.iter().chain(&m.beyond).any(|l| l.variance == *variance);
-            let found = classes.iter().map(|c| found(m, *c)).filter(|f| *f != [None; 2]);
-            let of = found.clone().count();
-            let kept = found.filter(|f| f[0].is_some_and(|kept| kept >= *variance)).count();
-            html! { @if tried { (kept) small { " of " (of) } } @else { "not tried" } }
-        };
-        let rule = format!(
-            "How many classes are recognised up to each Gaussian noise that was tried: at least {} of their images; satisfied.csv has each class",
-            percent(least)
-        );
-        let title = |v: &f64| html! { (super::level_name(*v)) };
-        (by_model(study, &models, "noise", &variances, title, kept), rule)
+        (
+            by_model(study, &models, "noise", &variances, |v| html! { (super::level_name(*v)) }, number_of),
+            format!(
+                "How many classes are recognised up to each Gaussian noise that was tried: at least {least} of their images; satisfied.csv has each class"
+            ),
+        )
     };
     let caption = format!(
         "{rule}. On average over draws, in the first training of each model. Measured on the whole test set, not proved."

@@ -18,7 +18,7 @@ pub mod verdict;
 use super::chart;
 use super::figure::Figures;
 use super::findings::Reading;
-use crate::results::{Picture, Study};
+use crate::results::{ModelResult, Picture, Study};
 use maud::{Markup, html};
 
 /// Classes that are shown one by one; of more, those that matter most.
@@ -97,6 +97,28 @@ pub fn model_legend(study: &Study) -> Markup {
 /// A figure with its caption, and links to the files of what was drawn for it: what was registered since the figure before.
 pub fn figure(figures: &mut Figures, title: &str, body: Markup, caption: &str) -> Markup {
     html! { figure { h3 { (title) } (body) figcaption { (caption) } (figures.links(title)) } }
+}
+
+/// A table of a column for each model and a row for each of `rows`, whose cells are made from row and model.
+pub fn by_model<R>(
+    study: &Study,
+    models: &[(usize, &ModelResult)],
+    head: &str,
+    rows: &[R],
+    title: impl Fn(&R) -> Markup,
+    cell: impl Fn(&ModelResult, &R) -> Markup,
+) -> Markup {
+    html! {
+        table.stays {
+            thead { tr { th { (head) } @for (i, _) in models { th { (model_chip(study, *i)) } } } }
+            tbody { @for row in rows {
+                tr {
+                    th scope="row" { (title(row)) }
+                    @for (_, m) in models { td data-label=(m.name) { (cell(m, row)) } }
+                }
+            } }
+        }
+    }
 }
 
 /// What a reader may want to see next, folded away; paper shows it.

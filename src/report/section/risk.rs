@@ -2,8 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::light::by_model;
-use super::{CLASSES, Page, figure};
+use super::{CLASSES, Page, by_model, figure};
 use crate::report::chart::percent;
 use crate::report::figure::{Table, row};
 use crate::results::{ModelResult, RiskRow};
