@@ -11,6 +11,7 @@ mod html;
 pub mod junit;
 mod outline;
 mod picture;
+mod radius;
 mod raster;
 #[cfg(test)]
 mod sample;
