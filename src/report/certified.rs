@@ -172,6 +172,7 @@ fn card(study: &Study) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::norm::Norm;
 
     fn manifest(images: usize) -> Manifest {
         let facts = serde_json::json!({
@@ -239,6 +240,16 @@ mod tests {
             assert!(page.contains(part), "{part}");
         }
         assert!(!page.contains("<boots>") && !page.contains("NaN"));
+    }
+
+    #[test]
+    fn lengths_are_told_as_such() {
+        let manifest = Manifest { norm: Norm::L2, ..manifest(2) };
+        let dir = tempfile::tempdir().unwrap();
+        write(&manifest, vec![row(0, 0.3, Some(0.4)), row(1, 0.2, None)], |_| Pictures::new(), dir.path()).unwrap();
+        let page = std::fs::read_to_string(dir.path().join("report.html")).unwrap();
+        assert!(page.contains("Radii are Euclidean lengths") && page.contains("Right and proved at 0.25"));
+        assert!(!page.contains("/255") && !page.contains("every pixel may"));
     }
 
     #[test]

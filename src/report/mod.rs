@@ -149,6 +149,37 @@ mod tests {
         assert_eq!(named(&["5", "Boot"]), ["5", "Boot"]);
     }
 
+    /// Words of the other norm's radii. Noise, light and blur are in pixels by any norm, and are not asked for here.
+    const OF_PIXELS: [&str; 7] =
+        ["/255", "every pixel may", "any pixel moves", "per pixel", "grey levels of 255", "noise box", " boxes"];
+
+    #[test]
+    fn lengths_are_not_spoken_of_as_changes_of_pixels() {
+        let mut study = sample::study();
+        let usual = page(&study);
+        assert!(OF_PIXELS[..6].iter().all(|words| usual.contains(words)) && !usual.contains("Euclid"));
+        study.norm = crate::norm::Norm::L2;
+        study.models.iter_mut().for_each(|m| m.photos.clear());
+        let dir = tempfile::tempdir().unwrap();
+        write(&study, dir.path()).unwrap();
+        let text = std::fs::read_to_string(dir.path().join("report.html")).unwrap();
+        for words in OF_PIXELS {
+            assert!(!text.contains(words), "{words}");
+        }
+        for words in
+            ["Radii are Euclidean lengths", "noise ball", "(Euclidean length)", "this much in Euclidean length"]
+        {
+            assert!(text.contains(words), "{words}");
+        }
+        assert_eq!(load(dir.path()).unwrap().norm, study.norm);
+        // Two such studies side by side.
+        let runs = compare::read(&[dir.path().to_path_buf()]).unwrap();
+        let out = dir.path().join("out");
+        compare::write(&runs, &compare::compare(&runs).unwrap(), &out).unwrap();
+        let text = std::fs::read_to_string(out.join("compare.html")).unwrap();
+        assert!(OF_PIXELS.iter().all(|words| !text.contains(words)) && text.contains("Radii are Euclidean lengths"));
+    }
+
     #[test]
     fn names_from_outside_cannot_break_the_page() {
         let mut study = sample::study();
