@@ -112,12 +112,8 @@ fn curves(page: &mut Page, which: usize, k: usize, here: &[(usize, &ExampleLevel
     let series: Vec<Series> = series.filter(|s| !s.points.is_empty()).collect();
     let most = series.iter().flat_map(|s| &s.points).map(|p| p[0]).fold(0.0, f64::max);
     let level = here.first().map(|h| h.1.variance)?;
-    let title = format!(
-        "Proved lead over the nearest rival as the noise {} grows, {}{}",
-        study.norm.ball(),
-        level_name(level),
-        whose(page, which)
-    );
+    let (ball, of) = (study.norm.ball(), format!("{}{}", level_name(level), whose(page, which)));
+    let title = format!("Proved lead over the nearest rival as the noise {ball} grows, {of}");
     let mark = |x: f64| Mark { x, text: "bars below".into(), color: "var(--faint)".into(), dashed: true };
     let draw = |width: f64| {
         let large = width > 600.0;
