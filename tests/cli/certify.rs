@@ -171,7 +171,7 @@ fn radii_are_measured_by_either_norm() {
     assert_eq!(json(&at.join("c/compare.json"))["norm"], "l2");
     done(at, "report lengths --quiet");
     let page = fs::read_to_string(at.join("lengths/report.html")).expect("a page");
-    assert!(page.contains("Radii are Euclidean lengths") && !page.contains("/255"));
+    assert!(page.contains("Radii are Euclidean lengths") && !page.contains("every pixel may"));
     done(at, "gate lengths --require median>=0,proved@1.5>=0");
     misused(at, "gate pixels --require proved@1.5>=0", &["proved@1.5", "2/255"]);
     // Lengths are no radii of the other norm, and the auditor sees it.

@@ -274,7 +274,7 @@ fn explain_one_picture_by_length() {
         number(&length, "proved") > number(&pixels, "proved") && number(&length, "delta") > number(&pixels, "delta")
     );
     let page = fs::read_to_string(dir.path().join("e/explanation.html")).expect("a page");
-    assert!(page.contains("in Euclidean length makes it another class") && !page.contains("/255"));
+    assert!(page.contains("in Euclidean length makes it another class") && !page.contains("every pixel may"));
 }
 
 /// A copy under a name without spaces, which the words of a command line cannot hold.
