@@ -131,7 +131,7 @@ impl Norm {
     pub fn moves(self) -> &'static str {
         match self {
             Norm::Linf => "how far every pixel may move",
-            Norm::L2 => "how far all pixels together may move, in Euclidean length",
+            Norm::L2 => "how far all pixels together may move in Euclidean length",
         }
     }
 

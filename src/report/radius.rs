@@ -5,7 +5,7 @@ use crate::norm::Norm;
 
 /// Round radii, rising: grey levels of 255, or lengths.
 const GREY: [f64; 9] = [0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0];
-const LENGTHS: [f64; 10] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+const LENGTHS: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
 impl Norm {
     /// `0.0217 (5.5/255)`, below one grey level with a second decimal; of lengths `0.217`.
@@ -110,7 +110,7 @@ mod tests {
         assert_eq!((linf.signed(0.01), l2.signed(-0.5)), ("+2.55".into(), "−0.5".into()));
         assert_eq!((linf.mark(2.0 / 255.0), l2.mark(0.25)), ("2/255".into(), "0.25".into()));
         assert_eq!((linf.round(0.01), linf.round(0.0)), (2.0 / 255.0, 0.1 / 255.0));
-        assert_eq!((l2.round(0.3), l2.round(0.0), l2.round(99.0)), (0.25, 0.01, 10.0));
+        assert_eq!((l2.round(0.3), l2.round(0.0), l2.round(99.0)), (0.25, 0.001, 10.0));
         assert_eq!(
             (linf.axis("d", [0.0, 1.0], 4).label, l2.axis("d", [0.0, 1.0], 4).label),
             ("d".into(), "d (Euclidean length)".into())
