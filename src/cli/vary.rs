@@ -70,7 +70,7 @@ pub fn run(args: CertifyArgs) -> Result<()> {
             100.0 * w.never,
             match w.unclear {
                 0 => String::new(),
-                n => format!("; at {n} broken ends other f32 runtimes may see the class still"),
+                n => format!("; {n} broken ends within the worst roundings of f32"),
             }
         ));
     }

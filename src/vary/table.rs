@@ -145,7 +145,7 @@ pub struct Way {
     pub broken: f64,
     /// Share of those images whose class is proved up to the end.
     pub never: f64,
-    /// Broken ends, of all images, at which a runtime in f32 may still see the class.
+    /// Broken ends, of all images, at which a runtime in f32 might still see the class if its roundings add up.
     pub unclear: usize,
 }
 
