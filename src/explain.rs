@@ -8,7 +8,8 @@ use crate::attack;
 use crate::bounds::{Ball, Bounder, Method, Row};
 use crate::certify::{self, pixel_rounding};
 use crate::error::{Error, Result};
-use crate::network::{Network, largest};
+use crate::network::largest;
+use crate::norm::Norm;
 use crate::relevance;
 use crate::results::{ExampleLevel, Margin, Picture, ScorePoint};
 use crate::search;
@@ -117,6 +118,11 @@ pub fn bracket(bounder: &Bounder, image: &[f32]) -> Result<Bracket> {
     Ok(Bracket { class, proved: f64::from(proved), rival: found.rival, hit })
 }
 
+/// The radius of a dominance picture where none was asked for: that of one grey level on every pixel.
+pub fn usual_delta(norm: Norm, shape: Shape) -> f32 {
+    norm.spread(1.0 / 255.0, shape.len())
+}
+
 /// The noise box of certified relevance is this much narrower than that of the dominance picture: bounds of a gradient
 /// widen much faster than those of the logits.
 pub const CERTIFIED_SHARE: f32 = 0.25;
@@ -134,7 +140,7 @@ pub struct Request<'a> {
     pub shape: Shape,
     /// Of the noise in `image`, for the record.
     pub variance: f64,
-    /// Half-width of the ball of the dominance picture.
+    /// Radius of the ball of the dominance picture.
     pub delta: f32,
     /// The predicted class, where known, and delta max.
     pub class: Option<usize>,
@@ -145,15 +151,15 @@ pub struct Request<'a> {
 }
 
 /// Dominance, score intervals as delta grows, and relevance of one image.
-pub fn level(net: &Network, method: Method, request: &Request<'_>) -> Result<ExampleLevel> {
+pub fn level(bounder: &Bounder, request: &Request<'_>) -> Result<ExampleLevel> {
+    let (net, method) = (&bounder.net, bounder.method);
     let scores = net.scores(&[request.image])?.remove(0);
     let class = request.class.unwrap_or_else(|| largest(&scores));
-    let bounder = Bounder::new(net, method)?;
     let ball = Ball { image: request.image, class, delta: request.delta };
-    let found = dominance(&bounder, &[ball], &scores)?.remove(0);
+    let found = dominance(bounder, &[ball], &scores)?.remove(0);
     let mut margins = Vec::new();
     for other in Method::ALL.into_iter().filter(|m| *m <= method) {
-        let lower = Bounder::new(net, other)?.probe(&[ball])?.remove(0).margins;
+        let lower = Bounder::new(net, other)?.for_norm(bounder.norm).probe(&[ball])?.remove(0).margins;
         margins.extend((0..lower.len()).filter(|j| *j != class).map(|rival| Margin {
             rival,
             method: other.to_string(),
@@ -163,7 +169,7 @@ pub fn level(net: &Network, method: Method, request: &Request<'_>) -> Result<Exa
     let end = request.attacked.or(request.proved).filter(|d| *d > 0.0).unwrap_or(f64::from(request.delta)) * 1.25;
     let deltas: Vec<f64> = (0..=CURVE).map(|step| end * step as f64 / CURVE as f64).collect();
     let balls: Vec<Ball<'_>> = deltas.iter().map(|&delta| Ball { delta: delta as f32, ..ball }).collect();
-    let curve = dominance(&bounder, &balls, &scores)?;
+    let curve = dominance(bounder, &balls, &scores)?;
     let point = |(delta, d): (f64, Dominance)| {
         // JSON knows no infinity.
         let margins = d.margins.into_iter().map(|m| m.max(f64::MIN)).collect();
@@ -173,7 +179,7 @@ pub fn level(net: &Network, method: Method, request: &Request<'_>) -> Result<Exa
     let mut relevance = relevance::maps(net, request.image, request.clean, class)?;
     let regions = relevance::Regions::of(request.shape, request.clean);
     let narrow = Ball { delta: CERTIFIED_SHARE * request.delta, ..ball };
-    relevance.extend(relevance::certified(&bounder, &[narrow], &[regions])?);
+    relevance.extend(relevance::certified(bounder, &[narrow], &[regions])?);
     Ok(ExampleLevel {
         variance: request.variance,
         picture: Picture::from_chw(request.shape, request.image),

@@ -65,6 +65,119 @@ impl Norm {
     }
 }
 
+/// How radii are spoken of, on pages and lines of text. What is written of a size is in `report/radius.rs`.
+impl Norm {
+    /// A radius on a line of text: `0.01415 (3.61/255)`, or `0.21700 (Euclidean)`.
+    pub fn text(self, radius: f64) -> String {
+        match self {
+            Norm::Linf => format!("{radius:.5} ({:.2}/255)", 255.0 * radius),
+            Norm::L2 => format!("{radius:.5} (Euclidean)"),
+        }
+    }
+
+    /// By what radii are multiplied in columns of text, their decimals, and the unit behind them.
+    pub fn unit(self) -> (f64, usize, &'static str) {
+        match self {
+            Norm::Linf => (255.0, 2, "/255"),
+            Norm::L2 => (1.0, 4, ""),
+        }
+    }
+
+    /// The images around one, in a word: *noise box*.
+    pub fn ball(self) -> &'static str {
+        match self {
+            Norm::Linf => "box",
+            Norm::L2 => "ball",
+        }
+    }
+
+    /// Several of them.
+    pub fn balls(self) -> &'static str {
+        match self {
+            Norm::Linf => "boxes",
+            Norm::L2 => "balls",
+        }
+    }
+
+    /// What they are, and in which unit delta is.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Norm::Linf => {
+                "All images whose every pixel differs from the image by at most delta, kept between black and white. Delta is given on the scale 0 to 1 and in grey levels of 255."
+            }
+            Norm::L2 => {
+                "All images at a Euclidean distance of at most delta from the image, kept between black and white: the root of the summed squares of all changes, with pixels on the scale 0 to 1. It is no pixel unit: where each of n values changes by d the distance is d times the root of n, and so it is about, for Gaussian noise of deviation d."
+            }
+        }
+    }
+
+    /// Behind a size: a change of up to 2/255 *on every pixel*.
+    pub fn on(self) -> &'static str {
+        match self {
+            Norm::Linf => "on every pixel",
+            Norm::L2 => "in Euclidean length",
+        }
+    }
+
+    /// The same behind a word for a size: this much *per pixel*.
+    pub fn per(self) -> &'static str {
+        match self {
+            Norm::Linf => "per pixel",
+            Norm::L2 => "in Euclidean length",
+        }
+    }
+
+    /// What a radius is.
+    pub fn moves(self) -> &'static str {
+        match self {
+            Norm::Linf => "how far every pixel may move",
+            Norm::L2 => "how far all pixels together may move in Euclidean length",
+        }
+    }
+
+    /// What is in a ball, as a clause: *any pixel moves by up to 2/255*.
+    pub fn moved(self, size: &str) -> String {
+        match self {
+            Norm::Linf => format!("any pixel moves {}", self.by(size)),
+            Norm::L2 => format!("all pixels together move {}", self.by(size)),
+        }
+    }
+
+    /// Behind a word for moving: *by up to 2/255*.
+    pub fn by(self, size: &str) -> String {
+        match self {
+            Norm::Linf => format!("by up to {size}"),
+            Norm::L2 => format!("by a Euclidean length of up to {size}"),
+        }
+    }
+
+    /// Behind the name of a quantity in a chart that has no room for more.
+    pub fn label(self) -> &'static str {
+        match self {
+            Norm::Linf => "",
+            Norm::L2 => " (Euclidean length)",
+        }
+    }
+
+    /// What a page says first of its radii, where they are not those that readers expect.
+    pub fn aside(self) -> &'static str {
+        match self {
+            Norm::Linf => "",
+            Norm::L2 => {
+                " Radii are Euclidean lengths: the root of the summed squares of all changes, with pixels from 0 to 1. They are no grey levels, and not on the scale of noise variances."
+            }
+        }
+    }
+
+    /// Behind a command that is to give radii of this norm.
+    pub fn flag(self) -> &'static str {
+        match self {
+            Norm::Linf => "",
+            Norm::L2 => " --norm l2",
+        }
+    }
+}
+
 impl std::fmt::Display for Norm {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.name())

@@ -1,8 +1,8 @@
 //! Everything a study measures, as plain data: what `results.json` holds and the report is drawn from.
 //!
 //! Every field marked with `#[serde(default)]` may stay empty: the report leaves out what was not measured. Classes
-//! are numbers everywhere; their names are in [`DataSummary::classes`]. Deltas are in pixel units of `[0,1]`, variances
-//! are of the Gaussian noise added to such pixels.
+//! are numbers everywhere; their names are in [`DataSummary::classes`]. Deltas are in the norm of the study
+//! ([`Study::norm`]) with pixels in `[0,1]`, variances are of the Gaussian noise added to such pixels.
 
 pub mod certificate;
 mod file;
@@ -25,6 +25,7 @@ pub use stays::{Change, Photo, Stays};
 pub use trained::{Repeat, Trained};
 pub use words::{Claim, Conclusion, Figure, Finding, Outcome, Verdict};
 
+use crate::norm::Norm;
 pub(crate) use crate::output::write_atomically;
 use crate::tensor::Shape;
 use serde::{Deserialize, Serialize};
@@ -47,6 +48,9 @@ pub struct Study {
     pub command: String,
     /// Of everything random.
     pub seed: u64,
+    /// What all radii are measured by.
+    #[serde(default)]
+    pub norm: Norm,
     /// The device in words, e.g. `CPU backend, 2 threads`.
     pub device: String,
     /// Names and versions of the software, e.g. `deltamax` -> `0.1.0`.
@@ -327,17 +331,17 @@ pub struct ExampleLevel {
     pub predicted: usize,
     /// Logits at the image itself.
     pub logits: Vec<f64>,
-    /// Half-width of the noise box of the dominance picture.
+    /// Radius of the ball of the dominance picture.
     pub delta: f64,
-    /// `[low, high]` of every logit over that box.
+    /// `[low, high]` of every logit over that ball.
     pub logit_bounds: Vec<[f64; 2]>,
-    /// `[low, high]` of every softmax score over that box.
+    /// `[low, high]` of every softmax score over that ball.
     #[serde(default)]
     pub score_bounds: Vec<[f64; 2]>,
-    /// Proved lower bounds of `logit(predicted) - logit(rival)` over that box, per rival and method.
+    /// Proved lower bounds of `logit(predicted) - logit(rival)` over that ball, per rival and method.
     #[serde(default)]
     pub margins: Vec<Margin>,
-    /// Whether the predicted class is proved to stay first over the box.
+    /// Whether the predicted class is proved to stay first over the ball.
     pub dominant: bool,
     /// Delta max of this image: proved end and, where an attack succeeded, the attacked end.
     #[serde(default)]
@@ -370,7 +374,7 @@ pub struct Margin {
 /// Score intervals at one delta.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ScorePoint {
-    /// Half-width of the box.
+    /// Radius of the ball.
     pub delta: f64,
     /// `[low, high]` softmax score per class.
     pub scores: Vec<[f64; 2]>,

@@ -12,13 +12,14 @@ use std::time::Instant;
 
 use self::measure::Measured;
 use self::training::Training;
-use crate::bounds::Method;
+use crate::bounds::{Bounder, Method};
 use crate::dataset::augment::Policy;
 use crate::dataset::{Dataset, Splits};
 use crate::device::Device;
 use crate::error::Result;
 use crate::model::Model;
 use crate::network::Network;
+use crate::norm::Norm;
 use crate::progress::{Verbosity, duration};
 use crate::results::{ModelResult, Picture, Requirements, Study};
 use crate::{sweep, terminal, train};
@@ -42,6 +43,8 @@ pub struct Settings {
     pub sweep: sweep::Settings,
     /// How bounds are computed.
     pub method: Method,
+    /// What radii are measured by.
+    pub norm: Norm,
     /// Clean test images to certify, the first of the test set: split by seed, they have its class balance.
     pub limit: usize,
     /// Test images to certify under each noise level.
@@ -54,7 +57,7 @@ pub struct Settings {
     pub photos: usize,
     /// Test images of each class of which it is proved how likely noise is to change what they are called.
     pub proved_noise: usize,
-    /// Half-width of the ball of the dominance pictures.
+    /// Radius of the ball of the dominance pictures, in this norm.
     pub delta: f32,
     /// Name of the data for the report.
     pub name: String,
@@ -64,6 +67,13 @@ pub struct Settings {
     pub command: String,
     /// Whether to show progress.
     pub verbosity: Verbosity,
+}
+
+impl Settings {
+    /// The bounds of a network that the study asks.
+    fn bounder(&self, net: &Network) -> Result<Bounder> {
+        Ok(Bounder::new(net, self.method)?.for_norm(self.norm))
+    }
 }
 
 /// A model that is there already.
@@ -138,6 +148,7 @@ fn whole(device: &Device, splits: &Splits, settings: &Settings, models: Vec<Mode
         title: title(settings, &splits.test.classes),
         command: settings.command.clone(),
         seed: settings.seed,
+        norm: settings.norm,
         device: device.describe(),
         versions: [("deltamax".to_string(), env!("CARGO_PKG_VERSION").to_string())].into(),
         settings: described(settings, splits.test.len(), trained),

@@ -228,9 +228,10 @@ def verify(
 def explain(
     model: Model,
     image: ArrayLike | Path,
-    delta: float = 1 / 255,
+    delta: float | None = None,
     method: Method = "crown",
     device: str = "auto",
+    norm: Norm = "linf",
     *,
     output: str | None = None,
     input_range: tuple[float, float] | None = None,
@@ -242,15 +243,17 @@ def explain(
     Args:
         model: path of an ONNX file, or its bytes.
         image: [c, h, w], float32 in [0,1] or uint8; or the path of a JPEG or PNG, which is brought to the model's size.
-        delta: half-width of the box of noise that bounds are computed on, in pixel units of [0,1].
+        delta: radius of the noise that bounds are computed on, pixels in [0,1]; by default 1/255, of norm "l2" the length of
+            that on every pixel.
         method: how bounds are computed.
-        device, output, input_range, mean, std: as for `certify`.
+        device, norm, output, input_range, mean, std: as for `certify`.
     """
     if isinstance(image, (str, os.PathLike)):
         subject: Any = _arrays.path(image, "image")
     else:
         subject = _arrays.images(image, "image", dimensions=3)[None]
-    fields = _core.explain(_arrays.model(model, output, input_range, mean, std), subject, float(delta), method, str(device))
+    radius = None if delta is None else float(delta)
+    fields = _core.explain(_arrays.model(model, output, input_range, mean, std), subject, radius, method, str(device), norm)
     _warn(fields)
     return Explained(**fields)
 

@@ -44,8 +44,9 @@ def verify(
 def explain(
     model: _Model,
     image: NDArray[np.float32] | NDArray[np.uint8] | str,
-    delta: float,
+    delta: float | None,
     method: str,
     device: str,
+    norm: str,
 ) -> dict[str, Any]: ...
 def audit(folder: str, model: str | None, data: str | None, sample: int | None, seed: int) -> dict[str, Any]: ...

@@ -152,7 +152,7 @@ class Verified:
 class Explained:
     """Dominance, delta max and relevance of one image.
 
-    Distances are in pixel units of [0,1]. Bounds are proved for every image within `delta` of this one.
+    Distances are by the norm asked for, pixels in [0,1]. Bounds are proved for every image within `delta` of this one.
     """
 
     predicted: int

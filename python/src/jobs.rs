@@ -13,8 +13,9 @@ use deltamax::certify::{Options, attack_all, collect};
 use deltamax::dataset;
 use deltamax::device::Device;
 use deltamax::error::Error;
-use deltamax::explain::{Request, bracket, level};
+use deltamax::explain::{Request, bracket, level, usual_delta};
 use deltamax::noise;
+use deltamax::norm::Norm;
 use deltamax::progress::{Progress, Verbosity};
 use deltamax::results::{CertifyRow, NoiseLevel, RelevanceKind};
 use deltamax::spec::vnnlib;
@@ -251,13 +252,14 @@ pub fn explain<'py>(
     py: Python<'py>,
     model: Source,
     image: Subject<'py>,
-    delta: f32,
+    delta: Option<f32>,
     method: &str,
     device: &str,
+    norm: &str,
 ) -> Fields<'py> {
-    let (method, device) = (input::method(method)?, input::device(device)?);
-    if !(delta > 0.0 && delta <= 1.0) {
-        return Err(misuse("delta is a number above 0, at most 1"));
+    let (method, device, norm) = (input::method(method)?, input::device(device)?, input::norm(norm)?);
+    if delta.is_some_and(|d| !(d > 0.0 && d.is_finite()) || norm == Norm::Linf && d > 1.0) {
+        return Err(misuse("delta is a number above 0, at most 1 unless norm is l2"));
     }
     let (given, picture) = match image {
         Subject::Pixels(pixels) => (Some(pixels.images()?), None),
@@ -274,7 +276,8 @@ pub fn explain<'py>(
             }
             (None, None) => return Err(Error::usage("there is no image").into()),
         };
-        let bounder = Bounder::new(net, method).map_err(|e| e.about(file))?;
+        let bounder = Bounder::new(net, method).map_err(|e| e.about(file))?.for_norm(norm);
+        let delta = delta.unwrap_or(usual_delta(norm, net.model.input));
         let found = bracket(&bounder, &image)?;
         let request = Request {
             image: &image,
@@ -286,7 +289,7 @@ pub fn explain<'py>(
             proved: Some(found.proved),
             attacked: found.hit.as_ref().map(|h| f64::from(h.distance)),
         };
-        let level = level(net, method, &request)?;
+        let level = level(&bounder, &request)?;
         Ok((found, level, image, placed))
     };
     let (found, level, image, placed) = away(py, work)?;

@@ -190,6 +190,13 @@ def test_an_image_is_explained(model, images, logits):
     assert set(np.unique(found.relevance["certified"])) <= {-1, 0, 1} and "proved" in repr(found)
 
 
+def test_an_image_is_explained_by_either_norm(model, images):
+    found = deltamax.explain(model, images[0], norm="l2", device="cpu")
+    bracket = deltamax.certify(model, images[:1], norm="l2", device="cpu")
+    assert found.proved == pytest.approx(bracket.proved[0], rel=1e-3)
+    assert found.delta == pytest.approx(np.prod(SHAPE) ** 0.5 / 255)
+
+
 def test_what_is_to_be_known_is_a_warning(images):
     with pytest.warns(UserWarning, match="the final Softmax is left out") as said:
         found = deltamax.certify(network(last="Softmax"), images, attack=False, device="cpu")

@@ -246,7 +246,7 @@ pub fn run(args: CertifyArgs) -> Result<()> {
         bail!(Error::usage("--certificates: interval bounds have no lines to keep; audit needs none for them"));
     }
     if args.report {
-        page::check(&args.out, args.norm, &args.variance)?;
+        page::check(&args.out, &args.variance)?;
     }
     common::check_folder(&args.out)?;
     if !args.resume && table::table_path(&args.out).exists() {
@@ -309,13 +309,9 @@ pub fn run(args: CertifyArgs) -> Result<()> {
         if s.variance == 0.0 {
             warn_of_chance(s.accuracy, s.images, manifest.classes.len(), &args.run);
         }
-        let median = s.proved_quantiles[2];
-        let median = match args.norm {
-            Norm::Linf => format!("delta max {median:.5} ({:.2}/255)", 255.0 * median),
-            Norm::L2 => format!("delta max {median:.5} (Euclidean)"),
-        };
+        let median = args.norm.text(s.proved_quantiles[2]);
         args.run.say(format!(
-            "variance {:<6} {} images, accuracy {:.2} %, proved > 0 for {:.2} %; median {median}, {:.1} {probes} each",
+            "variance {:<6} {} images, accuracy {:.2} %, proved > 0 for {:.2} %; median delta max {median}, {:.1} {probes} each",
             short(s.variance),
             s.images,
             100.0 * s.accuracy,

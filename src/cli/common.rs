@@ -8,6 +8,7 @@ use clap::Args;
 use crate::dataset;
 use crate::device::{Choice, Device};
 use crate::error::Error;
+use crate::norm::Norm;
 use crate::output::{STANDARD, Target};
 use crate::progress::Verbosity;
 use crate::terminal;
@@ -158,6 +159,20 @@ pub fn whole<const MOST: usize>(text: &str) -> Result<usize, String> {
 pub fn share(text: &str) -> Result<f32, String> {
     let number = text.parse().ok().filter(|d| *d > 0.0 && *d <= 1.0);
     number.ok_or_else(|| "expected a number above 0, at most 1".into())
+}
+
+/// A radius: a number above zero; see [`check_delta`].
+pub fn length(text: &str) -> Result<f32, String> {
+    let number = text.parse().ok().filter(|d: &f32| *d > 0.0 && d.is_finite());
+    number.ok_or_else(|| "expected a number above 0".into())
+}
+
+/// Refuses a radius that no image has.
+pub fn check_delta(delta: Option<f32>, norm: Norm) -> Result<()> {
+    if norm == Norm::Linf && delta.is_some_and(|d| d > 1.0) {
+        bail!(Error::usage("--delta: expected a number above 0, at most 1; a grey level is 1/255, about 0.004"));
+    }
+    Ok(())
 }
 
 /// A distance between pixels: a number, or a fraction such as 2/255, above 0 and at most 1.

@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::Args;
 
 use super::common::SayArgs;
+use crate::norm::Norm;
 use crate::output::Folder;
 use crate::report::compare::{self, Comparison, Entry};
 use crate::results::short;
@@ -48,7 +49,7 @@ pub fn run(args: CompareArgs) -> Result<()> {
     args.output.answer(&comparison)
 }
 
-/// The comparison as columns of text, deltas in grey levels of 255.
+/// The comparison as columns of text.
 fn table(c: &Comparison) -> Vec<String> {
     let noise = c.runs.first().and_then(|r| r.noise);
     let mut rows = vec![[
@@ -59,7 +60,7 @@ fn table(c: &Comparison) -> Vec<String> {
         "median proved".into(),
         format!("against {}", c.reference),
     ]];
-    rows.extend(c.runs.iter().map(cells));
+    rows.extend(c.runs.iter().map(|e| cells(c.norm, e)));
     let width = |i: usize| rows.iter().map(|r| r[i].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..6).map(width).collect();
     let line = |r: &[String; 6]| {
@@ -69,23 +70,23 @@ fn table(c: &Comparison) -> Vec<String> {
     rows.iter().map(line).collect()
 }
 
-fn cells(e: &Entry) -> [String; 6] {
+fn cells(norm: Norm, e: &Entry) -> [String; 6] {
     let percent = |v: Option<f64>| v.map_or("-".into(), |v| format!("{:.1} %", 100.0 * v));
-    let grey = |v: f64| format!("{:.2}/255", 255.0 * v);
+    let (scale, digits, unit) = norm.unit();
     let against = e.difference.map_or(e.apart.clone().unwrap_or("-".into()), |d| {
         if d.none() {
             return format!("no difference on {} images", d.images);
         }
-        let [low, high] = d.interval.map(|v| 255.0 * v);
+        let [median, low, high] = [d.median, d.interval[0], d.interval[1]].map(|v| scale * v);
         let chance = if d.clear { "" } else { ", may be chance" };
-        format!("{:+.2}/255 (95 % {low:+.2} to {high:+.2}, {} images{chance})", 255.0 * d.median, d.images)
+        format!("{median:+.digits$}{unit} (95 % {low:+.digits$} to {high:+.digits$}, {} images{chance})", d.images)
     });
     [
         e.name.clone(),
         e.certified.to_string(),
         percent(e.clean_accuracy),
         percent(e.noisy_accuracy),
-        e.proved.map_or("-".into(), |p| grey(p[2])),
+        e.proved.map_or("-".into(), |p| format!("{:.digits$}{unit}", scale * p[2])),
         against,
     ]
 }

@@ -23,7 +23,7 @@ pub struct GateArgs {
     /// Folder of study or certify
     dir: PathBuf,
     /// What is required: accuracy and class (the weakest class), both also under noise of a variance as accuracy@0.005;
-    /// proved@D, the share right and proved at delta D; median, the median proved delta max
+    /// proved@D, the share right and proved at delta D; median, the median proved delta max. Both by the norm of the folder
     #[arg(long, value_name = "LIST")]
     require: Requirements,
     /// Only these models of a study; all of them have to meet everything
@@ -46,6 +46,7 @@ pub fn run(args: GateArgs) -> Result<()> {
         super::common::reserve(&args.output)?;
     }
     let mut runs = compare::read(std::slice::from_ref(&args.dir))?;
+    runs.first().map_or(Ok(()), |run| args.require.check_norm(run.norm))?;
     let known: Vec<String> = runs.iter().map(|r| r.result.name.clone()).collect();
     if let Some(unknown) = args.model.iter().find(|m| !known.contains(m)) {
         let problem = format!("has no model {unknown}; it has {}", known.join(", "));

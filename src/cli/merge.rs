@@ -10,7 +10,6 @@ use super::{page, sweep};
 use crate::certify::merge::merge;
 use crate::certify::table::{self, Asked};
 use crate::error::Error;
-use crate::norm::Norm;
 use crate::output::{Folder, Place, STANDARD, Target, is_standard_output, place};
 use crate::sweep::part;
 use crate::verify::batch;
@@ -75,7 +74,7 @@ fn others(args: &MergeArgs, merge: fn(&[PathBuf], &Path) -> crate::error::Result
 /// Joins shards of certify.
 fn radii(args: &MergeArgs) -> Result<()> {
     if args.report {
-        page::check(&args.out, Norm::Linf, &[0.0])?;
+        page::check(&args.out, &[0.0])?;
     }
     let rows = merge(&args.parts, &args.out)?;
     let table = table::table_path(&args.out);

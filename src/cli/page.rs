@@ -10,7 +10,6 @@ use super::study;
 use crate::certify::{again, table};
 use crate::dataset::Dataset;
 use crate::error::Error;
-use crate::norm::Norm;
 use crate::output::Folder;
 use crate::report::certified;
 use crate::results::Picture;
@@ -49,10 +48,7 @@ fn open(out: &Path) -> crate::error::Result<Folder> {
 }
 
 /// Refuses what a page could not be written for, before hours are spent on what stands on it.
-pub fn check(out: &Path, norm: Norm, variances: &[f64]) -> Result<()> {
-    if norm != Norm::Linf {
-        bail!(Error::usage("the page speaks of radii of the maximum norm; leave out --report or --norm"));
-    }
+pub fn check(out: &Path, variances: &[f64]) -> Result<()> {
     if !variances.contains(&0.0) {
         bail!(Error::usage("--report shows clean images; add 0 to --variance"));
     }
@@ -80,9 +76,6 @@ pub fn again(out: &Path, model: Option<PathBuf>, data: Option<PathBuf>, say: &Sa
 
 fn draw(out: &Path, picture: impl Fn(usize) -> Option<Picture>) -> Result<PathBuf> {
     let (manifest, rows) = table::read_whole(out)?;
-    if manifest.norm != Norm::Linf {
-        bail!(Error::input(out, "holds radii of --norm l2; the page speaks of those of the maximum norm"));
-    }
     let folder = open(out)?;
     let pictures = |shown: &[usize]| shown.iter().filter_map(|&i| Some((i, picture(i)?))).collect();
     certified::write(&manifest, rows, pictures, folder.path())?;

@@ -10,13 +10,14 @@ use super::inputs::{DataArgs, ModelArgs};
 use crate::bounds::Method;
 use crate::dataset::{self, Dataset, Fit, Source, Split, Splits, shoes};
 use crate::error::Error;
+use crate::norm::Norm;
 use crate::output::Folder;
 use crate::progress::Progress;
 use crate::reading::NetworkFile;
 use crate::report;
 use crate::results::{self, Requirements};
 use crate::study::{Given, Settings, study, study_given};
-use crate::{sweep, tensor, train};
+use crate::{explain, sweep, tensor, train};
 
 /// The whole case study: train three models, sweep them with noise, prove a delta max for every test image, report.
 #[derive(Args)]
@@ -88,9 +89,12 @@ pub struct StudyArgs {
     /// quick 0]
     #[arg(long, value_name = "N")]
     proved_noise: Option<usize>,
-    /// Half-width of the noise box of the dominance pictures
-    #[arg(long, default_value_t = 1.0 / 255.0, value_parser = common::share, allow_negative_numbers = true)]
-    delta: f32,
+    /// What radii are measured by
+    #[arg(long, value_enum, default_value_t)]
+    norm: Norm,
+    /// Radius of the noise box of the dominance pictures [default: 1/255, with --norm l2 the length of that on every pixel]
+    #[arg(long, value_parser = common::length, allow_negative_numbers = true)]
+    delta: Option<f32>,
     #[command(flatten)]
     run: RunArgs,
 }
@@ -105,6 +109,8 @@ pub fn run(args: StudyArgs) -> Result<()> {
     }
     let requirements = args.require.clone().unwrap_or_default();
     requirements.check_variances(&args.variance)?;
+    requirements.check_norm(args.norm)?;
+    common::check_delta(args.delta, args.norm)?;
     let folder = open(&args.out, args.force || report::load(&args.out).is_ok())?;
     let quick = args.quick;
     let (given, (splits, name, source)) = match &args.data {
@@ -132,13 +138,14 @@ pub fn run(args: StudyArgs) -> Result<()> {
         noise_aug: args.noise_aug,
         sweep: sweep::Settings { variances: args.variance, draws: if quick { 1 } else { 3 }, seed: args.run.seed },
         method: args.method,
+        norm: args.norm,
         limit: args.limit.unwrap_or(if quick { 28 } else { 100 }),
         noisy_limit: args.noisy.unwrap_or(if quick { 4 } else { 16 }),
         relevance_limit: if quick { 24 } else { 512 },
         satisfied: args.satisfied,
         photos: args.photos.unwrap_or(usize::from(!quick && args.data.is_none())),
         proved_noise: args.proved_noise.unwrap_or(if quick { 0 } else { 6 }),
-        delta: args.delta,
+        delta: args.delta.unwrap_or(explain::usual_delta(args.norm, splits.test.shape)),
         name,
         source,
         command: common::command_line(),

@@ -60,14 +60,18 @@ pub fn run(args: CertifyArgs) -> Result<()> {
     let summary = sum_up(&args.out, &manifest)?;
     for w in &summary.ways {
         args.run.say(format!(
-            "{:24} {} images, {:.1} % closed; median of those right when clean: proved {:.4}, broken {:.4}; never lost up to {}: {:.1} %",
+            "{:24} {} images, {:.1} % closed; median of those right when clean: proved {:.4}, broken {:.4}; never lost up to {}: {:.1} %{}",
             format!("{}, {}", w.kind, w.direction),
             w.images,
             100.0 * w.closed,
             w.proved,
             w.broken,
             w.end,
-            100.0 * w.never
+            100.0 * w.never,
+            match w.unclear {
+                0 => String::new(),
+                n => format!("; {n} broken ends within the worst roundings of f32"),
+            }
         ));
     }
     args.run.answer(&summary)

@@ -25,17 +25,19 @@ const GAP: f64 = 0.01;
 /// After so many boxes: those of one parameter are closed by then, three take minutes.
 const BOXES: usize = 300;
 
-/// Every kind of change of an image whose bracket in the maximum norm is known.
+/// Every kind of change of an image whose bracket in the bounder's norm is known.
 ///
 /// # Errors
 /// A fault of the device.
 pub fn stays(bounder: &Bounder, image: &[f32], known: &Bracket, seed: u64) -> Result<Vec<Stays>> {
     let shape = bounder.net.model.input;
-    let length = bracket(&bounder.clone().for_norm(Norm::L2), image)?;
-    let mut all = vec![
-        of_bracket(Change::Pixels, Norm::Linf, known, shape),
-        of_bracket(Change::Length, Norm::L2, &length, shape),
-    ];
+    let of = |norm: Norm, change: Change| -> Result<Stays> {
+        if norm == bounder.norm {
+            return Ok(of_bracket(change, norm, known, shape));
+        }
+        Ok(of_bracket(change, norm, &bracket(&bounder.clone().for_norm(norm), image)?, shape))
+    };
+    let mut all = vec![of(Norm::Linf, Change::Pixels)?, of(Norm::L2, Change::Length)?];
     let subject = Subject { image: image.to_vec(), class: known.class, margin: 0.0 };
     all.extend(noise_and_light(bounder, &subject, 0, seed, &Kind::ALL)?);
     Ok(all)

@@ -14,12 +14,31 @@ pub fn forward(model: &Model, input: &[f32]) -> (Vec<f64>, Vec<f64>) {
     forward_near(model, input.iter().map(|&v| f64::from(v)).collect(), vec![0.0; input.len()])
 }
 
+/// [`forward`], and for each output how far a runtime that computes in f32 may be away, sums in any order, functions to a
+/// few units in the last place.
+///
+/// # Panics
+/// As [`forward`].
+pub fn forward_in_f32(model: &Model, input: &[f32]) -> (Vec<f64>, Vec<f64>) {
+    let input: Vec<f64> = input.iter().map(|&v| f64::from(v)).collect();
+    let errors = vec![0.0; input.len()];
+    enclose(model, input, errors, UNIT)
+}
+
 /// [`forward`] from an input that may be off by as much as `errors`, value by value: what is returned holds for every
 /// input within.
 ///
 /// # Panics
 /// As [`forward`].
 pub fn forward_near(model: &Model, input: Vec<f64>, errors: Vec<f64>) -> (Vec<f64>, Vec<f64>) {
+    enclose(model, input, errors, 0.0)
+}
+
+/// Unit roundoff of f32.
+const UNIT: f64 = f32::EPSILON as f64 / 2.0;
+
+/// With the roundings of a runtime of this unit roundoff, beside those of f64 that it is computed with here.
+fn enclose(model: &Model, input: Vec<f64>, errors: Vec<f64>, unit: f64) -> (Vec<f64>, Vec<f64>) {
     assert!(input.len() == model.input.len() && errors.len() == input.len(), "the input has the model's size");
     // Maxima pass over NaN: where a value is no number, nothing is known of it, and its error says so from then on.
     let known = |value: f64, error: f64| if value.is_finite() && error.is_finite() { error } else { f64::INFINITY };
@@ -34,7 +53,10 @@ pub fn forward_near(model: &Model, input: Vec<f64>, errors: Vec<f64>) -> (Vec<f6
         let relative: f64 = model.folded.iter().filter(folded).map(|f| f64::from(f.relative)).sum();
         let absolute: f64 = model.folded.iter().filter(folded).map(|f| f64::from(f.absolute)).sum();
         // What each input contributes: its own error, and its share of roundings and folding.
-        let share = gamma(terms(&node.layer, x.len()) + 8, f64::EPSILON) + relative;
+        let roundings = terms(&node.layer, x.len()) + 8;
+        // Of sums so long that f32 loses all of them nothing is known.
+        let runtime = if roundings as f64 * unit < 0.5 { gamma(roundings, unit) } else { f64::INFINITY };
+        let share = gamma(roundings, f64::EPSILON) + relative + runtime;
         let charged = || -> Vec<f64> { inputs[0].iter().zip(errors[0]).map(|(v, e)| e + share * v.abs()).collect() };
         let error = match magnitudes(&node.layer, share) {
             Some(layer) => apply(&layer, &[&charged()], x, y),
@@ -46,7 +68,8 @@ pub fn forward_near(model: &Model, input: Vec<f64>, errors: Vec<f64>) -> (Vec<f6
                 Layer::MaxPool(_) | Layer::Gather(_) => apply(&node.layer, &errors, x, y),
                 Layer::Activation(f) => {
                     let each = inputs[0].iter().zip(errors[0]).enumerate();
-                    each.map(|(k, (v, e))| function_of(f, k, y.len()).drift(*v, *e)).collect()
+                    let drift = each.map(|(k, (v, e))| function_of(f, k, y.len()).drift(*v, *e));
+                    drift.zip(&value).map(|(e, v)| e + runtime * v.abs()).collect()
                 }
                 Layer::AvgPool(_) => apply(&node.layer, &[&charged()], x, y),
                 Layer::Add => {
@@ -148,6 +171,9 @@ mod tests {
         };
         let (y, e) = forward(&model, &[3.0, 1.0]);
         assert_eq!(y, [1.0 + f64::from(0.1f32), 1.75]);
+        // Two products and a bias round in f32 as they may.
+        let (same, f32s) = forward_in_f32(&model, &[3.0, 1.0]);
+        assert!(same == y && f32s.iter().all(|e| (1e-7..1e-5).contains(e)), "{f32s:?}");
         assert!(e.iter().all(|e| *e > 0.0 && *e < 1e-13), "{e:?}");
         model.folded = vec![Folding { node: 0, relative: 0.01, absolute: 0.5, terms: 0.0 }];
         let (_, e) = forward(&model, &[3.0, 1.0]);

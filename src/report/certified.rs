@@ -1,8 +1,8 @@
 //! The page of a result folder of certify: how far the images of a test set are proved stable, and which are the weakest.
 
-use super::chart::{count, number, percent, plural};
+use super::chart::{count, percent, plural};
 use super::figure::Figures;
-use super::findings::{ONE_ANSWER, Reading, both_units, reference_delta};
+use super::findings::{ONE_ANSWER, Reading, reference_delta};
 use super::html::{Head, document, notes};
 use super::section::{Page, Section, brackets, closing, gallery, robustness};
 use super::statistics::sorted;
@@ -77,6 +77,7 @@ fn study(manifest: &Manifest, mut result: ModelResult, pictures: Pictures) -> St
     Study {
         command: manifest.command.clone(),
         seed: manifest.seed,
+        norm: manifest.norm,
         device: manifest.device.clone(),
         versions: [("deltamax".to_string(), manifest.deltamax.clone())].into(),
         dataset: DataSummary { classes, shape: Shape::flat(0), test_counts, pictures, ..DataSummary::default() },
@@ -109,8 +110,10 @@ fn page(manifest: &Manifest, study: &Study) -> (String, Figures) {
             p.note { "Beside this page: " code { "delta_max.csv" } " has a row per image, " code { "manifest.json" } " says what it was made from. To have the radii proved a second time, by separate code on the CPU, run " code { "deltamax audit" } " on this folder." }
         },
     };
-    let sections: Vec<Section> =
-        [robustness::section(&mut page), Some(closing::methods()), Some(again)].into_iter().flatten().collect();
+    let sections: Vec<Section> = [robustness::section(&mut page), Some(closing::methods(study.norm)), Some(again)]
+        .into_iter()
+        .flatten()
+        .collect();
     let title = format!("How much noise can {} take?", model.name);
     let head =
         Head { kicker: "Attacked and proved, image by image", title: &title, standfirst: standfirst(manifest, study) };
@@ -125,14 +128,15 @@ fn standfirst(manifest: &Manifest, study: &Study) -> String {
     };
     let set = if manifest.split == "train" { "training set" } else { "test set" };
     format!(
-        "{part} of the {set}. For each: the noise up to which its class provably cannot change{}.",
-        if manifest.attack { ", and the smallest at which an attack changed it" } else { "" }
+        "{part} of the {set}. For each: the noise up to which its class provably cannot change{}.{}",
+        if manifest.attack { ", and the smallest at which an attack changed it" } else { "" },
+        manifest.norm.aside()
     )
 }
 
 /// The figures that a reader asks for first.
 fn card(study: &Study) -> Markup {
-    let model = &study.models[0];
+    let (norm, model) = (study.norm, &study.models[0]);
     let rows: Vec<&CertifyRow> = model.rows_at(0.0).collect();
     let share = |n: usize, of: usize| {
         format!("{} of {} ({})", count(n as f64), count(of as f64), percent(n as f64 / of.max(1) as f64))
@@ -149,12 +153,12 @@ fn card(study: &Study) -> Markup {
     html! {
         section.verdict #verdict {
             dl.facts.large {
-                div { dt { "Half of the images are proved stable up to" } dd { (both_units(quantile(&proved, 0.5))) } }
+                div { dt { "Half of the images are proved stable up to" } dd { (norm.size(quantile(&proved, 0.5))) } }
                 @if tried { div { dt { "Half were changed by an attack of at most" } dd {
-                    @if median.is_finite() { (both_units(median)) } @else { "more than half withstood" }
+                    @if median.is_finite() { (norm.size(median)) } @else { "more than half withstood" }
                 } } }
                 div { dt { "Rightly classified" } dd { (many(&|r| r.label == r.predicted)) } }
-                div { dt { "Right and proved at " (number((at * 2550.0).round() / 10.0)) "/255" } dd { (many(&|r| r.label == r.predicted && r.proved >= at)) } }
+                div { dt { "Right and proved at " (norm.mark(at)) } dd { (many(&|r| r.label == r.predicted && r.proved >= at)) } }
                 div { dt { "Nothing is proved of" } dd { (many(&|r| r.proved <= 0.0)) } }
                 @if tried { div { dt { "Brackets closed to " (percent(brackets::GAP)) } dd { (share(closed, bracketed)) } } }
             }
@@ -168,6 +172,7 @@ fn card(study: &Study) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::norm::Norm;
 
     fn manifest(images: usize) -> Manifest {
         let facts = serde_json::json!({
@@ -235,6 +240,18 @@ mod tests {
             assert!(page.contains(part), "{part}");
         }
         assert!(!page.contains("<boots>") && !page.contains("NaN"));
+    }
+
+    #[test]
+    fn lengths_are_told_as_such() {
+        let manifest = Manifest { norm: Norm::L2, ..manifest(2) };
+        let dir = tempfile::tempdir().unwrap();
+        write(&manifest, vec![row(0, 0.3, Some(0.4)), row(1, 0.2, None)], |_| Pictures::new(), dir.path()).unwrap();
+        let page = std::fs::read_to_string(dir.path().join("report.html")).unwrap();
+        assert!(page.contains("Radii are Euclidean lengths") && page.contains("Right and proved at 0.25"));
+        // The script knows grey levels by any norm.
+        let words = page.split("<script").next().unwrap();
+        assert!(!words.contains("/255") && !words.contains("every pixel may"));
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub use read::read;
 use super::findings::{Reading, even_accuracy};
 use super::statistics::{self as stats, Answer, Compared, Measure};
 use crate::error::{Error, Result};
+use crate::norm::Norm;
 use crate::results::{CertifyRow, Conclusion, DataSummary, ModelResult, Study, quantile, write_atomically};
 use serde::Serialize;
 use std::collections::{BTreeSet, HashMap};
@@ -31,6 +32,8 @@ pub struct Run {
     pub version: Option<String>,
     /// What the reader of the model's file said of it.
     pub notes: Vec<String>,
+    /// What its radii are measured by: the same for all runs that are compared.
+    pub norm: Norm,
     /// Names by number.
     pub classes: Vec<String>,
     /// SHA-256 of the test images, and their number and classes.
@@ -44,6 +47,8 @@ pub struct Run {
 /// What [`compare`] found; `compare.json`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Comparison {
+    /// What all radii are measured by.
+    pub norm: Norm,
     /// Differences are against this run.
     pub reference: String,
     /// The reference first, the others as they were given.
@@ -54,7 +59,7 @@ pub struct Comparison {
     pub sentence: String,
 }
 
-/// One run in figures. Deltas are in pixel units of `[0,1]`; of several trainings, figures are over all of them.
+/// One run in figures. Deltas are in [`Comparison::norm`], pixels in `[0,1]`; of several trainings, figures are over all of them.
 #[derive(Clone, Debug, Serialize)]
 pub struct Entry {
     /// What the run is called.
@@ -176,6 +181,7 @@ pub fn compare(runs: &[Run]) -> Result<Comparison> {
         }
     };
     Ok(Comparison {
+        norm: reference.norm,
         reference: reference.result.name.clone(),
         runs: runs.iter().enumerate().map(entry).collect(),
         conclusion,
@@ -194,6 +200,7 @@ fn same(run: &Run) -> Difference {
 fn together(runs: &[Run], noise: Option<f64>) -> (Study, Vec<Option<String>>) {
     let reference = &runs[0];
     let mut study = Study {
+        norm: reference.norm,
         dataset: DataSummary {
             classes: reference.classes.clone(),
             test_labels: reference.labels.clone(),

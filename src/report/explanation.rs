@@ -2,10 +2,11 @@
 
 use super::chart::percent;
 use super::figure::Figures;
-use super::findings::{Reading, both_units};
+use super::findings::Reading;
 use super::html::{Head, document, notes};
 use super::section::{Page, Section, closing, dominance, fold, image, relevance};
 use crate::error::{Error, Result};
+use crate::norm::Norm;
 use crate::results::{DataSummary, Example, ExampleLevel, ModelResult, Picture, Study, write_atomically};
 use crate::tensor::Shape;
 use maud::{Markup, html};
@@ -24,8 +25,10 @@ pub struct Subject {
     pub classes: Vec<String>,
     /// Of the image as the model takes it.
     pub shape: Shape,
-    /// What was computed of it.
+    /// What was computed of it, and what its radii are measured by.
     pub level: ExampleLevel,
+    /// See [`level`](Self::level).
+    pub norm: Norm,
     /// The class that stops the proof.
     pub rival: usize,
     /// The nearest image of another class that was found, and its class.
@@ -55,6 +58,7 @@ fn study(s: &Subject) -> Study {
     let example = Example { index: 0, file: s.image.clone(), label: s.level.predicted, levels: vec![s.level.clone()] };
     Study {
         command: s.command.clone(),
+        norm: s.norm,
         device: s.device.clone(),
         versions: [("deltamax".to_string(), env!("CARGO_PKG_VERSION").to_string())].into(),
         dataset: DataSummary { classes: s.classes.clone(), shape: s.shape, ..DataSummary::default() },
@@ -72,11 +76,11 @@ fn page(s: &Subject, study: &Study) -> (String, Figures) {
         id: "dominance",
         nav: "Dominance",
         title: "How far ahead the class stays".into(),
-        lead: format!("Intervals proved for every image within {} of this one, pixel by pixel.", both_units(l.delta)),
+        lead: format!("Intervals proved for every change of up to {} {}.", s.norm.size(l.delta), s.norm.on()),
         body: html! {
             @if let Some(c) = dominance::leads(&mut page, 0) { (c) }
             (dominance::dominance(&mut page, 0))
-            @if let Some(c) = dominance::continuous(&mut page, 0) { (fold("As the noise box grows", c)) }
+            @if let Some(c) = dominance::continuous(&mut page, 0) { (fold(&format!("As the noise {} grows", s.norm.ball()), c)) }
         },
     };
     let stays = (!l.stays.is_empty()).then(|| Section {
@@ -104,8 +108,10 @@ fn page(s: &Subject, study: &Study) -> (String, Figures) {
             (notes(&s.model, &s.notes))
         },
     };
-    let sections: Vec<Section> =
-        [stays, Some(dominance), relevance, Some(closing::methods()), Some(again)].into_iter().flatten().collect();
+    let sections: Vec<Section> = [stays, Some(dominance), relevance, Some(closing::methods(s.norm)), Some(again)]
+        .into_iter()
+        .flatten()
+        .collect();
     let title = format!("{}: {}", s.image, class(l.predicted));
     let head = Head { kicker: "One image, explained", title: &title, standfirst: standfirst(s) };
     let text = document(&head, card(s), &sections, "explanation.json");
@@ -114,15 +120,17 @@ fn page(s: &Subject, study: &Study) -> (String, Figures) {
 
 fn standfirst(s: &Subject) -> String {
     let stable = match s.level.proved.filter(|p| *p > 0.0) {
-        Some(p) => format!("No change of up to {} on every pixel makes it another class: proved.", both_units(p)),
-        None => "No noise box around it is proved to keep the class.".to_string(),
+        Some(p) => {
+            format!("No change of up to {} {} makes it another class: proved.", s.norm.size(p), s.norm.on())
+        }
+        None => format!("No noise {} around it is proved to keep the class.", s.norm.ball()),
     };
     format!("{} calls this image {}. {stable}", s.model, s.classes[s.level.predicted])
 }
 
 /// The photo, the photo that breaks it, and the bracket in figures.
 fn card(s: &Subject) -> Markup {
-    let l = &s.level;
+    let (norm, l) = (s.norm, &s.level);
     let class = |c: usize| s.classes[c].as_str();
     let most = l.logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let score = 1.0 / l.logits.iter().map(|v| (v - most).exp()).sum::<f64>();
@@ -134,17 +142,17 @@ fn card(s: &Subject) -> Markup {
                     div.shot {
                         (image(picture, "the nearest image of another class that was found"))
                         b { (class(*to)) }
-                        small { "found by attack" @if let Some(a) = l.attacked { ", every pixel within " (both_units(a)) } }
+                        small { "found by attack" @if let Some(a) = l.attacked { ", a change of up to " (norm.size(a)) " " (norm.on()) } }
                     }
                 }
             }
             dl.facts {
-                div { dt { "Proved stable" } dd { "up to " (both_units(l.proved.unwrap_or(0.0))) } }
+                div { dt { "Proved stable" } dd { "up to " (norm.size(l.proved.unwrap_or(0.0))) } }
                 div { dt { "Broken by attack" } dd {
-                    @match l.attacked { Some(a) => { "at " (both_units(a)) }, None => { "not found" } }
+                    @match l.attacked { Some(a) => { "at " (norm.size(a)) }, None => { "not found" } }
                 } }
                 div { dt { "Class that ends the proof" } dd { (class(s.rival)) } }
-                div { dt { "Within " (both_units(l.delta)) } dd {
+                div { dt { "Within " (norm.size(l.delta)) } dd {
                     @if l.dominant { (class(l.predicted)) " dominates: proved" } @else { "dominance not proved" }
                 } }
             }
@@ -179,6 +187,7 @@ mod tests {
             shape: sample.dataset.shape,
             broken: Some((level.picture.clone(), 1)),
             level,
+            norm: Norm::Linf,
             rival: 1,
             stays: "so far".into(),
             command: "deltamax explain".into(),

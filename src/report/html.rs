@@ -24,7 +24,7 @@ pub fn page(study: &Study, reading: &Reading) -> (String, Figures) {
         robustness::section(&mut page),
         light::section(&mut page),
         closing::claims(&mut page),
-        Some(closing::methods()),
+        Some(closing::methods(study.norm)),
         Some(closing::reproducibility(&page)),
     ]
     .into_iter()
@@ -115,7 +115,8 @@ fn standfirst(study: &Study) -> String {
         _ => ", and the noise up to which its class provably cannot change".into(),
     };
     format!(
-        "{models}{trained}, {}. For every image: what each model calls it as noise grows{proved}.",
-        plural(images, "test image")
+        "{models}{trained}, {}. For every image: what each model calls it as noise grows{proved}.{}",
+        plural(images, "test image"),
+        study.norm.aside()
     )
 }

@@ -11,6 +11,7 @@ mod html;
 pub mod junit;
 mod outline;
 mod picture;
+mod radius;
 mod raster;
 #[cfg(test)]
 mod sample;
@@ -146,6 +147,39 @@ mod tests {
         };
         assert_eq!(named(&["5", "7"]), ["Class 5", "Class 7"]);
         assert_eq!(named(&["5", "Boot"]), ["5", "Boot"]);
+    }
+
+    /// Words of the other norm's radii. Noise, light and blur are in pixels by any norm, and are not asked for here.
+    const OF_PIXELS: [&str; 7] =
+        ["/255", "every pixel may", "any pixel moves", "per pixel", "grey levels of 255", "noise box", " boxes"];
+
+    #[test]
+    fn lengths_are_not_spoken_of_as_changes_of_pixels() {
+        let mut study = sample::study();
+        // The script knows grey levels by any norm.
+        let words = |text: &str| text.split("<script").next().unwrap_or_default().to_string();
+        let usual = words(&page(&study));
+        assert!(OF_PIXELS[..6].iter().all(|w| usual.contains(w)) && !usual.contains("Euclid"));
+        study.norm = crate::norm::Norm::L2;
+        study.models.iter_mut().for_each(|m| m.photos.clear());
+        let dir = tempfile::tempdir().unwrap();
+        write(&study, dir.path()).unwrap();
+        let text = words(&std::fs::read_to_string(dir.path().join("report.html")).unwrap());
+        for phrase in OF_PIXELS {
+            assert!(!text.contains(phrase), "{phrase}");
+        }
+        for phrase in
+            ["Radii are Euclidean lengths", "noise ball", "(Euclidean length)", "this much in Euclidean length"]
+        {
+            assert!(text.contains(phrase), "{phrase}");
+        }
+        assert_eq!(load(dir.path()).unwrap().norm, study.norm);
+        // Two such studies side by side.
+        let runs = compare::read(&[dir.path().to_path_buf()]).unwrap();
+        let out = dir.path().join("out");
+        compare::write(&runs, &compare::compare(&runs).unwrap(), &out).unwrap();
+        let text = words(&std::fs::read_to_string(out.join("compare.html")).unwrap());
+        assert!(OF_PIXELS.iter().all(|w| !text.contains(w)) && text.contains("Radii are Euclidean lengths"));
     }
 
     #[test]

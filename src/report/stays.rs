@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::findings::both_units;
+use super::radius::pixels;
 use super::section::image;
 use crate::results::{Change, Stays};
 
@@ -15,11 +15,11 @@ fn share(value: f64) -> String {
 /// The change itself, and one of its size.
 pub(super) fn words(change: Change) -> (&'static str, fn(f64) -> String) {
     match change {
-        Change::Pixels => ("Any change of every pixel", both_units),
+        Change::Pixels => ("Any change of every pixel", pixels),
         Change::Length => ("Any change of this Euclidean length", |v| format!("{v:.3}")),
-        Change::Noise => ("Gaussian noise of this deviation", both_units),
-        Change::BrightnessDown => ("Every pixel darker by the same", both_units),
-        Change::BrightnessUp => ("Every pixel brighter by the same", both_units),
+        Change::Noise => ("Gaussian noise of this deviation", pixels),
+        Change::BrightnessDown => ("Every pixel darker by the same", pixels),
+        Change::BrightnessUp => ("Every pixel brighter by the same", pixels),
         Change::ContrastDown => ("Less contrast", share),
         Change::ContrastUp => ("More contrast", share),
         Change::LightDown => ("Less light", share),

@@ -2,6 +2,7 @@
 
 use super::{ModelResult, Trained, quantile};
 use crate::error::{Error, Result};
+use crate::norm::Norm;
 use serde::{Deserialize, Serialize};
 
 /// A list of requirements; all have to be met.
@@ -28,9 +29,9 @@ pub enum Required {
     Accuracy(f64),
     /// The same of the class of which least are.
     Class(f64),
-    /// Share of the certified images that are right and proved to stay so at this delta, in pixel units of [0,1].
+    /// Share of the certified images that are right and proved to stay so at this delta, by the norm of the run.
     Proved(f64),
-    /// Median proved delta max, in pixel units.
+    /// Median proved delta max, by the norm of the run.
     Median,
 }
 
@@ -66,12 +67,16 @@ fn requirement(text: &str) -> std::result::Result<Requirement, String> {
     let wrong = |what: &str| format!("{text:?}: {what}; {FORM}");
     let (figure, least) = text.split_once(">=").ok_or_else(|| wrong("no >= in it"))?;
     let (name, at) = match figure.split_once('@') {
-        Some((name, at)) => {
-            (name.trim(), Some(value(at).ok_or_else(|| wrong("what follows @ is no number from 0 to 1"))?))
-        }
+        Some((name, at)) => (name.trim(), Some(at)),
         None => (figure.trim(), None),
     };
-    let least = value(least).ok_or_else(|| wrong("the least value is no number from 0 to 1"))?;
+    // Euclidean lengths may be larger than 1; see `check_norm`.
+    let most = |radius: bool| if radius { f64::INFINITY } else { 1.0 };
+    let at =
+        at.map(|at| value(at, most(name == "proved")).ok_or_else(|| wrong("what follows @ is no number from 0 to 1")));
+    let at = at.transpose()?;
+    let least =
+        value(least, most(name == "median")).ok_or_else(|| wrong("the least value is no number from 0 to 1"))?;
     let figure = match (name, at) {
         ("accuracy", at) => Required::Accuracy(at.unwrap_or(0.0)),
         ("class", at) => Required::Class(at.unwrap_or(0.0)),
@@ -84,8 +89,8 @@ fn requirement(text: &str) -> std::result::Result<Requirement, String> {
     Ok(Requirement { text: text.split_whitespace().collect(), figure, least })
 }
 
-/// `0.7`, `70%` or `2/255`, from 0 to 1.
-fn value(text: &str) -> Option<f64> {
+/// `0.7`, `70%` or `2/255`, from 0 to `most`, and finite.
+fn value(text: &str, most: f64) -> Option<f64> {
     let text = text.trim();
     let number = |t: &str| t.trim().parse::<f64>().ok();
     let value = match (text.split_once('/'), text.strip_suffix('%')) {
@@ -93,7 +98,7 @@ fn value(text: &str) -> Option<f64> {
         (_, Some(percent)) => number(percent)? / 100.0,
         _ => number(text)?,
     };
-    (0.0..=1.0).contains(&value).then_some(value)
+    (value.is_finite() && (0.0..=most).contains(&value)).then_some(value)
 }
 
 impl Requirements {
@@ -111,6 +116,24 @@ impl Requirements {
             Judged { model: model.name.clone(), requirement: r.text.clone(), least: r.least, values, met }
         };
         self.0.iter().map(one).collect()
+    }
+
+    /// Refuses radii that no image has.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for changes of every pixel by more than from black to white.
+    pub fn check_norm(&self, norm: Norm) -> Result<()> {
+        let radius = |r: &Requirement| match r.figure {
+            Required::Proved(delta) => delta,
+            Required::Median => r.least,
+            Required::Accuracy(_) | Required::Class(_) => 0.0,
+        };
+        match self.0.iter().find(|r| norm == Norm::Linf && radius(r) > 1.0) {
+            Some(r) => {
+                Err(Error::usage(format!("{}: no pixel moves by more than 1; two grey levels are 2/255", r.text)))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Refuses requirements on noise that is not measured.
@@ -187,6 +210,9 @@ mod tests {
             let said = wrong.parse::<Requirements>().unwrap_err();
             assert!(said.contains("accuracy>=0.9,class>=0.8"), "{wrong}: {said}");
         }
+        let long: Requirements = "proved@2>=0.5,median>=1.5".parse().unwrap();
+        assert!(long.check_norm(Norm::L2).is_ok() && all.check_norm(Norm::Linf).is_ok());
+        assert!(long.check_norm(Norm::Linf).unwrap_err().to_string().contains("2/255"));
         assert!(all.check_variances(&[0.0]).unwrap_err().to_string().contains("0.005"));
     }
 

@@ -1,7 +1,6 @@
 //! What is measured of a model, however it was made: accuracy under noise, brackets, examples, relevance.
 
 use super::{Settings, relevance};
-use crate::bounds::Bounder;
 use crate::dataset::Dataset;
 use crate::device::Device;
 use crate::error::Result;
@@ -75,7 +74,7 @@ fn risks(net: &Network, test: &Dataset, settings: &Settings, name: &str) -> Resu
     let images = first_of_each(test, settings.proved_noise);
     let least = settings.sweep.variances.iter().copied().find(|v| *v > 0.0);
     let (Some(least), false) = (least, images.is_empty()) else { return Ok(vec![]) };
-    let bounder = Bounder::new(net, settings.method)?;
+    let bounder = settings.bounder(net)?;
     let draws = Draws { draws: DRAWS, confidence: explain::CONFIDENCE, risk: None, seed: settings.sweep.seed };
     let batch = search::Settings::new(&bounder).batch;
     let asked = noise::run::Settings { variances: vec![least / 10.0, least], search: None, draws, images, batch };
@@ -136,7 +135,7 @@ fn photos(net: &Network, test: &Dataset, settings: &Settings, name: &str) -> Res
     if chosen.is_empty() {
         return Ok(vec![]);
     }
-    let bounder = Bounder::new(net, settings.method)?;
+    let bounder = settings.bounder(net)?;
     let mut progress = Progress::start(settings.verbosity, &format!("{name}: noise, light and lens"), chosen.len());
     let images: Vec<&[f32]> = chosen.iter().map(|&i| test.image(i)).collect();
     let subjects = certify::classify(&bounder, &images)?;
@@ -202,7 +201,7 @@ fn delta_max(
     examples: &mut Vec<usize>,
 ) -> Result<Vec<CertifyRow>> {
     let name = of.label;
-    let bounder = Bounder::new(net, settings.method)?;
+    let bounder = settings.bounder(net)?;
     let clean = settings.limit.min(test.len());
     let noisy = settings.noisy_limit.min(test.len());
     let mut rows = Vec::new();
@@ -232,9 +231,9 @@ fn delta_max(
     radii.sort_by(f64::total_cmp);
     let median = crate::results::quantile(&radii, 0.5);
     progress.finish(&format!(
-        "{name}: {} brackets, median proved delta max {median:.5} ({:.2}/255)",
+        "{name}: {} brackets, median proved delta max {}",
         rows.len(),
-        255.0 * median
+        settings.norm.text(median)
     ));
     Ok(rows)
 }
@@ -263,6 +262,7 @@ fn example_of(
     rows: &[CertifyRow],
     index: usize,
 ) -> Result<Example> {
+    let bounder = settings.bounder(net)?;
     let mut levels = Vec::new();
     for &variance in &settings.sweep.variances {
         let image = sweep::noisy(&Device::cpu(), test, index, 1, variance, settings.sweep.seed, 0)?;
@@ -277,7 +277,7 @@ fn example_of(
             proved: row.map(|r| r.proved),
             attacked: row.and_then(|r| r.attacked),
         };
-        levels.push(explain::level(net, settings.method, &request)?);
+        levels.push(explain::level(&bounder, &request)?);
     }
     Ok(Example { index, file: test.names[index].clone(), label: test.labels[index], levels })
 }

@@ -1,7 +1,7 @@
 //! Where relevance lies over the test images.
 
 use super::Settings;
-use crate::bounds::{Ball, Bounder};
+use crate::bounds::Ball;
 use crate::dataset::Dataset;
 use crate::error::Result;
 use crate::explain;
@@ -33,7 +33,7 @@ pub fn summary(
     let count = settings.relevance_limit.min(test.len()).min(limit);
     let variances = &settings.sweep.variances;
     let mut progress = Progress::start(settings.verbosity, &format!("{name}: relevance"), count * variances.len());
-    let bounder = Bounder::new(net, settings.method)?;
+    let bounder = settings.bounder(net)?;
     let mut summaries = Vec::new();
     for &variance in variances {
         let images = sweep::noisy(&net.device, test, 0, count, variance, settings.sweep.seed, 0)?;

@@ -123,8 +123,8 @@ impl<'a> Track<'a> {
         settings.gap * self.goal(settings.gap)
     }
 
-    fn learn(&mut self, turn: Turn) {
-        if self.broken.as_ref().is_none_or(|b| turn.scale < b.scale) {
+    fn learn(&mut self, turn: Turn, gap: f64) {
+        if turn.is_better(self.broken.as_ref(), gap) {
             self.broken = Some(turn);
         }
     }
@@ -145,7 +145,7 @@ impl<'a> Track<'a> {
 /// # Errors
 /// A fault of the device, or what shows one: a class lost where it was proved.
 pub fn brackets(bounder: &Bounder, questions: &[Question<'_>], settings: &Settings) -> Result<Vec<Found>> {
-    let turns = turn::search(&bounder.net, questions)?;
+    let turns = turn::search(&bounder.net, questions, settings.gap)?;
     let mut tracks: Vec<Track<'_>> =
         questions.iter().zip(turns).map(|(q, turn)| Track::new(q, turn, settings.gap)).collect();
     let mut fit = Fit::new(settings.batch);
@@ -188,8 +188,12 @@ pub fn brackets(bounder: &Bounder, questions: &[Question<'_>], settings: &Settin
         let rays = failed.flat_map(|((i, leaf), _)| {
             leaf.points().into_iter().filter_map(move |t| Ray::through(*i, &t, leaf.reach()))
         });
-        let turns = turn::nearest(&bounder.net, questions, rays.collect())?;
-        tracks.iter_mut().zip(turns).filter_map(|(t, turn)| Some((t, turn?))).for_each(|(t, turn)| t.learn(turn));
+        let turns = turn::nearest(&bounder.net, questions, rays.collect(), settings.gap)?;
+        tracks
+            .iter_mut()
+            .zip(turns)
+            .filter_map(|(t, turn)| Some((t, turn?)))
+            .for_each(|(t, turn)| t.learn(turn, settings.gap));
         for ((i, leaf), proved) in asked.into_iter().zip(proved) {
             tracks[i].take(leaf, proved, settings);
         }

@@ -75,6 +75,7 @@ pub fn run(
                 direction: family.direction.to_string(),
                 proved: found.proved,
                 broken: found.broken.as_ref().map_or(f64::INFINITY, |b| b.scale),
+                clear: found.broken.as_ref().is_some_and(|b| b.clear),
             };
             table.push(&answer.families.iter().map(row).collect::<Vec<_>>())?;
             progress.advance(1);

@@ -32,12 +32,14 @@ pub struct Row {
     pub proved: f64,
     /// It is lost at this one; infinite where no such place was found.
     pub broken: f64,
+    /// Whether every f32 runtime sees it lost there, see [`Turn`](super::bracket::Turn).
+    pub clear: bool,
 }
 
 /// `vary.csv`.
 pub static VARY: Kind = Kind {
     file: "vary.csv",
-    header: "index,file,label,predicted,kind,direction,proved,broken",
+    header: "index,file,label,predicted,kind,direction,proved,broken,clear",
     key: &[4, 5],
     variance: None,
 };
@@ -116,7 +118,7 @@ impl Table {
     pub fn push(&mut self, rows: &[Row]) -> Result<()> {
         let line = |r: &Row| {
             let who = format!("{},{},{},{}", r.index, quoted(&r.file), r.label, r.predicted);
-            format!("{who},{},{},{},{}\n", r.kind, r.direction, r.proved, r.broken)
+            format!("{who},{},{},{},{},{}\n", r.kind, r.direction, r.proved, r.broken, r.clear)
         };
         let new = rows.iter().filter(|r| !self.has(r.index, &r.kind, &r.direction));
         let lines: Vec<String> = new.map(line).collect();
@@ -143,6 +145,8 @@ pub struct Way {
     pub broken: f64,
     /// Share of those images whose class is proved up to the end.
     pub never: f64,
+    /// Broken ends, of all images, at which a runtime in f32 might still see the class if its roundings add up.
+    pub unclear: usize,
 }
 
 /// `vary.json`.
@@ -200,6 +204,7 @@ fn way(kind: &str, direction: &str, end: f64, rows: &[&Row], gap: f64) -> Way {
         closed: share(rows.iter().filter(|r| closed(r)).count(), rows.len()),
         proved: median(&|r| r.proved),
         broken: median(&|r| r.broken.min(end)),
+        unclear: rows.iter().filter(|r| r.broken.is_finite() && !r.clear).count(),
         never: share(right.iter().filter(|r| r.proved >= end).count(), right.len()),
     }
 }

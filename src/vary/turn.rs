@@ -20,10 +20,9 @@ const ROUNDS: usize = 4;
 const BATCH: usize = 1024;
 /// How often an enclosure may stay undecided before a change is given up, each time a little further.
 const TRIES: i32 = 12;
-/// Leads of this share of the largest logit are no matter of rounding.
-const CLEAR: f64 = 1e-5;
-/// How much further a change may be sought that is clear.
-const NEAR: f64 = 1.001;
+/// How much further a change may be sought that is clear, as a share of what the ends of a bracket may be apart: so near that
+/// the bracket can be closed all the same.
+const NEAR: f64 = 0.3;
 
 /// One image, and the family whose changes of class are looked for.
 pub struct Question<'a> {
@@ -42,6 +41,19 @@ pub struct Turn {
     pub t: Vec<f64>,
     /// What the image is taken for.
     pub class: usize,
+    /// Whether every runtime that computes in f32 sees the class lost, sums in any order. Else the other class leads by less
+    /// than such roundings may be.
+    pub clear: bool,
+}
+
+impl Turn {
+    /// Whether it is to take the place of another: it is nearer, unless that is clear and hardly further.
+    pub(super) fn is_better(&self, than: Option<&Turn>, gap: f64) -> bool {
+        let room = |clear: bool| if clear { 1.0 + NEAR * gap } else { 1.0 };
+        than.is_none_or(|than| {
+            self.scale * room(than.clear && !self.clear) < than.scale * room(self.clear && !than.clear)
+        })
+    }
 }
 
 /// A ray of parameters, the largest of which is 1, and places on it, rising.
@@ -69,8 +81,8 @@ impl Ray {
     }
 }
 
-/// For every question the nearest change that was found.
-pub(super) fn search(net: &Network, questions: &[Question<'_>]) -> Result<Vec<Option<Turn>>> {
+/// For every question the nearest change that was found, for brackets whose ends may be this share apart.
+pub(super) fn search(net: &Network, questions: &[Question<'_>], gap: f64) -> Result<Vec<Option<Turn>>> {
     let mut rays = vec![];
     for (question, q) in questions.iter().enumerate() {
         let step = q.family.end / PLACES as f64;
@@ -78,7 +90,7 @@ pub(super) fn search(net: &Network, questions: &[Question<'_>]) -> Result<Vec<Op
         let places: Vec<f64> = near.chain((1..=PLACES).map(|i| step * i as f64)).collect();
         rays.extend(ways(&q.family).into_iter().map(|way| Ray { question, way, places: places.clone() }));
     }
-    nearest(net, questions, rays)
+    nearest(net, questions, rays, gap)
 }
 
 /// Where rays start: along the axes, and between them.
@@ -93,7 +105,12 @@ fn ways(family: &Family) -> Vec<Vec<f64>> {
 }
 
 /// For every question the nearest change along any of the rays, narrowed down and checked.
-pub(super) fn nearest(net: &Network, questions: &[Question<'_>], mut rays: Vec<Ray>) -> Result<Vec<Option<Turn>>> {
+pub(super) fn nearest(
+    net: &Network,
+    questions: &[Question<'_>],
+    mut rays: Vec<Ray>,
+    gap: f64,
+) -> Result<Vec<Option<Turn>>> {
     for round in 0..=ROUNDS {
         let found = changes(net, questions, &rays)?;
         // Rays that cannot be the nearest any more are left out.
@@ -113,11 +130,12 @@ pub(super) fn nearest(net: &Network, questions: &[Question<'_>], mut rays: Vec<R
         });
         rays = kept.collect();
     }
-    let turns: Vec<Option<Turn>> = rays.par_iter().map(|ray| certain(net, &questions[ray.question], ray)).collect();
+    let turns: Vec<Option<Turn>> =
+        rays.par_iter().map(|ray| certain(net, &questions[ray.question], ray, gap)).collect();
     let mut all: Vec<Option<Turn>> = questions.iter().map(|_| None).collect();
     for (ray, turn) in rays.iter().zip(turns) {
         let own = &mut all[ray.question];
-        if let Some(turn) = turn.filter(|t| own.as_ref().is_none_or(|o| t.scale < o.scale)) {
+        if let Some(turn) = turn.filter(|t| t.is_better(own.as_ref(), gap)) {
             *own = Some(turn);
         }
     }
@@ -154,27 +172,29 @@ fn changes(net: &Network, questions: &[Question<'_>], rays: &[Ray]) -> Result<Ve
     Ok(found)
 }
 
-/// The change at the last place of a ray, or a little beyond, where it is certain, and so clear that sums in f32 see it too
-/// if such a place is near.
-fn certain(net: &Network, question: &Question<'_>, ray: &Ray) -> Option<Turn> {
-    let start = *ray.places.last()?;
-    let further = (0..TRIES).map(|i| if i == 0 { start } else { start * (1.0 + 1e-5 * f64::from(1 << i)) });
-    let mut first = None;
-    for scale in further.take_while(|scale| *scale <= question.family.end) {
-        let t = ray.at(scale);
-        let known = enclosure::forward(&net.model, &question.family.image(&t));
-        let other = enclosure::largest(&known).filter(|(class, _)| *class != question.subject.class);
-        if let Some((class, lead)) = other {
-            let most = known.0.iter().fold(0.0, |m: f64, v| m.max(v.abs()));
-            let found = first.get_or_insert(Turn { scale, t: t.clone(), class });
-            if lead > CLEAR * most {
-                *found = Turn { scale, t, class };
-                return first;
-            }
+/// The change at the last place of a ray, or a little beyond, where it is certain: at the first place where it is clear, or
+/// else where the other class leads most.
+fn certain(net: &Network, question: &Question<'_>, ray: &Ray, gap: f64) -> Option<Turn> {
+    let (start, own) = (*ray.places.last()?, question.subject.class);
+    let mut most: Option<(f64, Turn)> = None;
+    for i in 0..TRIES {
+        let further = if i == 0 { 0.0 } else { 1e-5 * f64::from(1 << i) };
+        let scale = start * (1.0 + further);
+        if scale > question.family.end || most.is_some() && further > NEAR * gap {
+            break;
         }
-        if first.is_some() && scale > start * NEAR {
+        let t = ray.at(scale);
+        let image = question.family.image(&t);
+        let other = enclosure::largest(&enclosure::forward(&net.model, &image)).filter(|(class, _)| *class != own);
+        let Some((class, lead)) = other else { continue };
+        let rounded = enclosure::forward_in_f32(&net.model, &image);
+        let clear = enclosure::lead(&rounded, class, own) > 0.0;
+        if clear || most.as_ref().is_none_or(|(l, _)| lead > *l) {
+            most = Some((lead, Turn { scale, t, class, clear }));
+        }
+        if clear {
             break;
         }
     }
-    first
+    most.map(|(_, turn)| turn)
 }

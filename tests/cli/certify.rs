@@ -165,9 +165,15 @@ fn radii_are_measured_by_either_norm() {
         &format!("{certify} --norm l2 --resume --out pixels"),
         &["another --norm (linf, not l2)", "another --out"],
     );
-    refused(at, "compare pixels lengths --out c", &["lengths", "--norm l2"]);
-    refused(at, "report lengths", &["lengths", "--norm l2"]);
-    misused(at, &format!("{certify} --norm l2 --report --out x"), &["--report"]);
+    refused(at, "compare pixels lengths --out c", &["lengths", "pixels", "--norm l2", "--norm linf", "of one norm"]);
+    let said = done(at, "compare lengths lengths --out c");
+    assert!(said.contains("one and the same model") && !said.contains("/255"), "{said}");
+    assert_eq!(json(&at.join("c/compare.json"))["norm"], "l2");
+    done(at, "report lengths --quiet");
+    let page = fs::read_to_string(at.join("lengths/report.html")).expect("a page");
+    assert!(page.contains("Radii are Euclidean lengths") && !page.contains("every pixel may"));
+    done(at, "gate lengths --require median>=0,proved@1.5>=0");
+    misused(at, "gate pixels --require proved@1.5>=0", &["proved@1.5", "2/255"]);
     // Lengths are no radii of the other norm, and the auditor sees it.
     let manifest = at.join("lengths/manifest.json");
     let words = fs::read_to_string(&manifest).expect("a manifest");

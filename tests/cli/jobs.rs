@@ -258,6 +258,25 @@ fn explain_one_picture() {
     assert!(!fs::read_to_string(dir.path().join("f/explanation.html")).expect("a page").contains("id=\"stays\""));
 }
 
+#[test]
+fn explain_one_picture_by_length() {
+    let dir = folder();
+    let image = files(Path::new(&super::World::path("shoes"))).into_keys().find(|p| p.is_file()).expect("a picture");
+    let explain =
+        format!("explain --model MODEL --image {} --radius-only --device cpu", image_link(dir.path(), &image));
+    let said = done(dir.path(), &format!("{explain} --norm l2 --out e"));
+    assert!(said.contains("(Euclidean)") && !said.contains("/255"), "{said}");
+    done(dir.path(), &format!("{explain} --quiet --out f"));
+    let [length, pixels] = ["e", "f"].map(|out| json(&dir.path().join(out).join("explanation.json")));
+    assert_eq!((&length["norm"], &pixels["norm"]), (&"l2".into(), &"linf".into()));
+    let number = |of: &serde_json::Value, name: &str| of[name].as_f64().expect("a number");
+    assert!(
+        number(&length, "proved") > number(&pixels, "proved") && number(&length, "delta") > number(&pixels, "delta")
+    );
+    let page = fs::read_to_string(dir.path().join("e/explanation.html")).expect("a page");
+    assert!(page.contains("in Euclidean length makes it another class") && !page.contains("every pixel may"));
+}
+
 /// A copy under a name without spaces, which the words of a command line cannot hold.
 fn image_link(dir: &Path, image: &Path) -> String {
     fs::copy(image, dir.join("shoe.png")).expect("copied");
@@ -329,6 +348,34 @@ fn a_whole_study_and_its_page_again() {
     misused(at, "study --require accuracy@0.5>=1 --device cpu", &["0.5 is not measured"]);
     fs::write(at.join("mine.xml"), "keep").expect("written");
     refused(at, "gate s --require accuracy>=0 --junit mine.xml", &["mine.xml", "--force"]);
+}
+
+#[test]
+fn a_study_by_length_compares_with_its_like_alone() {
+    let dir = folder();
+    let at = dir.path();
+    fs::copy(super::World::path("model.onnx"), at.join("twin.onnx")).expect("copied");
+    let study = "study --models MODEL twin.onnx --data SHOES --variance 0,0.005 --limit 3 --noisy 1 --method crown-ibp --device cpu --quiet";
+    done(at, &format!("{study} --norm l2 --require proved@1.5>=0 --out lengths"));
+    done(at, &format!("{study} --out pixels"));
+    let [lengths, pixels] = ["lengths", "pixels"].map(|s| json(&at.join(s).join("results.json")));
+    assert_eq!((&lengths["norm"], &pixels["norm"]), (&"l2".into(), &"linf".into()));
+    let rows = |s: &serde_json::Value| s["models"][0]["certify"].as_array().cloned().expect("rows");
+    for (l, p) in rows(&lengths).iter().zip(rows(&pixels)) {
+        assert!(l["proved"].as_f64() > p["proved"].as_f64(), "{l} is no length beside {p}");
+    }
+    let page = fs::read(at.join("lengths/report.html")).expect("a page");
+    assert!(String::from_utf8_lossy(&page).contains("Radii are Euclidean lengths"));
+    done(at, "report lengths --quiet");
+    assert!(page == fs::read(at.join("lengths/report.html")).expect("a page"), "the page differs");
+    refused(at, "compare lengths pixels --out c", &["lengths", "pixels", "of one norm"]);
+    done(
+        at,
+        "certify --model MODEL --data SHOES --norm l2 --limit 3 --method crown-ibp --device cpu --quiet --out rows",
+    );
+    done(at, "compare lengths rows --out c --quiet");
+    misused(at, &format!("{study} --delta 2 --out x"), &["--delta", "1/255"]);
+    misused(at, &format!("{study} --require median>=2 --out x"), &["median>=2", "2/255"]);
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! What an explanation says of every class holds, also of more classes than it compares in pairs.
 
-use deltamax::bounds::Method;
+use deltamax::bounds::{Bounder, Method};
 use deltamax::device::Device;
 use deltamax::explain::{self, Request};
 use deltamax::network::Network;
+use deltamax::norm::Norm;
 use deltamax::rng::Rng;
 
 use crate::nets::{image, mlp_of, point, weights};
@@ -28,7 +29,8 @@ fn scores_of_many_classes_stay_within_their_bounds() {
         proved: None,
         attacked: None,
     };
-    let level = explain::level(&net, Method::Crown, &request).unwrap();
+    let bounder = Bounder::new(&net, Method::Crown).unwrap();
+    let level = explain::level(&bounder, &request).unwrap();
     let mut tightest = f64::INFINITY;
     for _ in 0..200 {
         let logits: Vec<f64> =
@@ -45,5 +47,11 @@ fn scores_of_many_classes_stay_within_their_bounds() {
         }
     }
     assert!(tightest < 0.1, "bounds that say nothing: {tightest}");
+    // In a ball of that length, which the box holds, no less is proved.
+    let length = explain::level(&bounder.for_norm(Norm::L2), &request).unwrap();
+    for (l, m) in length.margins.iter().zip(&level.margins) {
+        assert!((l.rival, &l.method) == (m.rival, &m.method) && l.lower >= m.lower - 1e-5, "{l:?} below {m:?}");
+    }
+    assert!(length.margins.iter().zip(&level.margins).any(|(l, m)| l.lower > m.lower + 1e-3), "the box again");
     assert!(level.continuous.iter().all(|p| p.scores.len() == CLASSES && p.margins.len() == CLASSES));
 }

@@ -1,9 +1,10 @@
 //! `compare.html`: the table, medians in the order given, and the distributions over one another.
 
 use super::{Comparison, Difference, Entry, Run, timeline};
+use crate::norm::Norm;
 use crate::report::chart::{Axis, Format, Lines, Range, Ranges, Series, count, model_color, number, percent, plural};
 use crate::report::figure::{Figures, Table, row};
-use crate::report::findings::{RULE, both_units, even_accuracy};
+use crate::report::findings::{RULE, even_accuracy};
 use crate::report::html::{Head, document, notes};
 use crate::report::section::{Section, figure};
 use crate::report::statistics::sorted;
@@ -28,14 +29,14 @@ pub fn page(runs: &[Run], comparison: &Comparison) -> (String, Figures) {
     let body = html! {
         @if let Some(f) = quantiles(comparison, &mut figures) { (f) }
         @if let Some(f) = differences(comparison, &mut figures) { (f) }
-        @if let Some(f) = distribution(runs, &mut figures) { (f) }
+        @if let Some(f) = distribution(comparison.norm, runs, &mut figures) { (f) }
     };
     let proved = comparison.runs.iter().any(|r| r.proved.is_some());
     let delta_max = Section {
         id: "delta-max",
         nav: "Delta max",
         title: "Delta max, run by run".into(),
-        lead: "How far every pixel may move until the class is no longer proved, over the clean test images.".into(),
+        lead: format!("For each clean test image, {} until the class is no longer proved.", comparison.norm.moves()),
         body,
     };
     let accuracy = accuracy(runs, &mut figures).map(|body| Section {
@@ -48,16 +49,13 @@ pub fn page(runs: &[Run], comparison: &Comparison) -> (String, Figures) {
     let course = timeline::section(comparison, &mut figures);
     let sections: Vec<Section> = course.into_iter().chain(proved.then_some(delta_max)).chain(accuracy).collect();
     let standfirst = format!(
-        "{} models, each as its own run measured it. Differences are against {}.",
+        "{} models, each as its own run measured it. Differences are against {}.{}",
         comparison.runs.len(),
-        comparison.reference
+        comparison.reference,
+        comparison.norm.aside()
     );
     let head = Head { kicker: "Runs side by side", title: "Which of these models to take?", standfirst };
     (document(&head, card, &sections, "compare.json"), figures)
-}
-
-fn grey(delta: f64) -> String {
-    number((delta * 25500.0).round() / 100.0)
 }
 
 fn table(c: &Comparison) -> Markup {
@@ -80,7 +78,7 @@ fn table(c: &Comparison) -> Markup {
                 @if noise.is_some() { (share(&noisy, e.noisy_accuracy)) }
                 td data-label="Median delta max, proved" {
                     @if let Some(m) = median(e) {
-                        (grey(m)) "/255"
+                        (c.norm.short(m))
                         small {
                             (plural(e.certified, "image"))
                             @if e.trainings > 1 { ", " (e.trainings) " trainings" }
@@ -90,7 +88,7 @@ fn table(c: &Comparison) -> Markup {
                 }
                 td data-label={ "Against " (c.reference) } {
                     @match (&e.difference, &e.apart) {
-                        (Some(d), _) => (against(d)),
+                        (Some(d), _) => (against(c.norm, d)),
                         (None, Some(why)) => small { (why) },
                         (None, None) => "–",
                     }
@@ -104,16 +102,12 @@ fn share(label: &str, value: Option<f64>) -> Markup {
     html! { td data-label=(label) { @if let Some(v) = value { (percent(v)) } @else { "–" } } }
 }
 
-fn signed(delta: f64) -> String {
-    format!("{}{}", if delta > 0.0 { "+" } else { "" }, grey(delta))
-}
-
-fn against(d: &Difference) -> Markup {
+fn against(norm: Norm, d: &Difference) -> Markup {
     let images = count(d.images as f64);
     html! {
         @if d.none() { span { "no difference" } small { "the same on all " (images) " images in pairs" } } @else {
-        span.best[d.clear] { (signed(d.median)) "/255" }
-        small { "95%: " (signed(d.interval[0])) " to " (signed(d.interval[1])) ", " (images) " images in pairs" }
+        span.best[d.clear] { (norm.signed(d.median)) (norm.unit().2) }
+        small { "95%: " (norm.signed(d.interval[0])) " to " (norm.signed(d.interval[1])) ", " (images) " images in pairs" }
         }
     }
 }
@@ -178,13 +172,13 @@ fn quantiles(c: &Comparison, figures: &mut Figures) -> Option<Markup> {
         whole: [q[0], q[4]],
         core: Some([q[1], q[3]]),
         point: Some(q[2]),
-        tip: format!("{}\nmedian {}", e.name, both_units(q[2])),
+        tip: format!("{}\nmedian {}", e.name, c.norm.size(q[2])),
         apart: false,
         ..Range::default()
     };
     let rows: Vec<Range> = known.iter().map(row).collect();
     let draw = |width: f64| {
-        let x = Axis::linear("Proved delta max", 0.0, most * 1.03, Format::Delta, if width > 600.0 { 8 } else { 4 });
+        let x = c.norm.axis("Proved delta max", [0.0, most * 1.03], if width > 600.0 { 8 } else { 4 });
         Ranges { width, title: "Proved delta max, run by run".into(), x, rows: rows.clone(), thick: false }.draw()
     };
     let svg = figures.responsive("compare-quantiles", "Proved delta max, run by run", 980.0, draw, None);
@@ -192,7 +186,10 @@ fn quantiles(c: &Comparison, figures: &mut Figures) -> Option<Markup> {
         figures,
         "Run by run",
         svg,
-        "In the order given. Dot: median. Thick: the middle half of the images. Thin: nine tenths of them. Second row of the axis: grey levels of 255.",
+        &format!(
+            "In the order given. Dot: median. Thick: the middle half of the images. Thin: nine tenths of them.{}",
+            c.norm.second_row().map_or(String::new(), |row| format!(" Second row of the axis: {row}."))
+        ),
     ))
 }
 
@@ -209,11 +206,12 @@ fn differences(c: &Comparison, figures: &mut Figures) -> Option<Markup> {
         core: Some(d.interval),
         point: Some(d.median),
         tip: format!(
-            "{}\n{}/255, 95%: {} to {}",
+            "{}\n{}{}, 95%: {} to {}",
             e.name,
-            signed(d.median),
-            signed(d.interval[0]),
-            signed(d.interval[1])
+            c.norm.signed(d.median),
+            c.norm.unit().2,
+            c.norm.signed(d.interval[0]),
+            c.norm.signed(d.interval[1])
         ),
         apart: false,
         ..Range::default()
@@ -221,7 +219,7 @@ fn differences(c: &Comparison, figures: &mut Figures) -> Option<Markup> {
     let rows: Vec<Range> = known.iter().map(row).collect();
     let label = format!("Median delta max minus that of {}", c.reference);
     let draw = |width: f64| {
-        let x = Axis::linear(&label, low - room, high + room, Format::Delta, if width > 600.0 { 8 } else { 4 });
+        let x = c.norm.axis(&label, [low - room, high + room], if width > 600.0 { 8 } else { 4 });
         Ranges { width, title: label.clone(), x, rows: rows.clone(), thick: false }.draw()
     };
     let svg = figures.responsive("compare-differences", &label, 980.0, draw, None);
@@ -233,7 +231,7 @@ fn differences(c: &Comparison, figures: &mut Figures) -> Option<Markup> {
     ))
 }
 
-fn distribution(runs: &[Run], figures: &mut Figures) -> Option<Markup> {
+fn distribution(norm: Norm, runs: &[Run], figures: &mut Figures) -> Option<Markup> {
     let reach =
         runs.iter().flat_map(|r| r.result.all_rows_at(0.0)).map(|r| r.proved).reduce(f64::max).filter(|&m| m > 0.0)?;
     let mut table = Table::new(&["run", "delta", "share_of_images_at_most"]);
@@ -253,7 +251,7 @@ fn distribution(runs: &[Run], figures: &mut Figures) -> Option<Markup> {
             width,
             height: if width > 600.0 { 440.0 } else { 380.0 },
             title: "Distribution of proved delta max, run by run".into(),
-            x: Axis::linear("Proved delta max", 0.0, reach, Format::Delta, if width > 600.0 { 8 } else { 4 }),
+            x: norm.axis("Proved delta max", [0.0, reach], if width > 600.0 { 8 } else { 4 }),
             y: Axis::share("Share of images"),
             series: series.clone(),
             marks: vec![],

@@ -3,7 +3,6 @@
 use super::Run;
 use crate::certify::table::read_whole;
 use crate::error::{Error, Result};
-use crate::norm::Norm;
 use crate::report::certified;
 use crate::results::{ModelResult, Study};
 use std::path::{Path, PathBuf};
@@ -11,16 +10,26 @@ use std::path::{Path, PathBuf};
 /// Every model found in the folders: studies hold several, certified results one.
 ///
 /// # Errors
-/// If a folder holds neither, or a run that is not finished.
+/// If a folder holds neither, or a run that is not finished, or radii of another norm than the first.
 pub fn read(dirs: &[PathBuf]) -> Result<Vec<Run>> {
     let mut runs = Vec::new();
     for dir in dirs {
+        let own = runs.len();
         if dir.join("results.json").is_file() {
             runs.extend(of_study(dir)?);
         } else if dir.join("delta_max.csv").is_file() {
             runs.push(of_certify(dir)?);
         } else {
             let problem = "holds neither results.json of a study nor delta_max.csv of certify";
+            return Err(Error::input(dir, problem));
+        }
+        if let (Some(first), Some(other)) = (runs.first(), runs.get(own).filter(|run| run.norm != runs[0].norm)) {
+            let problem = format!(
+                "holds radii of --norm {}, {} those of --norm {}, which do not compare; compare folders of one norm",
+                other.norm,
+                dirs[0].display(),
+                first.norm
+            );
             return Err(Error::input(dir, problem));
         }
     }
@@ -48,6 +57,7 @@ fn of_study(dir: &Path) -> Result<Vec<Run>> {
         method: m.certify.first().map_or(String::new(), |r| r.method.clone()),
         version: study.versions.get("deltamax").cloned(),
         notes: vec![],
+        norm: study.norm,
         classes: study.dataset.classes.clone(),
         data: study.dataset.test_hash.clone(),
         images: study.dataset.test_counts.iter().sum(),
@@ -58,10 +68,6 @@ fn of_study(dir: &Path) -> Result<Vec<Run>> {
 
 fn of_certify(dir: &Path) -> Result<Run> {
     let (manifest, rows) = read_whole(dir)?;
-    if manifest.norm != Norm::Linf {
-        let problem = format!("holds radii of --norm {}; compare speaks of those of the maximum norm", manifest.norm);
-        return Err(Error::input(dir, problem));
-    }
     let result = certified::result(&manifest, rows, &folder(dir));
     let name = result.name.clone();
     Ok(Run {
@@ -72,6 +78,7 @@ fn of_certify(dir: &Path) -> Result<Run> {
         method: manifest.method,
         version: Some(manifest.deltamax),
         notes: manifest.notes,
+        norm: manifest.norm,
         classes: manifest.classes,
         data: Some(manifest.data_hash),
         images: manifest.images,

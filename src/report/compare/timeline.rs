@@ -73,7 +73,7 @@ pub fn section(c: &Comparison, figures: &mut Figures) -> Option<Section> {
         Lines { width, height: 300.0, title: title.into(), x: axis(), y, series, marks: vec![], legend: true }.draw()
     };
     let radii = |width: f64| {
-        let y = Axis::linear("Median proved delta max", 0.0, most * 1.05, Format::Delta, 4);
+        let y = c.norm.axis("Median proved delta max", [0.0, most * 1.05], 4);
         draw("Median proved delta max, run after run", width, y, lines(&median))
     };
     let rates = |width: f64| {

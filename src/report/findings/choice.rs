@@ -1,6 +1,6 @@
 //! Which model to take: one rule, stated on the page, with what speaks against it.
 
-use super::{Told, both_units, half_of, list, measure_name, over_trainings, ranged, size};
+use super::{Told, half_of, list, over_trainings, ranged};
 use crate::report::chart::{number, percent, plural};
 use crate::report::statistics::{Answer, Measure, deciding, median, twins};
 use crate::results::{Conclusion, Judged, ModelResult, NoiseLevel, Outcome, Trained};
@@ -93,7 +93,7 @@ fn names(told: &Told, models: &[usize]) -> String {
 /// What `a` is clearly better in than `b`.
 fn strengths(told: &Told, a: usize, b: usize) -> Vec<String> {
     let better = deciding(told.study).into_iter().filter_map(|m| Some((m, told.compared.models(a, b, m)?)));
-    better.filter(|(_, x)| x.more()).map(|(m, x)| format!("{} ({})", measure_name(m), size(m, &x))).collect()
+    better.filter(|(_, x)| x.more()).map(|(m, x)| format!("{} ({})", told.measure(m), told.size(m, &x))).collect()
 }
 
 fn best(told: &Told, one: usize, behind: &[usize]) -> String {
@@ -166,7 +166,7 @@ fn none_ready(told: &Told, judged: &[Judged]) -> String {
             values => {
                 let worst = values.iter().copied().fold(f64::INFINITY, f64::min);
                 let where_ = if values.len() > 1 { " in its worst training" } else { "" };
-                format!("{} ({}{where_})", j.requirement, plainly(&j.requirement, worst))
+                format!("{} ({}{where_})", j.requirement, plainly(told, &j.requirement, worst))
             }
         });
         format!("{} misses {}", m.name, list(&each.collect::<Vec<_>>()))
@@ -187,13 +187,14 @@ fn all_guess(told: &Told, groups: &[Vec<usize>]) -> String {
 }
 
 /// The value of a requirement as it is best read.
-fn plainly(requirement: &str, value: f64) -> String {
-    if requirement.starts_with("median") { both_units(value) } else { percent(value) }
+fn plainly(told: &Told, requirement: &str, value: f64) -> String {
+    if requirement.starts_with("median") { told.study.norm.size(value) } else { percent(value) }
 }
 
 /// A model's figures in a sentence, as ranges over its trainings.
 fn figures(told: &Told, model: usize) -> String {
-    let m = &told.study.models[model];
+    let study = told.study;
+    let m = &study.models[model];
     let each = |f: &dyn Fn(&Trained) -> Option<f64>| m.trained().filter_map(|t| f(&t)).collect::<Vec<f64>>();
     let mut parts = Vec::new();
     let clean = each(&|t| even_accuracy(t.sweep.first().filter(|l| l.variance == 0.0)?));
@@ -206,11 +207,11 @@ fn figures(told: &Told, model: usize) -> String {
     }
     let medians = each(&|t| Some(median(t.rows_at(0.0).map(|r| r.proved))).filter(|m| m.is_finite()));
     if !medians.is_empty() {
-        let grey = |v: f64| format!("{}/255", number((v * 25500.0).round() / 100.0));
         parts.push(format!(
-            "for {} no noise of up to {} on every pixel can change the answer, proved",
+            "for {} no noise of up to {} {} can change the answer, proved",
             half_of(m.rows_at(0.0).count()),
-            ranged(&medians, grey)
+            ranged(&medians, |v| study.norm.short(v)),
+            study.norm.on()
         ));
     }
     let count = m.trained().count();

@@ -1,6 +1,6 @@
 //! The published study's claims, asked of this study's figures.
 
-use super::{Roles, Told, effect, list, relevance_kind};
+use super::{Roles, Told, list, relevance_kind};
 use crate::report::chart::number;
 use crate::report::statistics::{Answer, Measure};
 use crate::results::{Claim, ExampleLevel, ModelResult, Study, Verdict};
@@ -115,7 +115,7 @@ impl Three<'_> {
 
     /// `all-DA against no-DA: +3 points (95%: …)`
     fn against(&self, a: usize, b: usize, measure: Measure, x: &Answer) -> String {
-        format!("{} against {}: {}", self.told.name(a), self.told.name(b), effect(measure, x))
+        format!("{} against {}: {}", self.told.name(a), self.told.name(b), self.told.effect(measure, x))
     }
 
     /// A claim that the first model of every couple has more, or less, of a measure.
@@ -168,8 +168,9 @@ impl Three<'_> {
             Some((kind, measure, [a, b], [x, y]))
         };
         let Some((kind, measure, own, less)) = found() else { return not_measured(KIND, text) };
-        let clean =
-            |m: usize, x: &Answer| format!("{} {}", self.told.name(m), effect(Measure::Background(kind, 0.0), x));
+        let clean = |m: usize, x: &Answer| {
+            format!("{} {}", self.told.name(m), self.told.effect(Measure::Background(kind, 0.0), x))
+        };
         let evidence = format!(
             "Change of the background's share from clean to noisiest: {}, {}. {}; {}.",
             clean(self.none, &own[0]),
@@ -192,7 +193,7 @@ impl Three<'_> {
         let evidence = format!(
             "Images of other classes called {name} by {}, noisiest against clean: {}. At the strongest noise {}.",
             self.told.name(self.one),
-            effect(measure, &own),
+            self.told.effect(measure, &own),
             self.against(self.one, self.none, measure, &other)
         );
         claim(KIND, text, verdict(&[Part::more(&own), Part::more(&other)]), evidence)
@@ -218,8 +219,8 @@ impl Three<'_> {
             "{} against {}: accuracy {}; median proved delta max {}.",
             self.told.name(self.all),
             self.told.name(self.none),
-            effect(accuracy, &x),
-            effect(radius, &y)
+            self.told.effect(accuracy, &x),
+            self.told.effect(radius, &y)
         );
         claim(KIND, text, verdict(&[Part::less(&x), Part::more(&y)]), evidence)
     }
@@ -237,8 +238,10 @@ impl Three<'_> {
         match (count, boxes.len()) {
             (_, 0) => not_measured(KIND, text),
             (0, n) => {
-                let evidence =
-                    format!("None of the {n} dominance pictures with proved dominance shows it; wider boxes may.");
+                let evidence = format!(
+                    "None of the {n} dominance pictures with proved dominance shows it; wider {} may.",
+                    self.told.study.norm.balls()
+                );
                 claim(KIND, text, Verdict::NotClear, evidence)
             }
             (_, n) => {

@@ -100,6 +100,39 @@ impl<'a> Told<'a> {
         self.study.models[model].sweep.last().map(|l| l.variance).filter(|v| *v > 0.0)
     }
 
+    /// An effect with its interval: `+3.2 points (95%: +1.1 to +5.3)`, or of radii `+0.4/255 (95%: +0.1 to +0.7)`; and whether
+    /// it is more than chance.
+    fn effect(&self, measure: Measure, answer: &Answer) -> String {
+        format!("{}{}", self.size(measure, answer), if answer.clear() { "" } else { ", which may be chance" })
+    }
+
+    /// As [`effect`](Self::effect), without the judgement.
+    fn size(&self, measure: Measure, answer: &Answer) -> String {
+        let p = &answer.paired;
+        match measure {
+            Measure::Radius(_) => {
+                let (norm, unit) = (self.study.norm, self.study.norm.unit().2);
+                let [effect, low, high] = [p.effect, p.interval[0], p.interval[1]].map(|v| norm.signed(v));
+                format!("{effect}{unit} (95%: {low} to {high})")
+            }
+            _ => {
+                let short = |v: f64| signed((v * 1000.0).round() / 10.0);
+                format!("{} (95%: {} to {})", points(p.effect), short(p.interval[0]), short(p.interval[1]))
+            }
+        }
+    }
+
+    /// What a deciding measure is called.
+    fn measure(&self, measure: Measure) -> String {
+        match measure {
+            Measure::Accuracy(0.0) => "accuracy on clean images".into(),
+            Measure::Accuracy(v) => format!("accuracy at noise variance {}", number(v)),
+            Measure::Radius(_) => "proved delta max".into(),
+            Measure::Proved(delta) => format!("share right and proved at {}", self.study.norm.plain(delta)),
+            other => format!("{other:?}"),
+        }
+    }
+
     /// A model under its strongest noise against itself without.
     fn against_clean(&self, model: usize, measure: impl Fn(f64) -> Measure) -> Option<Answer> {
         let of = |v: f64| crate::report::statistics::Of { model, measure: measure(v) };
@@ -154,18 +187,6 @@ pub(super) fn finding(
     Finding { kind: kind.into(), title: title.into(), sentence: sentence.into(), figures }
 }
 
-/// `0.0217 (5.5/255)`; below one grey level with a second decimal.
-pub fn both_units(delta: f64) -> String {
-    format!("{} ({}/255)", number(delta), grey(delta))
-}
-
-/// A delta in grey levels, two digits after the point below one level.
-fn grey(delta: f64) -> String {
-    let grey = delta * 255.0;
-    let step = if grey.abs() < 1.0 { 100.0 } else { 10.0 };
-    number((grey * step).round() / step)
-}
-
 /// A share over the test images: `15.6 ± 7.3%`; without the spread where it rounds to nothing.
 pub(super) fn spread(s: &Spread) -> String {
     let deviation = percent(s.deviation);
@@ -183,38 +204,6 @@ pub(super) fn points(difference: f64) -> String {
 
 fn signed(value: f64) -> String {
     format!("{}{}", if value > 0.0 { "+" } else { "" }, number(value))
-}
-
-/// An effect with its interval: `+3.2 points (95%: +1.1 to +5.3)`, or of radii `+0.4/255 (95%: +0.1 to +0.7)`; and whether it
-/// is more than chance.
-pub(super) fn effect(measure: Measure, answer: &Answer) -> String {
-    format!("{}{}", size(measure, answer), if answer.clear() { "" } else { ", which may be chance" })
-}
-
-/// As [`effect`], without the judgement.
-pub(super) fn size(measure: Measure, answer: &Answer) -> String {
-    let p = &answer.paired;
-    match measure {
-        Measure::Radius(_) => {
-            let grey = |v: f64| signed((v * 25500.0).round() / 100.0);
-            format!("{}/255 (95%: {} to {})", grey(p.effect), grey(p.interval[0]), grey(p.interval[1]))
-        }
-        _ => {
-            let short = |v: f64| signed((v * 1000.0).round() / 10.0);
-            format!("{} (95%: {} to {})", points(p.effect), short(p.interval[0]), short(p.interval[1]))
-        }
-    }
-}
-
-/// What a deciding measure is called.
-pub fn measure_name(measure: Measure) -> String {
-    match measure {
-        Measure::Accuracy(0.0) => "accuracy on clean images".into(),
-        Measure::Accuracy(v) => format!("accuracy at noise variance {}", number(v)),
-        Measure::Radius(_) => "proved delta max".into(),
-        Measure::Proved(delta) => format!("share right and proved at {}/255", grey(delta)),
-        other => format!("{other:?}"),
-    }
 }
 
 /// `3 trainings`; nothing for one.

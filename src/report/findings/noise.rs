@@ -1,6 +1,6 @@
 //! Findings about accuracy under noise: who falls, who turns into whom.
 
-use super::{Roles, Told, effect, finding, list, share};
+use super::{Roles, Told, finding, list, share};
 use crate::report::chart::{number, percent};
 use crate::report::statistics::{Answer, Measure};
 use crate::results::Finding;
@@ -35,8 +35,8 @@ fn accuracy(told: &Told) -> Option<Finding> {
             format!(
                 "{} {} clean and {} at variance {}",
                 told.name(*m),
-                effect(clean, x),
-                effect(noisy, y),
+                told.effect(clean, x),
+                told.effect(noisy, y),
                 number(noise)
             )
         })
@@ -90,7 +90,7 @@ fn drift(told: &Told) -> Option<Finding> {
         percent(before),
         percent(after),
         number(noise),
-        effect(pull, &own)
+        told.effect(pull, &own)
     );
     let mut figures = vec![
         share(format!("{}, clean", told.name(one)), before),
@@ -101,7 +101,7 @@ fn drift(told: &Told) -> Option<Finding> {
         sentence += &format!(
             ". The model without augmentation calls {} so at that level: a difference of {}",
             percent(theirs),
-            effect(pull, x)
+            told.effect(pull, x)
         );
         figures.push(share("without augmentation, noisiest", theirs));
     }

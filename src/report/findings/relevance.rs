@@ -1,6 +1,6 @@
 //! Findings about where the models look.
 
-use super::{Told, both_units, effect, finding, list, share, spread};
+use super::{Told, finding, list, share, spread};
 use crate::report::chart::{number, percent, plural};
 use crate::report::statistics::{Answer, Measure};
 use crate::results::{Decided, Finding, ModelResult, RelevanceKind, Spread};
@@ -35,7 +35,7 @@ fn background(told: &Told) -> Option<Finding> {
     let words = |found: &[(usize, Answer)], kind: RelevanceKind| {
         let word = |(m, x): &(usize, Answer)| {
             let [after, before] = x.paired.figures.map(percent);
-            format!("{} {before} → {after}, {}", told.name(*m), effect(Measure::Background(kind, noise(*m)), x))
+            format!("{} {before} → {after}, {}", told.name(*m), told.effect(Measure::Background(kind, noise(*m)), x))
         };
         found.iter().map(word).collect::<Vec<_>>().join("; ")
     };
@@ -86,7 +86,7 @@ fn certified(told: &Told) -> Option<Finding> {
     let parts: Vec<String> = found.iter().map(part).collect();
     let sentence = format!(
         "Share of the pixels that are proved to speak for the class, or against it, in every image within {} of this one; mean ± spread over {} clean test images: {}.",
-        both_units(first.delta),
+        told.study.norm.size(first.delta),
         first.images,
         list(&parts)
     );

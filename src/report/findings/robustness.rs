@@ -1,6 +1,6 @@
 //! Findings about delta max: which model is most robust, by how much, and whether accuracy would have told.
 
-use super::{Told, both_units, delta, even_accuracy, finding, grey, list, measure_name, plain, ranged, share, size};
+use super::{Told, delta, even_accuracy, finding, list, plain, ranged, share};
 use crate::report::chart::{number, percent, plural};
 use crate::report::statistics::{Measure, median, right_radii, share_at_least, sorted};
 use crate::results::{Finding, ModelResult, Study, quantile};
@@ -23,12 +23,10 @@ pub struct Robust {
     pub images: usize,
 }
 
-/// The delta at which certified accuracies are compared: a round number of grey levels near the largest median.
+/// The delta at which certified accuracies are compared: a round radius near the largest median.
 pub fn reference_delta(study: &Study) -> f64 {
     let best = study.models.iter().map(|m| median(m.all_rows_at(0.0).map(|r| r.proved))).fold(0.0, f64::max);
-    const GREY: [f64; 9] = [0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0];
-    let grey = GREY.into_iter().rev().find(|g| g / 255.0 <= best).unwrap_or(GREY[0]);
-    grey / 255.0
+    study.norm.round(best)
 }
 
 /// One entry per model with certified clean images.
@@ -150,20 +148,21 @@ fn most_robust(told: &Told, all: &[Robust]) -> Option<Finding> {
     let name = |r: &Robust| told.name(r.model);
     let figures: Vec<_> =
         order.iter().map(|r| delta(format!("{}, median proved delta max", name(r)), r.median)).collect();
-    let half = |r: &Robust| format!("{} for {}", ranged(&r.medians, |v| format!("{}/255", grey(v))), name(r));
+    let half = |r: &Robust| format!("{} for {}", ranged(&r.medians, |v| told.study.norm.plain(v)), name(r));
     let trainings = best.medians.len();
     let in_brackets =
         if trainings > 1 { format!(" (in brackets the range over {trainings} trainings)") } else { String::new() };
     let mut sentence = format!(
-        "Proved for {} certified: no noise up to this much per pixel changes the class{in_brackets}: {}.",
+        "Proved for {} certified: no noise up to this much {} changes the class{in_brackets}: {}.",
         half_of(best.images),
+        told.study.norm.per(),
         list(&order.iter().map(|r| half(r)).collect::<Vec<_>>())
     );
     let answers: Vec<_> =
         rest.iter().filter_map(|r| Some((*r, told.compared.models(best.model, r.model, radius)?))).collect();
     let against = |clear: bool| {
         let of = answers.iter().filter(|(_, x)| x.more() == clear);
-        of.map(|(r, x)| format!("{} by {}", name(r), size(radius, x))).collect::<Vec<_>>()
+        of.map(|(r, x)| format!("{} by {}", name(r), told.size(radius, x))).collect::<Vec<_>>()
     };
     let (clear, close) = (against(true), against(false));
     if !clear.is_empty() {
@@ -224,8 +223,8 @@ fn rankings(told: &Told, all: &[Robust]) -> Option<Finding> {
         (false, false) => "Where accuracy and robustness tell models apart, they do not contradict each other".into(),
     };
     let words = |measure: Measure, found: &[String]| match found {
-        [] => format!("In {} no two models differ by more than chance.", measure_name(measure)),
-        _ => format!("Clearly apart in {}: {}.", measure_name(measure), list(found)),
+        [] => format!("In {} no two models differ by more than chance.", told.measure(measure)),
+        _ => format!("Clearly apart in {}: {}.", told.measure(measure), list(found)),
     };
     let sentence = format!("{} {}", words(accuracy, &by_accuracy), words(radius, &by_radius));
     let figures = all
@@ -297,10 +296,10 @@ fn under_noise(told: &Told, all: &[Robust]) -> Option<Finding> {
         parts.push(format!(
             "{} {} → {} on {} images, {}{}",
             told.name(r.model),
-            both_units(before),
-            both_units(after),
+            told.study.norm.size(before),
+            told.study.norm.size(after),
             x.paired.images,
-            size(Measure::Radius(noise), &x),
+            told.size(Measure::Radius(noise), &x),
             if x.clear() { "" } else { ", which may be chance" }
         ));
         figures.push(delta(format!("{}, clean", told.name(r.model)), before));

@@ -66,7 +66,7 @@ pub fn brackets(page: &mut Page) -> Option<Markup> {
                 height: if width > 600.0 { 360.0 } else { 280.0 },
                 title: title.clone(),
                 x: Axis::linear("Images, from the weakest to the strongest", 0.0, 1.0, Format::Percent, 5),
-                y: Axis::linear("Delta max", 0.0, top * 1.03, Format::Delta, 5),
+                y: study.norm.axis("Delta max", [0.0, top * 1.03], 5),
                 series: vec![proved.clone(), attacked.clone()],
                 marks: vec![],
                 legend: true,

@@ -1,6 +1,7 @@
 //! The study's claims, the methods, and how to do it again.
 
 use super::{Page, Section};
+use crate::norm::Norm;
 use crate::report::chart::{count, number};
 use crate::report::figure::{Table, row};
 use crate::report::findings::published_classes;
@@ -60,11 +61,8 @@ fn word(v: Verdict) -> (&'static str, &'static str) {
     }
 }
 
-const TERMS: [(&str, &str); 13] = [
-    (
-        "Noise box, delta",
-        "All images whose every pixel differs from the image by at most delta, kept between black and white. Delta is given on the scale 0 to 1 and in grey levels of 255.",
-    ),
+/// Behind what delta is; of balls in the maximum norm, which are boxes.
+const TERMS: [(&str, &str); 12] = [
     (
         "Logit and softmax score",
         "What the network computes for each class, and the same turned into shares that add up to 1. The class with the largest is the decision.",
@@ -116,8 +114,8 @@ const TERMS: [(&str, &str); 13] = [
 ];
 
 /// Every term in plain words.
-pub fn methods() -> Section {
-    let body = html! { (super::fold("All words", terms())) };
+pub fn methods(norm: Norm) -> Section {
+    let body = html! { (super::fold("All words", terms(norm))) };
     Section {
         id: "methods",
         nav: "Methods",
@@ -127,8 +125,12 @@ pub fn methods() -> Section {
     }
 }
 
-fn terms() -> Markup {
-    html! { dl.terms { @for (term, text) in TERMS { div { dt { (term) } dd { (text) } } } } }
+fn terms(norm: Norm) -> Markup {
+    let ball = norm.ball();
+    html! { dl.terms {
+        div { dt { "Noise " (ball) ", delta" } dd { (norm.meaning()) } }
+        @for (term, text) in TERMS { div { dt { (term) } dd { (text.replace("box", ball)) } } }
+    } }
 }
 
 /// Command, seed, device, versions.
@@ -150,7 +152,7 @@ pub fn reproducibility(page: &Page) -> Section {
         p.note {
             "Beside this page: " code { "results.json" } " holds everything measured, and " code { "figures/" }
             " every figure as SVG and PNG with its numbers as CSV and JSON. " code { "deltamax report" } " draws this page again from the results. "
-            "To have radii proved a second time, by separate code on the CPU: " code { "deltamax certify --model " (crate::terminal::shell_word(model)) " --data PHOTOS --out proofs" }
+            "To have radii proved a second time, by separate code on the CPU: " code { "deltamax certify --model " (crate::terminal::shell_word(model)) " --data PHOTOS" (s.norm.flag()) " --out proofs" }
             ", then " code { "deltamax audit proofs" } "."
         }
     };

@@ -2,11 +2,8 @@
 
 use super::robustness::{POINTS, repeated};
 use super::{Page, class_legend, figure, model_legend};
-use crate::report::chart::{
-    Axis, Format, Lines, Range, Ranges, Series, Stack, class_color, count, model_color, number,
-};
+use crate::report::chart::{Axis, Lines, Range, Ranges, Series, Stack, class_color, count, model_color, number};
 use crate::report::figure::{Table, row};
-use crate::report::findings::both_units;
 use crate::report::statistics::sorted;
 use crate::results::{Study, Trained, quantile};
 use maud::{Markup, html};
@@ -83,7 +80,7 @@ pub fn distribution(page: &mut Page) -> Markup {
                     width,
                     height: 320.0,
                     title: title.clone(),
-                    x: Axis::linear("Proved delta max", 0.0, reach, Format::Delta, 4),
+                    x: study.norm.axis("Proved delta max", [0.0, reach], 4),
                     y: Axis::share("Share of images"),
                     series: series.clone(),
                     marks: vec![],
@@ -135,7 +132,7 @@ pub fn quantiles(page: &mut Page) -> Markup {
                     "{class}, {} ({} brackets)\nmedian {}\nmiddle half {} to {}",
                     m.name,
                     all.len(),
-                    both_units(q[2]),
+                    study.norm.size(q[2]),
                     number(q[1]),
                     number(q[3])
                 ),
@@ -155,7 +152,7 @@ pub fn quantiles(page: &mut Page) -> Markup {
         Ranges {
             width,
             title: "Quantiles of proved delta max by class and model".into(),
-            x: Axis::linear("Proved delta max", 0.0, most * 1.03, Format::Delta, if width > 600.0 { 8 } else { 5 }),
+            x: study.norm.axis("Proved delta max", [0.0, most * 1.03], if width > 600.0 { 8 } else { 5 }),
             rows: rows.clone(),
             thick: false,
         }

@@ -7,7 +7,7 @@ use crate::report::chart::{
     Axis, Format, Lines, Mark, Range, Ranges, Series, class_color, model_color, number, percent,
 };
 use crate::report::figure::{Table, row};
-use crate::report::findings::{both_units, list};
+use crate::report::findings::list;
 use crate::results::{ExampleLevel, ScorePoint};
 use maud::{Markup, html};
 
@@ -76,11 +76,14 @@ pub(in crate::report) fn leads(page: &mut Page, which: usize) -> Option<Markup> 
     page.figures.table("leads", "How far ahead the class stays", table);
     let choice = Choice { key: "level", label: "Noise", options: levels(&variances), first: Some(0) };
     let body = choose(&[choice], html! { @for p in panels { (p) } });
-    let mut caption = "The lead (margin) is the score of the chosen class minus that of its nearest rival, before scores are turned into shares. The lines are what is proved of it for every image of the noise box: while a line is above zero, no noise of that size changes the answer. At delta max it falls below; where it runs along zero before, delta max was proved with tighter bounds than the line.".to_string();
+    let (norm, ball) = (study.norm, study.norm.ball());
+    let mut caption = format!(
+        "The lead (margin) is the score of the chosen class minus that of its nearest rival, before scores are turned into shares. The lines are what is proved of it for every image of the noise {ball}: while a line is above zero, no noise of that size changes the answer. At delta max it falls below; where it runs along zero before, delta max was proved with tighter bounds than the line."
+    );
     if let Some(at) = at {
         caption += &format!(
-            " The bars are the proved leads over each rival when any pixel moves by up to {}{}.",
-            both_units(at),
+            " The bars are the proved leads over each rival when {}{}.",
+            norm.moved(&norm.size(at)),
             if all.len() > 1 { ", where the models differ most" } else { "" }
         );
     }
@@ -109,11 +112,8 @@ fn curves(page: &mut Page, which: usize, k: usize, here: &[(usize, &ExampleLevel
     let series: Vec<Series> = series.filter(|s| !s.points.is_empty()).collect();
     let most = series.iter().flat_map(|s| &s.points).map(|p| p[0]).fold(0.0, f64::max);
     let level = here.first().map(|h| h.1.variance)?;
-    let title = format!(
-        "Proved lead over the nearest rival as the noise box grows, {}{}",
-        level_name(level),
-        whose(page, which)
-    );
+    let (ball, of) = (study.norm.ball(), format!("{}{}", level_name(level), whose(page, which)));
+    let title = format!("Proved lead over the nearest rival as the noise {ball} grows, {of}");
     let mark = |x: f64| Mark { x, text: "bars below".into(), color: "var(--faint)".into(), dashed: true };
     let draw = |width: f64| {
         let large = width > 600.0;
@@ -121,7 +121,7 @@ fn curves(page: &mut Page, which: usize, k: usize, here: &[(usize, &ExampleLevel
             width,
             height: if large { 330.0 } else { 290.0 },
             title: title.clone(),
-            x: Axis::linear("Delta: how far every pixel may move", 0.0, most, Format::Delta, if large { 8 } else { 4 }),
+            x: study.norm.axis_of_moves(most, if large { 8 } else { 4 }),
             y: Axis::linear("Proved lead over the nearest rival", bottom, top * 1.05, Format::Number, 5),
             series: series.clone(),
             marks: at.filter(|at| *at < most).map(mark).into_iter().collect(),
@@ -161,8 +161,12 @@ fn bars(page: &mut Page, which: usize, here: &[(usize, &ExampleLevel)], at: f64)
             ..Range::default()
         });
         let name = &study.models[i].name;
-        let title =
-            format!("Proved leads of {name} at {}, {}{}", both_units(at), level_name(l.variance), whose(page, which));
+        let title = format!(
+            "Proved leads of {name} at {}, {}{}",
+            study.norm.size(at),
+            level_name(l.variance),
+            whose(page, which)
+        );
         let x = Axis::linear("Proved lead", low, high, Format::Number, 3);
         let chart = Ranges { width: 330.0, title: title.clone(), x, rows: rows.collect(), thick: true };
         let svg = page.figures.add(&format!("leads-{name}-{}", l.variance), &title, &chart.draw(), None);
@@ -265,8 +269,8 @@ pub(in crate::report) fn dominance(page: &mut Page, which: usize) -> Markup {
     let classes = study.dataset.classes.len();
     let drawn = if classes > DRAWN { format!("the {DRAWN} nearest of {classes} classes") } else { "each class".into() };
     let caption = format!(
-        "Every value {drawn} can take when any pixel moves by up to {}: the bar is the proved interval, the dot the value at the image itself. The chosen class is green when it is proved to stay first, amber when not. Intervals may overlap without dominance being lost: the proof compares classes pair by pair, and a pixel cannot be at two values at once.",
-        both_units(delta)
+        "Every value {drawn} can take when {}: the bar is the proved interval, the dot the value at the image itself. The chosen class is green when it is proved to stay first, amber when not. Intervals may overlap without dominance being lost: the proof compares classes pair by pair, and a pixel cannot be at two values at once.",
+        study.norm.moved(&study.norm.size(delta))
     );
     figure(&mut page.figures, "Dominance", body, &caption)
 }
@@ -414,7 +418,7 @@ pub(in crate::report) fn continuous(page: &mut Page, which: usize) -> Option<Mar
                     level_name(l.variance),
                     whose(page, which)
                 ),
-                x: Axis::linear("Delta", 0.0, most, Format::Delta, 4),
+                x: study.norm.axis("Delta", [0.0, most], 4),
                 y: Axis::share("Softmax score"),
                 series: series.collect(),
                 marks: marks.into_iter().flatten().collect(),
@@ -448,10 +452,11 @@ pub(in crate::report) fn continuous(page: &mut Page, which: usize) -> Option<Mar
             " In {early} of {pictures} such pictures of this image the intervals overlap before dominance is lost."
         ),
     };
+    let ball = study.norm.ball();
     let caption = format!(
-        "Between its two lines each class can take any value as far as is proved. Left of “proved” no image in the box changes class; at “attacked” one that does was found.{overlap}"
+        "Between its two lines each class can take any value as far as is proved. Left of “proved” no image in the {ball} changes class; at “attacked” one that does was found.{overlap}"
     );
-    Some(figure(&mut page.figures, "Score intervals as the noise box grows", body, &caption))
+    Some(figure(&mut page.figures, &format!("Score intervals as the noise {ball} grows"), body, &caption))
 }
 
 /// Whether another class's interval reaches that of the chosen class while its dominance is still proved.

@@ -2,7 +2,7 @@
 
 use super::dominance::{continuous, dominance, leads};
 use super::{Choice, Page, Section, choose, figure, image, level_name};
-use crate::report::chart::{Axis, Format, Lines, Series, model_color};
+use crate::report::chart::{Axis, Lines, Series, model_color};
 use crate::report::figure::{Table, row};
 use crate::results::{Example, ExampleLevel};
 use maud::{Markup, html};
@@ -156,7 +156,7 @@ fn stable_space(page: &mut Page, which: usize) -> Option<Markup> {
             height: if width > 600.0 { 400.0 } else { 320.0 },
             title: title.clone(),
             x: Axis::variance(&variances),
-            y: Axis::linear("Delta max", 0.0, most * 1.05, Format::Delta, 5),
+            y: study.norm.axis("Delta max", [0.0, most * 1.05], 5),
             series: series.clone(),
             marks: vec![],
             legend: false,

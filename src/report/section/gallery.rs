@@ -1,7 +1,7 @@
 //! The images at both ends of a distribution, with their pictures and brackets.
 
 use super::{Choice, Page, choose, figure, image};
-use crate::report::chart::number;
+use crate::norm::Norm;
 use crate::report::figure::{Table, row};
 use crate::results::{CertifyRow, ModelResult, Picture, extremes};
 use maud::{Markup, html};
@@ -28,7 +28,7 @@ pub fn gallery(page: &mut Page) -> Option<Markup> {
                 let (model, class) = (study.models[*i].name.as_str(), page.class(r.label));
                 table.rows.push(row![model, *end, r.index, r.file.as_str(), class, rival, r.proved, r.attacked]);
                 let picture = study.dataset.pictures.get(&r.index);
-                sheet.extend(picture.map(|p| (p.clone(), grey(r))));
+                sheet.extend(picture.map(|p| (p.clone(), written(study.norm, r))));
             }
         }
     }
@@ -55,7 +55,10 @@ pub fn gallery(page: &mut Page) -> Option<Markup> {
         &mut page.figures,
         "The weakest and the strongest images",
         body,
-        "Rightly classified images at both ends. The bar is the bracket of delta max on one scale: green is proved stable, striped lies between proof and attack. Under it the class, the class it turns into, and the bracket in grey levels of 255.",
+        &format!(
+            "Rightly classified images at both ends. The bar is the bracket of delta max on one scale: green is proved stable, striped lies between proof and attack. Under it the class, the class it turns into, and the bracket in {}.",
+            study.norm.second_row().unwrap_or("Euclidean lengths")
+        ),
     ))
 }
 
@@ -65,9 +68,9 @@ fn rival(r: &CertifyRow) -> Option<usize> {
 }
 
 /// `0.4–1.2/255`.
-fn grey(r: &CertifyRow) -> String {
-    let of = |delta: f64| number((delta * 25500.0).round() / 100.0);
-    format!("{}{}/255", of(r.proved), r.attacked.map_or(String::new(), |a| format!("–{}", of(a))))
+fn written(norm: Norm, r: &CertifyRow) -> String {
+    let attacked = r.attacked.map_or(String::new(), |a| format!("–{}", norm.bare(a)));
+    format!("{}{attacked}{}", norm.bare(r.proved), norm.unit().2)
 }
 
 fn shot(page: &Page, r: &CertifyRow, most: f64) -> Markup {
@@ -77,7 +80,7 @@ fn shot(page: &Page, r: &CertifyRow, most: f64) -> Markup {
             @if let Some(p) = page.study.dataset.pictures.get(&r.index) { (image(p, page.class(r.label))) } @else { small { (name) } }
             (bracket(r, most))
             small { b { (page.class(r.label)) } @if let Some(t) = rival(r) { " → " (page.class(t)) } }
-            small { (grey(r)) }
+            small { (written(page.study.norm, r)) }
         }
     }
 }

@@ -3,7 +3,6 @@
 use super::{Choice, Page, Section, choose, figure, level_name};
 use crate::report::chart::{Axis, Lines, Series, model_color, percent};
 use crate::report::figure::{Table, row};
-use crate::report::findings::both_units;
 use crate::report::picture;
 use crate::results::{Example, ExampleLevel, RelevanceKind, RelevanceMap, RelevanceSummary, Shares, Spread, Trained};
 use maud::{Markup, html};
@@ -134,7 +133,7 @@ pub(in crate::report) fn maps(page: &mut Page, which: usize) -> Option<Markup> {
         if several { " (red when wrong)" } else { "" },
         of_kind(RelevanceKind::Certified).find_map(|m| m.delta).map_or(String::new(), |d| format!(
             " Certified relevance colours a pixel only where the sign of its influence is proved for every image within {} of this one.",
-            both_units(d)
+            study.norm.size(d)
         ))
     );
     let name = examples[0].1;
@@ -262,7 +261,7 @@ fn shares(page: &mut Page) -> Option<Markup> {
         },
         decided.map_or(String::new(), |d| format!(
             " Certified: pixels whose influence has a proved sign for every image within {}, and where on the picture those pixels lie.",
-            both_units(d.delta)
+            study.norm.size(d.delta)
         ))
     );
     Some(figure(&mut page.figures, "Over the test set", body, &caption))

@@ -4,7 +4,7 @@ use super::brackets::brackets;
 use super::distribution::{distribution, quantiles, rivals};
 use super::gallery::gallery;
 use super::{Page, Section, figure};
-use crate::report::chart::{Axis, Format, Lines, Mark, Series, count, model_color, number, plural};
+use crate::report::chart::{Axis, Lines, Mark, Series, count, model_color, plural};
 use crate::report::figure::{Table, row};
 use crate::report::findings::reference_delta;
 use crate::report::statistics::{right_radii, sorted, survival};
@@ -165,14 +165,12 @@ pub fn certified(page: &mut Page) -> Markup {
     let images = curves.iter().map(|c| c.images).max().unwrap_or(0);
     let lines = |width: f64, title: String, images: usize, series: Vec<Series>| {
         let large = width > 600.0;
-        let text = format!("{}/255", number((at * 2550.0).round() / 10.0));
-        let mark = Mark { x: at, text, color: "var(--faint)".into(), dashed: true };
-        let x = "Delta: how far every pixel may move";
+        let mark = Mark { x: at, text: study.norm.mark(at), color: "var(--faint)".into(), dashed: true };
         Lines {
             width,
             height: if large { 460.0 } else { 380.0 },
             title,
-            x: Axis::linear(x, 0.0, reach, Format::Delta, if large { 8 } else { 5 }),
+            x: study.norm.axis_of_moves(reach, if large { 8 } else { 5 }),
             y: Axis::share(&format!("Right and stable, of {}", plural(images, "image"))),
             series,
             marks: if at <= reach { vec![mark] } else { vec![] },
@@ -193,7 +191,10 @@ pub fn certified(page: &mut Page) -> Markup {
         let svg = page.figures.add(&format!("certified-accuracy-{name}"), &chart.title, &chart.draw(), None);
         panels.push(html! { div.panel { (svg) } });
     }
-    let mut caption = "At delta 0 the lines start at accuracy on the images as they are. From there on a line is the share of images that are rightly classified and proved to stay so, whatever noise moves their pixels by up to delta.".to_string();
+    let mut caption = format!(
+        "At delta 0 the lines start at accuracy on the images as they are. From there on a line is the share of images that are rightly classified and proved to stay so, whatever noise moves their pixels {}.",
+        study.norm.by("delta")
+    );
     if attacked && alone {
         caption += " Dashed: the share that no attack could change. The truth lies in the shaded band between.";
     } else if attacked {
@@ -202,7 +203,7 @@ pub fn certified(page: &mut Page) -> Markup {
     if study.models.iter().any(|m| !m.repeats.is_empty()) {
         caption += " Thin lines above: each of several trainings.";
     }
-    caption += " Second row of the axis: grey levels of 255.";
+    caption += &study.norm.second_row().map_or(String::new(), |row| format!(" Second row of the axis: {row}."));
     let body = html! { (chart) @if !panels.is_empty() { div.grid.below { @for p in panels { (p) } } } };
     figure(&mut page.figures, "Certified accuracy", body, &caption)
 }
@@ -263,7 +264,7 @@ fn against_noise(page: &mut Page) -> Option<Markup> {
             height: if width > 600.0 { 400.0 } else { 320.0 },
             title: "Proved delta max of the images against noise".into(),
             x: Axis::variance(&variances),
-            y: Axis::linear(&label, 0.0, most * 1.05, Format::Delta, 5),
+            y: study.norm.axis(&label, [0.0, most * 1.05], 5),
             series: series.clone(),
             marks: vec![],
             legend: false,

@@ -1,7 +1,7 @@
 //! The top of the page: which model to take, and the findings.
 
 use super::{Page, Section, model_chip};
-use crate::report::chart::{Axis, Format, Range, Ranges, model_color, number, percent, plural};
+use crate::report::chart::{Range, Ranges, model_color, number, percent, plural};
 use crate::report::figure::{Table, row};
 use crate::report::findings::{self, Robust};
 use crate::report::statistics::{ERROR, Measure, couples, sorted};
@@ -70,11 +70,7 @@ fn requirements(study: &Study, judged: &[Judged]) -> Markup {
     let names: Vec<&str> = study.requirements.0.iter().map(|r| r.text.as_str()).collect();
     let value = |j: &Judged| {
         let write = |v: f64| {
-            if j.requirement.starts_with("median") {
-                format!("{}/255", number((v * 25500.0).round() / 100.0))
-            } else {
-                percent(v)
-            }
+            if j.requirement.starts_with("median") { study.norm.short(v) } else { percent(v) }
         };
         let low = j.values.iter().copied().fold(f64::INFINITY, f64::min);
         match j.values.len() {
@@ -116,7 +112,7 @@ fn spread(page: &mut Page) -> Option<Markup> {
             core: Some([q[1], q[3]]),
             point: Some(q[2]),
             each: if medians.len() > 1 { medians } else { vec![] },
-            tip: format!("{}\nmedian {}", m.name, findings::both_units(q[2])),
+            tip: format!("{}\nmedian {}", m.name, study.norm.size(q[2])),
             apart: true,
         });
     }
@@ -127,7 +123,7 @@ fn spread(page: &mut Page) -> Option<Markup> {
     let trainings = study.models.iter().map(|m| m.trained().count()).max().unwrap_or(1);
     let title = "Proved delta max of the test images, by model";
     let draw = |width: f64| {
-        let x = Axis::linear("Proved delta max", 0.0, most * 1.03, Format::Delta, 4);
+        let x = study.norm.axis("Proved delta max", [0.0, most * 1.03], 4);
         Ranges { width, title: title.into(), x, rows: rows.clone(), thick: false }.draw()
     };
     let svg = page.figures.responsive("delta-max-models", title, 440.0, draw, Some(table));
@@ -138,8 +134,9 @@ fn spread(page: &mut Page) -> Option<Markup> {
         "Noise that provably changes nothing",
         svg,
         &format!(
-            "Proved delta max of {}{of_trainings}. Dot: median; thick: middle half; thin: nine tenths. Second row: grey levels of 255.",
-            plural(images, "test image")
+            "Proved delta max of {}{of_trainings}. Dot: median; thick: middle half; thin: nine tenths.{}",
+            plural(images, "test image"),
+            study.norm.second_row().map_or(String::new(), |row| format!(" Second row: {row}."))
         ),
     ))
 }
@@ -190,7 +187,6 @@ fn key_figures(page: &Page, robust: &[Robust]) -> Markup {
     let study = page.study;
     let noisiest = study.models.iter().filter_map(|m| m.sweep.last()).map(|l| l.variance).fold(0.0, f64::max);
     let at = findings::reference_delta(study);
-    let grey = number((at * 2550.0).round() / 10.0);
     let find = |i: usize| robust.iter().find(|r| r.model == i);
     let each = |f: &dyn Fn(usize) -> Entry| (0..study.models.len()).map(f).collect::<Vec<Entry>>();
     // The mean over the trainings, and from where to where they go.
@@ -211,7 +207,7 @@ fn key_figures(page: &Page, robust: &[Robust]) -> Markup {
         let name = format!("Right at noise variance {}", number(noisiest));
         columns.push((Measure::Accuracy(noisiest), name, each(&|i| ranged(even(i, noisiest), &percent))));
     }
-    let text = |v: f64| format!("{}/255", number((v * 25500.0).round() / 100.0));
+    let text = |v: f64| study.norm.short(v);
     columns.push((
         Measure::Radius(0.0),
         "Noise that provably changes nothing (median)".into(),
@@ -219,7 +215,7 @@ fn key_figures(page: &Page, robust: &[Robust]) -> Markup {
     ));
     columns.push((
         Measure::Proved(at),
-        format!("Right and proved at {grey}/255"),
+        format!("Right and proved at {}", study.norm.mark(at)),
         each(&|i| {
             let r = find(i)?;
             Some((
