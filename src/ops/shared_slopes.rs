@@ -146,6 +146,13 @@ struct Run {
     place: [u32; 2],
 }
 
+impl Run {
+    /// Whether its lanes take less time than a call.
+    fn is_short(&self) -> bool {
+        self.lanes.len() < 16
+    }
+}
+
 fn runs(p: &Params, rows: &[u32]) -> Vec<Run> {
     let lanes = p.lanes as usize;
     let mut runs: Vec<Run> = vec![];
@@ -172,7 +179,8 @@ fn corner_twin(call: Call<'_>) {
                 let (c, r) = (centre[run.image * layer + at], radius[run.image * layer + at]);
                 [c + r, c - r]
             });
-            choose(&mut x[run.lanes.clone()], &a[run.lanes.clone()], ends);
+            let (x, a) = (&mut x[run.lanes.clone()], &a[run.lanes.clone()]);
+            if run.is_short() { choose_body(x, a, ends) } else { choose(x, a, ends) }
         }
     });
 }
@@ -202,7 +210,12 @@ fn bend_twin(call: Call<'_>) {
                 let entry = (run.image * layer + at) * RELAX;
                 [table[entry], table[entry + 1], table[entry + 2]]
             });
-            bend_run(&mut y[own.clone()], &mut a[own.clone()], &z[own.clone()], &weight[own], lines);
+            let (y, a, z, weight) = (&mut y[own.clone()], &mut a[own.clone()], &z[own.clone()], &weight[own]);
+            if run.is_short() {
+                bend_run_body(y, a, z, weight, lines);
+            } else {
+                bend_run(y, a, z, weight, lines);
+            }
         }
     });
 }
