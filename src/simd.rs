@@ -23,6 +23,17 @@ pub trait Lanes: Copy {
     unsafe fn gather(p: *const f32, index: &[i32; 16]) -> Self;
 }
 
+/// An array of what `of` says of each place, in order. Kernels need it inlined whatever unit of code their caller is in,
+/// which `std::array::from_fn` and `map` are not.
+#[inline(always)]
+pub fn each<T: Copy, const N: usize>(mut of: impl FnMut(usize) -> T) -> [T; N] {
+    let mut all = [of(0); N];
+    for i in 1..N {
+        all[i] = of(i);
+    }
+    all
+}
+
 /// Portable fallback.
 #[derive(Clone, Copy)]
 pub struct Plain([f32; 16]);
@@ -42,23 +53,23 @@ impl Lanes for Plain {
     }
     #[inline(always)]
     unsafe fn add(self, o: Self) -> Self {
-        Plain(std::array::from_fn(|i| self.0[i] + o.0[i]))
+        Plain(each(|i| self.0[i] + o.0[i]))
     }
     #[inline(always)]
     unsafe fn mul_acc(self, a: Self, b: Self) -> Self {
-        Plain(std::array::from_fn(|i| self.0[i] + a.0[i] * b.0[i]))
+        Plain(each(|i| self.0[i] + a.0[i] * b.0[i]))
     }
     #[inline(always)]
     unsafe fn mul(self, o: Self) -> Self {
-        Plain(std::array::from_fn(|i| self.0[i] * o.0[i]))
+        Plain(each(|i| self.0[i] * o.0[i]))
     }
     #[inline(always)]
     unsafe fn max(self, o: Self) -> Self {
-        Plain(std::array::from_fn(|i| self.0[i].max(o.0[i])))
+        Plain(each(|i| self.0[i].max(o.0[i])))
     }
     #[inline(always)]
     unsafe fn min(self, o: Self) -> Self {
-        Plain(std::array::from_fn(|i| self.0[i].min(o.0[i])))
+        Plain(each(|i| self.0[i].min(o.0[i])))
     }
     #[inline(always)]
     unsafe fn abs(self) -> Self {
@@ -66,7 +77,7 @@ impl Lanes for Plain {
     }
     #[inline(always)]
     unsafe fn gather(p: *const f32, index: &[i32; 16]) -> Self {
-        Plain(std::array::from_fn(|i| unsafe { *p.add(index[i] as usize) }))
+        Plain(each(|i| unsafe { *p.add(index[i] as usize) }))
     }
 }
 

@@ -121,13 +121,12 @@ fn group_body(p: Params, index: u32, ids: &[u32], x: &[f32], y: &mut [f32]) {
 #[inline(always)]
 fn philox(mut c: [Words; 4], mut key: [u32; 2]) -> [Words; 4] {
     for _ in 0..10 {
-        let [c0, c1, c2, c3] = &mut c;
-        for (((c0, c1), c2), c3) in c0.iter_mut().zip(c1).zip(c2).zip(c3) {
-            let p0 = u64::from(*c0) * 0xd251_1f53;
-            let p1 = u64::from(*c2) * 0xcd9e_8d57;
-            *c0 = (p1 >> 32) as u32 ^ *c1 ^ key[0];
-            *c2 = (p0 >> 32) as u32 ^ *c3 ^ key[1];
-            (*c1, *c3) = (p1 as u32, p0 as u32);
+        for lane in 0..LANE_BLOCK {
+            let p0 = u64::from(c[0][lane]) * 0xd251_1f53;
+            let p1 = u64::from(c[2][lane]) * 0xcd9e_8d57;
+            c[0][lane] = (p1 >> 32) as u32 ^ c[1][lane] ^ key[0];
+            c[2][lane] = (p0 >> 32) as u32 ^ c[3][lane] ^ key[1];
+            (c[1][lane], c[3][lane]) = (p1 as u32, p0 as u32);
         }
         key = [key[0].wrapping_add(0x9e37_79b9), key[1].wrapping_add(0xbb67_ae85)];
     }

@@ -8,7 +8,7 @@ use crate::dispatch;
 use crate::error::Result;
 use crate::kernel::{Call, Kernel};
 use crate::ops::case::{Case, Check, blank};
-use crate::simd::Lanes;
+use crate::simd::{Lanes, each};
 
 /// Independent chains per thread, each of four lanes.
 pub const CHAINS: usize = 16;
@@ -64,7 +64,7 @@ dispatch! {
 unsafe fn chains_lanes<L: Lanes>(out: &mut [f32], rounds: u32, factor: f32, addend: f32) {
     unsafe {
         let (factor, addend) = (L::splat(factor), L::splat(addend));
-        let mut chain: [L; CHAINS] = std::array::from_fn(|i| L::splat(i as f32));
+        let mut chain: [L; CHAINS] = each(|i| L::splat(i as f32));
         for _ in 0..rounds {
             for c in &mut chain {
                 *c = addend.mul_acc(*c, factor);

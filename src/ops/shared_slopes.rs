@@ -146,6 +146,13 @@ struct Run {
     place: [u32; 2],
 }
 
+impl Run {
+    /// Whether its lanes take less time than a call.
+    fn is_short(&self) -> bool {
+        self.lanes.len() < 16
+    }
+}
+
 fn runs(p: &Params, rows: &[u32]) -> Vec<Run> {
     let lanes = p.lanes as usize;
     let mut runs: Vec<Run> = vec![];
@@ -165,13 +172,15 @@ fn corner_twin(call: Call<'_>) {
     let p: Params = call.params();
     let ([a, centre, radius, rows], [x]) = call.buffers();
     let (lanes, layer, runs) = (p.lanes as usize, p.layer(), runs(&p, as_u32(rows)));
-    x.par_chunks_mut(lanes).zip(a.par_chunks(lanes)).enumerate().for_each(|(k, (x, a))| {
+    let elements = x.par_chunks_mut(lanes).zip(a.par_chunks(lanes)).enumerate();
+    elements.with_min_len(super::chunk_of(lanes) / lanes).for_each(|(k, (x, a))| {
         for run in &runs {
             let ends = p.element(run.place, k).map_or([0.0; 2], |at| {
                 let (c, r) = (centre[run.image * layer + at], radius[run.image * layer + at]);
                 [c + r, c - r]
             });
-            choose(&mut x[run.lanes.clone()], &a[run.lanes.clone()], ends);
+            let (x, a) = (&mut x[run.lanes.clone()], &a[run.lanes.clone()]);
+            if run.is_short() { choose_body(x, a, ends) } else { choose(x, a, ends) }
         }
     });
 }
@@ -183,7 +192,10 @@ vectorise! {
 
 #[inline(always)]
 fn choose_body(x: &mut [f32], a: &[f32], ends: [f32; 2]) {
-    x.iter_mut().zip(a).for_each(|(x, a)| *x = if *a > 0.0 { ends[1] } else { ends[0] });
+    let a = &a[..x.len()];
+    for i in 0..x.len() {
+        x[i] = if a[i] > 0.0 { ends[1] } else { ends[0] };
+    }
 }
 
 fn bend_twin(call: Call<'_>) {
@@ -191,14 +203,19 @@ fn bend_twin(call: Call<'_>) {
     let ([z, table, rows, weight], [y, a]) = call.buffers();
     let (lanes, layer, runs) = (p.lanes as usize, p.layer(), runs(&p, as_u32(rows)));
     let elements = y.par_chunks_mut(lanes).zip(a.par_chunks_mut(lanes)).zip(z.par_chunks(lanes));
-    elements.enumerate().for_each(|(k, ((y, a), z))| {
+    elements.enumerate().with_min_len(super::chunk_of(lanes) / lanes).for_each(|(k, ((y, a), z))| {
         for run in &runs {
             let own = run.lanes.clone();
             let lines = p.element(run.place, k).map_or([0.0; 3], |at| {
                 let entry = (run.image * layer + at) * RELAX;
                 [table[entry], table[entry + 1], table[entry + 2]]
             });
-            bend_run(&mut y[own.clone()], &mut a[own.clone()], &z[own.clone()], &weight[own], lines);
+            let (y, a, z, weight) = (&mut y[own.clone()], &mut a[own.clone()], &z[own.clone()], &weight[own]);
+            if run.is_short() {
+                bend_run_body(y, a, z, weight, lines);
+            } else {
+                bend_run(y, a, z, weight, lines);
+            }
         }
     });
 }
@@ -212,9 +229,10 @@ fn bend_run_body(y: &mut [f32], a: &mut [f32], z: &[f32], weight: &[f32], lines:
     let [upper, intercept, lower] = lines;
     // Only an unstable neuron has an intercept.
     let share = if intercept > 0.0 { 1.0 } else { 0.0 };
-    for (((y, a), z), weight) in y.iter_mut().zip(a).zip(z).zip(weight) {
-        *y = if *a < 0.0 { upper * z + intercept } else { lower * z };
-        *a = share * weight * a.max(0.0) * z;
+    let (a, z, weight) = (&mut a[..y.len()], &z[..y.len()], &weight[..y.len()]);
+    for i in 0..y.len() {
+        y[i] = if a[i] < 0.0 { upper * z[i] + intercept } else { lower * z[i] };
+        a[i] = share * weight[i] * a[i].max(0.0) * z[i];
     }
 }
 
@@ -242,8 +260,12 @@ fn collect_twin(call: Call<'_>) {
 fn total(values: &[f32]) -> f32 {
     let (chunks, rest) = values.as_chunks::<16>();
     let mut parts = [0.0; 16];
-    chunks.iter().for_each(|c| parts.iter_mut().zip(c).for_each(|(p, v)| *p += v));
-    parts.iter().chain(rest).sum()
+    for chunk in chunks {
+        for i in 0..16 {
+            parts[i] += chunk[i];
+        }
+    }
+    rest.iter().fold(parts.iter().sum(), |sum, value| sum + value)
 }
 
 fn step_twin(call: Call<'_>) {

@@ -16,6 +16,8 @@ use crate::error::Result;
 use crate::kernel::{Call, Kernel};
 use crate::ops::case::{Case, Check, blank, random};
 use crate::rng::Rng;
+use crate::simd::Shared;
+use crate::vectorise;
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -68,27 +70,45 @@ fn climb_twin(call: Call<'_>) {
     let p: Params = call.params();
     let ([a, z], [y, table, m, v]) = call.buffers();
     let (elements, lanes) = (p.elements as usize, p.lanes as usize);
-    let rows = y.par_chunks_mut(lanes).zip(m.par_chunks_mut(lanes)).zip(v.par_chunks_mut(lanes)).take(elements);
-    // Values and moments by element; slopes afterwards by lane, which is how their table lies.
-    rows.enumerate().for_each(|(k, ((y, m), v))| {
-        for lane in 0..lanes {
-            let (a, z) = (a[k * lanes + lane], z[k * lanes + lane]);
-            let lines = &table[(lane * elements + k) * RELAX..][..3];
-            y[lane] = if a < 0.0 { lines[0] * z + lines[1] } else { lines[2] * z };
-            let gradient = (a.max(0.0) * z).clamp(-STEEPEST, STEEPEST);
-            p.step.take(&mut m[lane], &mut v[lane], gradient);
-        }
+    assert!(table.len() >= lanes * elements * RELAX);
+    let table = Shared(table.as_mut_ptr());
+    let values = a.par_chunks(lanes).zip(z.par_chunks(lanes)).take(elements);
+    let moments = m.par_chunks_mut(lanes).zip(v.par_chunks_mut(lanes));
+    let rows = y.par_chunks_mut(lanes).zip(values).zip(moments).enumerate();
+    rows.with_min_len(super::chunk_of(lanes) / lanes).for_each(|(k, ((y, (a, z)), (m, v)))| {
+        climb_lanes(&p, Neuron { k, table }, [a, z], y, m, v);
     });
-    let (m, v) = (&*m, &*v);
-    table[..lanes * elements * RELAX].par_chunks_mut(elements * RELAX).enumerate().for_each(|(lane, table)| {
-        for (k, lines) in table.chunks_mut(RELAX).enumerate() {
-            // Only an unstable neuron has an intercept.
-            if lines[1] > 0.0 {
-                let at = k * lanes + lane;
-                lines[2] = (lines[2] + p.step.length(p.step.rate, m[at], v[at])).clamp(0.0, 1.0);
-            }
+}
+
+/// The lines of one neuron, in every lane's table.
+struct Neuron {
+    k: usize,
+    /// `lanes * elements * RELAX` words, of which no other task has those of this neuron.
+    table: Shared,
+}
+
+vectorise! {
+    fn climb_lanes = climb_body(p: &Params, neuron: Neuron, values: [&[f32]; 2], y: &mut [f32], m: &mut [f32], v: &mut [f32])
+}
+
+#[inline(always)]
+fn climb_body(p: &Params, neuron: Neuron, [a, z]: [&[f32]; 2], y: &mut [f32], m: &mut [f32], v: &mut [f32]) {
+    let lanes = y.len();
+    let (a, z, m, v) = (&a[..lanes], &z[..lanes], &mut m[..lanes], &mut v[..lanes]);
+    for lane in 0..lanes {
+        let gradient = (a[lane].max(0.0) * z[lane]).clamp(-STEEPEST, STEEPEST);
+        p.step.take(&mut m[lane], &mut v[lane], gradient);
+    }
+    for lane in 0..lanes {
+        let at = (lane * p.elements as usize + neuron.k) * RELAX;
+        // SAFETY: within the table, and this task's alone.
+        let lines = unsafe { std::slice::from_raw_parts_mut(neuron.table.get().add(at), 3) };
+        y[lane] = if a[lane] < 0.0 { lines[0] * z[lane] + lines[1] } else { lines[2] * z[lane] };
+        // Only an unstable neuron has an intercept.
+        if lines[1] > 0.0 {
+            lines[2] = (lines[2] + p.step.length(p.step.rate, m[lane], v[lane])).clamp(0.0, 1.0);
         }
-    });
+    }
 }
 
 /// Test cases of these kernels.

@@ -2,7 +2,7 @@
 //! output position, summed over taps and channels and set aside every few products
 //! (`rounding::sum_block`).
 
-use crate::simd::Lanes;
+use crate::simd::{Lanes, each};
 
 /// One kernel tap that falls inside the input: where its lane row and its weights start.
 #[derive(Clone, Copy)]
@@ -50,7 +50,7 @@ pub unsafe fn product<L: Lanes, const M: usize, const N: usize, const PAIR: bool
                 let mut xo = tap.x * sum.lanes + channel * x_step;
                 let mut wo = tap.w + channel * sum.w_channel;
                 for _ in 0..take {
-                    let xs: [L; N] = std::array::from_fn(|n| L::load(x.add(xo + 16 * n)));
+                    let xs: [L; N] = each(|n| L::load(x.add(xo + 16 * n)));
                     for m in 0..M {
                         let weight = L::splat(*w.add(wo + m * sum.w_output));
                         for n in 0..N {
@@ -58,7 +58,7 @@ pub unsafe fn product<L: Lanes, const M: usize, const N: usize, const PAIR: bool
                         }
                     }
                     if PAIR {
-                        let xs: [L; N] = std::array::from_fn(|n| L::load(x2.add(xo + 16 * n)));
+                        let xs: [L; N] = each(|n| L::load(x2.add(xo + 16 * n)));
                         for m in 0..M {
                             let weight = L::splat(*w2.add(wo + m * sum.w_output));
                             for n in 0..N {

@@ -8,7 +8,7 @@ use super::{CAUTION, FARTHEST, Params, SQUARES_LOST};
 use crate::dispatch;
 use crate::kernel::{Call, as_u32};
 use crate::rounding::{down, up};
-use crate::simd::Lanes;
+use crate::simd::{Lanes, each};
 
 pub(super) fn ellipsoid(call: Call<'_>) {
     let p: Params = call.params();
@@ -82,7 +82,7 @@ pub(super) fn farthest(call: Call<'_>) {
     let elements = (p.channels * p.size_y * p.size_x) as usize;
     assert!(a.len() >= elements * lanes && x.len() >= elements * lanes);
     for lane in (0..lanes).step_by(BLOCK) {
-        let share: Block = std::array::from_fn(|i| radius[rows[lane + i] as usize] / form[2 * lanes + lane + i]);
+        let share: Block = each(|i| radius[rows[lane + i] as usize] / form[2 * lanes + lane + i]);
         farthest_block(&p, &Places::new(&p, rows, lane), &a[lane..], [centre, axes], &share, &mut x[lane..]);
     }
 }
@@ -111,8 +111,8 @@ unsafe fn farthest_block_lanes<L: Lanes>(
             let coefficients = L::load(a.as_ptr().add(at.element * lanes));
             let [c] = places.look_up::<L, 1>(centre.as_ptr(), 1, at);
             let [fall, rise] = places.look_up::<L, 2>(axes.as_ptr(), 2, at);
-            let [down, up] = [(coefficients.max(zero), fall), (coefficients.min(zero), rise)]
-                .map(|(part, axis)| part.mul(axis).mul(axis));
+            let down = coefficients.max(zero).mul(fall).mul(fall);
+            let up = coefficients.min(zero).mul(rise).mul(rise);
             let point = c.mul_acc(share, down.add(up)).max(zero).min(one);
             places.clip(point, at).store(x.as_mut_ptr().add(at.element * lanes));
         }

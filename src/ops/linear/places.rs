@@ -4,7 +4,7 @@
 //! per group and spread over the lanes, which is far cheaper than sixteen separate reads.
 
 use super::Params;
-use crate::simd::Lanes;
+use crate::simd::{Lanes, each};
 use crate::vectorise;
 
 pub(super) const BLOCK: usize = 16;
@@ -66,20 +66,20 @@ impl Places {
         let (lanes, plane) = (p.lanes as usize, (p.height * p.width) as i32);
         let stride = p.channels as i32 * plane;
         let window = (p.size_y * p.size_x) as usize;
-        let image: [u32; BLOCK] = std::array::from_fn(|i| rows[lane + i]);
+        let image: [u32; BLOCK] = each(|i| rows[lane + i]);
         let dense = p.step_y == 0 && p.step_x == 0;
         if dense && image.iter().all(|&i| i == image[0]) {
             return Places { look: Look::Whole((image[0] as i32 * stride) as usize), plane, window, clipped: false };
         }
         let place: [[u32; 2]; BLOCK] =
-            std::array::from_fn(|i| if dense { [0; 2] } else { [1, 2].map(|part| rows[part * lanes + lane + i]) });
+            each(|i| if dense { [0; 2] } else { [rows[lanes + lane + i], rows[2 * lanes + lane + i]] });
         let corner = |i: usize| -> [i32; 2] {
-            let [y, x] = place[i].map(|at| at as i32);
-            [y * p.step_y as i32 - p.offset_y, x * p.step_x as i32 - p.offset_x]
+            let [y, x] = place[i];
+            [y as i32 * p.step_y as i32 - p.offset_y, x as i32 * p.step_x as i32 - p.offset_x]
         };
         // Rows by what they look at, in the order met.
         let mut distinct = Vec::with_capacity(GROUPS);
-        let group: [usize; BLOCK] = std::array::from_fn(|i| {
+        let group: [usize; BLOCK] = each(|i| {
             let key = (image[i], place[i]);
             distinct.iter().position(|(k, _)| *k == key).unwrap_or_else(|| {
                 distinct.push((key, i));
@@ -89,13 +89,13 @@ impl Places {
         let look = if distinct.len() <= GROUPS {
             let groups = distinct.iter().enumerate().map(|(g, &(_, row))| {
                 let (index, keep) = inside(p, corner(row));
-                let share = group.map(|of| if of == g { 1.0 } else { 0.0 });
+                let share = each(|i| if group[i] == g { 1.0 } else { 0.0 });
                 Group { index, keep, first: image[row] as i32 * stride, share }
             });
             Look::Groups(groups.collect())
         } else {
-            let corners: [[i32; 2]; BLOCK] = std::array::from_fn(corner);
-            let first = image.map(|i| i as i32 * stride);
+            let corners: [[i32; 2]; BLOCK] = each(corner);
+            let first = each(|i| image[i] as i32 * stride);
             let mut scattered = Scattered { index: vec![[0; BLOCK]; window], keep: vec![[1.0; BLOCK]; window], first };
             fill(p, &mut scattered, &corners);
             Look::Scattered(scattered)
@@ -136,18 +136,15 @@ impl Places {
     ) -> [L; PARTS] {
         unsafe {
             match &self.look {
-                Look::Whole(first) => {
-                    std::array::from_fn(|part| L::splat(*table.add((first + at.element) * scale + part)))
-                }
+                Look::Whole(first) => each(|part| L::splat(*table.add((first + at.element) * scale + part))),
                 Look::Groups(groups) => {
                     let entry = |g: &Group| (g.first + *g.index.get_unchecked(at.place) + at.channel) as usize * scale;
                     spread(groups, |g, part| *table.add(entry(g) + part))
                 }
                 Look::Scattered(s) => {
                     let base = s.index.get_unchecked(at.place);
-                    let index: [i32; BLOCK] =
-                        std::array::from_fn(|i| (s.first[i] + base[i] + at.channel) * scale as i32);
-                    std::array::from_fn(|part| L::gather(table.add(part), &index))
+                    let index: [i32; BLOCK] = each(|i| (s.first[i] + base[i] + at.channel) * scale as i32);
+                    each(|part| L::gather(table.add(part), &index))
                 }
             }
         }
@@ -167,7 +164,10 @@ impl Places {
                         spread(groups, |g, _| *table.add((g.index.get_unchecked(at.place) + at.channel) as usize));
                     value
                 }
-                Look::Scattered(s) => L::gather(table, &s.index.get_unchecked(at.place).map(|i| i + at.channel)),
+                Look::Scattered(s) => {
+                    let base = s.index.get_unchecked(at.place);
+                    L::gather(table, &each(|i| base[i] + at.channel))
+                }
             }
         }
     }
@@ -199,7 +199,7 @@ impl Places {
 #[inline(always)]
 unsafe fn spread<L: Lanes, const PARTS: usize>(groups: &[Group], value: impl Fn(&Group, usize) -> f32) -> [L; PARTS] {
     unsafe {
-        let mut out: [L; PARTS] = std::array::from_fn(|part| L::splat(value(&groups[0], part)));
+        let mut out: [L; PARTS] = each(|part| L::splat(value(&groups[0], part)));
         if let [first, rest @ ..] = groups
             && !rest.is_empty()
         {
@@ -219,13 +219,16 @@ unsafe fn spread<L: Lanes, const PARTS: usize>(groups: &[Group], value: impl Fn(
 /// Where the places of the window at `corner` lie in channel 0, and which are inside the layer.
 fn inside(p: &Params, [top, left]: [i32; 2]) -> (Vec<i32>, Vec<f32>) {
     let (h, w) = (p.height as i32, p.width as i32);
-    let places = (0..p.size_y as i32).flat_map(|dy| (0..p.size_x as i32).map(move |dx| (top + dy, left + dx)));
-    places
-        .map(|(y, x)| {
+    let places = (p.size_y * p.size_x) as usize;
+    let (mut index, mut keep) = (Vec::with_capacity(places), Vec::with_capacity(places));
+    for y in top..top + p.size_y as i32 {
+        for x in left..left + p.size_x as i32 {
             let inside = (0..h).contains(&y) && (0..w).contains(&x);
-            if inside { (y * w + x, 1.0) } else { (0, 0.0) }
-        })
-        .unzip()
+            index.push(if inside { y * w + x } else { 0 });
+            keep.push(if inside { 1.0 } else { 0.0 });
+        }
+    }
+    (index, keep)
 }
 
 vectorise! {
@@ -235,8 +238,8 @@ vectorise! {
 #[inline(always)]
 fn fill_body(p: &Params, places: &mut Scattered, corners: &[[i32; 2]; BLOCK]) {
     let (h, w) = (p.height as i32, p.width as i32);
-    let top: [i32; BLOCK] = std::array::from_fn(|i| corners[i][0]);
-    let left: [i32; BLOCK] = std::array::from_fn(|i| corners[i][1]);
+    let top: [i32; BLOCK] = each(|i| corners[i][0]);
+    let left: [i32; BLOCK] = each(|i| corners[i][1]);
     let mut entries = places.index.iter_mut().zip(&mut places.keep);
     for dy in 0..p.size_y as i32 {
         for dx in 0..p.size_x as i32 {

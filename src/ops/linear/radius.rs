@@ -8,7 +8,7 @@ use super::{CAUTION, Params};
 use crate::dispatch;
 use crate::kernel::{Call, as_u32};
 use crate::rounding::{down, up};
-use crate::simd::Lanes;
+use crate::simd::{Lanes, each};
 
 /// One block of sixteen rows of [`radius`].
 struct Ball<'a> {
@@ -34,8 +34,8 @@ pub(super) fn radius(call: Call<'_>) {
     let blocks = lowers.par_chunks_mut(BLOCK).zip(radii[..lanes].par_chunks_mut(BLOCK)).enumerate();
     blocks.for_each(|(block, (lowers, radii))| {
         let lane = block * BLOCK;
-        let image: [usize; BLOCK] = std::array::from_fn(|i| rows[lane + i] as usize);
-        let index = image.map(|i| (i * stride) as i32);
+        let image: [usize; BLOCK] = each(|i| rows[lane + i] as usize);
+        let index = each(|i| (image[i] * stride) as i32);
         let ball = Ball { p: &p, a, x, delta, sums, lane, image, index };
         largest_radius(&ball, lowers, radii);
     });
@@ -51,19 +51,19 @@ unsafe fn largest_radius_lanes<L: Lanes>(ball: &Ball<'_>, lowers: &mut [f32], ra
     let (dot, size, slope) = unsafe { form_at_image::<L>(ball) };
     let (constant, error) = gather_sums(p, ball.sums, ball.lane);
     // A lower bound of the linear form at x itself.
-    let base: Block = std::array::from_fn(|i| {
+    let base: Block = each(|i| {
         let rounding = up(4.0 * p.unit * (dot[i].abs() + constant[i].abs()));
         let error = up(up(error[i] + rounding) + up(p.g * (1.0 + 2.0 * p.g) * size[i]));
         down(down(dot[i] + constant[i]) - error)
     });
-    let goal: Block = std::array::from_fn(|i| ball.delta[ball.image[i]]);
+    let goal: Block = each(|i| ball.delta[ball.image[i]]);
     let (at_goal, _) = unsafe { fall::<L>(ball, &goal) };
-    let mut best: Block = std::array::from_fn(|i| {
+    let mut best: Block = each(|i| {
         lowers[i] = down(base[i] - at_goal[i]);
         if lowers[i] > 0.0 { goal[i] } else { 0.0 }
     });
     // Newton's method from the left on a convex falling function: every iterate is a candidate.
-    let mut d: Block = std::array::from_fn(|i| (base[i].max(0.0) * CAUTION / slope[i].max(f32::MIN_POSITIVE)).min(1.0));
+    let mut d: Block = each(|i| (base[i].max(0.0) * CAUTION / slope[i].max(f32::MIN_POSITIVE)).min(1.0));
     for _ in 0..4 {
         let (fallen, active) = unsafe { fall::<L>(ball, &d) };
         for i in 0..BLOCK {
@@ -119,6 +119,7 @@ unsafe fn fall<L: Lanes>(ball: &Ball<'_>, d: &Block) -> (Block, Block) {
             }
             falls.add(c.abs(), L::load(rooms.as_ptr()));
         }
-        (falls.value().map(|f| up(f * (1.0 + 2.0 * ball.p.g))), active)
+        let falls = falls.value();
+        (each(|i| up(falls[i] * (1.0 + 2.0 * ball.p.g))), active)
     }
 }

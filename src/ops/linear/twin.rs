@@ -7,7 +7,7 @@ use super::{NEGATED, NONE, Params, RELAX, SLICES};
 use crate::dispatch;
 use crate::kernel::{Call, as_u32};
 use crate::rounding::{down, up};
-use crate::simd::{Lanes, Shared};
+use crate::simd::{Lanes, Shared, each};
 
 /// Elements of slice `s`.
 fn slice_elements(p: &Params, s: usize) -> std::ops::Range<usize> {
@@ -86,8 +86,8 @@ pub(super) fn seed(call: Call<'_>) {
         for lane in (0..lanes).step_by(BLOCK) {
             let target = &target[lane..lane + BLOCK];
             let unused = |i: usize| target[i] == NONE;
-            let output = std::array::from_fn(|i| if unused(i) { 0 } else { (target[i] & !NEGATED) as i32 });
-            let sign = std::array::from_fn(|i| if unused(i) { 0.0 } else { sign(target[i]) });
+            let output = each(|i| if unused(i) { 0 } else { (target[i] & !NEGATED) as i32 });
+            let sign = each(|i| if unused(i) { 0.0 } else { sign(target[i]) });
             seed_rows(&mut a[lane..], w, [lanes, outputs], &output, &sign);
         }
     });
@@ -180,16 +180,17 @@ unsafe fn relu_lanes<L: Lanes>(task: &Task<'_>, table: &[f32], bias: &[f32]) {
             constants.add(c, places.look_up_shared(bias.as_ptr(), at));
             sizes.add(c.abs(), magnitude);
         }
-        let error = bends.value().map(|s| charged(s, p.g));
+        let error = charged(&bends.value(), p.g);
         settle(p, task.sums, task.slice, task.lane, intercepts.value(), error);
-        let error = sizes.value().map(|s| charged(s, p.charge));
+        let error = charged(&sizes.value(), p.charge);
         settle(p, task.sums, task.slice, task.lane, constants.value(), error);
     }
 }
 
-/// `g` times a sum that is itself wrong by a share of `g`.
-fn charged(size: f32, g: f32) -> f32 {
-    up(up(g * size) * (1.0 + 2.0 * g))
+/// `g` times sums that are themselves wrong by a share of `g`.
+#[inline(always)]
+fn charged(sizes: &Block, g: f32) -> Block {
+    each(|i| up(up(g * sizes[i]) * (1.0 + 2.0 * g)))
 }
 
 pub(super) fn lift(call: Call<'_>) {
@@ -206,7 +207,7 @@ pub(super) fn lift(call: Call<'_>) {
             let (mut constant, mut size) = ([0.0; BLOCK], [0.0; BLOCK]);
             lift_sums(&p, &places, slice, &a[lane..], feet, &mut constant, &mut size);
             // SAFETY: this task alone has this block of lanes.
-            unsafe { settle(&p, sums, slice, lane, constant, size.map(|s| charged(s, p.g))) };
+            unsafe { settle(&p, sums, slice, lane, constant, charged(&size, p.g)) };
         }
     });
 }
@@ -267,7 +268,7 @@ unsafe fn affine_lanes<L: Lanes>(task: &Task<'_>, bias: &[f32], magnitude: &[f32
             constants.add(c, places.look_up_shared(bias.as_ptr(), at));
             sizes.add(c.abs(), m);
         }
-        let error = sizes.value().map(|s| charged(s, p.g));
+        let error = charged(&sizes.value(), p.g);
         settle(p, task.sums, task.slice, task.lane, constants.value(), error);
     }
 }
