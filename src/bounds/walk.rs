@@ -85,10 +85,23 @@ impl<'a> Walk<'a> {
         if window.is_dense() || is_dense_layer(g) {
             return Window::dense(self.net().model.shape(input));
         }
-        let size = |d: usize| (window.size[d] - 1) * g.stride[d] + g.kernel[d];
-        let offset = |d: usize| window.offset[d] * g.stride[d] as isize + g.pad[d] as isize;
-        let step = |d: usize| window.step[d] * g.stride[d];
-        Window { layer: g.input, size: [size(0), size(1)], step: [step(0), step(1)], offset: [offset(0), offset(1)] }
+        window.below(g.input, g.kernel, g.stride, g.pad)
+    }
+
+    /// Coefficients above a pooling layer, and room for those below it: whole layers, or patches where rows end after a few
+    /// layers, unless it is to be `whole`.
+    fn below_pool(
+        &self,
+        g: &pool::Geometry,
+        c: Coefficients,
+        rows: &Rows,
+        whole: bool,
+    ) -> Result<(Coefficients, Coefficients)> {
+        let d = self.device();
+        let next = c.window.below(g.input, g.kernel, g.stride, g.pad);
+        let narrow = self.bounder().depth.is_some() && !c.window.is_dense() && !is_wide(&next) && next.fits(rows.plane);
+        let (c, window) = if narrow && !whole { (c, next) } else { (c.densify(d, rows)?, Window::dense(g.input)) };
+        Ok((c, Coefficients { a: d.alloc(window.elements() * rows.lanes)?, window }))
     }
 
     /// Walks rows from a value down to `stop`. What is kept of them has the windows that the layer below asks for.
@@ -168,8 +181,8 @@ impl<'a> Walk<'a> {
                     self.deposit(&mut at, i, inputs[0], next, rows, sums)?;
                 }
                 Placed::AvgPool(g) => {
-                    let c = c.densify(self.device(), rows)?;
-                    let zero = d.zeros(c.window.elements())?;
+                    let (c, next) = self.below_pool(g, c, rows, keep.is_some() || !g.shares_are_alike())?;
+                    let zero = d.zeros(c.window.layer.len())?;
                     let shares = if self.bounder().sound { to_f32_up(g.share_error()) } else { 0.0 };
                     let shares = shares + self.bounder().deployed(i);
                     self.charge(
@@ -180,8 +193,7 @@ impl<'a> Walk<'a> {
                         sums,
                         (shares + self.bounder().sum_error(c.window.slice())) * 1.01,
                     )?;
-                    let next = below(0)?;
-                    pool::average_backward(d, g, &c.a, &next.a, rows.lanes)?;
+                    pool::average_backward(d, &pooled_patch(g, &c.window, &next.window), &c.a, &next.a, rows.lanes)?;
                     self.deposit(&mut at, i, inputs[0], next, rows, sums)?;
                 }
                 Placed::Gather(moves) => {
@@ -193,7 +205,7 @@ impl<'a> Walk<'a> {
                     }
                 }
                 Placed::MaxPool(g) => {
-                    let c = c.densify(self.device(), rows)?;
+                    let (c, next) = self.below_pool(g, c, rows, keep.is_some())?;
                     if let Some(keep) = &mut keep {
                         keep.above[i] = Some(c.copy(d)?);
                     }
@@ -202,8 +214,8 @@ impl<'a> Walk<'a> {
                     let zero = d.zeros(c.window.layer.len())?;
                     let charge = self.bounder().chain_error(select::roundings(g)) * 1.01;
                     linear::relu(d, &c.window, table, &zero, rows, &c.a, sums, terms, charge)?;
-                    let next = below(0)?;
-                    select::route(d, g, &c.a, picks, rows, &next.a)?;
+                    let patch = pooled_patch(g, &c.window, &next.window);
+                    select::route(d, &patch, &c.window, &c.a, picks, rows, &next.a)?;
                     self.deposit(&mut at, i, inputs[0], next, rows, sums)?;
                 }
             }
@@ -269,8 +281,7 @@ impl<'a> Walk<'a> {
     fn spread_for(&self, value: ValueId, c: Coefficients, rows: &Rows) -> Result<Coefficients> {
         let Some((i, affine)) = graph::affine_behind(self.net(), value) else { return Ok(c) };
         let next = self.next_window(affine, &c.window, self.net().model.nodes[i].inputs[0]);
-        let wide = || next.elements() as f64 >= DENSE_SHARE * next.layer.len() as f64;
-        if !next.fits(rows.plane) || wide() { c.densify(self.device(), rows) } else { Ok(c) }
+        if !next.fits(rows.plane) || is_wide(&next) { c.densify(self.device(), rows) } else { Ok(c) }
     }
 
     /// Constants and rounding charges of node `i`, whose coefficients are `c`.
@@ -350,6 +361,10 @@ impl<'a> Walk<'a> {
     }
 }
 
+fn is_wide(window: &Window) -> bool {
+    window.elements() as f64 >= DENSE_SHARE * window.layer.len() as f64
+}
+
 /// Whether a layer treats every value by itself, so that a row's window stays.
 fn by_itself(layer: &Placed) -> bool {
     match layer {
@@ -370,6 +385,16 @@ pub(super) fn patch_geometry(whole: &Geometry, above: &Window, below: &Window) -
     }
     let shape = |w: &Window| Shape::new(w.layer.channels, w.size[0], w.size[1]);
     Geometry { input: shape(below), output: shape(above), pad: [0, 0], ..*whole }
+}
+
+/// A pooling layer as rows see it whose window is `above` at its outputs and `below` at its inputs. Where it is a patch of a
+/// mean, all shares are those of full windows.
+fn pooled_patch(whole: &pool::Geometry, above: &Window, below: &Window) -> pool::Geometry {
+    if above.is_dense() {
+        return *whole;
+    }
+    let shape = |w: &Window| Shape::new(w.layer.channels, w.size[0], w.size[1]);
+    pool::Geometry { input: shape(below), output: shape(above), pad: [0, 0], count_include_pad: true, ..*whole }
 }
 
 /// Whether a convolution's geometry is that of a dense layer, whose input may have any shape. One tap over one place may
