@@ -79,15 +79,6 @@ impl<'a> Walk<'a> {
         Ok(Bounds { lower, reach: None, slopes })
     }
 
-    /// The window one affine layer further down.
-    fn next_window(&self, affine: &Affine, window: &Window, input: ValueId) -> Window {
-        let g = &affine.geometry;
-        if window.is_dense() || is_dense_layer(g) {
-            return Window::dense(self.net().model.shape(input));
-        }
-        window.below(g.input, g.kernel, g.stride, g.pad)
-    }
-
     /// Coefficients above a pooling layer, and room for those below it: whole layers, or patches where rows end after a few
     /// layers, unless it is to be `whole`.
     fn below_pool(
@@ -98,9 +89,11 @@ impl<'a> Walk<'a> {
         whole: bool,
     ) -> Result<(Coefficients, Coefficients)> {
         let d = self.device();
-        let next = c.window.below(g.input, g.kernel, g.stride, g.pad);
-        let narrow = self.bounder().depth.is_some() && !c.window.is_dense() && !is_wide(&next) && next.fits(rows.plane);
-        let (c, window) = if narrow && !whole { (c, next) } else { (c.densify(d, rows)?, Window::dense(g.input)) };
+        let patches = self.bounder().depth.is_some() && !whole;
+        let (c, window) = match pooled_window(g, &c.window, rows.plane).filter(|_| patches) {
+            Some(window) => (c, window),
+            None => (c.densify(d, rows)?, Window::dense(g.input)),
+        };
         Ok((c, Coefficients { a: d.alloc(window.elements() * rows.lanes)?, window }))
     }
 
@@ -266,7 +259,7 @@ impl<'a> Walk<'a> {
         let d = self.device();
         let input = self.net().model.nodes[i].inputs[0];
         let c = self.spread_for(i + 1, c, rows)?;
-        let next = self.next_window(affine, &c.window, input);
+        let next = next_window(affine, &c.window, self.net().model.shape(input));
         if !charged {
             self.charge(i, &c, &affine.bias_values, rows, sums, self.affine_charge(i, affine, &c))?;
         }
@@ -280,8 +273,8 @@ impl<'a> Walk<'a> {
     /// Whole layers in place of patches, if the affine layer behind `value` makes them nearly that.
     fn spread_for(&self, value: ValueId, c: Coefficients, rows: &Rows) -> Result<Coefficients> {
         let Some((i, affine)) = graph::affine_behind(self.net(), value) else { return Ok(c) };
-        let next = self.next_window(affine, &c.window, self.net().model.nodes[i].inputs[0]);
-        if !next.fits(rows.plane) || is_wide(&next) { c.densify(self.device(), rows) } else { Ok(c) }
+        let next = next_window(affine, &c.window, self.net().model.shape(self.net().model.nodes[i].inputs[0]));
+        if is_spread(&next, rows.plane) { c.densify(self.device(), rows) } else { Ok(c) }
     }
 
     /// Constants and rounding charges of node `i`, whose coefficients are `c`.
@@ -361,8 +354,25 @@ impl<'a> Walk<'a> {
     }
 }
 
-fn is_wide(window: &Window) -> bool {
-    window.elements() as f64 >= DENSE_SHARE * window.layer.len() as f64
+/// The window one affine layer further down.
+pub(super) fn next_window(affine: &Affine, window: &Window, input: Shape) -> Window {
+    let g = &affine.geometry;
+    if window.is_dense() || is_dense_layer(g) {
+        return Window::dense(input);
+    }
+    window.below(g.input, g.kernel, g.stride, g.pad)
+}
+
+/// The patch one pooling layer further down, if rows with patches above it keep to one.
+pub(super) fn pooled_window(g: &pool::Geometry, window: &Window, plane: [usize; 2]) -> Option<Window> {
+    let next = window.below(g.input, g.kernel, g.stride, g.pad);
+    (!window.is_dense() && !is_spread(&next, plane)).then_some(next)
+}
+
+/// Whether rows of neurons in `plane` see whole layers in place of these patches, which are nearly that, or beyond what
+/// kernels can count.
+pub(super) fn is_spread(window: &Window, plane: [usize; 2]) -> bool {
+    !window.fits(plane) || window.elements() as f64 >= DENSE_SHARE * window.layer.len() as f64
 }
 
 /// Whether a layer treats every value by itself, so that a row's window stays.
@@ -401,4 +411,81 @@ fn pooled_patch(whole: &pool::Geometry, above: &Window, below: &Window) -> pool:
 /// still look at padding beside it.
 pub(super) fn is_dense_layer(g: &Geometry) -> bool {
     g.kernel == [1, 1] && g.pad == [0, 0] && g.input.height * g.input.width * g.output.height * g.output.width == 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::intermediate::Target;
+    use super::super::linearised::Linearised;
+    use super::super::region::Region;
+    use super::super::{Ball, Method};
+    use super::*;
+    use crate::model::{Conv, Dense, Layer, Node, Pool};
+    use crate::rng::Rng;
+
+    /// Convolutions with a max pooling and an average pooling between them.
+    fn pooled() -> Model {
+        let mut rng = Rng::new(3, 31);
+        let mut random = |n: usize| -> Vec<f32> { (0..n).map(|_| 0.4 * rng.normal()).collect() };
+        let mut conv = |from: usize, to: usize| {
+            let (weight, bias) = (random(9 * from * to), random(to));
+            Layer::Conv(Conv { weight, bias, kernel: [3, 3], stride: [1, 1], pad: [1, 1] })
+        };
+        let pool = |size: usize, pad: usize| Pool {
+            kernel: [size, size],
+            stride: [2, 2],
+            pad: [pad, pad],
+            count_include_pad: false,
+        };
+        let layers = vec![
+            (conv(1, 2), Shape::new(2, 20, 20)),
+            (Layer::MaxPool(pool(3, 1)), Shape::new(2, 10, 10)),
+            (conv(2, 3), Shape::new(3, 10, 10)),
+            (Layer::Relu, Shape::new(3, 10, 10)),
+            (Layer::AvgPool(pool(2, 0)), Shape::new(3, 5, 5)),
+            (conv(3, 2), Shape::new(2, 5, 5)),
+            (Layer::Relu, Shape::new(2, 5, 5)),
+            (Layer::Dense(Dense { weight: random(100), bias: random(2) }), Shape::flat(2)),
+        ];
+        let node = |(i, (layer, shape))| Node { name: format!("n{i}"), layer, inputs: vec![i], shape };
+        let nodes = layers.into_iter().enumerate().map(node).collect();
+        let classes = vec!["a".into(), "b".into()];
+        Model { input: Shape::new(1, 20, 20), nodes, classes, folded: vec![] }
+    }
+
+    #[test]
+    fn patches_through_pooling_say_what_whole_layers_say() {
+        let model = pooled();
+        let net = Network::new(&Device::cpu(), &model).unwrap();
+        let mut bounder = Bounder::new(&net, Method::Crown).unwrap();
+        bounder.depth = Some(model.nodes.len());
+        let mut rng = Rng::new(4, 31);
+        let images: Vec<Vec<f32>> = (0..2).map(|_| (0..400).map(|_| rng.uniform()).collect()).collect();
+        let balls: Vec<Ball<'_>> = images.iter().map(|image| Ball { image, class: 0, delta: 0.02 }).collect();
+        let region = Region::balls(&bounder, &balls).unwrap();
+        let state = Linearised::new(&bounder, &region).unwrap();
+        let (walk, d) = (state.walk(), bounder.device());
+        for (node, below) in [(2, 81), (5, 162)] {
+            let neurons = 0..model.nodes[node].shape.len() as u32;
+            let targets: Vec<Target> = neurons
+                .flat_map(|neuron| [0, 1].map(|image| Target { image, neuron, negated: neuron % 3 == 0 }))
+                .collect();
+            let (rows, channels) = walk.place_targets(node, &targets).unwrap();
+            let bounds = |whole: bool, stop: ValueId| {
+                let (from, c, sums) = walk.start(node, &rows, &channels).unwrap();
+                let c = if whole { c.densify(d, &rows).unwrap() } else { c };
+                let c = walk.walk(from, c, &rows, &sums, stop, None).unwrap();
+                (c.window, state.known.concretise(stop, &c, &rows, &sums).unwrap())
+            };
+            // Down to the input of the pooling, and all the way.
+            for stop in [node - 1, 0] {
+                let (patch, narrow) = bounds(false, stop);
+                let (_, wide) = bounds(true, stop);
+                assert!(stop == 0 && node == 5 || !patch.is_dense() && patch.elements() <= below, "{node} {patch:?}");
+                for (a, b) in narrow.iter().zip(&wide) {
+                    assert!((a - b).abs() <= 1e-4 * (1.0 + b.abs()), "node {node} to {stop}: {a} and {b}");
+                }
+            }
+        }
+    }
 }
