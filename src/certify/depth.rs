@@ -8,7 +8,7 @@ use crate::search::Subject;
 
 /// Products that affine layers do in a second. A nominal rate rather than a measured one: the same settings have to choose
 /// the same depth everywhere, or shards would not fit each other.
-const RATE: f64 = 4e10;
+const RATE: f64 = 1.5e10;
 const GPU_RATE: f64 = 5e11;
 
 /// A search takes about so many probes as dear as that of a ball of this radius, as a share of the largest. Rows that end
