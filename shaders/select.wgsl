@@ -16,6 +16,12 @@ struct Params {
     pad_y: u32,
     pad_x: u32,
     lanes: u32,
+    layer_height: u32,
+    layer_width: u32,
+    step_y: u32,
+    step_x: u32,
+    offset_y: i32,
+    offset_x: i32,
 }
 
 const LOWEST: f32 = -3.0e38;
@@ -122,16 +128,24 @@ fn route(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) 
     let x = input % params.in_width;
     let y = input / params.in_width % params.in_height;
     let channel = input / (params.in_width * params.in_height);
-    let start = route_rows[row] * params.channels * params.out_height * params.out_width;
+    let layer = params.layer_height * params.layer_width;
+    let start = (route_rows[row] * params.channels + channel) * layer;
+    // Where the row's patch lies in the layer above. Outside of it nothing is picked.
+    let top = i32(route_rows[params.lanes + row] * params.step_y) - params.offset_y;
+    let left = i32(route_rows[2u * params.lanes + row] * params.step_x) - params.offset_x;
     let over_y = windows(y, params.stride_y, params.pad_y, params.kernel_height, params.out_height);
     let over_x = windows(x, params.stride_x, params.pad_x, params.kernel_width, params.out_width);
     var sum = 0.0;
     for (var oy = over_y.x; oy < over_y.y; oy++) {
         for (var ox = over_x.x; ox < over_x.y; ox++) {
             let tap = (y + params.pad_y - oy * params.stride_y) * params.kernel_width + x + params.pad_x - ox * params.stride_x;
-            let output = (channel * params.out_height + oy) * params.out_width + ox;
-            let coefficient = route_a[output * params.lanes + row];
-            if (pick_of(route_picks[start + output], coefficient) == tap) {
+            let coefficient = route_a[((channel * params.out_height + oy) * params.out_width + ox) * params.lanes + row];
+            let ly = u32(top + i32(oy));
+            let lx = u32(left + i32(ox));
+            if (ly >= params.layer_height || lx >= params.layer_width) {
+                continue;
+            }
+            if (pick_of(route_picks[start + ly * params.layer_width + lx], coefficient) == tap) {
                 sum += coefficient;
             }
         }

@@ -7,7 +7,7 @@ use crate::attack::nearer::{Effort, nearest};
 use crate::attack::{self, Hit};
 use crate::bounds::{Ball, Bounder, Tree};
 use crate::device::Fit;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::search::Subject;
 
 /// How far to go.
@@ -61,6 +61,9 @@ const DOMAINS_PER_ROUND: usize = 50;
 
 /// Share of the time that it may take.
 const TIME: f64 = 0.2;
+
+/// Longer than anyone waits, and still a time that clocks can tell.
+const FOREVER: f64 = 1e8;
 
 /// One bracket being closed.
 struct Track<'a> {
@@ -149,17 +152,29 @@ pub fn close(
     };
     let mut tracks: Vec<Track<'_>> = subjects.iter().zip(brackets).zip(spent).map(track).collect();
     let mut fit = Fit::new(tracks.len());
+    let left = settings.seconds.map(|s| spent.iter().map(|spent| (s - spent).clamp(0.0, FOREVER)).sum::<f64>());
+    let until = left.map(|left| Instant::now() + Duration::from_secs_f64(left.min(FOREVER)));
+    let mut timed = bounder.clone();
+    timed.deadline = until.or(bounder.deadline);
+    let closed = |tracks: Vec<Track<'_>>| Ok(tracks.into_iter().map(|t| (t.bracket.clone(), t.domains())).collect());
     pull_in(bounder, settings, &mut tracks)?;
     loop {
         let started = Instant::now();
-        plant(bounder, settings, &mut tracks, &mut fit)?;
+        // What was proved before the time was over stays.
+        match plant(&timed, settings, &mut tracks, &mut fit) {
+            Err(Error::Timeout) if until.is_some() => return closed(tracks),
+            planted => planted?,
+        }
         let mut open: Vec<&mut Track<'_>> = tracks.iter_mut().filter(|t| !t.done).collect();
         if open.is_empty() {
-            return Ok(tracks.into_iter().map(|t| (t.bracket.clone(), t.domains())).collect());
+            return closed(tracks);
         }
         let most: Vec<usize> = open.iter().map(|t| t.left(settings)).collect();
         let mut trees: Vec<&mut Tree> = open.iter_mut().filter_map(|t| t.tree.as_mut()).collect();
-        let broken = Tree::grow(&mut trees, &most)?;
+        let broken = match Tree::grow(&mut trees, &most) {
+            Err(Error::Timeout) if until.is_some() => return closed(tracks),
+            broken => broken?,
+        };
         let share = started.elapsed().as_secs_f64() / open.len() as f64;
         for (track, broken) in open.iter_mut().zip(broken) {
             track.seconds += share;
@@ -178,7 +193,7 @@ fn pull_in(bounder: &Bounder, settings: &Settings, tracks: &mut [Track<'_>]) -> 
         return Ok(());
     }
     let started = Instant::now();
-    let share = |seconds: f64| Duration::from_secs_f64((TIME * seconds * open.len() as f64).min(1e8));
+    let share = |seconds: f64| Duration::from_secs_f64((TIME * seconds * open.len() as f64).min(FOREVER));
     let until = settings.seconds.map(|seconds| started + share(seconds));
     let effort = Effort { rounds, starts: STARTS, steps: STEPS, until };
     let (images, classes): (Vec<&[f32]>, Vec<usize>) =

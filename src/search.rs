@@ -136,8 +136,8 @@ pub fn search(
             let mut track = Track::new(position, subject, bounder.method.relaxes(), usual, settings);
             if let Some(floor) = floor {
                 track.start_from(floor);
-                track.seconds = started.elapsed().as_secs_f64();
             }
+            track.seconds = started.elapsed().as_secs_f64();
             active.push(track);
         }
         if active.is_empty() {

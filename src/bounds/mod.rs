@@ -14,6 +14,7 @@ mod intermediate;
 mod known;
 mod linearised;
 mod method;
+mod price;
 mod region;
 mod relaxation;
 mod replay;

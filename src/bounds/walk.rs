@@ -79,16 +79,22 @@ impl<'a> Walk<'a> {
         Ok(Bounds { lower, reach: None, slopes })
     }
 
-    /// The window one affine layer further down.
-    fn next_window(&self, affine: &Affine, window: &Window, input: ValueId) -> Window {
-        let g = &affine.geometry;
-        if window.is_dense() || is_dense_layer(g) {
-            return Window::dense(self.net().model.shape(input));
-        }
-        let size = |d: usize| (window.size[d] - 1) * g.stride[d] + g.kernel[d];
-        let offset = |d: usize| window.offset[d] * g.stride[d] as isize + g.pad[d] as isize;
-        let step = |d: usize| window.step[d] * g.stride[d];
-        Window { layer: g.input, size: [size(0), size(1)], step: [step(0), step(1)], offset: [offset(0), offset(1)] }
+    /// Coefficients above a pooling layer, and room for those below it: whole layers, or patches where rows end after a few
+    /// layers, unless it is to be `whole`.
+    fn below_pool(
+        &self,
+        g: &pool::Geometry,
+        c: Coefficients,
+        rows: &Rows,
+        whole: bool,
+    ) -> Result<(Coefficients, Coefficients)> {
+        let d = self.device();
+        let patches = self.bounder().depth.is_some() && !whole;
+        let (c, window) = match pooled_window(g, &c.window, rows.plane).filter(|_| patches) {
+            Some(window) => (c, window),
+            None => (c.densify(d, rows)?, Window::dense(g.input)),
+        };
+        Ok((c, Coefficients { a: d.alloc(window.elements() * rows.lanes)?, window }))
     }
 
     /// Walks rows from a value down to `stop`. What is kept of them has the windows that the layer below asks for.
@@ -168,8 +174,8 @@ impl<'a> Walk<'a> {
                     self.deposit(&mut at, i, inputs[0], next, rows, sums)?;
                 }
                 Placed::AvgPool(g) => {
-                    let c = c.densify(self.device(), rows)?;
-                    let zero = d.zeros(c.window.elements())?;
+                    let (c, next) = self.below_pool(g, c, rows, keep.is_some() || !g.shares_are_alike())?;
+                    let zero = d.zeros(c.window.layer.len())?;
                     let shares = if self.bounder().sound { to_f32_up(g.share_error()) } else { 0.0 };
                     let shares = shares + self.bounder().deployed(i);
                     self.charge(
@@ -180,8 +186,7 @@ impl<'a> Walk<'a> {
                         sums,
                         (shares + self.bounder().sum_error(c.window.slice())) * 1.01,
                     )?;
-                    let next = below(0)?;
-                    pool::average_backward(d, g, &c.a, &next.a, rows.lanes)?;
+                    pool::average_backward(d, &pooled_patch(g, &c.window, &next.window), &c.a, &next.a, rows.lanes)?;
                     self.deposit(&mut at, i, inputs[0], next, rows, sums)?;
                 }
                 Placed::Gather(moves) => {
@@ -193,7 +198,7 @@ impl<'a> Walk<'a> {
                     }
                 }
                 Placed::MaxPool(g) => {
-                    let c = c.densify(self.device(), rows)?;
+                    let (c, next) = self.below_pool(g, c, rows, keep.is_some())?;
                     if let Some(keep) = &mut keep {
                         keep.above[i] = Some(c.copy(d)?);
                     }
@@ -202,8 +207,8 @@ impl<'a> Walk<'a> {
                     let zero = d.zeros(c.window.layer.len())?;
                     let charge = self.bounder().chain_error(select::roundings(g)) * 1.01;
                     linear::relu(d, &c.window, table, &zero, rows, &c.a, sums, terms, charge)?;
-                    let next = below(0)?;
-                    select::route(d, g, &c.a, picks, rows, &next.a)?;
+                    let patch = pooled_patch(g, &c.window, &next.window);
+                    select::route(d, &patch, &c.window, &c.a, picks, rows, &next.a)?;
                     self.deposit(&mut at, i, inputs[0], next, rows, sums)?;
                 }
             }
@@ -254,7 +259,7 @@ impl<'a> Walk<'a> {
         let d = self.device();
         let input = self.net().model.nodes[i].inputs[0];
         let c = self.spread_for(i + 1, c, rows)?;
-        let next = self.next_window(affine, &c.window, input);
+        let next = next_window(affine, &c.window, self.net().model.shape(input));
         if !charged {
             self.charge(i, &c, &affine.bias_values, rows, sums, self.affine_charge(i, affine, &c))?;
         }
@@ -268,9 +273,8 @@ impl<'a> Walk<'a> {
     /// Whole layers in place of patches, if the affine layer behind `value` makes them nearly that.
     fn spread_for(&self, value: ValueId, c: Coefficients, rows: &Rows) -> Result<Coefficients> {
         let Some((i, affine)) = graph::affine_behind(self.net(), value) else { return Ok(c) };
-        let next = self.next_window(affine, &c.window, self.net().model.nodes[i].inputs[0]);
-        let wide = || next.elements() as f64 >= DENSE_SHARE * next.layer.len() as f64;
-        if !next.fits(rows.plane) || wide() { c.densify(self.device(), rows) } else { Ok(c) }
+        let next = next_window(affine, &c.window, self.net().model.shape(self.net().model.nodes[i].inputs[0]));
+        if is_spread(&next, rows.plane) { c.densify(self.device(), rows) } else { Ok(c) }
     }
 
     /// Constants and rounding charges of node `i`, whose coefficients are `c`.
@@ -350,6 +354,27 @@ impl<'a> Walk<'a> {
     }
 }
 
+/// The window one affine layer further down.
+pub(super) fn next_window(affine: &Affine, window: &Window, input: Shape) -> Window {
+    let g = &affine.geometry;
+    if window.is_dense() || is_dense_layer(g) {
+        return Window::dense(input);
+    }
+    window.below(g.input, g.kernel, g.stride, g.pad)
+}
+
+/// The patch one pooling layer further down, if rows with patches above it keep to one.
+pub(super) fn pooled_window(g: &pool::Geometry, window: &Window, plane: [usize; 2]) -> Option<Window> {
+    let next = window.below(g.input, g.kernel, g.stride, g.pad);
+    (!window.is_dense() && !is_spread(&next, plane)).then_some(next)
+}
+
+/// Whether rows of neurons in `plane` see whole layers in place of these patches, which are nearly that, or beyond what
+/// kernels can count.
+pub(super) fn is_spread(window: &Window, plane: [usize; 2]) -> bool {
+    !window.fits(plane) || window.elements() as f64 >= DENSE_SHARE * window.layer.len() as f64
+}
+
 /// Whether a layer treats every value by itself, so that a row's window stays.
 fn by_itself(layer: &Placed) -> bool {
     match layer {
@@ -372,8 +397,95 @@ pub(super) fn patch_geometry(whole: &Geometry, above: &Window, below: &Window) -
     Geometry { input: shape(below), output: shape(above), pad: [0, 0], ..*whole }
 }
 
+/// A pooling layer as rows see it whose window is `above` at its outputs and `below` at its inputs. Where it is a patch of a
+/// mean, all shares are those of full windows.
+fn pooled_patch(whole: &pool::Geometry, above: &Window, below: &Window) -> pool::Geometry {
+    if above.is_dense() {
+        return *whole;
+    }
+    let shape = |w: &Window| Shape::new(w.layer.channels, w.size[0], w.size[1]);
+    pool::Geometry { input: shape(below), output: shape(above), pad: [0, 0], count_include_pad: true, ..*whole }
+}
+
 /// Whether a convolution's geometry is that of a dense layer, whose input may have any shape. One tap over one place may
 /// still look at padding beside it.
 pub(super) fn is_dense_layer(g: &Geometry) -> bool {
     g.kernel == [1, 1] && g.pad == [0, 0] && g.input.height * g.input.width * g.output.height * g.output.width == 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::intermediate::Target;
+    use super::super::linearised::Linearised;
+    use super::super::region::Region;
+    use super::super::{Ball, Method};
+    use super::*;
+    use crate::model::{Conv, Dense, Layer, Node, Pool};
+    use crate::rng::Rng;
+
+    /// Convolutions with a max pooling and an average pooling between them.
+    fn pooled() -> Model {
+        let mut rng = Rng::new(3, 31);
+        let mut random = |n: usize| -> Vec<f32> { (0..n).map(|_| 0.4 * rng.normal()).collect() };
+        let mut conv = |from: usize, to: usize| {
+            let (weight, bias) = (random(9 * from * to), random(to));
+            Layer::Conv(Conv { weight, bias, kernel: [3, 3], stride: [1, 1], pad: [1, 1] })
+        };
+        let pool = |size: usize, pad: usize| Pool {
+            kernel: [size, size],
+            stride: [2, 2],
+            pad: [pad, pad],
+            count_include_pad: false,
+        };
+        let layers = vec![
+            (conv(1, 2), Shape::new(2, 20, 20)),
+            (Layer::MaxPool(pool(3, 1)), Shape::new(2, 10, 10)),
+            (conv(2, 3), Shape::new(3, 10, 10)),
+            (Layer::Relu, Shape::new(3, 10, 10)),
+            (Layer::AvgPool(pool(2, 0)), Shape::new(3, 5, 5)),
+            (conv(3, 2), Shape::new(2, 5, 5)),
+            (Layer::Relu, Shape::new(2, 5, 5)),
+            (Layer::Dense(Dense { weight: random(100), bias: random(2) }), Shape::flat(2)),
+        ];
+        let node = |(i, (layer, shape))| Node { name: format!("n{i}"), layer, inputs: vec![i], shape };
+        let nodes = layers.into_iter().enumerate().map(node).collect();
+        let classes = vec!["a".into(), "b".into()];
+        Model { input: Shape::new(1, 20, 20), nodes, classes, folded: vec![] }
+    }
+
+    #[test]
+    fn patches_through_pooling_say_what_whole_layers_say() {
+        let model = pooled();
+        let net = Network::new(&Device::cpu(), &model).unwrap();
+        let mut bounder = Bounder::new(&net, Method::Crown).unwrap();
+        bounder.depth = Some(model.nodes.len());
+        let mut rng = Rng::new(4, 31);
+        let images: Vec<Vec<f32>> = (0..2).map(|_| (0..400).map(|_| rng.uniform()).collect()).collect();
+        let balls: Vec<Ball<'_>> = images.iter().map(|image| Ball { image, class: 0, delta: 0.02 }).collect();
+        let region = Region::balls(&bounder, &balls).unwrap();
+        let state = Linearised::new(&bounder, &region).unwrap();
+        let (walk, d) = (state.walk(), bounder.device());
+        for (node, coefficients) in [(2, 2 * 7 * 7), (5, 3 * 6 * 6)] {
+            let neurons = 0..model.nodes[node].shape.len() as u32;
+            let targets: Vec<Target> = neurons
+                .flat_map(|neuron| [0, 1].map(|image| Target { image, neuron, negated: neuron % 3 == 0 }))
+                .collect();
+            let (rows, channels) = walk.place_targets(node, &targets).unwrap();
+            let bounds = |whole: bool, stop: ValueId| {
+                let (from, c, sums) = walk.start(node, &rows, &channels).unwrap();
+                let c = if whole { c.densify(d, &rows).unwrap() } else { c };
+                let c = walk.walk(from, c, &rows, &sums, stop, None).unwrap();
+                (c.window, state.known.concretise(stop, &c, &rows, &sums).unwrap())
+            };
+            // Down to the input of the pooling, and all the way.
+            for stop in [node - 1, 0] {
+                let (patch, narrow) = bounds(false, stop);
+                let (_, wide) = bounds(true, stop);
+                assert!(stop == 0 || patch.elements() == coefficients, "{node} {patch:?}");
+                for (a, b) in narrow.iter().zip(&wide) {
+                    assert!((a - b).abs() <= 1e-4 * (1.0 + b.abs()), "node {node} to {stop}: {a} and {b}");
+                }
+            }
+        }
+    }
 }

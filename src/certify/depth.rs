@@ -16,8 +16,10 @@ const GPU_RATE: f64 = 5e11;
 const SEARCH: f64 = 6.0;
 const TRIAL: f32 = 1e-4;
 
-/// From one depth that is tried to the next, a probe gets dearer by this factor at least.
-const DEARER: f64 = 1.5;
+/// Whole walks are tried where their price, which counts all neurons, is at most so many times what fits: most neurons may
+/// be stable, and need none. The trial ends after this share of the time.
+const WORTH_TRYING: f64 = 4.0;
+const TRIAL_SHARE: f64 = 0.1;
 
 /// What a time per image allows.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -28,37 +30,35 @@ pub struct Choice {
     pub expected: f64,
 }
 
-/// The largest depth at which the search of this image is expected to be over in `seconds`: 1 where none is. Depths are
-/// tried from the nearest layers on, by the products of a probe.
+/// The largest depth at which the search of an image such as this one is expected to be over in `seconds`: 1 where none is.
+/// Of rows that end early the price is known beforehand; only whole walks, whose price depends on the image, are tried.
 ///
 /// # Errors
 /// A fault of the device.
 pub fn choose(bounder: &Bounder, subject: &Subject, seconds: f64) -> Result<Choice> {
     let rate = if bounder.net.device.is_gpu() { GPU_RATE } else { RATE };
-    let delta = TRIAL * bounder.norm.largest(subject.image.len());
-    let ball = Ball { image: &subject.image, class: subject.class, delta };
-    let all = bounder.nonlinear_layers();
-    let steps = std::iter::successors(Some((1, 2)), |&(d, next)| Some((next, d + next)));
-    let depths = steps.map(|(d, _)| d).take_while(|&d| d < all).map(Some).chain([None]);
-    // Whoever waits so long for a probe has no time for the search that it is about.
-    let deadline = Instant::now() + Duration::from_secs_f64((0.5 * seconds).min(1e6));
-    let mut best = Choice { depth: Some(1), expected: seconds };
-    for depth in depths {
+    let choice = |depth, products: f64| Choice { depth, expected: SEARCH * products / rate };
+    let fits = |choice: &Choice| choice.expected <= seconds;
+    let whole = choice(None, bounder.price(None));
+    if fits(&whole) {
+        return Ok(whole);
+    }
+    if whole.expected <= WORTH_TRYING * seconds {
         let mut trial = bounder.clone();
-        (trial.depth, trial.deadline) = (depth, Some(deadline));
+        trial.deadline = Some(Instant::now() + Duration::from_secs_f64((TRIAL_SHARE * seconds).min(1e6)));
+        let delta = TRIAL * bounder.norm.largest(subject.image.len());
         let before = trial.products();
-        match trial.probe(&[ball]) {
-            Err(Error::Timeout) => break,
-            outcome => drop(outcome?),
-        }
-        let expected = SEARCH * (trial.products() - before) as f64 / rate;
-        if expected > seconds {
-            break;
-        }
-        best = Choice { depth, expected };
-        if DEARER * expected > seconds {
-            break;
+        match trial.probe(&[Ball { image: &subject.image, class: subject.class, delta }]) {
+            Err(Error::Timeout) => {}
+            outcome => {
+                drop(outcome?);
+                let tried = choice(None, (trial.products() - before) as f64);
+                if fits(&tried) {
+                    return Ok(tried);
+                }
+            }
         }
     }
-    Ok(best)
+    let near = |depth: usize| choice(Some(depth), bounder.price(Some(depth)));
+    Ok((1..bounder.nonlinear_layers()).map(near).take_while(fits).last().unwrap_or_else(|| near(1)))
 }

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
-use super::linear::{RELAX, Rows};
+use super::linear::{RELAX, Rows, Window};
 use super::pool::{Geometry, Windows};
 use crate::device::{Buffer, Device};
 use crate::error::Result;
@@ -19,17 +19,38 @@ use crate::kernel::{Call, Kernel, as_u32, as_u32_mut};
 use crate::ops::case::{Case, Check, blank, random, rows, words};
 use crate::rng::Rng;
 use crate::rounding::{down, up};
-use crate::tensor::Shape;
+use crate::tensor::{LANE_BLOCK, Shape};
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct Params {
     windows: Windows,
+    /// The plane of the layer above, and where a row's patch of it lies.
+    layer_height: u32,
+    layer_width: u32,
+    step_y: u32,
+    step_x: u32,
+    offset_y: i32,
+    offset_x: i32,
 }
 
 impl Params {
+    /// Over whole layers.
     fn new(g: &Geometry, lanes: usize) -> Self {
-        Params { windows: Windows::new(g, lanes) }
+        Params::of_patch(g, &Window::dense(g.output), lanes)
+    }
+
+    /// Where rows see this part of the layer above.
+    fn of_patch(g: &Geometry, above: &Window, lanes: usize) -> Self {
+        Params {
+            windows: Windows::new(g, lanes),
+            layer_height: above.layer.height as u32,
+            layer_width: above.layer.width as u32,
+            step_y: above.step[0] as u32,
+            step_x: above.step[1] as u32,
+            offset_y: above.offset[0] as i32,
+            offset_x: above.offset[1] as i32,
+        }
     }
 
     fn outputs(&self) -> usize {
@@ -100,10 +121,18 @@ pub fn relax(
 }
 
 /// Sums into every input the coefficients `a` `[output][row]` of the windows that pick it, by the picks of each row's
-/// image: `to` `[input][row]`.
-pub fn route(device: &Device, g: &Geometry, a: &Buffer, picks: &Buffer, rows: &Rows, to: &Buffer) -> Result<()> {
+/// image: `to` `[input][row]`. Outputs are those of the patch `above`, and `g` is the geometry from it to the patch below.
+pub fn route(
+    device: &Device,
+    g: &Geometry,
+    above: &Window,
+    a: &Buffer,
+    picks: &Buffer,
+    rows: &Rows,
+    to: &Buffer,
+) -> Result<()> {
     let threads = super::flat(g.input.len() * rows.lanes);
-    device.run(&ROUTE, &Params::new(g, rows.lanes), &[a, picks, &rows.buffer], &[to], threads)
+    device.run(&ROUTE, &Params::of_patch(g, above, rows.lanes), &[a, picks, &rows.buffer], &[to], threads)
 }
 
 /// The lines that rows with coefficients `a` `[output][row]` above the layer use on `x` `[input][row]`: `y` `[output][row]`.
@@ -175,9 +204,14 @@ fn relax_twin(call: Call<'_>) {
     });
 }
 
+/// The taps that the lines below and above are over.
+fn split(picks: u32) -> [u32; 2] {
+    [picks & 0xffff, picks >> 16]
+}
+
 /// The tap that the line of a coefficient of this sign is over.
 fn pick(picks: u32, coefficient: f32) -> usize {
-    (if coefficient < 0.0 { picks >> 16 } else { picks & 0xffff }) as usize
+    split(picks)[usize::from(coefficient < 0.0)] as usize
 }
 
 fn forward_twin(call: Call<'_>) {
@@ -202,7 +236,9 @@ fn route_twin(call: Call<'_>) {
     let (lanes, rows, picks) = (p.lanes as usize, as_u32(rows), as_u32(picks));
     let (ih, iw) = (p.in_height as usize, p.in_width as usize);
     let (oh, ow) = (p.out_height as usize, p.out_width as usize);
-    let elements = p.outputs();
+    let seen: Vec<Seen> = (0..lanes).map(|lane| Seen::of(&p, rows, lane)).collect();
+    // Most blocks hold rows that look at one place of one image.
+    let alike: Vec<bool> = seen.chunks(LANE_BLOCK).map(|block| block.iter().all(|s| *s == block[0])).collect();
     // Windows over input row or column `i`: (window, tap).
     let covering = |i: usize, kernel: u32, stride: u32, pad: u32, count: usize| {
         let at = i + pad as usize;
@@ -214,16 +250,56 @@ fn route_twin(call: Call<'_>) {
         to.fill(0.0);
         for (oy, ky) in covering(y, p.kernel_height, p.stride_y, p.pad_y, oh) {
             for (ox, kx) in covering(x, p.kernel_width, p.stride_x, p.pad_x, ow) {
-                let o = (c * oh + oy) * ow + ox;
-                let tap = ky * p.kernel_width as usize + kx;
-                for (lane, (to, a)) in to.iter_mut().zip(&a[o * lanes..][..lanes]).enumerate() {
-                    if pick(picks[rows[lane] as usize * elements + o], *a) == tap {
-                        *to += a;
+                let tap = (ky * p.kernel_width as usize + kx) as u32;
+                let a = a[((c * oh + oy) * ow + ox) * lanes..][..lanes].chunks(LANE_BLOCK);
+                for (block, (to, a)) in to.chunks_mut(LANE_BLOCK).zip(a).enumerate() {
+                    let seen = &seen[block * LANE_BLOCK..][..to.len()];
+                    if alike[block] {
+                        let taps = seen[0].entry(&p, picks, c, [oy, ox]).map(split);
+                        let [low, high] = taps.map_or([false; 2], |taps| taps.map(|t| t == tap));
+                        if low || high {
+                            to.iter_mut()
+                                .zip(a)
+                                .for_each(|(to, a)| *to += if [low, high][usize::from(*a < 0.0)] { *a } else { 0.0 });
+                        }
+                        continue;
+                    }
+                    for (seen, (to, a)) in seen.iter().zip(to.iter_mut().zip(a)) {
+                        if seen.entry(&p, picks, c, [oy, ox]).is_some_and(|picks| pick(picks, *a) == tap as usize) {
+                            *to += a;
+                        }
                     }
                 }
             }
         }
     });
+}
+
+/// Where a row sees the layer above: the corner of its patch, and its image.
+#[derive(Clone, Copy, PartialEq)]
+struct Seen {
+    corner: [i64; 2],
+    image: usize,
+}
+
+impl Seen {
+    fn of(p: &Params, rows: &[u32], lane: usize) -> Seen {
+        let corner = |part: usize, step: u32, offset: i32| {
+            // Rows that see whole layers have no place.
+            let place = if step == 0 { 0 } else { rows[part * p.lanes as usize + lane] };
+            i64::from(place) * i64::from(step) - i64::from(offset)
+        };
+        let corner = [corner(1, p.step_y, p.offset_y), corner(2, p.step_x, p.offset_x)];
+        Seen { corner, image: rows[lane] as usize }
+    }
+
+    /// The picks of an output of the row's patch, if it lies in the layer.
+    fn entry(&self, p: &Params, picks: &[u32], channel: usize, at: [usize; 2]) -> Option<u32> {
+        let [height, width] = [p.layer_height as usize, p.layer_width as usize];
+        let place = |d: usize, size: usize| usize::try_from(self.corner[d] + at[d] as i64).ok().filter(|at| *at < size);
+        let (y, x) = (place(0, height)?, place(1, width)?);
+        Some(picks[((self.image * p.channels as usize + channel) * height + y) * width + x])
+    }
 }
 
 /// What is wrong with the entries of all windows over the ends `[input][lane]`.
@@ -282,16 +358,26 @@ pub fn cases() -> Vec<Case> {
             relax(d, &g, [&r[0], &r[1]], [&w[0], &w[1]], lanes)
         }));
         let close = || Check::Value { abs: 1e-6, rel: 1e-6 };
-        let images: Vec<u32> = (0..2 * lanes).map(|i| (i % 3) as u32).collect();
+        // Images, then places in a plane, those of the first sixteen rows alike.
+        let place = |i: usize| if i % lanes < LANE_BLOCK { 1 } else { (i % 3) as u32 };
+        let images: Vec<u32> = (0..3 * lanes).map(place).collect();
         let images = words(&images);
         // Taps that hang over the border route nowhere.
         let mut tap = || rng.below(g.kernel[0] * g.kernel[1]) as u32;
         let anywhere: Vec<u32> = (0..3 * n).map(|_| tap() | tap() << 16).collect();
         let a = random(&mut rng, n * lanes);
-        let reads = vec![a.clone(), words(&anywhere), images.clone()];
-        cases.push(Case::new(&ROUTE, label, reads, vec![blank(g.input.len() * lanes)], close(), move |d, r, w| {
-            route(d, &g, &r[0], &d.upload(&d.read::<u32>(&r[1])?)?, &rows(d, &r[2], lanes)?, &w[0])
-        }));
+        // The whole layer, and a patch that hangs over its upper and right edges for some rows.
+        let patch = Window { layer: g.output, size: [2, 3], step: [1, 1], offset: [1, 0] };
+        let below = patch.below(g.input, g.kernel, g.stride, g.pad).size;
+        let over = |s: [usize; 2]| Shape::new(g.input.channels, s[0], s[1]);
+        let narrow = Geometry { input: over(below), output: over(patch.size), pad: [0, 0], ..g };
+        for (what, g, above) in [("", g, Window::dense(g.output)), (", patches", narrow, patch)] {
+            let reads = vec![a[..g.output.len() * lanes].to_vec(), words(&anywhere), images.clone()];
+            let blanks = vec![blank(g.input.len() * lanes)];
+            cases.push(Case::new(&ROUTE, format!("{label}{what}"), reads, blanks, close(), move |d, r, w| {
+                route(d, &g, &above, &r[0], &d.upload(&d.read::<u32>(&r[1])?)?, &rows(d, &r[2], lanes)?, &w[0])
+            }));
+        }
         // Values are read only from where there are some.
         let p = Params::new(&g, lanes);
         let mut tap = |o: usize| {

@@ -30,6 +30,26 @@ fn residual(seed: u64) -> Model {
     b.finish()
 }
 
+/// Pooling of both kinds before and between residual blocks, so wide that rows keep to patches through both.
+fn pooled(seed: u64) -> Model {
+    let mut b = Net::new(Shape::new(1, 24, 24), Rng::new(seed, 24)).with_bias(0.2);
+    let mut v = b.conv3x3(0, 2);
+    v = b.relu(v);
+    v = b.max_pool(v, [3, 3], [2, 2], [1, 1]);
+    v = b.conv3x3(v, 2);
+    v = b.relu(v);
+    let mut inside = b.conv3x3(v, 2);
+    inside = b.relu(inside);
+    inside = b.conv3x3(inside, 2);
+    v = b.same(Layer::Add, &[inside, v]);
+    v = b.average_pool(v, [2, 2], [2, 2], [0, 0]);
+    v = b.relu(v);
+    v = b.conv(v, 2, [3, 3], [2, 2], [1, 1]);
+    v = b.relu(v);
+    b.dense(v, 3);
+    b.finish()
+}
+
 fn bounder(net: &Network, method: Method, depth: Option<usize>) -> Bounder {
     let mut bounder = Bounder::new(net, method).unwrap();
     bounder.depth = depth;
@@ -44,6 +64,18 @@ fn found(bounder: &Bounder, settings: &Settings, subjects: &[Subject]) -> Vec<Fo
     })
     .unwrap();
     all
+}
+
+/// Points of the proved ball keep their class, and the auditor proves it too.
+fn check(model: &Model, subject: &Subject, found: &Found, audited: audit::Method, rng: &mut Rng, what: &str) {
+    for _ in 0..20 {
+        let scores = reference::forward(model, &point(&subject.image, found.proved, rng)).pop().unwrap();
+        let top = scores[subject.class];
+        assert!((0..3).all(|j| j == subject.class || scores[j] < top), "{what}");
+    }
+    let radius = f64::from(found.proved) * 0.998;
+    let verdict = audit::check_ball(model, &subject.image, subject.class, Norm::Linf, radius, audited, None).unwrap();
+    assert!(found.proved == 0.0 || matches!(verdict, Verdict::Proved { .. }), "{what}: {verdict:?}");
 }
 
 #[test]
@@ -69,24 +101,35 @@ fn deeper_rows_prove_more_at_a_higher_price_and_the_auditor_agrees() {
             work[at] += bounder.products();
             for (found, subject) in all.iter().zip(&subjects) {
                 radii[at] += f64::from(found.proved).max(1e-6).ln();
-                for _ in 0..20 {
-                    let scores =
-                        reference::forward(&model, &point(&subject.image, found.proved, &mut rng)).pop().unwrap();
-                    let top = scores[subject.class];
-                    assert!((0..3).all(|j| j == subject.class || scores[j] < top), "{seed} {method} {depth:?}");
-                }
-                let radius = f64::from(found.proved) * 0.998;
-                let verdict =
-                    audit::check_ball(&model, &subject.image, subject.class, Norm::Linf, radius, audited, None)
-                        .unwrap();
-                let proved = matches!(verdict, Verdict::Proved { .. });
-                assert!(found.proved == 0.0 || proved, "{seed} {method} {depth:?}: {verdict:?}");
+                check(&model, subject, found, audited, &mut rng, &format!("{seed} {method} {depth:?}"));
             }
         }
     }
     assert!(radii.windows(2).all(|r| r[0] < r[1]), "{radii:?}");
     // From one row per neuron on, the price rises with the layers.
     assert!(work[1] > work[0] && work[2] > work[1] && work[3] > work[2], "{work:?}");
+}
+
+#[test]
+fn rows_that_keep_to_patches_through_pooling_prove_what_holds_at_the_price_expected() {
+    let mut proved = 0;
+    for seed in 0..3 {
+        let model = pooled(seed);
+        let net = Network::new(&Device::cpu(), &model).unwrap();
+        let mut rng = Rng::new(seed, 25);
+        let pixels = image(&model, &mut rng);
+        let subject = Subject::classify(&net, &[&pixels]).unwrap().remove(0);
+        for depth in [1, 2, 4] {
+            let bounder = bounder(&net, Method::Crown, Some(depth));
+            let found = found(&bounder, &Settings::new(&bounder), std::slice::from_ref(&subject)).remove(0);
+            let each = bounder.products() as f64 / f64::from(found.probes) / bounder.price(Some(depth));
+            assert!((0.6..1.4).contains(&each), "{seed} {depth}: {each} of what was expected");
+            let audited = audit::Method::CrownNearest(depth);
+            check(&model, &subject, &found, audited, &mut rng, &format!("{seed} {depth}"));
+            proved += usize::from(found.proved > 1e-4);
+        }
+    }
+    assert!(proved >= 6, "{proved}");
 }
 
 #[test]

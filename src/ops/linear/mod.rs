@@ -63,6 +63,14 @@ impl Window {
         self.elements().div_ceil(SLICES)
     }
 
+    /// The window one layer further down, which has so large a kernel.
+    pub fn below(&self, layer: Shape, kernel: [usize; 2], stride: [usize; 2], pad: [usize; 2]) -> Window {
+        let size = [0, 1].map(|d| (self.size[d] - 1) * stride[d] + kernel[d]);
+        let step = [0, 1].map(|d| self.step[d] * stride[d]);
+        let offset = [0, 1].map(|d| self.offset[d] * stride[d] as isize + pad[d] as isize);
+        Window { layer, size, step, offset }
+    }
+
     /// The least window around two patches that move alike from neuron to neuron.
     pub fn around(&self, other: &Window) -> Option<Window> {
         if self.layer != other.layer || self.step != other.step || self.is_dense() || other.is_dense() {

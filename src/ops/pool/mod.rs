@@ -35,6 +35,15 @@ impl Geometry {
         Geometry { input, output, kernel, stride, pad, count_include_pad }
     }
 
+    /// Whether every mean divides by the same number, wherever its window lies.
+    pub fn shares_are_alike(&self) -> bool {
+        let hangs = |d: usize, [input, output]: [usize; 2]| {
+            self.pad[d] > 0 || (output - 1) * self.stride[d] + self.kernel[d] > input
+        };
+        let (i, o) = (self.input, self.output);
+        self.count_include_pad || !(hangs(0, [i.height, o.height]) || hangs(1, [i.width, o.width]))
+    }
+
     /// Relative error of a mean against the mean of magnitudes. A window is summed row by row, each row by itself; the room
     /// for the tail covers one reciprocal (2.5 units in the last place by the WGSL specification) and one product. Below
     /// one percent for whatever fits a model.
