@@ -207,9 +207,12 @@ impl<'a> Queries<'a> {
 
     /// Nothing is left to try for `who`.
     pub fn give_up(&mut self, who: &[usize]) -> Result<()> {
-        let open: Vec<usize> = who.iter().copied().filter(|&i| self.is_open(i)).collect();
-        open.iter().for_each(|&i| self.all[i].verdict = Some(Verdict::Unknown));
-        self.charge(&open)
+        for &i in who {
+            if self.is_open(i) {
+                self.all[i].verdict = Some(Verdict::Unknown);
+            }
+        }
+        self.charge(who)
     }
 }
 

@@ -33,7 +33,7 @@ pub(super) fn split(bounder: &Bounder, queries: &mut Queries<'_>, open: Vec<Part
 
 /// Bounds the parts of properties that are still open, and tries where their linear bounds are smallest; what is left.
 pub(super) fn bound(bounder: &Bounder, queries: &mut Queries<'_>, mut parts: Vec<Part>) -> Result<Vec<Rest>> {
-    let mut rests = loop {
+    let (who, mut rests) = loop {
         parts.retain(|p| queries.is_open(p.query));
         let who = members(parts.iter().map(|p| p.query));
         let mut bounder = bounder.clone();
@@ -47,7 +47,7 @@ pub(super) fn bound(bounder: &Bounder, queries: &mut Queries<'_>, mut parts: Vec
                 let refuted = parts.iter().zip(&rests).filter(|(_, r)| r.part.is_none());
                 refuted.for_each(|(p, _)| queries.get(p.query).refuted());
                 queries.charge(&who)?;
-                break rests;
+                break (who, rests);
             }
         }
     };
@@ -58,7 +58,7 @@ pub(super) fn bound(bounder: &Bounder, queries: &mut Queries<'_>, mut parts: Vec
         part.is_some_and(|p| thin::close(model, queries.get(p.query), p))
     };
     rests.retain(|r| !closed(r, queries));
-    queries.charge(&members(rests.iter().filter_map(|r| Some(r.part.as_ref()?.query))))?;
+    queries.charge(&who)?;
     rests.retain(|r| r.part.as_ref().is_some_and(|p| queries.is_open(p.query)));
     if bounder.method.relaxes() {
         attack::points(&bounder.net, queries, candidates(&rests))?;
