@@ -18,6 +18,8 @@ mod trim;
 
 use std::path::Path;
 
+use image::codecs::png::PngEncoder;
+use image::{ExtendedColorType, ImageEncoder};
 use rayon::prelude::*;
 
 use self::canvas::Canvas;
@@ -215,12 +217,12 @@ fn write_pictures(partial: &Path, dir: &Path, count: usize, side: usize, seed: u
         let name = name(kind, photo.subtype, i);
         let (path, shown) = (partial.join(&name), dir.join(&name));
         std::fs::create_dir_all(path.parent().unwrap_or(partial)).map_err(Error::io(&shown, "writing"))?;
-        let picture = image::RgbImage::from_raw(side as u32, side as u32, photo.rgb);
-        let picture = picture.ok_or_else(|| Error::usage("a picture has three bytes per pixel"))?;
-        let mut bytes = std::io::Cursor::new(Vec::new());
-        let encoded = picture.write_to(&mut bytes, image::ImageFormat::Png);
+        // By this encoder alone: asked for a format by name, those of all formats are compiled.
+        let mut bytes = vec![];
+        let encoded =
+            PngEncoder::new(&mut bytes).write_image(&photo.rgb, side as u32, side as u32, ExtendedColorType::Rgb8);
         encoded.map_err(|e| Error::input(&shown, format!("cannot be encoded: {e}")))?;
-        output::write_atomically(&path, &bytes.into_inner())
+        output::write_atomically(&path, &bytes)
     })
 }
 
