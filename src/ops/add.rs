@@ -83,10 +83,18 @@ fn forward_twin(call: Call<'_>) {
     let ([a, b], [y]) = call.buffers();
     let reads = a.par_chunks(CHUNK).zip(b.par_chunks(CHUNK));
     y.par_chunks_mut(CHUNK).zip(reads).for_each(|(y, (a, b))| {
-        for ((y, a), b) in y.iter_mut().zip(a).zip(b) {
-            *y = a + b;
-        }
+        forward_chunk(a, b, y);
     });
+}
+
+vectorise!(fn forward_chunk = forward_body(a: &[f32], b: &[f32], y: &mut [f32]));
+
+#[inline(always)]
+fn forward_body(a: &[f32], b: &[f32], y: &mut [f32]) {
+    let (a, b) = (&a[..y.len()], &b[..y.len()]);
+    for i in 0..y.len() {
+        y[i] = a[i] + b[i];
+    }
 }
 
 fn accumulate_twin(call: Call<'_>) {
@@ -111,9 +119,10 @@ vectorise!(fn interval_chunk = interval_body(p: Params, a: [&[f32]; 2], b: [&[f3
 
 #[inline(always)]
 fn interval_body(p: Params, [ac, ar]: [&[f32]; 2], [bc, br]: [&[f32]; 2], yc: &mut [f32], yr: &mut [f32]) {
-    let reads = ac.iter().zip(ar).zip(bc.iter().zip(br));
-    for ((yc, yr), ((ac, ar), (bc, br))) in yc.iter_mut().zip(yr).zip(reads) {
-        [*yc, *yr] = interval_of(p, [*ac, *ar], [*bc, *br]);
+    let n = yc.len();
+    let (yr, ac, ar, bc, br) = (&mut yr[..n], &ac[..n], &ar[..n], &bc[..n], &br[..n]);
+    for i in 0..n {
+        [yc[i], yr[i]] = interval_of(p, [ac[i], ar[i]], [bc[i], br[i]]);
     }
 }
 

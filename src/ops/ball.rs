@@ -9,6 +9,7 @@ use crate::kernel::{Call, Kernel};
 use crate::ops::case::{Case, Check, blank};
 use crate::rng::Rng;
 use crate::rounding::{raise, up};
+use crate::vectorise;
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -51,6 +52,7 @@ pub fn clip(
 
 /// Centre and radius of the clipped interval around one pixel. Sums are of distances from the pixel, so that a small
 /// ball is not blurred by the rounding of a pixel near one.
+#[inline(always)]
 pub fn around(x: f32, delta: f32) -> (f32, f32) {
     // From one half on the room above is exact.
     let above = if x < 0.5 { up(1.0 - x) } else { 1.0 - x };
@@ -68,15 +70,25 @@ fn twin(call: Call<'_>) {
     let chunk = lanes * 64;
     centre.par_chunks_mut(chunk).zip(radius.par_chunks_mut(chunk)).zip(x.par_chunks(chunk)).for_each(
         |((centre, radius), x)| {
-            for ((centre, radius), x) in centre.chunks_mut(lanes).zip(radius.chunks_mut(lanes)).zip(x.chunks(lanes)) {
-                for (((c, r), x), d) in centre.iter_mut().zip(radius).zip(x).zip(delta) {
-                    let (centre, radius) = around(*x, *d);
-                    *c = centre;
-                    *r = raise(radius + p.inflate * centre.abs(), 3);
-                }
-            }
+            clip_chunk(p, x, delta, centre, radius);
         },
     );
+}
+
+vectorise!(fn clip_chunk = clip_body(p: Params, x: &[f32], delta: &[f32], centre: &mut [f32], radius: &mut [f32]));
+
+#[inline(always)]
+fn clip_body(p: Params, x: &[f32], delta: &[f32], centre: &mut [f32], radius: &mut [f32]) {
+    let (lanes, rows) = (p.lanes as usize, x.len() / p.lanes as usize);
+    let (delta, centre, radius) = (&delta[..lanes], &mut centre[..x.len()], &mut radius[..x.len()]);
+    for row in 0..rows {
+        for lane in 0..lanes {
+            let at = row * lanes + lane;
+            let (c, r) = around(x[at], delta[lane]);
+            centre[at] = c;
+            radius[at] = raise(r + p.inflate * c.abs(), 3);
+        }
+    }
 }
 
 /// Test cases of this kernel.

@@ -63,6 +63,7 @@ pub fn magnitude(device: &Device, centre: &Buffer, radius: &Buffer, to: &Buffer)
 }
 
 /// Upper slope, upper intercept, lower slope of ReLU over `[lower, upper]`.
+#[inline(always)]
 pub fn relu_lines(lower: f32, upper: f32) -> [f32; 3] {
     if upper <= 0.0 {
         [0.0, 0.0, 0.0]

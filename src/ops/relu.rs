@@ -100,8 +100,9 @@ vectorise!(fn interval_chunk = interval_body(yc: &mut [f32], yr: &mut [f32], xc:
 
 #[inline(always)]
 fn interval_body(yc: &mut [f32], yr: &mut [f32], xc: &[f32], xr: &[f32], inflate: f32) {
-    for ((yc, yr), (xc, xr)) in yc.iter_mut().zip(yr).zip(xc.iter().zip(xr)) {
-        [*yc, *yr] = interval_of(*xc, *xr, inflate);
+    let (yr, xc, xr) = (&mut yr[..yc.len()], &xc[..yc.len()], &xr[..yc.len()]);
+    for i in 0..yc.len() {
+        [yc[i], yr[i]] = interval_of(xc[i], xr[i], inflate);
     }
 }
 

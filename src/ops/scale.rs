@@ -88,13 +88,20 @@ fn forward_twin(call: Call<'_>) {
     let (values, rows) = (chunk_of(lanes), chunk_of(lanes) / lanes);
     let constants = scale.par_chunks(rows).zip(shift.par_chunks(rows));
     y.par_chunks_mut(values).zip(x.par_chunks(values)).zip(constants).for_each(|((y, x), (scale, shift))| {
-        let rows = y.chunks_exact_mut(lanes).zip(x.chunks_exact(lanes));
-        for ((y, x), (&scale, &shift)) in rows.zip(scale.iter().zip(shift)) {
-            for (y, x) in y.iter_mut().zip(x) {
-                *y = scale * x + shift;
-            }
-        }
+        forward_chunk(lanes, [scale, shift], x, y);
     });
+}
+
+vectorise!(fn forward_chunk = forward_body(lanes: usize, constants: [&[f32]; 2], x: &[f32], y: &mut [f32]));
+
+#[inline(always)]
+fn forward_body(lanes: usize, [scale, shift]: [&[f32]; 2], x: &[f32], y: &mut [f32]) {
+    for (k, (y, x)) in y.chunks_exact_mut(lanes).zip(x.chunks_exact(lanes)).enumerate() {
+        let (scale, shift, x) = (scale[k], shift[k], &x[..y.len()]);
+        for i in 0..y.len() {
+            y[i] = scale * x[i] + shift;
+        }
+    }
 }
 
 fn backward_twin(call: Call<'_>) {
@@ -134,8 +141,9 @@ vectorise!(fn interval_row = interval_body(
 
 #[inline(always)]
 fn interval_body(p: Params, scale: f32, shift: f32, [xc, xr]: [&[f32]; 2], yc: &mut [f32], yr: &mut [f32]) {
-    for ((yc, yr), (xc, xr)) in yc.iter_mut().zip(yr).zip(xc.iter().zip(xr)) {
-        [*yc, *yr] = interval_of(p, scale, shift, [*xc, *xr]);
+    let (yr, xc, xr) = (&mut yr[..yc.len()], &xc[..yc.len()], &xr[..yc.len()]);
+    for i in 0..yc.len() {
+        [yc[i], yr[i]] = interval_of(p, scale, shift, [xc[i], xr[i]]);
     }
 }
 
