@@ -33,6 +33,11 @@ impl Norm {
         }
     }
 
+    /// Whether a radius can be meant: no pixel moves by more than from black to white, lengths grow with the image.
+    pub fn allows(self, radius: f64) -> bool {
+        self == Norm::L2 || radius <= 1.0
+    }
+
     /// Distance of two images, rounded up.
     pub fn distance(self, a: &[f32], b: &[f32]) -> f32 {
         let changes = a.iter().zip(b).map(|(a, b)| (f64::from(*a) - f64::from(*b)).abs());

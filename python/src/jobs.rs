@@ -15,7 +15,6 @@ use deltamax::device::Device;
 use deltamax::error::Error;
 use deltamax::explain::{Request, bracket, level, usual_delta};
 use deltamax::noise;
-use deltamax::norm::Norm;
 use deltamax::progress::{Progress, Verbosity};
 use deltamax::results::{CertifyRow, NoiseLevel, RelevanceKind};
 use deltamax::spec::vnnlib;
@@ -258,7 +257,7 @@ pub fn explain<'py>(
     norm: &str,
 ) -> Fields<'py> {
     let (method, device, norm) = (input::method(method)?, input::device(device)?, input::norm(norm)?);
-    if delta.is_some_and(|d| !(d > 0.0 && d.is_finite()) || norm == Norm::Linf && d > 1.0) {
+    if delta.is_some_and(|d| !(d > 0.0 && d.is_finite() && norm.allows(d.into()))) {
         return Err(misuse("delta is a number above 0, at most 1 unless norm is l2"));
     }
     let (given, picture) = match image {

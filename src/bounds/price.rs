@@ -5,6 +5,7 @@ use super::{Bounder, graph};
 use crate::model::ValueId;
 use crate::network::Placed;
 use crate::ops::linear::Window;
+use crate::ops::pool;
 
 impl Bounder {
     /// Multiply-adds of affine layers in rows that bound every neuron of one region from both sides and end after `depth`
@@ -31,6 +32,9 @@ impl Bounder {
             let Some(window) = at[value] else { continue };
             let inputs = &net.model.nodes[value - 1].inputs;
             let patches = depth.is_some();
+            let pooled = |g: &pool::Geometry, patches: bool| {
+                pooled_window(g, &window, plane).filter(|_| patches).unwrap_or(Window::dense(g.input))
+            };
             let below = match net.layer(value - 1) {
                 Placed::Relu | Placed::Activation(_) | Placed::Add => window,
                 Placed::Affine(affine) => {
@@ -41,13 +45,8 @@ impl Bounder {
                     products += patch_geometry(&affine.geometry, &window, &next).products() as f64;
                     next
                 }
-                Placed::MaxPool(g) => {
-                    pooled_window(g, &window, plane).filter(|_| patches).unwrap_or(Window::dense(g.input))
-                }
-                Placed::AvgPool(g) => {
-                    let patches = patches && g.shares_are_alike();
-                    pooled_window(g, &window, plane).filter(|_| patches).unwrap_or(Window::dense(g.input))
-                }
+                Placed::MaxPool(g) => pooled(g, patches),
+                Placed::AvgPool(g) => pooled(g, patches && g.shares_are_alike()),
                 Placed::Scale { .. } | Placed::Gather(_) => Window::dense(shape(inputs[0])),
             };
             for &input in inputs {

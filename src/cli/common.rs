@@ -169,7 +169,7 @@ pub fn length(text: &str) -> Result<f32, String> {
 
 /// Refuses a radius that no image has.
 pub fn check_delta(delta: Option<f32>, norm: Norm) -> Result<()> {
-    if norm == Norm::Linf && delta.is_some_and(|d| d > 1.0) {
+    if delta.is_some_and(|d| !norm.allows(d.into())) {
         bail!(Error::usage("--delta: expected a number above 0, at most 1; a grey level is 1/255, about 0.004"));
     }
     Ok(())

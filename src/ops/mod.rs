@@ -137,5 +137,10 @@ const CHUNK: usize = 1 << 14;
 
 /// Values one CPU task handles when it must hold whole groups of `unit` values.
 fn chunk_of(unit: usize) -> usize {
-    (CHUNK / unit).max(1) * unit
+    groups_of(unit) * unit
+}
+
+/// As many groups.
+fn groups_of(unit: usize) -> usize {
+    (CHUNK / unit).max(1)
 }

@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
-use super::chunk_of;
+use super::{chunk_of, groups_of};
 use crate::device::{Buffer, Device};
 use crate::error::Result;
 use crate::kernel::{Call, Kernel};
@@ -85,7 +85,7 @@ pub fn interval(
 fn forward_twin(call: Call<'_>) {
     let lanes = call.params::<Params>().lanes as usize;
     let ([x, scale, shift], [y]) = call.buffers();
-    let (values, rows) = (chunk_of(lanes), chunk_of(lanes) / lanes);
+    let (values, rows) = (chunk_of(lanes), groups_of(lanes));
     let constants = scale.par_chunks(rows).zip(shift.par_chunks(rows));
     y.par_chunks_mut(values).zip(x.par_chunks(values)).zip(constants).for_each(|((y, x), (scale, shift))| {
         forward_chunk(lanes, [scale, shift], x, y);
@@ -107,7 +107,7 @@ fn forward_body(lanes: usize, [scale, shift]: [&[f32]; 2], x: &[f32], y: &mut [f
 fn backward_twin(call: Call<'_>) {
     let lanes = call.params::<Params>().lanes as usize;
     let ([gy, scale], [gx]) = call.buffers();
-    let (values, rows) = (chunk_of(lanes), chunk_of(lanes) / lanes);
+    let (values, rows) = (chunk_of(lanes), groups_of(lanes));
     let reads = gy.par_chunks(values).zip(scale.par_chunks(rows));
     gx.par_chunks_mut(values).zip(reads).for_each(|(gx, (gy, scale))| {
         for ((gx, gy), &scale) in gx.chunks_exact_mut(lanes).zip(gy.chunks_exact(lanes)).zip(scale) {
@@ -122,7 +122,7 @@ fn interval_twin(call: Call<'_>) {
     let params: Params = call.params();
     let lanes = params.lanes as usize;
     let ([xc, xr, scale, shift], [yc, yr]) = call.buffers();
-    let (values, rows) = (chunk_of(lanes), chunk_of(lanes) / lanes);
+    let (values, rows) = (chunk_of(lanes), groups_of(lanes));
     let x = xc.par_chunks(values).zip(xr.par_chunks(values));
     let y = yc.par_chunks_mut(values).zip(yr.par_chunks_mut(values));
     let constants = scale.par_chunks(rows).zip(shift.par_chunks(rows));

@@ -173,7 +173,7 @@ fn corner_twin(call: Call<'_>) {
     let ([a, centre, radius, rows], [x]) = call.buffers();
     let (lanes, layer, runs) = (p.lanes as usize, p.layer(), runs(&p, as_u32(rows)));
     let elements = x.par_chunks_mut(lanes).zip(a.par_chunks(lanes)).enumerate();
-    elements.with_min_len(super::chunk_of(lanes) / lanes).for_each(|(k, (x, a))| {
+    elements.with_min_len(super::groups_of(lanes)).for_each(|(k, (x, a))| {
         for run in &runs {
             let ends = p.element(run.place, k).map_or([0.0; 2], |at| {
                 let (c, r) = (centre[run.image * layer + at], radius[run.image * layer + at]);
@@ -203,7 +203,7 @@ fn bend_twin(call: Call<'_>) {
     let ([z, table, rows, weight], [y, a]) = call.buffers();
     let (lanes, layer, runs) = (p.lanes as usize, p.layer(), runs(&p, as_u32(rows)));
     let elements = y.par_chunks_mut(lanes).zip(a.par_chunks_mut(lanes)).zip(z.par_chunks(lanes));
-    elements.enumerate().with_min_len(super::chunk_of(lanes) / lanes).for_each(|(k, ((y, a), z))| {
+    elements.enumerate().with_min_len(super::groups_of(lanes)).for_each(|(k, ((y, a), z))| {
         for run in &runs {
             let own = run.lanes.clone();
             let lines = p.element(run.place, k).map_or([0.0; 3], |at| {

@@ -75,7 +75,7 @@ fn climb_twin(call: Call<'_>) {
     let values = a.par_chunks(lanes).zip(z.par_chunks(lanes)).take(elements);
     let moments = m.par_chunks_mut(lanes).zip(v.par_chunks_mut(lanes));
     let rows = y.par_chunks_mut(lanes).zip(values).zip(moments).enumerate();
-    rows.with_min_len(super::chunk_of(lanes) / lanes).for_each(|(k, ((y, (a, z)), (m, v)))| {
+    rows.with_min_len(super::groups_of(lanes)).for_each(|(k, ((y, (a, z)), (m, v)))| {
         climb_lanes(&p, Neuron { k, table }, [a, z], y, m, v);
     });
 }

@@ -128,7 +128,7 @@ impl Requirements {
             Required::Median => r.least,
             Required::Accuracy(_) | Required::Class(_) => 0.0,
         };
-        match self.0.iter().find(|r| norm == Norm::Linf && radius(r) > 1.0) {
+        match self.0.iter().find(|r| !norm.allows(radius(r))) {
             Some(r) => {
                 Err(Error::usage(format!("{}: no pixel moves by more than 1; two grey levels are 2/255", r.text)))
             }
