@@ -80,13 +80,14 @@ vectorise!(fn clip_chunk = clip_body(p: Params, x: &[f32], delta: &[f32], centre
 #[inline(always)]
 fn clip_body(p: Params, x: &[f32], delta: &[f32], centre: &mut [f32], radius: &mut [f32]) {
     let (lanes, rows) = (p.lanes as usize, x.len() / p.lanes as usize);
-    let (delta, centre, radius) = (&delta[..lanes], &mut centre[..x.len()], &mut radius[..x.len()]);
+    let delta = &delta[..lanes];
     for row in 0..rows {
+        let at = row * lanes..(row + 1) * lanes;
+        let (x, centre, radius) = (&x[at.clone()], &mut centre[at.clone()], &mut radius[at]);
         for lane in 0..lanes {
-            let at = row * lanes + lane;
-            let (c, r) = around(x[at], delta[lane]);
-            centre[at] = c;
-            radius[at] = raise(r + p.inflate * c.abs(), 3);
+            let (c, r) = around(x[lane], delta[lane]);
+            centre[lane] = c;
+            radius[lane] = raise(r + p.inflate * c.abs(), 3);
         }
     }
 }

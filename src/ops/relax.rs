@@ -11,6 +11,8 @@ use crate::kernel::{Call, Kernel};
 use crate::ops::case::{Case, Check, blank, random};
 use crate::rng::Rng;
 use crate::rounding::{down, up};
+use crate::simd::Shared;
+use crate::vectorise;
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -65,28 +67,60 @@ pub fn magnitude(device: &Device, centre: &Buffer, radius: &Buffer, to: &Buffer)
 /// Upper slope, upper intercept, lower slope of ReLU over `[lower, upper]`.
 #[inline(always)]
 pub fn relu_lines(lower: f32, upper: f32) -> [f32; 3] {
-    if upper <= 0.0 {
-        [0.0, 0.0, 0.0]
-    } else if lower >= 0.0 {
-        [1.0, 0.0, 1.0]
-    } else {
-        let slope = (upper / (upper - lower)).clamp(0.0, 1.0);
-        let intercept = up(-slope * lower).max(up(upper - down(slope * upper)));
-        [slope, intercept, if upper > -lower { 1.0 } else { 0.0 }]
-    }
+    let slope = (upper / (upper - lower)).clamp(0.0, 1.0);
+    let intercept = up(-slope * lower).max(up(upper - down(slope * upper)));
+    let unstable = [slope, intercept, if upper > -lower { 1.0 } else { 0.0 }];
+    // All three are computed and one is chosen, so that loops over lanes have no branches.
+    let stable = if upper <= 0.0 { 0.0 } else { 1.0 };
+    if (upper <= 0.0) | (lower >= 0.0) { [stable, 0.0, stable] } else { unstable }
 }
 
 fn relu_twin(call: Call<'_>) {
     let p: Params = call.params();
     let ([centre, radius, magnitude], [table]) = call.buffers();
     let (elements, lanes) = (p.elements as usize, p.lanes as usize);
-    table[..lanes * elements * RELAX].par_chunks_mut(elements * RELAX).enumerate().for_each(|(lane, table)| {
-        for (k, entry) in table.chunks_mut(RELAX).enumerate() {
-            let at = k * lanes + lane;
-            entry[..3].copy_from_slice(&relu_lines(down(centre[at] - radius[at]), up(centre[at] + radius[at])));
-            entry[3] = magnitude[at];
-        }
+    let values = [centre, radius, magnitude].map(|v| &v[..elements * lanes]);
+    let tables = Shared(table[..lanes * elements * RELAX].as_mut_ptr());
+    let runs = elements.div_ceil(RUN);
+    (0..lanes / 16 * runs).into_par_iter().for_each(|task| {
+        let from = task % runs * RUN;
+        relu_block(values, tables, [elements, lanes], task / runs * 16, from, (from + RUN).min(elements));
     });
+}
+
+/// Elements that one task of [`relu_twin`] takes, of sixteen lanes.
+const RUN: usize = 256;
+
+vectorise!(fn relu_block = relu_body(
+    values: [&[f32]; 3], tables: Shared, sizes: [usize; 2], lane: usize, from: usize, to: usize
+));
+
+/// The entries of lanes `lane..lane + 16` for elements `from..to`.
+#[inline(always)]
+fn relu_body(
+    [centre, radius, magnitude]: [&[f32]; 3],
+    tables: Shared,
+    [elements, lanes]: [usize; 2],
+    lane: usize,
+    from: usize,
+    to: usize,
+) {
+    for k in from..to {
+        let at = k * lanes + lane;
+        let (centre, radius, magnitude) = (&centre[at..at + 16], &radius[at..at + 16], &magnitude[at..at + 16]);
+        let mut lines = [[0.0; 16]; 3];
+        for i in 0..16 {
+            let [slope, intercept, below] = relu_lines(down(centre[i] - radius[i]), up(centre[i] + radius[i]));
+            lines[0][i] = slope;
+            lines[1][i] = intercept;
+            lines[2][i] = below;
+        }
+        for i in 0..16 {
+            let entry = [lines[0][i], lines[1][i], lines[2][i], magnitude[i]];
+            // SAFETY: entries of other lanes and elements are other tasks'.
+            unsafe { tables.get().add(((lane + i) * elements + k) * RELAX).cast::<[f32; RELAX]>().write(entry) };
+        }
+    }
 }
 
 fn transpose_twin(call: Call<'_>) {

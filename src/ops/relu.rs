@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::kernel::{Call, Kernel};
 use crate::ops::case::{Case, Check, awkward, blank, random};
 use crate::rng::Rng;
-use crate::rounding::{Real, inflated, is_zero, lower, raise, settle, settle_radius};
+use crate::rounding::{Real, TINY, inflated, is_zero, raise, settle, settle_radius};
 use crate::vectorise;
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -109,12 +109,13 @@ fn interval_body(yc: &mut [f32], yr: &mut [f32], xc: &[f32], xr: &[f32], inflate
 #[inline(always)]
 fn interval_of<T: Real>(xc: T, xr: T, inflate: f32) -> [T; 2] {
     let (c, r) = (settle(xc), settle_radius(xc, xr));
-    let (lo, hi) = (lower(c - r, 1), raise(c + r, 1));
+    let (lo, hi) = (c - r, c + r);
     let point = is_zero(r);
-    let stable = (lo.get() > 0.0) | (point & (c.get() > 0.0));
-    let dead = (hi.get() <= 0.0) | (point & (c.get() <= 0.0));
+    // Where `lower(lo, 1) > 0`, and `raise(hi, 1) <= 0`.
+    let stable = (lo.get() >= TINY) | (point & (c.get() > 0.0));
+    let dead = (hi.get() <= -TINY) | (point & (c.get() <= 0.0));
     // Halving is exact, so an unstable interval is [0, hi] to the bit.
-    let half = T::of(0.5) * hi;
+    let half = T::of(0.5) * raise(hi, 1);
     let zero = T::of(0.0);
     let centre = if dead { zero } else { if stable { c } else { half } };
     let radius = if dead { zero } else { if stable { r } else { half } };
