@@ -1,5 +1,6 @@
 //! The CPU backend: buffers in memory, kernels are their twins.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::Buffer;
@@ -12,12 +13,47 @@ use crate::kernel::{Call, Kernel};
 #[repr(C, align(64))]
 struct Line([f32; 16]);
 
-type Memory = Vec<Line>;
+/// A block of the pool. Large ones come from the system page by page, all with the same last bits of their address: the
+/// same places of two of them would share a set of a cache, which a kernel that reads both (centres and radii) would
+/// keep overwriting. So they start at different lines of their first page.
+#[derive(Default)]
+struct Memory {
+    lines: Vec<Line>,
+    /// Lines that are skipped.
+    skip: usize,
+}
+
+/// Lines of a page.
+const PAGE: usize = 64;
 
 pub(super) struct Cpu {
     pool: Arc<Pool<Memory>>,
     /// Words that may be in use at once.
     memory: usize,
+    /// Blocks made so far.
+    made: AtomicUsize,
+}
+
+impl Memory {
+    /// `lines` cleared, the `number`-th block. Fresh pages come cleared, and only when they are touched.
+    fn new(lines: usize, number: usize) -> Option<Memory> {
+        // A step prime to the page, far enough from its neighbours.
+        let skip = if lines < 4 * PAGE { 0 } else { number.wrapping_mul(13) % PAGE };
+        let lines = bytemuck::allocation::try_zeroed_slice_box(lines + skip).ok()?.into_vec();
+        Some(Memory { lines, skip })
+    }
+
+    fn len(&self) -> usize {
+        self.lines.len() - self.skip
+    }
+
+    fn words(&self) -> &[f32] {
+        bytemuck::cast_slice(&self.lines[self.skip..])
+    }
+
+    fn words_mut(&mut self) -> &mut [f32] {
+        bytemuck::cast_slice_mut(&mut self.lines[self.skip..])
+    }
 }
 
 pub(super) struct Storage {
@@ -31,20 +67,20 @@ pub(super) struct WriteGuard<'a>(RwLockWriteGuard<'a, Memory>);
 impl std::ops::Deref for ReadGuard<'_> {
     type Target = [f32];
     fn deref(&self) -> &[f32] {
-        bytemuck::cast_slice(&self.0)
+        self.0.words()
     }
 }
 
 impl std::ops::Deref for WriteGuard<'_> {
     type Target = [f32];
     fn deref(&self) -> &[f32] {
-        bytemuck::cast_slice(&self.0)
+        self.0.words()
     }
 }
 
 impl std::ops::DerefMut for WriteGuard<'_> {
     fn deref_mut(&mut self) -> &mut [f32] {
-        bytemuck::cast_slice_mut(&mut self.0)
+        self.0.words_mut()
     }
 }
 
@@ -67,7 +103,7 @@ impl Drop for Storage {
 
 impl Cpu {
     pub(super) fn new(memory: usize) -> Self {
-        Cpu { pool: Arc::new(Pool::new()), memory }
+        Cpu { pool: Arc::new(Pool::new()), memory, made: AtomicUsize::new(0) }
     }
 
     pub(super) fn describe(&self) -> String {
@@ -80,9 +116,8 @@ impl Cpu {
         if self.pool.in_use().saturating_add(size) > self.memory {
             return Err(full());
         }
-        // Fresh pages come cleared, and only when they are touched.
-        let fresh = || bytemuck::allocation::try_zeroed_slice_box(size / 16).map(<[Line]>::into_vec);
-        let memory = self.pool.take(size, || fresh().map_err(|()| full()))?;
+        let number = || self.made.fetch_add(1, Ordering::Relaxed);
+        let memory = self.pool.take(size, || Memory::new(size / 16, number()).ok_or_else(full))?;
         Ok(Storage { memory: RwLock::new(memory), pool: self.pool.clone() })
     }
 
