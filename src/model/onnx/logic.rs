@@ -1,12 +1,14 @@
 //! Operators that only shape arithmetic needs: comparisons, choices and roundings of constants.
 
+use super::super::Source;
 use super::build::{Builder, Value};
 use super::copies::repeated;
 use super::error::OnnxResult;
 use super::fold;
 use super::near::Near;
 use super::op::Op;
-use super::tensors::{Data, Tensor};
+use super::scale::{self, Merge};
+use super::tensors::{Data, Tensor, count};
 
 /// Comparisons and logic of two constants: 1 where it holds, else 0.
 pub fn compare(b: &mut Builder, op: &Op) -> OnnxResult<()> {
@@ -87,7 +89,7 @@ pub fn unary(b: &mut Builder, op: &Op) -> OnnxResult<()> {
     b.define(op, Value::Const(Tensor { dims, data }))
 }
 
-/// Where with a constant condition that is the same everywhere, or of constants.
+/// Where with a constant condition.
 pub fn choose(b: &mut Builder, op: &Op) -> OnnxResult<()> {
     op.only(&[])?;
     b.at_most(op, 3)?;
@@ -124,7 +126,8 @@ pub fn choose(b: &mut Builder, op: &Op) -> OnnxResult<()> {
                 no
             }
         }
-        Some(_) | None => return op.fail("chooses among computed values one by one, which is not supported"),
+        Some(_) => return one_by_one(b, op, (&when, &condition), [yes, no], dims),
+        None => return op.fail("chooses nothing"),
     };
     let old = dims_of(&chosen);
     // `repeated` takes the operator's first input.
@@ -133,6 +136,40 @@ pub fn choose(b: &mut Builder, op: &Op) -> OnnxResult<()> {
         ..op.node.clone()
     };
     repeated(b, &Op { node: &node, ..*op }, &old, dims)
+}
+
+/// A value of which each number comes from one of `sides`: from the first where `condition` holds.
+fn one_by_one(
+    b: &mut Builder,
+    op: &Op,
+    (when, condition): (&[usize], &[i64]),
+    sides: [Value; 2],
+    dims: Vec<usize>,
+) -> OnnxResult<()> {
+    let len = count(&dims, 1 << 28).ok_or_else(|| op.error("its result is too large"))?;
+    b.spend(op, 8 * len)?;
+    let (mut map, mut shifts, mut inputs) = (vec![None; len], vec![Near::ZERO; len], vec![]);
+    for (side, value) in sides.into_iter().enumerate() {
+        let places = |of: &[usize]| -> Vec<(usize, usize)> {
+            let chosen = fold::sources(when, &dims).map(|c| usize::from(condition[c] == 0) == side);
+            let all = fold::sources(of, &dims).enumerate().zip(chosen);
+            all.filter_map(|(place, chosen)| chosen.then_some(place)).collect()
+        };
+        match value {
+            Value::Live(x) => {
+                let input = inputs.len() as u32;
+                places(&x.dims).iter().for_each(|&(to, from)| map[to] = Some(Source { input, index: from as u32 }));
+                inputs.push(x.id);
+            }
+            Value::Const(t) => {
+                let values: Vec<Near> = t.select(op, 0..t.len())?;
+                places(&t.dims).iter().for_each(|&(to, from)| shifts[to] = values[from]);
+            }
+        }
+    }
+    let live = b.gather(op, map, inputs, dims)?;
+    let live = scale::apply(b, op, live, &vec![Near::ONE; len], &shifts, Merge::Free)?;
+    b.define(op, Value::Live(live))
 }
 
 /// Range: integers from a start to a limit.

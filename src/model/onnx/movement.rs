@@ -287,6 +287,39 @@ pub fn gather(b: &mut Builder, op: &Op) -> OnnxResult<()> {
     b.define(op, value)
 }
 
+/// GatherND with constant indices: along the last axis of theirs stands where a part of the value begins.
+pub fn gather_nd(b: &mut Builder, op: &Op) -> OnnxResult<()> {
+    op.only(&["batch_dims"])?;
+    b.at_most(op, 2)?;
+    if op.int("batch_dims", 0)? != 0 {
+        return op.fail("with batch_dims is not supported");
+    }
+    let old = dims(b, op, 0)?;
+    let Some(Tensor { dims: index_dims, data: Data::Int(indices) }) = b.constant(op, 1)?.cloned() else {
+        return op.fail("lacks constant integer indices");
+    };
+    let Some((&depth, outer)) = index_dims.split_last().filter(|(d, _)| (1..=old.len()).contains(*d)) else {
+        return op.fail(format!("indices of {index_dims:?} do not fit a value of {old:?}"));
+    };
+    let new = [outer, &old[depth..]].concat();
+    let Some(len) = count(&new, 1 << 28).filter(|&n| n > 0) else { return op.fail("its result is empty or too large") };
+    b.spend(op, len)?;
+    let part: usize = old[depth..].iter().product();
+    let mut positions = Vec::with_capacity(len);
+    for index in indices.chunks(depth) {
+        let mut at = 0;
+        for (&i, &n) in index.iter().zip(&old) {
+            if !(-(n as i64)..n as i64).contains(&i) {
+                return op.fail(format!("an index is outside 0..{n}"));
+            }
+            at = at * n + i.rem_euclid(n as i64) as usize;
+        }
+        positions.extend(at * part..(at + 1) * part);
+    }
+    let value = select(b, op, &positions, new)?;
+    b.define(op, value)
+}
+
 pub fn concat(b: &mut Builder, op: &Op) -> OnnxResult<()> {
     op.only(&["axis"])?;
     let inputs = op.node.input.len();

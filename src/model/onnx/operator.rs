@@ -64,6 +64,7 @@ fn operator(b: &mut Builder, op: &Op) -> OnnxResult<()> {
         "Slice" => movement::slice(b, op),
         "Split" => movement::split(b, op),
         "Gather" => movement::gather(b, op),
+        "GatherND" => movement::gather_nd(b, op),
         "Concat" => movement::concat(b, op),
         "Pad" => pad::pad(b, op),
         "Expand" => copies::expand(b, op),

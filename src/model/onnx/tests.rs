@@ -47,9 +47,13 @@ impl Graph {
         self
     }
 
-    fn ints(mut self, name: &str, values: &[i64]) -> Self {
+    fn ints(self, name: &str, values: &[i64]) -> Self {
+        self.ints_of(name, &[values.len() as i64], values)
+    }
+
+    fn ints_of(mut self, name: &str, dims: &[i64], values: &[i64]) -> Self {
         let raw = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-        self.0.initializer.push(tensor(name, &[values.len() as i64], data_type::INT64, raw));
+        self.0.initializer.push(tensor(name, dims, data_type::INT64, raw));
         self
     }
 

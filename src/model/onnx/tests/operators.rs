@@ -57,6 +57,11 @@ fn values_are_repeated() {
     assert_eq!(of(&[1, 2, 1], "Expand", &["s"], &[], |g| g.ints("s", &[2, 2])), [1.0, 1.0, 2.0, 2.0]);
     assert_eq!(of(&[1, 2], "Tile", &["s"], &[], |g| g.ints("s", &[1, 2])), [1.0, 2.0, 1.0, 2.0]);
     assert_eq!(of(&[1, 3], "Gather", &["s"], &axis, |g| g.ints("s", &[2, 0, 2])), [3.0, 1.0, 3.0]);
+    // Whole rows of [1, 2, 2] by two numbers each, then single values by three.
+    let rows = |g: Graph| g.ints_of("s", &[2, 2], &[0, 1, 0, -2]);
+    assert_eq!(of(&[1, 2, 2], "GatherND", &["s"], &[], rows), [3.0, 4.0, 1.0, 2.0]);
+    let values = |g: Graph| g.ints_of("s", &[1, 2, 3], &[0, 1, 0, 0, 0, -1]);
+    assert_eq!(of(&[1, 2, 2], "GatherND", &["s"], &[], values), [3.0, 2.0]);
     // A copy counts in gradients as often as it is there: through a dense layer the model is linear.
     let g =
         Graph::new(&[1, 2]).node("Concat", &["x", "x"], "c", &axis).floats("w", &[4, 1], &[1.0, 10.0, 100.0, 1000.0]);
@@ -225,4 +230,17 @@ fn shape_arithmetic_of_every_exporter() {
     // 7 mod 4 = 3 and 7 mod 2 = 1, of which with 2 the smaller.
     let g = g.ints("two", &[2, 2]).node("Div", &["two", "t"], "d", &[]).node("Reshape", &["x", "two"], "r", &[]);
     assert_eq!(g.node("Tile", &["r", "d"], "y", &[]).read().outputs(), 8);
+}
+
+#[test]
+fn values_are_chosen_by_a_constant_mask() {
+    // Of x and twice x, and of x and a constant on either side; the mask broadcasts.
+    let of_two = Graph::new(&[1, 3]).ints("m", &[0, 1, 0]).node("Add", &["x", "x"], "z", &[]);
+    assert_eq!(out(&of_two.node("Where", &["m", "x", "z"], "y", &[]).read(), &[1.0, 2.0, 3.0]), [2.0, 2.0, 6.0]);
+    let filled = |order: [&str; 3]| {
+        let g = Graph::new(&[1, 2, 2]).ints_of("m", &[2, 1], &[0, 1]).floats("c", &[2], &[7.0, 8.0]);
+        out(&g.node("Where", &order, "y", &[]).read(), &[1.0, 2.0, 3.0, 4.0])
+    };
+    assert_eq!(filled(["m", "c", "x"]), [1.0, 2.0, 7.0, 8.0]);
+    assert_eq!(filled(["m", "x", "c"]), [7.0, 8.0, 3.0, 4.0]);
 }
