@@ -37,7 +37,8 @@ impl Target {
 }
 
 /// A walk stops on its way to see which rows are decided only where this share of its products is still to come, and goes
-/// on with the others by themselves only where this share of the rows is decided: both cost something.
+/// on with the others by themselves only where this share of the rows is decided: both cost something. Where the host does
+/// not ask ([`Known::asks`]) it goes on with all.
 const WORTHWHILE: f64 = 0.25;
 
 /// Tightens the bounds of node `i`'s output by backward linear bounds of its unstable neurons, or of `every` neuron. Rows
@@ -73,8 +74,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Moves ends by the rows of output neurons of node `i`. Where the host would have to wait to hear which of them are
-    /// decided on their way, all go to its end.
+    /// Moves ends by the rows of output neurons of node `i`.
     fn bound_rows(&self, i: usize, mut rows: Rows, signs: bool, ends: &Ends) -> Result<()> {
         let (mut from, mut c, mut sums) = self.start(i, &rows)?;
         // A row that starts below its layer has passed by the error that runtimes make in it.

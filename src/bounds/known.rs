@@ -259,8 +259,8 @@ impl<'a> Known<'a> {
         self.watch.clear(self.bounder, values, self.region.lanes, most)
     }
 
-    /// What has to be looked at before anything that rests on these bounds is believed: for [`check`](Self::check) and
-    /// [`provable_by`](Self::provable_by).
+    /// What has to be read, and handed to [`provable_by`](Self::provable_by), before anything that rests on these bounds is
+    /// believed.
     pub fn verdicts(&self) -> Vec<&Buffer> {
         std::iter::once(&self.faults).chain(self.watch.marks()).chain(self.ledger.totals()).collect()
     }

@@ -27,10 +27,6 @@ impl Params {
         ((slice * share).min(n)..((slice + 1) * share).min(n)).map(move |t| t % channels * plane + t / channels)
     }
 
-    fn wants(&self, lower: f32, upper: f32) -> bool {
-        lower < 0.0 && upper > 0.0 || self.every == 1 && lower < upper
-    }
-
     /// Where the neuron of a row stands, and which of its ends is bounded.
     fn neuron(&self, rows: &[u32], row: usize) -> Option<(usize, bool)> {
         let [image, y, x, channel] = [0, 1, 2, 3].map(|part| rows[part * self.rows as usize + row]);
@@ -74,10 +70,7 @@ pub(super) fn count(call: Call<'_>) {
     let (lanes, counts) = (p.lanes as usize, as_u32_mut(counts));
     let one = |slice: usize| {
         let mut found = vec![0u32; lanes];
-        for k in p.slice(slice) {
-            let ends = lower[k * lanes..][..lanes].iter().zip(&upper[k * lanes..][..lanes]);
-            found.iter_mut().zip(ends).for_each(|(n, (l, u))| *n += u32::from(p.wants(*l, *u)));
-        }
+        p.slice(slice).for_each(|k| count_row(&lower[k * lanes..], &upper[k * lanes..], p.every == 1, &mut found));
         found
     };
     let slices: Vec<Vec<u32>> = if lower.len() < 4 * CHUNK {
@@ -88,6 +81,20 @@ pub(super) fn count(call: Call<'_>) {
     for (slice, found) in slices.iter().enumerate() {
         found.iter().enumerate().for_each(|(lane, n)| counts[lane * SLICES + slice] = *n);
     }
+}
+
+/// Free of branches, so that loops over lanes vectorise.
+#[inline(always)]
+fn wanted(lower: f32, upper: f32, every: bool) -> bool {
+    (lower < 0.0) & (upper > 0.0) | every & (lower < upper)
+}
+
+vectorise!(fn count_row = count_row_body(lower: &[f32], upper: &[f32], every: bool, found: &mut [u32]));
+
+#[inline(always)]
+fn count_row_body(lower: &[f32], upper: &[f32], every: bool, found: &mut [u32]) {
+    let ends = lower.iter().zip(upper);
+    found.iter_mut().zip(ends).for_each(|(n, (l, u))| *n += u32::from(wanted(*l, *u, every)));
 }
 
 pub(super) fn offsets(call: Call<'_>) {
@@ -108,15 +115,16 @@ pub(super) fn list(call: Call<'_>) {
     for slice in 0..SLICES {
         let mut next: Vec<u32> = (0..lanes).map(|lane| offsets[lane * SLICES + slice]).collect();
         for k in p.slice(slice) {
-            for (lane, next) in next.iter_mut().enumerate() {
-                let at = k * lanes + lane;
-                if p.wants(lower[at], upper[at]) {
-                    if let Some(image) = images.get_mut(*next as usize) {
-                        *image = lane as u32;
-                        neurons[*next as usize] = k as u32 | if centre[at] < 0.0 { NEGATED } else { 0 };
-                    }
-                    *next += 1;
+            let ends = lower[k * lanes..].iter().zip(&upper[k * lanes..]);
+            for (lane, (next, (l, u))) in next.iter_mut().zip(ends).enumerate() {
+                if !wanted(*l, *u, p.every == 1) {
+                    continue;
                 }
+                if let Some(image) = images.get_mut(*next as usize) {
+                    *image = lane as u32;
+                    neurons[*next as usize] = k as u32 | if centre[k * lanes + lane] < 0.0 { NEGATED } else { 0 };
+                }
+                *next += 1;
             }
         }
     }
