@@ -19,9 +19,12 @@ const NEAR: f64 = 1.1;
 /// Further than this from any size that was seen nothing can be told.
 const FAR: f64 = 4.0;
 
+/// Sizes of regions, rising, and the rows that each had.
+type Seen = Vec<(f64, f64)>;
+
 /// Rows per region, by kind and by the size of regions, as last counted.
 #[derive(Clone, Default)]
-pub(super) struct Sizes(Arc<Mutex<HashMap<Kind, Vec<(f64, f64)>>>>);
+pub(super) struct Sizes(Arc<Mutex<HashMap<Kind, Seen>>>);
 
 impl Sizes {
     /// Rows per region of a size.

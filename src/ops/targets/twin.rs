@@ -24,7 +24,17 @@ impl Params {
     fn slice(&self, slice: usize) -> impl Iterator<Item = usize> {
         let (n, plane, channels) = (self.elements(), self.plane(), self.channels as usize);
         let share = n.div_ceil(SLICES);
-        ((slice * share).min(n)..((slice + 1) * share).min(n)).map(move |t| t % channels * plane + t / channels)
+        let all = (slice * share).min(n)..((slice + 1) * share).min(n);
+        // Divisions would cost more than all else that is done with an element.
+        let (mut place, mut channel) = (all.start / channels, all.start % channels);
+        all.map(move |_| {
+            let element = channel * plane + place;
+            channel += 1;
+            if channel == channels {
+                (place, channel) = (place + 1, 0);
+            }
+            element
+        })
     }
 
     /// Where the neuron of a row stands, and which of its ends is bounded.
