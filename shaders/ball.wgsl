@@ -1,5 +1,6 @@
 // The box around an image, clipped to the range of pixels.
 //   clip: x[element][lane] in [0,1], delta[lane] -> centre[element][lane], radius
+//   axes: x[n] -> axes[n]                                                    1 towards 0 and towards 1, where there is room
 // Every real value of [0,1] within delta of x lies in centre +- radius.
 
 struct Params {
@@ -14,6 +15,17 @@ struct Params {
 @group(0) @binding(2) var<storage, read> delta: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> centre: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> radius: array<vec4<f32>>;
+
+@group(0) @binding(1) var<storage, read> point: array<f32>;
+@group(0) @binding(2) var<storage, read_write> axes: array<vec2<f32>>;
+
+@compute @workgroup_size(64, 1, 1)
+fn axes_at(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+    let i = flat(id, groups);
+    if (i < params.elements) {
+        axes[i] = vec2<f32>(select(0.0, 1.0, point[i] > 0.0), select(0.0, 1.0, point[i] < 1.0));
+    }
+}
 
 @compute @workgroup_size(64, 1, 1)
 fn clip(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {

@@ -1,7 +1,7 @@
 // Rows of linear lower bounds on their way back through a network. Rows are lanes: coefficients are
 // [channel][window row][window column][lane], see src/ops/linear/. One thread per row, and per slice of the elements
 // where there are slices.
-//   seed:       w[element][output], b[output], target[lane] -> a, sums[2 * slice]
+//   seed:       w[element][output], b[output], rows[4] -> a, sums[2 * slice]     the fourth part: channels
 //   relu:       table[image][element], bias[element], rows[3] -> a, sums    through a relaxed rectifier, with
 //               constant and charge of the layer below
 //   lift:       feet[image][element], rows, a -> sums    what lines below an activation add for coefficients above zero
@@ -11,7 +11,8 @@
 //   ellipsoid:  a, centre[image][element], radius[image], rows, sums, axes[image][element] -> result[3][lane]
 //   farthest:   a, centre[image][element], radius[image], rows, result[3][lane], axes -> x, like a
 //   densify:    a, rows -> dense[element][lane]
-//   pick:       from[element][old lane], source[lane] -> to[element][lane]; `width` old lanes
+//   pick:       from[element][old lane], source[lane] -> to[element][lane]; `width` old lanes, words of any kind;
+//               NONE leaves the word as it is
 //
 // Every rounding may go either way by one unit in the last place; `raise` takes one step more than there are.
 
@@ -46,7 +47,7 @@ const FARTHEST: f32 = 1e12;
 
 @group(0) @binding(1) var<storage, read> seed_w: array<f32>;
 @group(0) @binding(2) var<storage, read> seed_b: array<f32>;
-@group(0) @binding(3) var<storage, read> seed_target: array<u32>;
+@group(0) @binding(3) var<storage, read> seed_rows: array<u32>;
 @group(0) @binding(4) var<storage, read_write> seed_a: array<f32>;
 @group(0) @binding(5) var<storage, read_write> seed_sums: array<f32>;
 
@@ -84,9 +85,9 @@ const FARTHEST: f32 = 1e12;
 @group(0) @binding(2) var<storage, read> densify_rows: array<u32>;
 @group(0) @binding(3) var<storage, read_write> dense: array<f32>;
 
-@group(0) @binding(1) var<storage, read> pick_from: array<f32>;
+@group(0) @binding(1) var<storage, read> pick_from: array<u32>;
 @group(0) @binding(2) var<storage, read> pick_source: array<u32>;
-@group(0) @binding(3) var<storage, read_write> pick_to: array<f32>;
+@group(0) @binding(3) var<storage, read_write> pick_to: array<u32>;
 
 fn opaque_one(x: f32) -> f32 {
     return opaque(vec4<f32>(x)).x;
@@ -117,7 +118,7 @@ fn seed(@builtin(global_invocation_id) id: vec3<u32>) {
     if (lane >= params.lanes) {
         return;
     }
-    let wanted = seed_target[lane];
+    let wanted = seed_rows[3u * params.lanes + lane];
     let unused = wanted == NONE;
     let output = select(wanted & ~NEGATED, 0u, unused);
     let flip = wanted & NEGATED;
@@ -451,7 +452,8 @@ fn densify(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups
 fn pick(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
     let i = flat(id, groups);
     let element = i / params.lanes;
-    if (element < params.channels) {
-        pick_to[i] = pick_from[element * params.width + pick_source[i % params.lanes]];
+    let source = pick_source[i % params.lanes];
+    if (element < params.channels && source != NONE) {
+        pick_to[i] = pick_from[element * params.width + source];
     }
 }

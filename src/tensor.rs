@@ -62,8 +62,12 @@ const LINE: usize = 16;
 /// Interleaves `items` (each `elements` values long) into `[element][lane]` order, unused lanes zero.
 pub fn interleave<'a>(items: impl ExactSizeIterator<Item = &'a [f32]>, elements: usize) -> Vec<f32> {
     let items: Vec<&[f32]> = items.collect();
+    interleave_in(&items, elements, lanes(items.len()))
+}
+
+/// [`interleave`] with so many lanes.
+pub fn interleave_in(items: &[&[f32]], elements: usize, lanes: usize) -> Vec<f32> {
     assert!(items.iter().all(|i| i.len() == elements), "every item has the same number of values");
-    let lanes = lanes(items.len());
     let mut out = vec![0.0; elements * lanes];
     out.par_chunks_mut((LINE * lanes).max(1)).with_min_len(TASK.div_ceil(LINE * lanes)).enumerate().for_each(
         |(c, out)| {

@@ -1,20 +1,22 @@
 //! Intermediate bounds: neurons bounded by rows of their own, where those start, how far they are walked, and what they
 //! tell.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
-use super::known::Known;
+use super::graph;
+use super::known::{Ends, Known};
 use super::region::Form;
 use super::relaxation::Relaxations;
 use super::rows::Coefficients;
 use super::walk::{Walk, is_dense_layer};
-use super::{graph, not_finite};
-use crate::device::Buffer;
+use crate::device::{Buffer, Device};
 use crate::error::Result;
 use crate::model::ValueId;
 use crate::network::Affine;
-use crate::ops::linear::{self, Rows, SLICES, Window};
-use crate::rounding::{down, up};
+use crate::ops::linear::{self, NEGATED, NONE, Rows, SLICES, Window};
+use crate::ops::targets::{self, List};
 use crate::tensor;
 
 /// A row that bounds one neuron from below, or its negation.
@@ -26,146 +28,110 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// Where its ends stand in `[element][lane]`.
-    pub fn at(&self, lanes: usize) -> usize {
-        self.neuron as usize * lanes + self.image as usize
+    /// On the device.
+    pub fn list(d: &Device, targets: &[Target]) -> Result<List> {
+        let images: Vec<u32> = targets.iter().map(|t| t.image).collect();
+        let neurons = targets.iter().map(|t| t.neuron | if t.negated { NEGATED } else { 0 });
+        List::of(d, &images, &neurons.collect::<Vec<_>>())
     }
 }
 
 /// A walk stops on its way to see which rows are decided only where this share of its products is still to come, and goes
-/// on with the others by themselves only where this share of the rows is decided: both cost something.
+/// on with the others by themselves only where this share of the rows is decided: both cost something. Where the host does
+/// not ask ([`Known::asks`]) it goes on with all.
 const WORTHWHILE: f64 = 0.25;
 
 /// Tightens the bounds of node `i`'s output by backward linear bounds of its unstable neurons, or of `every` neuron. Rows
 /// that end after a few layers rest on the bounds of all neurons there, stable or not, and are cheap enough for all.
 pub(super) fn refine(known: &mut Known<'_>, relaxations: &Relaxations, i: usize, every: bool) -> Result<()> {
-    let (lanes, count) = (known.region.lanes, known.region.count);
-    let net = &known.bounder.net;
-    let [mut lower, mut upper] = known.ends(i + 1)?;
-    let centre: Vec<f32> = known.bounder.device().read(known.interval(i + 1)[0])?;
-    let all = every || graph::ends_matter(net, i + 1) || known.bounder.depth.is_some();
-    let provable = known.provable()?;
-    let mut targets = Vec::new();
-    for image in (0..count).filter(|image| provable[*image]) {
-        for k in graph::by_place(net.model.shape(i + 1)) {
-            let at = k * lanes + image;
-            if lower[at] < 0.0 && upper[at] > 0.0 || all && lower[at] < upper[at] {
-                // The sign at the centre is the likelier one: a row that proves it makes the other needless.
-                targets.push(Target { image: image as u32, neuron: k as u32, negated: centre[at] < 0.0 });
-            }
-        }
-    }
-    if targets.is_empty() {
-        return Ok(());
-    }
-    let walk = Walk { known, relaxations };
-    walk.bound_neurons(i, &targets, !all, &mut lower, &mut upper)?;
-    let open = targets.iter().filter(|t| all || lower[t.at(lanes)] < 0.0 && upper[t.at(lanes)] > 0.0);
-    let others: Vec<Target> = open.map(|t| Target { negated: !t.negated, ..*t }).collect();
-    walk.bound_neurons(i, &others, !all, &mut lower, &mut upper)?;
-    known.narrow(i + 1, targets.iter().map(|t| t.at(lanes)), &lower, &upper)
+    let value = i + 1;
+    let all = every || graph::ends_matter(&known.bounder.net, value) || known.bounder.depth.is_some();
+    let ends = known.ends(value)?;
+    let first = known.open(value, &ends, all, false)?;
+    Walk { known, relaxations }.bound_neurons(i, &first, false, !all, &ends)?;
+    // From the other side, what the first row of each did not settle.
+    let rest = if all { None } else { Some(known.open(value, &ends, false, true)?) };
+    Walk { known, relaxations }.bound_neurons(i, rest.as_ref().unwrap_or(&first), true, !all, &ends)?;
+    known.narrow(value, &first, &ends, false)
 }
 
 impl Walk<'_> {
-    /// Raises `lower` and cuts `upper` `[neuron][lane]` by backward bounds of the targets. Where `signs` are all that
-    /// matters, a row that is proved positive is not bounded any better.
-    pub fn bound_neurons(
-        &self,
-        i: usize,
-        targets: &[Target],
-        signs: bool,
-        lower: &mut [f32],
-        upper: &mut [f32],
-    ) -> Result<()> {
-        let bound = |chunk: &[Target]| {
-            self.bounder().check_deadline()?;
-            self.neuron_bounds(i, chunk, signs)
-        };
+    /// Moves the ends of node `i`'s output by backward bounds of the listed neurons, all of the other sign if `flip`. Where
+    /// `signs` are all that matters, a row that is proved positive is not bounded any better.
+    pub fn bound_neurons(&self, i: usize, list: &List, flip: bool, signs: bool, ends: &Ends) -> Result<()> {
         let share = self.bounder().rows_per_chunk(graph::widest(self.net(), i + 1));
-        // Chunks are independent, and kernels over one of them too small to keep all cores of a CPU busy.
-        let bounds: Vec<Vec<f32>> = if self.device().is_gpu() {
-            targets.chunks(share).map(bound).collect::<Result<_>>()?
-        } else {
-            targets.par_chunks(share).map(bound).collect::<Result<_>>()?
+        let bound = |first: usize| {
+            self.bounder().check_deadline()?;
+            let rows = self.place(i, list, first..list.capacity.min(first + share), flip)?;
+            self.bound_rows(i, rows, signs, ends)
         };
-        for (target, bound) in targets.iter().zip(bounds.into_iter().flatten()) {
-            if !bound.is_finite() {
-                return Err(not_finite());
+        let chunks = list.capacity.div_ceil(share);
+        // Chunks are independent, and kernels over one of them too small to keep all cores of a CPU busy.
+        if self.device().is_gpu() {
+            (0..chunks).try_for_each(|k| bound(k * share))
+        } else {
+            (0..chunks).into_par_iter().try_for_each(|k| bound(k * share))
+        }
+    }
+
+    /// Moves ends by the rows of output neurons of node `i`.
+    fn bound_rows(&self, i: usize, mut rows: Rows, signs: bool, ends: &Ends) -> Result<()> {
+        let (mut from, mut c, mut sums) = self.start(i, &rows)?;
+        // A row that starts below its layer has passed by the error that runtimes make in it.
+        let deployed = if from <= i { self.deployed(i)? } else { None };
+        let least = |at: ValueId, c: &Coefficients, rows: &Rows, sums: &Buffer| -> Result<Buffer> {
+            let bounds = self.known.concretise(at, c, rows, sums)?;
+            if let Some((magnitude, share)) = &deployed {
+                targets::less(self.device(), self.net().model.shape(i + 1), rows, magnitude, *share, &bounds)?;
             }
-            let at = target.at(self.known.region.lanes);
-            if target.negated {
-                upper[at] = upper[at].min(-bound);
-            } else {
-                lower[at] = lower[at].max(bound);
+            self.known.put(i + 1, &bounds, rows, ends)?;
+            Ok(bounds)
+        };
+        let end = self.bounder().depth.map_or(0, |depth| graph::end(self.net(), from, depth));
+        let looks = signs && self.known.asks();
+        for cut in graph::cuts(self.net(), from, WORTHWHILE).into_iter().filter(|&cut| looks && cut > end) {
+            c = self.walk(from, c, &rows, &sums, cut, None)?;
+            from = cut;
+            let bounds = least(cut, &c, &rows, &sums)?;
+            let (which, total) = (self.device().alloc(rows.lanes)?, self.device().alloc(1)?);
+            targets::undecided(self.device(), &bounds, &rows, [&which, &total])?;
+            let undecided = self.device().read::<u32>(&total)?[0] as usize;
+            if undecided == 0 {
+                return Ok(());
+            }
+            // Of random inputs a row whose sign is known before it reaches them had better not rest on them.
+            let worthwhile = (undecided as f64) < (1.0 - WORTHWHILE) * rows.count as f64;
+            if worthwhile || self.known.region.is_random() && undecided < rows.count {
+                (c, rows, sums) = self.pick(&c, &rows, &sums, &which, undecided)?;
+            }
+        }
+        let c = self.walk(from, c, &rows, &sums, end, None)?;
+        least(end, &c, &rows, &sums)?;
+        if end == 0 && self.known.region.is_random() { self.note(i, &rows) } else { Ok(()) }
+    }
+
+    /// Takes note of what rows of node `i` rest on, which reached the input.
+    fn note(&self, i: usize, rows: &Rows) -> Result<()> {
+        let shape = self.net().model.shape(i + 1);
+        let words: Vec<u32> = self.device().read(&rows.buffer)?;
+        for row in 0..rows.count {
+            let [image, y, x, channel] = [0, 1, 2, 3].map(|part| words[part * rows.lanes + row]);
+            let neuron = |c: u32| (c as usize * shape.height + y as usize) * shape.width + x as usize;
+            if channel != NONE {
+                let form = Form { node: i, negated: channel & NEGATED != 0, neuron: neuron(channel & !NEGATED) };
+                self.known.region.note(image as usize, form);
             }
         }
         Ok(())
     }
 
-    /// Lower bounds of (negated) output neurons of node `i`, one per target.
-    fn neuron_bounds(&self, i: usize, targets: &[Target], signs: bool) -> Result<Vec<f32>> {
-        let (mut rows, channels) = self.place_targets(i, targets)?;
-        let (mut from, mut c, mut sums) = self.start(i, &rows, &channels)?;
-        // A row that starts below its layer has passed by the error that runtimes make in it.
-        let deployed = if from <= i { self.deployed(i)? } else { None };
-        let less = |bound: f32, t: usize| match &deployed {
-            Some(error) => down(bound - error[targets[t].at(self.known.region.lanes)]),
-            None => bound,
-        };
-        // Of random inputs a row whose sign is known before it reaches them had better not rest on them.
-        let settled = |bound: f32| self.known.region.is_random() && bound > 0.0;
-        let mut bounds = vec![f32::NEG_INFINITY; targets.len()];
-        let mut open: Vec<usize> = (0..targets.len()).collect();
-        let end = self.bounder().depth.map_or(0, |depth| graph::end(self.net(), from, depth));
-        for cut in graph::cuts(self.net(), from, WORTHWHILE).into_iter().filter(|&cut| signs && cut > end) {
-            c = self.walk(from, c, &rows, &sums, cut, None)?;
-            from = cut;
-            let mut here = self.known.concretise(cut, &c, &rows, &sums)?;
-            open.iter().zip(&mut here).for_each(|(&t, bound)| *bound = less(*bound, t));
-            let undecided: Vec<usize> =
-                (0..open.len()).filter(|&r| !(here[r] > 0.0 || settled(bounds[open[r]]))).collect();
-            for (&t, &bound) in open.iter().zip(&here) {
-                if !bound.is_finite() {
-                    return Err(not_finite());
-                }
-                if !settled(bounds[t]) {
-                    bounds[t] = bounds[t].max(bound);
-                }
-            }
-            if undecided.is_empty() {
-                return Ok(bounds);
-            }
-            if (undecided.len() as f64) < (1.0 - WORTHWHILE) * open.len() as f64 {
-                open = undecided.iter().map(|&r| open[r]).collect();
-                (c, rows, sums) = self.pick(&c, &rows, &sums, &undecided)?;
-            }
-        }
-        let c = self.walk(from, c, &rows, &sums, end, None)?;
-        for (&t, bound) in open.iter().zip(self.known.concretise(end, &c, &rows, &sums)?) {
-            if settled(bounds[t]) && bound.is_finite() {
-                continue;
-            }
-            if end == 0 {
-                let Target { image, neuron, negated } = targets[t];
-                self.known.region.note(image as usize, Form { node: i, negated, neuron: neuron as usize });
-            }
-            let bound = less(bound, t);
-            // NaN must not hide behind an earlier bound.
-            bounds[t] = if bound.is_nan() { bound } else { bound.max(bounds[t]) };
-        }
-        Ok(bounds)
-    }
-
-    /// What runtimes may be off by in the outputs of affine node `i`, `[element][lane]`, if proofs are to hold for them.
-    fn deployed(&self, i: usize) -> Result<Option<Vec<f32>>> {
-        let relative = self.bounder().deployed(i);
-        if relative == 0.0 {
-            return Ok(None);
-        }
-        let Some(magnitude) = self.known.magnitude_values(i)? else { return Ok(None) };
-        let size: Vec<f32> = self.device().read(&magnitude)?;
+    /// What runtimes may be off by in the outputs of affine node `i`, if proofs are to hold for them: a share of these
+    /// magnitudes `[element][lane]`.
+    fn deployed(&self, i: usize) -> Result<Option<(Buffer, f32)>> {
         // The magnitudes come rounded to nearest; one percent covers it.
-        Ok(Some(size.into_iter().map(|v| up(1.01 * relative * v)).collect()))
+        let share = 1.01 * self.bounder().deployed(i);
+        let magnitude = if share == 0.0 { None } else { self.known.magnitude_values(i)? };
+        Ok(magnitude.map(|magnitude| (magnitude, share)))
     }
 
     /// Some of the rows by themselves, in this order.
@@ -174,51 +140,30 @@ impl Walk<'_> {
         c: &Coefficients,
         rows: &Rows,
         sums: &Buffer,
-        which: &[usize],
+        which: &Buffer,
+        count: usize,
     ) -> Result<(Coefficients, Rows, Buffer)> {
-        let d = self.device();
-        let lanes = tensor::lanes(which.len());
-        // Unused lanes repeat the last row.
-        let source: Vec<u32> = (0..lanes).map(|l| which[l.min(which.len() - 1)] as u32).collect();
-        let place: Vec<u32> = d.read(&rows.buffer)?;
-        let picked: Vec<u32> = (0..3)
-            .flat_map(|part| source.iter().map(move |&s| (part, s as usize)))
-            .map(|(part, s)| place[part * rows.lanes + s])
-            .collect();
-        let source = d.upload(&source)?;
-        let a = d.alloc(c.window.elements() * lanes)?;
-        linear::pick(d, &c.a, &source, &a, [rows.lanes, lanes])?;
-        let own = d.alloc(2 * SLICES * lanes)?;
-        linear::pick(d, sums, &source, &own, [rows.lanes, lanes])?;
-        let rows = Rows { count: which.len(), lanes, plane: rows.plane, buffer: d.upload(&picked)? };
-        Ok((Coefficients { a, window: c.window }, rows, own))
+        let (d, lanes) = (self.device(), tensor::lanes(count));
+        let picked = |from: &Buffer| -> Result<Buffer> {
+            let to = d.alloc(from.len() / rows.lanes * lanes)?;
+            linear::pick(d, from, which, &to, [rows.lanes, lanes])?;
+            Ok(to)
+        };
+        let own = Rows { count, lanes, plane: rows.plane, buffer: picked(&rows.buffer)? };
+        Ok((Coefficients { a: picked(&c.a)?, window: c.window }, own, picked(sums)?))
     }
 
-    /// One row for each output neuron of node `i`, and its channel, with [`linear::NEGATED`].
-    pub fn place_targets(&self, i: usize, targets: &[Target]) -> Result<(Rows, Vec<u32>)> {
-        let d = self.device();
-        let shape = self.net().model.nodes[i].shape;
-        let plane = shape.height * shape.width;
-        let lanes = tensor::lanes(targets.len());
-        let mut place = vec![0; 3 * lanes];
-        let mut channels = vec![u32::MAX; lanes];
-        for lane in 0..lanes {
-            // Unused lanes repeat the last row's place, so that their block stays uniform.
-            let Some(target) = targets.get(lane).or(targets.last()) else { continue };
-            let (channel, at) = (target.neuron as usize / plane, target.neuron as usize % plane);
-            place[lane] = target.image;
-            place[lanes + lane] = (at / shape.width) as u32;
-            place[2 * lanes + lane] = (at % shape.width) as u32;
-            if lane < targets.len() {
-                channels[lane] = channel as u32 | if target.negated { linear::NEGATED } else { 0 };
-            }
-        }
+    /// Rows for some of the listed output neurons of node `i`.
+    pub fn place(&self, i: usize, list: &List, part: Range<usize>, flip: bool) -> Result<Rows> {
+        let (d, shape, lanes) = (self.device(), self.net().model.shape(i + 1), tensor::lanes(part.len()));
         let plane = [shape.height, shape.width];
-        Ok((Rows { count: targets.len(), lanes, plane, buffer: d.upload(&place)? }, channels))
+        let rows = Rows { count: part.len(), lanes, plane, buffer: d.alloc(4 * lanes)? };
+        targets::place(d, shape, list, part.start, flip, &rows)?;
+        Ok(rows)
     }
 
     /// Rows of output neurons of node `i` where they start: value, coefficients, sums.
-    pub fn start(&self, i: usize, rows: &Rows, channels: &[u32]) -> Result<(ValueId, Coefficients, Buffer)> {
+    pub fn start(&self, i: usize, rows: &Rows) -> Result<(ValueId, Coefficients, Buffer)> {
         let d = self.device();
         let node = &self.net().model.nodes[i];
         let lanes = rows.lanes;
@@ -226,20 +171,15 @@ impl Walk<'_> {
         let affine = self.net().layer(i).affine().filter(|_| self.known.folding_table(i).is_none());
         let seeded = affine.map(|affine| (affine, self.seed_window(affine, node.inputs[0])));
         Ok(if let Some((affine, window)) = seeded.filter(|(_, window)| window.fits(rows.plane)) {
-            let sums = d.alloc(2 * SLICES * lanes)?;
-            let a = d.alloc(window.elements() * lanes)?;
-            let target = d.upload(channels)?;
+            let (a, sums) = (d.alloc(window.elements() * lanes)?, d.alloc(2 * SLICES * lanes)?);
             let outputs = affine.geometry.output.channels;
-            linear::seed(d, &window, outputs, &affine.weight, &affine.bias, &target, &a, &sums, lanes)?;
+            linear::seed(d, &window, outputs, &affine.weight, &affine.bias, rows, &a, &sums)?;
             (node.inputs[0], Coefficients { a, window }, sums)
         } else {
             let window = Window { layer: node.shape, size: [1, 1], step: [1, 1], offset: [0, 0] };
-            let mut a = vec![0.0f32; node.shape.channels * lanes];
-            for (lane, &c) in channels.iter().enumerate().filter(|(_, c)| **c != u32::MAX) {
-                let sign = if c & linear::NEGATED != 0 { -1.0 } else { 1.0 };
-                a[(c & !linear::NEGATED) as usize * lanes + lane] = sign;
-            }
-            (i + 1, Coefficients { a: d.upload(&a)?, window }, d.zeros(2 * SLICES * lanes)?)
+            let (a, sums) = (d.alloc(node.shape.channels * lanes)?, d.zeros(2 * SLICES * lanes)?);
+            targets::unit(d, node.shape.channels, rows, &a)?;
+            (i + 1, Coefficients { a, window }, sums)
         })
     }
 

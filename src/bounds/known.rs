@@ -1,22 +1,24 @@
 //! What is known about the values of a batch of regions: bounds of each, the magnitudes that walks are charged against,
 //! and the lanes of which nothing is known, since their numbers left the range in which sums cannot overflow.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use super::graph;
 use super::region::{self, Region};
 use super::rows::Coefficients;
 use super::shelf::{self, Tables};
+use super::sizes::Ledger;
 use super::watch::Watch;
-use super::{Bounder, Bounds, Row};
+use super::{Bounder, not_finite};
 use crate::device::{Buffer, Device};
 use crate::error::{Error, Result};
 use crate::model::{Folding, ValueId};
 use crate::network::{MOST_IN_LAYER, Placed};
 use crate::ops::conv::{self, Charge};
-use crate::ops::linear::Rows;
+use crate::ops::linear::{Rows, SLICES};
+use crate::ops::targets::{self, List};
 use crate::ops::{activation, add, gather, pool, range, relax, relu, scale};
-use crate::rounding::{down, to_f32_up, up};
+use crate::rounding::{to_f32_up, up};
 use crate::tensor;
 
 /// Unit of the table of folding charges: walks inflate a charge by twice its factor, which had better be small.
@@ -26,6 +28,19 @@ pub(super) const FOLDING_UNIT: f32 = 1.0 / 1024.0;
 struct Interval {
     centre: Buffer,
     radius: Buffer,
+}
+
+/// Ends of one value for all lanes, `[element][lane]`, as rows of neurons move them before the interval itself is narrowed.
+/// Zero in lanes of which nothing is known.
+pub(super) struct Ends {
+    pub lower: Buffer,
+    pub upper: Buffer,
+}
+
+impl Ends {
+    pub fn both(&self) -> [&Buffer; 2] {
+        [&self.lower, &self.upper]
+    }
 }
 
 /// Bounds of every value of a batch. Written on the way forward ([`super::Linearised`]) and narrowed by bounds of neurons;
@@ -41,6 +56,10 @@ pub(super) struct Known<'a> {
     foldings: Vec<Option<Buffer>>,
     /// Nothing is proved about the regions of lanes that it marked.
     watch: Watch,
+    /// How many neurons had rows of their own.
+    ledger: Ledger,
+    /// What went wrong so far, a word of bits of `ops::targets`.
+    faults: Buffer,
     /// Centre and radius by value, `[lane][element]`, once they were asked for.
     tables: Vec<OnceLock<[Buffer; 2]>>,
     /// [`size`](Self::size) by value, `[lane][element]`, once it was asked for.
@@ -66,6 +85,8 @@ impl<'a> Known<'a> {
             magnitudes: vec![],
             foldings: vec![],
             watch: Watch::new(bounder, region.lanes)?,
+            ledger: Ledger::new(&bounder.sizes, region.count, region.size),
+            faults: bounder.device().zeros(1)?,
             tables: (0..=nodes).map(|_| OnceLock::new()).collect(),
             sizes: (0..=nodes).map(|_| OnceLock::new()).collect(),
         })
@@ -91,6 +112,8 @@ impl<'a> Known<'a> {
             magnitudes: shelf::place(d, width, lanes.iter().map(|l| &l.magnitudes))?,
             foldings: shelf::place(d, width, lanes.iter().map(|l| &l.foldings))?,
             watch: Watch::default(),
+            ledger: Ledger::new(&bounder.sizes, region.count, region.size),
+            faults: d.zeros(1)?,
             tables: (0..=nodes).map(|_| OnceLock::new()).collect(),
             sizes: (0..=nodes).map(|_| OnceLock::new()).collect(),
         })
@@ -166,7 +189,7 @@ impl<'a> Known<'a> {
     }
 
     /// Least values of rows over the bounds of `value`.
-    pub fn concretise(&self, value: ValueId, c: &Coefficients, rows: &Rows, sums: &Buffer) -> Result<Vec<f32>> {
+    pub fn concretise(&self, value: ValueId, c: &Coefficients, rows: &Rows, sums: &Buffer) -> Result<Buffer> {
         match value {
             0 => self.region.concretise(self.bounder, c, rows, sums),
             _ => region::concretise(self.bounder, self.tables(value)?.each_ref(), c, rows, sums),
@@ -236,24 +259,29 @@ impl<'a> Known<'a> {
         self.watch.clear(self.bounder, values, self.region.lanes, most)
     }
 
-    /// Whether anything can be proved about each region: nothing about one that was marked.
-    pub fn provable(&self) -> Result<Vec<bool>> {
-        let clean = self.watch.clean(self.bounder, self.region.lanes, self.region.count)?;
-        Ok(clean.unwrap_or_else(|| vec![true; self.region.count]))
+    /// What has to be read, and handed to [`provable_by`](Self::provable_by), before anything that rests on these bounds is
+    /// believed.
+    pub fn verdicts(&self) -> Vec<&Buffer> {
+        std::iter::once(&self.faults).chain(self.watch.marks()).chain(self.ledger.totals()).collect()
     }
 
-    /// Takes back what was said of rows over regions that were marked.
-    pub fn withdraw(&self, rows: &[Row], bounds: &mut Bounds) -> Result<()> {
-        let Some(provable) = self.watch.clean(self.bounder, self.region.lanes, self.region.count)? else {
-            return Ok(());
-        };
-        for (r, _) in rows.iter().enumerate().filter(|(_, row)| !provable[row.lane]) {
-            bounds.lower[r] = -range::LOST;
-            if let Some(reach) = &mut bounds.reach {
-                reach[r] = 0.0;
-            }
+    /// Whether anything can be proved about each region: nothing about one that was marked.
+    pub fn provable(&self) -> Result<Vec<bool>> {
+        self.provable_by(&self.device().read_all(&self.verdicts())?)
+    }
+
+    /// [`provable`](Self::provable) by what [`verdicts`](Self::verdicts) holds; an error where something went wrong.
+    pub fn provable_by(&self, verdicts: &[Vec<u32>]) -> Result<Vec<bool>> {
+        match verdicts[0][0] {
+            0 => {}
+            targets::CROSSED => return Err(Error::device("a lower bound came back above its upper bound")),
+            _ => return Err(not_finite()),
         }
-        Ok(())
+        let (marks, totals) = verdicts[1..].split_at(usize::from(self.watch.marks().is_some()));
+        self.ledger.compare(totals);
+        let marks = marks.first().map_or(&[][..], |marks| marks);
+        let clean = |lane: usize| marks.iter().skip(lane).step_by(self.region.lanes).all(|mark| *mark == 0);
+        Ok((0..self.region.count).map(clean).collect())
     }
 
     /// How far the outputs of node `i` may be from those of the layer its file defines, `[element][lane]`, if the
@@ -332,37 +360,66 @@ impl<'a> Known<'a> {
         shelf::once(&self.sizes[value], || self.table(&self.size(value)?))
     }
 
-    /// Lower and upper ends of a value, `[element][lane]`.
-    pub fn ends(&self, value: ValueId) -> Result<[Vec<f32>; 2]> {
+    /// Lower and upper ends of a value.
+    pub fn ends(&self, value: ValueId) -> Result<Ends> {
         let d = self.device();
-        let [c, r] = self.interval(value);
-        let (c, r): (Vec<f32>, Vec<f32>) = (d.read(c)?, d.read(r)?);
-        let ends = |end: fn(f32, f32) -> f32| c.iter().zip(&r).map(|(c, r)| end(*c, *r)).collect();
-        Ok([ends(|c, r| down(c - r)), ends(|c, r| up(c + r))])
+        let interval = self.interval(value);
+        let none;
+        let marks = match self.watch.marks() {
+            Some(marks) => marks,
+            None => {
+                none = d.zeros(SLICES * self.region.lanes)?;
+                &none
+            }
+        };
+        let ends = Ends { lower: d.alloc(interval[0].len())?, upper: d.alloc(interval[0].len())? };
+        targets::ends(d, interval, marks, ends.both(), self.region.count)?;
+        Ok(ends)
     }
 
-    /// Writes the ends `[element][lane]` of some elements `at` there back.
-    pub fn narrow(
-        &mut self,
-        value: ValueId,
-        places: impl Iterator<Item = usize>,
-        lower: &[f32],
-        upper: &[f32],
-    ) -> Result<()> {
-        let d = self.device();
-        let [centre, radius] = self.interval(value);
-        let (mut c, mut r): (Vec<f32>, Vec<f32>) = (d.read(centre)?, d.read(radius)?);
-        let inflate = self.bounder.inflation(value);
-        for at in places {
-            if lower[at] > upper[at] {
-                return Err(Error::device("a lower bound came back above its upper bound"));
-            }
-            c[at] = 0.5 * (lower[at] + upper[at]);
-            let radius = up((upper[at] - c[at]).max(c[at] - lower[at]));
-            r[at] = up(radius + inflate * c[at].abs());
+    /// Whether the host asks how much there is to do before it asks for it: where that costs nothing, and where it keeps
+    /// account of what was done. Else there is room for about as much as the last time; whether that was enough is seen
+    /// at the end ([`is_whole`](Self::is_whole)).
+    pub fn asks(&self) -> bool {
+        !self.device().is_gpu() || self.region.is_random()
+    }
+
+    /// Whether every neuron that was to have a row had one, known once verdicts were looked at.
+    pub fn is_whole(&self) -> bool {
+        self.ledger.had_room()
+    }
+
+    /// Neurons of a value whose ends leave their sign open, or `every` one that is no point; asked for a second time or the
+    /// first.
+    pub fn open(&mut self, value: ValueId, ends: &Ends, every: bool, again: bool) -> Result<List> {
+        let (d, shape) = (self.device(), self.bounder.net.model.shape(value));
+        let (offsets, total) = (d.alloc(SLICES * self.region.lanes)?, Arc::new(d.alloc(1)?));
+        targets::find(d, shape, ends.both(), every, [&offsets, &total])?;
+        let capacity = match self.asks() {
+            true => d.read::<u32>(&total)?[0] as usize,
+            false => self.ledger.guess((value, again), &total, shape.len()),
+        };
+        let list = List { buffer: d.alloc(2 * capacity)?, total, capacity };
+        if capacity == 0 {
+            return Ok(list);
         }
-        d.write(centre, &c)?;
-        d.write(radius, &r)?;
+        let from = [&ends.lower, &ends.upper, self.interval(value)[0]];
+        targets::list(d, shape, from, every, &offsets, &list)?;
+        Ok(list)
+    }
+
+    /// Moves the ends of a value to what rows prove of its neurons.
+    pub fn put(&self, value: ValueId, bounds: &Buffer, rows: &Rows, ends: &Ends) -> Result<()> {
+        targets::put(self.device(), self.bounder.net.model.shape(value), bounds, rows, ends.both(), &self.faults)
+    }
+
+    /// Moves the intervals of listed neurons to their ends, or only where these are `tighter`.
+    pub fn narrow(&mut self, value: ValueId, list: &List, ends: &Ends, tighter: bool) -> Result<()> {
+        if list.capacity == 0 {
+            return Ok(());
+        }
+        let (d, how) = (self.device(), (tighter, self.bounder.inflation(value)));
+        targets::narrow(d, list, ends.both(), self.interval(value), &self.faults, self.region.lanes, how)?;
         self.tables[value].take();
         self.sizes[value].take();
         Ok(())

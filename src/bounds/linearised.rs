@@ -19,7 +19,26 @@ pub(super) struct Linearised<'a> {
 }
 
 impl<'a> Linearised<'a> {
+    /// The network over these regions.
     pub fn new(bounder: &'a Bounder, region: &'a Region) -> Result<Self> {
+        // Where nothing was guessed there is nothing to wait for.
+        let look = |state: &Self| if state.known.asks() { Ok(()) } else { state.known.provable().map(drop) };
+        Ok(Self::whole(bounder, region, look)?.0)
+    }
+
+    /// The network, and what `look` sees in it, which reads the verdicts on it. It is made again until there was room for the
+    /// rows of all neurons.
+    pub fn whole<T>(bounder: &'a Bounder, region: &'a Region, look: impl Fn(&Self) -> Result<T>) -> Result<(Self, T)> {
+        loop {
+            let state = Self::make(bounder, region)?;
+            let seen = look(&state)?;
+            if state.known.is_whole() {
+                return Ok((state, seen));
+            }
+        }
+    }
+
+    fn make(bounder: &'a Bounder, region: &'a Region) -> Result<Self> {
         let net = &bounder.net;
         let nodes = net.model.nodes.len();
         let relaxes = bounder.method.relaxes();

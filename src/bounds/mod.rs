@@ -10,6 +10,7 @@ mod charge;
 mod cloud;
 mod gradient;
 mod graph;
+mod held;
 mod intermediate;
 mod known;
 mod linearised;
@@ -20,6 +21,7 @@ mod relaxation;
 mod replay;
 mod rows;
 mod shelf;
+mod sizes;
 mod walk;
 mod watch;
 mod zonotope;
@@ -30,21 +32,24 @@ pub use cloud::{Cloud, CloudBound};
 pub use method::{Method, Runtime};
 pub use zonotope::Zonotope;
 
-use std::sync::Arc;
+use std::ops::Range as Indices;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use rayon::prelude::*;
 
+use held::Held;
 use linearised::Linearised;
 use region::Region;
+use sizes::Sizes;
 
-use crate::device::Device;
+use crate::device::{Buffer, Device};
 use crate::error::{Error, Result};
 use crate::model::{Layer, Node};
 use crate::network::{Network, Range};
 use crate::norm::Norm;
-use crate::ops::{linear, range};
+use crate::ops::{linear, range, targets};
 use crate::rounding::UNIT;
 use crate::tensor;
 
@@ -127,6 +132,10 @@ pub struct Bounder {
     sound: bool,
     /// See [`products`](Self::products).
     work: Arc<AtomicU64>,
+    /// Of rows, as last counted.
+    sizes: Sizes,
+    /// Images of the last batch.
+    held: Arc<Mutex<Held>>,
 }
 
 /// What is proved about one [`Row`].
@@ -210,6 +219,8 @@ impl Bounder {
             deadline: None,
             sound: true,
             work: Arc::default(),
+            sizes: Sizes::default(),
+            held: Arc::default(),
         })
     }
 
@@ -276,6 +287,19 @@ impl Bounder {
         self.in_parts(balls, |part| self.probe_part(part))
     }
 
+    /// The images of balls, `[element][lane]`. A GPU keeps those of the last batch; elsewhere batches are bounded side by side,
+    /// and nothing is to be moved.
+    fn images(&self, balls: &[Ball<'_>]) -> Result<Arc<Buffer>> {
+        let images: Vec<&[f32]> = balls.iter().map(|b| b.image).collect();
+        let elements = self.net.model.input.len();
+        if self.device().is_gpu() {
+            let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+            return held.place(self.device(), &images, elements);
+        }
+        let x = tensor::interleave_in(&images, elements, tensor::lanes(images.len()));
+        Ok(Arc::new(self.device().upload(&x)?))
+    }
+
     /// What `bound` says of sets, in order. Kernels alone are too small to keep all cores of a CPU busy; batches are
     /// independent.
     fn in_parts<S: Sync, B: Clone + Send>(
@@ -291,11 +315,14 @@ impl Bounder {
 
     fn probe_part(&self, balls: &[Ball<'_>]) -> Result<Vec<Outcome>> {
         let classes = self.net.model.outputs();
+        let region = Region::balls(self, balls)?;
         let (rows, rivals) = self.margins(balls.iter().map(|b| b.class));
-        let (lower, reach) = {
-            let bounds = self.lower_bounds(&Region::balls(self, balls)?, &rows, false)?;
-            (bounds.lower, bounds.reach)
-        };
+        let own: Vec<u32> = balls.iter().map(|b| b.class as u32).collect();
+        let (mut state, mut bounds) = Linearised::whole(self, &region, |state| self.evaluate_margins(state, &own))?;
+        if self.method.optimises() {
+            alpha::optimise(&mut state, &rows, &mut bounds, false, |_, _| Ok(()))?;
+        }
+        let Bounds { lower, reach, .. } = bounds;
         let outcome =
             |b: &Ball<'_>| Outcome { margins: vec![f32::INFINITY; classes], radius: b.delta, reach: f32::INFINITY };
         let mut outcomes: Vec<Outcome> = balls.iter().map(outcome).collect();
@@ -355,8 +382,7 @@ impl Bounder {
 
     /// What is known about regions, and [`lower_bounds`](Self::lower_bounds) of rows over them.
     fn bounded<'a>(&'a self, region: &'a Region, rows: &[Row], slopes: bool) -> Result<(Linearised<'a>, Bounds)> {
-        let mut state = Linearised::new(self, region)?;
-        let mut bounds = self.evaluate(&state, rows, slopes)?;
+        let (mut state, mut bounds) = Linearised::whole(self, region, |state| self.evaluate(state, rows, slopes))?;
         if self.method.optimises() {
             alpha::optimise(&mut state, rows, &mut bounds, slopes, |_, _| Ok(()))?;
         }
@@ -365,39 +391,90 @@ impl Bounder {
 
     /// Walks all rows down with the lines that `state` has now.
     fn evaluate(&self, state: &Linearised<'_>, rows: &[Row], slopes: bool) -> Result<Bounds> {
-        let outputs = self.net.model.outputs();
-        let per_chunk = self.rows_per_chunk(graph::widest(&self.net, self.net.model.output()));
-        let mut all = Bounds::default();
-        for chunk in rows.chunks(per_chunk) {
-            self.check_deadline()?;
-            let lanes = tensor::lanes(chunk.len());
+        let (d, outputs) = (self.device(), self.net.model.outputs());
+        let start = |part: Indices<usize>| {
+            let (rows, lanes) = (&rows[part.clone()], tensor::lanes(part.len()));
             let mut a = vec![0.0; outputs * lanes];
             let mut sums = vec![0.0; 2 * linear::SLICES * lanes];
             let mut images = vec![0u32; lanes];
-            for (i, row) in chunk.iter().enumerate() {
+            for (i, row) in rows.iter().enumerate() {
                 row.coefficients.iter().enumerate().for_each(|(k, c)| a[k * lanes + i] = *c);
                 // Less is sound, and so large a negative one proves nothing either way.
                 sums[i] = row.constant.clamp(-range::LOST, range::LOST);
                 images[i] = row.lane as u32;
             }
-            let d = self.device();
-            let rows = linear::Rows::whole(d, chunk.len(), images)?;
-            let part = state.walk().finish(d.upload(&a)?, &rows, &d.upload(&sums)?, slopes)?;
-            all.lower.extend_from_slice(&part.lower[..chunk.len()]);
-            all.slopes.extend_from_slice(&part.slopes);
-            if let Some(r) = part.reach {
-                all.reach.get_or_insert_default().extend_from_slice(&r[..chunk.len()]);
+            Ok((linear::Rows::whole(d, rows.len(), images)?, d.upload(&a)?, d.upload(&sums)?))
+        };
+        self.walk_all(state, rows.iter().map(|row| row.lane), slopes, start)
+    }
+
+    /// [`evaluate`](Self::evaluate) of the rows of all margins of these classes, one per lane, in the order of
+    /// [`margins`](Self::margins); they are made where they are walked.
+    fn evaluate_margins(&self, state: &Linearised<'_>, classes: &[u32]) -> Result<Bounds> {
+        let (d, outputs) = (self.device(), self.net.model.outputs());
+        let class = d.upload(classes)?;
+        let start = |part: Indices<usize>| {
+            let lanes = tensor::lanes(part.len());
+            let rows = linear::Rows { count: part.len(), lanes, plane: [1, 1], buffer: d.alloc(3 * lanes)? };
+            let a = d.alloc(outputs * lanes)?;
+            targets::margins(d, outputs, &class, part.start, &a, &rows)?;
+            Ok((rows, a, d.zeros(2 * linear::SLICES * lanes)?))
+        };
+        let rivals = outputs - 1;
+        self.walk_all(state, (0..classes.len() * rivals).map(|r| r / rivals), false, start)
+    }
+
+    /// Walks as many rows down as there are `regions`, of which each speaks of one, and reads all that there is to know of
+    /// them in one go. `start` gives some of them with their coefficients over the logits and their sums.
+    fn walk_all(
+        &self,
+        state: &Linearised<'_>,
+        regions: impl ExactSizeIterator<Item = usize>,
+        slopes: bool,
+        start: impl Fn(Indices<usize>) -> Result<(linear::Rows, Buffer, Buffer)>,
+    ) -> Result<Bounds> {
+        let (d, count) = (self.device(), regions.len());
+        let per_chunk = self.rows_per_chunk(graph::widest(&self.net, self.net.model.output()));
+        let mut parts = Vec::with_capacity(count.div_ceil(per_chunk));
+        for first in (0..count).step_by(per_chunk) {
+            self.check_deadline()?;
+            let (rows, a, sums) = start(first..count.min(first + per_chunk))?;
+            parts.push((state.walk().finish(a, &rows, &sums, slopes)?, rows));
+        }
+        let verdicts = state.known.verdicts();
+        let ends = parts.iter().flat_map(|(part, _)| std::iter::once(&part.lower).chain(&part.slopes));
+        let mut read = d.read_all::<u32>(&verdicts.iter().copied().chain(ends).collect::<Vec<_>>())?.into_iter();
+        let provable = state.known.provable_by(&read.by_ref().take(verdicts.len()).collect::<Vec<_>>())?;
+        let mut all = Bounds::default();
+        for (part, rows) in &parts {
+            let mut read = || bytemuck::cast_vec::<u32, f32>(read.next().unwrap_or_default());
+            let lower = read();
+            all.lower.extend_from_slice(&lower[..rows.count]);
+            if let Some(reach) = lower.get(rows.lanes..).filter(|reach| !reach.is_empty()) {
+                all.reach.get_or_insert_default().extend_from_slice(&reach[..rows.count]);
+            }
+            if part.slopes.is_some() {
+                all.slopes.extend(tensor::deinterleave(&read(), self.net.model.input.len(), rows.count));
             }
         }
         if all.lower.iter().chain(all.reach.iter().flatten()).any(|b| !b.is_finite()) {
             return Err(not_finite());
         }
-        state.known.withdraw(rows, &mut all)?;
+        // What was said of rows over regions that were marked is taken back.
+        for (r, _) in regions.enumerate().filter(|(_, region)| !provable[*region]) {
+            all.lower[r] = -range::LOST;
+            if let Some(reach) = &mut all.reach {
+                reach[r] = 0.0;
+            }
+        }
         Ok(all)
     }
 
     fn check_deadline(&self) -> Result<()> {
-        if self.deadline.is_some_and(|d| Instant::now() >= d) { Err(Error::Timeout) } else { Ok(()) }
+        let Some(deadline) = self.deadline else { return Ok(()) };
+        // The time of what was only asked for is still to come.
+        self.device().sync()?;
+        if Instant::now() >= deadline { Err(Error::Timeout) } else { Ok(()) }
     }
 
     /// Rows that fit the memory budget when the widest step of their walk has `elements` coefficients.

@@ -13,7 +13,7 @@ use crate::device::{Buffer, Device};
 use crate::error::{Error, Result};
 use crate::norm::Norm;
 use crate::ops::linear::{self, Rows, SLICES};
-use crate::ops::{ball, relax, shared_slopes};
+use crate::ops::{ball, shared_slopes, targets};
 use crate::rounding::{ETA, to_f32_up};
 use crate::tensor;
 
@@ -21,6 +21,8 @@ use crate::tensor;
 pub(crate) struct Region {
     pub count: usize,
     pub lanes: usize,
+    /// About how large they are: the mean of their radii.
+    pub size: f64,
     /// The boxes around the sets `[element][lane]`, the radius inflated for the consumers of the input.
     centre: Buffer,
     radius: Buffer,
@@ -61,9 +63,9 @@ pub(super) struct Inputs {
 
 impl Region {
     pub fn balls(bounder: &Bounder, balls: &[Ball<'_>]) -> Result<Region> {
-        let (d, elements) = (bounder.device(), bounder.net.model.input.len());
+        let d = bounder.device();
         let lanes = tensor::lanes(balls.len());
-        let x = d.upload(&tensor::interleave(balls.iter().map(|b| b.image), elements))?;
+        let x = bounder.images(balls)?;
         let mut deltas = vec![0.0; lanes];
         balls.iter().zip(&mut deltas).for_each(|(b, d)| *d = b.delta);
         let delta = d.upload(&deltas)?;
@@ -71,22 +73,17 @@ impl Region {
         ball::clip(d, &x, &delta, [&centre, &radius], lanes, bounder.inflation(0))?;
         let body = match bounder.norm {
             Norm::L2 => {
-                let image = |lane: usize| balls.get(lane).map_or(&[][..], |b| b.image);
-                let whole = |lane: usize| (0..elements).map(move |k| image(lane).get(k).copied().unwrap_or(0.0));
+                let centre = shelf::transpose(d, &x, lanes)?;
                 // A pixel at its end goes no further.
-                let axes = |x: f32| [f32::from(x > 0.0), f32::from(x < 1.0)];
-                let centre: Vec<f32> = (0..lanes).flat_map(whole).collect();
-                let axes: Vec<f32> = centre.iter().flat_map(|x| axes(*x)).collect();
-                Body::Ellipsoid { centre: d.upload(&centre)?, axes: d.upload(&axes)?, radius: delta }
+                let axes = d.alloc(2 * x.len())?;
+                ball::axes(d, &centre, &axes)?;
+                Body::Ellipsoid { centre, axes, radius: delta }
             }
-            Norm::Linf if bounder.method.relaxes() => {
-                let image = d.alloc(x.len())?;
-                relax::transpose(d, &x, &image, lanes)?;
-                Body::Ball { image, delta }
-            }
+            Norm::Linf if bounder.method.relaxes() => Body::Ball { image: shelf::transpose(d, &x, lanes)?, delta },
             Norm::Linf => Body::Box,
         };
-        Ok(Region { count: balls.len(), lanes, centre, radius, body, tables: OnceLock::new(), forms: None })
+        let size = mean(balls.iter().map(|b| b.delta));
+        Ok(Region { count: balls.len(), lanes, size, centre, radius, body, tables: OnceLock::new(), forms: None })
     }
 
     /// Boxes by their ends `[channel][row][column]`, rounded outward.
@@ -185,7 +182,8 @@ impl Region {
             }
         };
         let (centre, radius) = (place(|i| &i.centre)?, place(|i| &i.radius)?);
-        Ok(Region { count: inputs.len(), lanes, centre, radius, body, tables: OnceLock::new(), forms: None })
+        let size = mean(inputs.iter().map(|i| i.radius.iter().fold(0.0, |m: f32, r| m.max(*r))));
+        Ok(Region { count: inputs.len(), lanes, size, centre, radius, body, tables: OnceLock::new(), forms: None })
     }
 
     /// Every lane, for [`place`](Self::place).
@@ -231,17 +229,15 @@ impl Region {
     }
 
     /// Least values of rows over their sets.
-    pub fn concretise(&self, bounder: &Bounder, c: &Coefficients, rows: &Rows, sums: &Buffer) -> Result<Vec<f32>> {
+    pub fn concretise(&self, bounder: &Bounder, c: &Coefficients, rows: &Rows, sums: &Buffer) -> Result<Buffer> {
         let d = bounder.device();
         if let Some(frame) = self.body.zonotope() {
-            return frame.concretise(bounder, c, rows, sums);
+            return d.upload(&frame.concretise(bounder, c, rows, sums)?);
         }
         let [centre, radius] = self.tables(d)?;
-        let mut lower = concretise(bounder, [centre, radius], c, rows, sums)?;
+        let lower = concretise(bounder, [centre, radius], c, rows, sums)?;
         if let Some(form) = self.form(bounder, c, rows, sums)? {
-            let form: Vec<f32> = d.read(&form)?;
-            // A fault must not hide behind the other bound.
-            lower.iter_mut().zip(form).for_each(|(l, f)| *l = if f.is_nan() { f } else { l.max(f) });
+            targets::most(d, &form, &lower)?;
         }
         Ok(lower)
     }
@@ -255,31 +251,20 @@ impl Region {
         Ok(Some(form))
     }
 
-    /// Least values of rows over their sets, and the radius at which each would be zero; nothing where the sets do not
-    /// grow by one number.
-    pub fn reach(
-        &self,
-        bounder: &Bounder,
-        c: &Coefficients,
-        rows: &Rows,
-        sums: &Buffer,
-    ) -> Result<Option<[Vec<f32>; 2]>> {
+    /// Least values of rows over their sets, and after those the radius at which each would be zero; nothing where the sets
+    /// do not grow by one number.
+    pub fn reach(&self, bounder: &Bounder, c: &Coefficients, rows: &Rows, sums: &Buffer) -> Result<Option<Buffer>> {
         let d = bounder.device();
-        let form = match &self.body {
-            Body::Box | Body::Zonotope(_) => return Ok(None),
-            Body::Ellipsoid { .. } => self.form(bounder, c, rows, sums)?,
+        match &self.body {
+            Body::Box | Body::Zonotope(_) => Ok(None),
+            Body::Ellipsoid { .. } => self.form(bounder, c, rows, sums),
             Body::Ball { image, delta } => {
                 let g = bounder.sum_error(c.window.elements());
                 let result = d.alloc(2 * rows.lanes)?;
                 linear::radius(d, c.window.layer, &c.a, image, delta, rows, sums, &result, g, bounder.floor())?;
-                Some(result)
+                Ok(Some(result))
             }
-        };
-        let Some(form) = form else { return Ok(None) };
-        let mut lower: Vec<f32> = d.read(&form)?;
-        let mut reach = lower.split_off(rows.lanes);
-        reach.truncate(rows.lanes);
-        Ok(Some([lower, reach]))
+        }
     }
 
     /// Where in its set each row is least, like its coefficients; of a zonotope, in the box around it.
@@ -332,12 +317,17 @@ pub(super) fn concretise(
     c: &Coefficients,
     rows: &Rows,
     sums: &Buffer,
-) -> Result<Vec<f32>> {
+) -> Result<Buffer> {
     let d = bounder.device();
     let lower = d.alloc(rows.lanes)?;
     let g = bounder.sum_error(c.window.elements());
     linear::concretize(d, &c.window, &c.a, [centre, radius], rows, sums, &lower, g, bounder.floor())?;
-    d.read(&lower)
+    Ok(lower)
+}
+
+fn mean(radii: impl ExactSizeIterator<Item = f32>) -> f64 {
+    let count = radii.len().max(1);
+    radii.map(f64::from).sum::<f64>() / count as f64
 }
 
 /// Centre and radius of `[lower, upper]`, the radius inflated by a share of |centre|; never subnormal.

@@ -1,10 +1,10 @@
 //! Backward walks: rows of linear lower bounds from some value down to the region.
 
+use super::Bounder;
 use super::graph;
 use super::known::{FOLDING_UNIT, Known};
 use super::relaxation::Relaxations;
 use super::rows::Coefficients;
-use super::{Bounder, Bounds};
 use crate::device::{Buffer, Device};
 use crate::error::{Error, Result};
 use crate::model::{Model, ValueId};
@@ -13,13 +13,21 @@ use crate::ops::conv::{self, Geometry};
 use crate::ops::linear::{self, Rows, Window};
 use crate::ops::{add, gather, pool, range, scale, select, signs};
 use crate::rounding::to_f32_up;
-use crate::tensor::{self, Shape};
+use crate::tensor::Shape;
 
 /// What rows are walked by. It reads, and changes nothing but the rows.
 #[derive(Clone, Copy)]
 pub(super) struct Walk<'a> {
     pub known: &'a Known<'a>,
     pub relaxations: &'a Relaxations,
+}
+
+/// What rows over the logits come to.
+pub(super) struct Finished {
+    /// `[row]`, and then the rows' reaches if there are any.
+    pub lower: Buffer,
+    /// `[input][row]`.
+    pub slopes: Option<Buffer>,
 }
 
 /// What a walk leaves behind.
@@ -53,30 +61,23 @@ impl<'a> Walk<'a> {
         self.known.bounder.device()
     }
 
-    /// Margin rows (coefficients over the logits): lower bounds and, for balls walked down to the input, reaches;
-    /// also the slopes over the input if asked for and known.
-    pub fn finish(&self, a: Buffer, rows: &Rows, sums: &Buffer, slopes: bool) -> Result<Bounds> {
+    /// Rows over the logits where they end: least values and, for balls walked down to the input, reaches after those; also
+    /// the coefficients over the input if asked for and known.
+    pub fn finish(&self, a: Buffer, rows: &Rows, sums: &Buffer, slopes: bool) -> Result<Finished> {
         let (net, d) = (self.net(), self.device());
         let model = &net.model;
         let stop = if self.bounder().method.relaxes() { 0 } else { graph::frontier(net) };
         let start = Coefficients::whole(a, model.shape(model.output()));
         let end = self.walk(model.output(), start, rows, sums, stop, None)?;
         if stop > 0 {
-            let lower = self.known.concretise(stop, &end, rows, sums)?;
-            return Ok(Bounds { lower, reach: None, slopes: vec![] });
+            return Ok(Finished { lower: self.known.concretise(stop, &end, rows, sums)?, slopes: None });
         }
         let end = end.densify(d, rows)?;
-        if let Some([lower, reach]) = self.known.region.reach(self.bounder(), &end, rows, sums)? {
-            return Ok(Bounds { lower, reach: Some(reach), slopes: vec![] });
+        if let Some(lower) = self.known.region.reach(self.bounder(), &end, rows, sums)? {
+            return Ok(Finished { lower, slopes: None });
         }
         let lower = self.known.concretise(0, &end, rows, sums)?;
-        let slopes = if slopes {
-            let a: Vec<f32> = d.read(&end.a)?;
-            tensor::deinterleave(&a, end.window.elements(), rows.count)
-        } else {
-            vec![]
-        };
-        Ok(Bounds { lower, reach: None, slopes })
+        Ok(Finished { lower, slopes: slopes.then_some(end.a) })
     }
 
     /// Coefficients above a pooling layer, and room for those below it: whole layers, or patches where rows end after a few
@@ -470,12 +471,13 @@ mod tests {
             let targets: Vec<Target> = neurons
                 .flat_map(|neuron| [0, 1].map(|image| Target { image, neuron, negated: neuron % 3 == 0 }))
                 .collect();
-            let (rows, channels) = walk.place_targets(node, &targets).unwrap();
+            let list = Target::list(d, &targets).unwrap();
+            let rows = walk.place(node, &list, 0..targets.len(), false).unwrap();
             let bounds = |whole: bool, stop: ValueId| {
-                let (from, c, sums) = walk.start(node, &rows, &channels).unwrap();
+                let (from, c, sums) = walk.start(node, &rows).unwrap();
                 let c = if whole { c.densify(d, &rows).unwrap() } else { c };
                 let c = walk.walk(from, c, &rows, &sums, stop, None).unwrap();
-                (c.window, state.known.concretise(stop, &c, &rows, &sums).unwrap())
+                (c.window, d.read::<f32>(&state.known.concretise(stop, &c, &rows, &sums).unwrap()).unwrap())
             };
             // Down to the input of the pooling, and all the way.
             for stop in [node - 1, 0] {

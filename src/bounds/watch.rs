@@ -21,11 +21,8 @@ impl Watch {
         self.0.as_ref().map_or(Ok(()), |marks| range::values(bounder.device(), values, marks, lanes, most))
     }
 
-    /// Which of the first `count` lanes have no mark; nothing where none can have one.
-    pub fn clean(&self, bounder: &Bounder, lanes: usize, count: usize) -> Result<Option<Vec<bool>>> {
-        let Some(marks) = &self.0 else { return Ok(None) };
-        let marks: Vec<u32> = bounder.device().read(marks)?;
-        let clean = |lane| marks.iter().skip(lane).step_by(lanes).all(|mark| *mark == 0);
-        Ok(Some((0..count).map(clean).collect()))
+    /// The marks `[SLICES][lane]`, if lanes can have one.
+    pub fn marks(&self) -> Option<&Buffer> {
+        self.0.as_ref()
     }
 }

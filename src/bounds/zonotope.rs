@@ -56,10 +56,10 @@ impl Frame<Buffer> {
         let around = region::concretise(bounder, [centre, error], c, rows, sums)?;
         let (point, nothing) = (d.zeros(centre.len())?, d.zeros(sums.len())?);
         // Products with a vector and with its negation, both from below, enclose either.
-        let sides: Vec<Vec<f32>> = generators
-            .iter()
-            .map(|g| region::concretise(bounder, [g, &point], c, rows, &nothing))
-            .collect::<Result<_>>()?;
+        let sides = generators.iter().map(|g| region::concretise(bounder, [g, &point], c, rows, &nothing));
+        let sides: Vec<Buffer> = sides.collect::<Result<_>>()?;
+        let mut sides: Vec<Vec<f32>> = d.read_all(&std::iter::once(&around).chain(&sides).collect::<Vec<_>>())?;
+        let around = sides.remove(0);
         let least = |(r, &around): (usize, &f32)| {
             // A handful of f64 sums of f32 numbers: one part in 2^40 covers their rounding.
             let spans = sides.chunks(2).map(|s| f64::from(-s[0][r]).max(f64::from(-s[1][r])));

@@ -61,6 +61,13 @@ enum Command {
     Copy { from: wgpu::Buffer, to: wgpu::Buffer, bytes: u64 },
 }
 
+/// Part of a buffer, and where it goes.
+struct Part<'a> {
+    buffer: &'a wgpu::Buffer,
+    at: u64,
+    out: &'a mut [u8],
+}
+
 /// The first fault the device reported.
 #[derive(Clone, Default)]
 struct Fault(Arc<Mutex<Option<String>>>);
@@ -236,24 +243,57 @@ impl Gpu {
         self.fault.check()
     }
 
-    pub(super) fn read(&self, storage: &Storage, out: &mut [u8]) -> Result<()> {
-        let mut recorder = lock(&self.recorder);
-        self.submit(&mut recorder)?;
-        for (i, part) in out.chunks_mut(STAGING).enumerate() {
-            let size = part.len() as u64;
-            let staging = self.staging(&mut recorder, size);
-            let mut encoder = self.device.create_command_encoder(&Default::default());
-            encoder.copy_buffer_to_buffer(&storage.buffer, (i * STAGING) as u64, &staging, 0, size);
-            self.queue.submit([encoder.finish()]);
-            let (sender, receiver) = mpsc::channel();
-            staging.map_async(wgpu::MapMode::Read, ..size, move |result| drop(sender.send(result)));
-            self.wait()?;
-            let unreadable = || Error::device(format!("{}: results could not be read back", self.info.name));
-            receiver.try_recv().map_err(|_| unreadable())?.map_err(|_| unreadable())?;
-            part.copy_from_slice(&staging.get_mapped_range(..size).map_err(|_| unreadable())?);
-            staging.unmap();
+    /// Waits for what was recorded and copies buffers back: at once, as far as [`STAGING`] holds them.
+    pub(super) fn read(&self, wanted: Vec<(&Storage, &mut [u8])>) -> Result<()> {
+        let parts = wanted.into_iter().flat_map(|(storage, out)| {
+            let part = |(i, out)| Part { buffer: &storage.buffer, at: (i * STAGING) as u64, out };
+            out.chunks_mut(STAGING).enumerate().map(part)
+        });
+        let mut parts = parts.peekable();
+        while parts.peek().is_some() {
+            let (mut group, mut bytes) = (vec![], 0);
+            while let Some(part) = parts.next_if(|p| bytes + p.out.len() <= STAGING) {
+                bytes += part.out.len();
+                group.push(part);
+            }
+            self.read_group(group, bytes as u64)?;
         }
         self.fault.check()
+    }
+
+    /// The recorder is free while the device is waited for.
+    fn read_group(&self, parts: Vec<Part<'_>>, bytes: u64) -> Result<()> {
+        let staging = {
+            let mut recorder = lock(&self.recorder);
+            self.submit(&mut recorder)?;
+            let staging = self.staging(&mut recorder, bytes);
+            let mut encoder = self.device.create_command_encoder(&Default::default());
+            let mut to = 0;
+            for part in &parts {
+                let size = part.out.len() as u64;
+                encoder.copy_buffer_to_buffer(part.buffer, part.at, &staging, to, size);
+                to += size;
+            }
+            self.queue.submit([encoder.finish()]);
+            staging
+        };
+        let (sender, receiver) = mpsc::channel();
+        staging.map_async(wgpu::MapMode::Read, ..bytes, move |result| drop(sender.send(result)));
+        self.wait()?;
+        let unreadable = || Error::device(format!("{}: results could not be read back", self.info.name));
+        receiver.recv().map_err(|_| unreadable())?.map_err(|_| unreadable())?;
+        {
+            let mapped = staging.get_mapped_range(..bytes).map_err(|_| unreadable())?;
+            let mut words = &mapped[..];
+            for part in parts {
+                let (own, rest) = words.split_at(part.out.len());
+                part.out.copy_from_slice(own);
+                words = rest;
+            }
+        }
+        staging.unmap();
+        lock(&self.recorder).staging = Some(staging);
+        Ok(())
     }
 
     pub(super) fn sync(&self) -> Result<()> {
@@ -349,20 +389,17 @@ impl Gpu {
         }
     }
 
-    /// A buffer the host can read, of at least `bytes`, kept for the next read-back.
+    /// A buffer the host can read, of at least `bytes`: the one of the last read-back, if no other has it and it is large
+    /// enough.
     fn staging(&self, recorder: &mut Recorder, bytes: u64) -> wgpu::Buffer {
-        match &recorder.staging {
-            Some(buffer) if buffer.size() >= bytes => buffer.clone(),
-            _ => {
-                let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
-                    label: Some("read-back"),
-                    size: bytes.next_power_of_two(),
-                    usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
-                    mapped_at_creation: false,
-                });
-                recorder.staging.insert(buffer).clone()
-            }
-        }
+        recorder.staging.take_if(|kept| kept.size() >= bytes).unwrap_or_else(|| {
+            self.device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("read-back"),
+                size: bytes.next_power_of_two(),
+                usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            })
+        })
     }
 
     fn pipeline(&self, kernel: &'static Kernel) -> Result<Pipeline> {

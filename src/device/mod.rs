@@ -281,20 +281,32 @@ impl Device {
 
     /// Waits for everything dispatched so far and copies the buffer back.
     pub fn read<T: Pod>(&self, buffer: &Buffer) -> Result<Vec<T>> {
+        Ok(self.read_all(&[buffer])?.remove(0))
+    }
+
+    /// [`read`](Self::read) of several buffers, waiting once.
+    pub fn read_all<T: Pod>(&self, buffers: &[&Buffer]) -> Result<Vec<Vec<T>>> {
         const { assert!(size_of::<T>() == 4) };
-        let mut out = vec![T::zeroed(); buffer.len];
-        match (&*self.backend, &buffer.storage) {
-            (Backend::Cpu(_), Storage::Cpu(s)) => out.copy_from_slice(bytemuck::cast_slice(&s.read()[..buffer.len])),
-            (Backend::Gpu(g), Storage::Gpu(s)) => {
-                self.counters.waiting(|| g.read(s, bytemuck::cast_slice_mut(&mut out)))?;
+        let mut all: Vec<Vec<T>> = buffers.iter().map(|b| vec![T::zeroed(); b.len]).collect();
+        let mut wanted = vec![];
+        for (buffer, out) in buffers.iter().zip(&mut all) {
+            match (&*self.backend, &buffer.storage) {
+                (Backend::Cpu(_), Storage::Cpu(s)) => {
+                    out.copy_from_slice(bytemuck::cast_slice(&s.read()[..buffer.len]));
+                }
+                (Backend::Gpu(_), Storage::Gpu(s)) => wanted.push((s, bytemuck::cast_slice_mut(out))),
+                _ => return Err(Error::device("a buffer of another device was passed")),
             }
-            _ => return Err(Error::device("a buffer of another device was passed")),
+            self.counters.downloaded(4 * buffer.len);
+            if let Some(tape) = &self.tape {
+                tape.read(buffer);
+            }
         }
-        self.counters.downloaded(4 * buffer.len);
-        if let Some(tape) = &self.tape {
-            tape.read(buffer);
+        match &*self.backend {
+            Backend::Cpu(_) => {}
+            Backend::Gpu(g) => self.counters.waiting(|| g.read(wanted))?,
         }
-        Ok(out)
+        Ok(all)
     }
 
     /// Waits until everything dispatched so far is done.

@@ -1,4 +1,4 @@
-//! The box around an image: `[x - delta, x + delta]` clipped to `[0,1]`, as centre and radius.
+//! The box around an image: `[x - delta, x + delta]` clipped to `[0,1]`, as centre and radius; and where a ball has room.
 
 use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
@@ -34,7 +34,10 @@ pub static BALL: Kernel = Kernel {
     twin,
 };
 
-pub static KERNELS: &[&Kernel] = &[&BALL];
+/// Reads x; writes axes.
+pub static AXES: Kernel = Kernel { name: "ball_axes", entry: "axes_at", reads: 1, writes: 1, twin: axes_twin, ..BALL };
+
+pub static KERNELS: &[&Kernel] = &[&BALL, &AXES];
 
 /// Every real `x'` in `[0,1]` with `|x' - x| <= delta[lane]` lies in `centre ± radius`; the radius is inflated by
 /// `inflate * |centre|` for the consumer's rounding. `x` must lie in `[0,1]`.
@@ -48,6 +51,19 @@ pub fn clip(
 ) -> Result<()> {
     let params = Params { elements: (x.len() / lanes) as u32, lanes: lanes as u32, inflate, zero: 0 };
     device.run(&BALL, &params, &[x, delta], &[centre, radius], super::flat(x.len() / 4))
+}
+
+/// For each value of `x` in `[0,1]` a pair: 1, or 0 where it goes no further towards zero, and the same towards one.
+pub fn axes(device: &Device, x: &Buffer, axes: &Buffer) -> Result<()> {
+    let params = Params { elements: x.len() as u32, lanes: 0, inflate: 0.0, zero: 0 };
+    device.run(&AXES, &params, &[x], &[axes], super::flat(x.len()))
+}
+
+fn axes_twin(call: Call<'_>) {
+    let ([x], [axes]) = call.buffers();
+    for (x, axes) in x.iter().zip(axes.chunks_exact_mut(2)) {
+        axes.copy_from_slice(&[f32::from(*x > 0.0), f32::from(*x < 1.0)]);
+    }
 }
 
 /// Centre and radius of the clipped interval around one pixel. Sums are of distances from the pixel, so that a small
@@ -105,5 +121,11 @@ pub fn cases() -> Vec<Case> {
     };
     let check = Check::Interval { exact: (0..n).map(range).collect(), abs: 1e-6, rel: 1e-5 };
     let dispatch = move |d: &Device, r: &[Buffer], w: &[Buffer]| clip(d, &r[0], &r[1], [&w[0], &w[1]], lanes, 0.0);
-    vec![Case::new(&BALL, "clipped and empty balls", vec![x, delta], vec![blank(n), blank(n)], check, dispatch)]
+    let reads = vec![x.clone(), delta];
+    vec![
+        Case::new(&BALL, "clipped and empty balls", reads, vec![blank(n), blank(n)], check, dispatch),
+        Case::new(&AXES, "pixels at their ends", vec![x], vec![blank(2 * n)], Check::Exact, |d, r, w| {
+            axes(d, &r[0], &w[0])
+        }),
+    ]
 }

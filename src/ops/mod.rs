@@ -35,6 +35,7 @@ pub mod select;
 pub mod shared_slopes;
 pub mod signs;
 pub mod slopes;
+pub mod targets;
 pub mod worst;
 
 use crate::kernel::Kernel;
@@ -63,6 +64,7 @@ pub fn kernels() -> Vec<&'static Kernel> {
         shared_slopes::KERNELS,
         signs::KERNELS,
         slopes::KERNELS,
+        targets::KERNELS,
         worst::KERNELS,
     ]
     .concat()
@@ -91,6 +93,7 @@ pub fn cases() -> Vec<case::Case> {
         shared_slopes::cases(),
         signs::cases(),
         slopes::cases(),
+        targets::cases(),
         worst::cases(),
     ]
     .into_iter()
@@ -102,9 +105,11 @@ pub fn cases() -> Vec<case::Case> {
 /// proof (`UNIT`, `ETA`, limits, lengths of blocks) reach shaders as parameters.
 pub fn constants() -> Vec<(&'static str, u32)> {
     vec![
+        ("CROSSED", targets::CROSSED),
         ("CAUTION", linear::CAUTION.to_bits()),
         ("FARTHEST", linear::FARTHEST.to_bits()),
         ("HALVINGS", activation::table::HALVINGS as u32),
+        ("INFINITE", targets::INFINITE),
         ("INACTIVE", signs::INACTIVE),
         ("LARGEST_SUBNORMAL", rounding::LARGEST_SUBNORMAL),
         ("LOWEST", select::LOWEST.to_bits()),
@@ -114,6 +119,7 @@ pub fn constants() -> Vec<(&'static str, u32)> {
         ("NEGATED", linear::NEGATED),
         ("NONE", linear::NONE),
         ("NONE", signs::NONE),
+        ("NOT_FINITE", targets::NOT_FINITE),
         ("NOWHERE", gather::NOWHERE),
         ("PIECES", activation::table::PIECES as u32),
         ("RAISED_BITS", rounding::RAISED.to_bits()),

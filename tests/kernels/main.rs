@@ -66,6 +66,8 @@ fn main() {
     trials.push(on_gpu(&missing, "order::uploads_clears_and_dispatches".into(), order));
     trials.push(Trial::test("traffic::twin", || Ok(whole::traffic(&Device::cpu())?)));
     trials.push(on_gpu(&missing, "traffic::gpu".into(), whole::traffic));
+    trials.push(on_gpu(&missing, "traffic::search".into(), whole::search_traffic));
+    trials.push(on_gpu(&missing, "whole::room".into(), whole::room));
     trials.push(on_gpu(&missing, "whole::passes".into(), whole::passes));
     trials.push(on_gpu(&missing, "whole::training".into(), whole::training));
     trials.push(Trial::test("twin::worst_case_gradients", || Ok(worst::gradients(&Device::cpu())?)));

@@ -2,7 +2,7 @@
 
 use deltamax::bounds::{Ball, Bounder, Decision, Method};
 use deltamax::dataset::Dataset;
-use deltamax::device::Device;
+use deltamax::device::{Device, Traffic};
 use deltamax::error::Result;
 use deltamax::model::Model;
 use deltamax::model::cnn::{self, Architecture};
@@ -10,6 +10,7 @@ use deltamax::network::Network;
 use deltamax::ops::peak;
 use deltamax::progress::{Progress, Verbosity};
 use deltamax::rng::Rng;
+use deltamax::search::{self, Subject, search};
 use deltamax::tensor::{Shape, interleave};
 use deltamax::train::{Images, Settings, train};
 
@@ -143,6 +144,60 @@ pub fn branching(gpu: &Device) -> std::result::Result<(), String> {
         let differ = gpu.iter().zip(&cpu).filter(|((g, _), (c, _))| proved(g) != proved(c)).count();
         if split < 3 || differ > 2 {
             return Err(format!("{name}: {split} balls were split, {differ} decided otherwise"));
+        }
+    }
+    Ok(())
+}
+
+/// Whatever was bounded before, and however little room it took: the same balls get the same bounds.
+pub fn room(gpu: &Device) -> std::result::Result<(), String> {
+    let data = data(21);
+    let run = |before: &[f32]| -> Result<Vec<Vec<f32>>> {
+        let bounder = Bounder::new(&Network::new(gpu, &model()?)?, Method::Crown)?;
+        let probe = |delta: f32, images: std::ops::Range<usize>| {
+            let ball = |i| Ball { image: data.image(i), class: data.labels[i], delta };
+            bounder.probe(&images.map(ball).collect::<Vec<_>>())
+        };
+        for (i, delta) in before.iter().enumerate() {
+            probe(*delta, i..data.len())?;
+        }
+        Ok(probe(0.02, 2..data.len())?.into_iter().map(|o| o.margins).collect())
+    };
+    let fresh = run(&[]).map_err(|e| e.to_string())?;
+    for before in [&[1e-6f32][..], &[1e-6, 0.05]] {
+        if run(before).map_err(|e| e.to_string())? != fresh {
+            return Err(format!("other margins after balls of {before:?}"));
+        }
+    }
+    Ok(())
+}
+
+/// A search moves its images to the device once, and then a few words for each of them and each probe; it waits at most
+/// twice for each probe of a batch.
+pub fn search_traffic(gpu: &Device) -> std::result::Result<(), String> {
+    let data = data(60);
+    for (model, method) in [model, pooled]
+        .into_iter()
+        .flat_map(|m| [Method::Ibp, Method::CrownIbp, Method::Crown].map(|method| (m, method)))
+    {
+        let run = || -> Result<(Traffic, u32, u32)> {
+            let net = Network::new(gpu, &model()?)?;
+            let bounder = Bounder::new(&net, method)?;
+            let images: Vec<&[f32]> = (0..data.len()).map(|i| data.image(i)).collect();
+            let subjects = Subject::classify(&net, &images)?;
+            let (before, mut probes, mut rounds) = (gpu.traffic(), 0, 0);
+            search(&bounder, &search::Settings::new(&bounder), subjects, |_, found| {
+                // All images are in the first batch.
+                (probes, rounds) = (probes + found.probes, rounds.max(found.probes));
+                Ok(())
+            })?;
+            Ok((gpu.traffic().since(&before), probes, rounds))
+        };
+        let (t, probes, rounds) = run().map_err(|e| e.to_string())?;
+        let once = 4 * data.shape.len() * data.len();
+        let each = ((t.uploaded + t.downloaded) as f64 - once as f64) / f64::from(probes);
+        if !(each <= 256.0) || t.waits > u64::from(2 * rounds) {
+            return Err(format!("{method}: {each:.0} bytes per image and probe; {rounds} probes of a batch, {t:?}"));
         }
     }
     Ok(())

@@ -54,11 +54,11 @@ fn stakes(state: &Linearised<'_>, i: usize, run: &Run) -> Result<(Vec<Target>, V
     let model = &state.bounder().net.model;
     let value = model.nodes[i].inputs[0];
     let (Some(above), Some(z)) = (&run.above[i], &run.values[value]) else { return Ok((vec![], vec![])) };
-    let (above, z): (Vec<f32>, Vec<f32>) = (d.read(&above.a)?, d.read(z)?);
-    let [lower, upper] = state.known.ends(value)?;
-    let provable = state.known.provable()?;
+    let ends = state.known.ends(value)?;
+    let read = d.read_all::<f32>(&[&above.a, z, &ends.lower, &ends.upper])?;
+    let [above, z, lower, upper] = [0, 1, 2, 3].map(|k| &read[k]);
     let (mut targets, mut weights) = (vec![], vec![]);
-    for image in (0..state.region().count).filter(|image| provable[*image]) {
+    for image in 0..state.region().count {
         let stake = |k: usize| -> [f32; 2] {
             let at = k * lanes + image;
             let (a, l, u) = (above[at], lower[at], upper[at]);
@@ -93,7 +93,7 @@ fn stakes(state: &Linearised<'_>, i: usize, run: &Run) -> Result<(Vec<Target>, V
 
 /// Moves slopes for the output neurons of node `i`, bounds the targets with the last ones and puts the old ones back.
 fn climb_neurons(state: &mut Linearised<'_>, i: usize, targets: &[Target], weights: &[f32]) -> Result<()> {
-    let (bounder, lanes) = (state.bounder(), state.region().lanes);
+    let bounder = state.bounder();
     let d = bounder.device();
     let relus: Vec<usize> = graph::relus(&bounder.net).take_while(|&j| j < i).collect();
     let tables = |state: &Linearised<'_>| -> Result<Vec<Vec<f32>>> {
@@ -120,12 +120,9 @@ fn climb_neurons(state: &mut Linearised<'_>, i: usize, targets: &[Target], weigh
             shared_slopes::step(d, &gradients[at], table, [&m[at], &v[at]], &adam, step + 1)?;
         }
     }
-    let [mut lower, mut upper] = state.known.ends(i + 1)?;
-    let old = [lower.clone(), upper.clone()];
-    state.walk().bound_neurons(i, targets, true, &mut lower, &mut upper)?;
-    let places = targets.iter().map(|t| t.at(lanes));
-    let tighter = places.filter(|&at| lower[at] > old[0][at] || upper[at] < old[1][at]);
-    state.known.narrow(i + 1, tighter, &lower, &upper)?;
+    let (list, ends) = (Target::list(d, targets)?, state.known.ends(i + 1)?);
+    state.walk().bound_neurons(i, &list, false, true, &ends)?;
+    state.known.narrow(i + 1, &list, &ends, true)?;
     let lower_slopes = |table: &Vec<f32>| Line::all(table).map(|line| line.lower).collect();
     state.inner[i] = relus.iter().zip(&tables(state)?).map(|(&j, table)| (j, lower_slopes(table))).collect();
     for (&j, before) in relus.iter().zip(&before) {
@@ -144,12 +141,12 @@ fn collect_gradient<'g>(
     gradient: impl Fn(usize) -> Option<&'g Buffer>,
 ) -> Result<()> {
     let d = walk.device();
-    let (rows, channels) = walk.place_targets(i, targets)?;
+    let rows = walk.place(i, &Target::list(d, targets)?, 0..targets.len(), false)?;
     let mut weights = weights.to_vec();
     weights.resize(rows.lanes, 0.0);
     let weight = d.upload(&weights)?;
     let span = d.upload(&spans(targets, walk.known.region.lanes))?;
-    let (from, start, sums) = walk.start(i, &rows, &channels)?;
+    let (from, start, sums) = walk.start(i, &rows)?;
     let start = if whole { start.densify(d, &rows)? } else { start };
     walk.replay(from, start, &rows, &sums, &mut Keep::new(&walk.net().model), |bend| {
         let (window, a) = (&bend.above.window, &bend.above.a);

@@ -1,8 +1,8 @@
 //! Test cases of the kernels for rows of linear bounds: patches that hang over the layer, and whole layers.
 
 use super::{
-    AFFINE, CONCRETIZE, DENSIFY, ELLIPSOID, FARTHEST_POINT, LIFT, NEGATED, PICK, RADIUS, RELAX, RELU, SEED, SLICES,
-    Window,
+    AFFINE, CONCRETIZE, DENSIFY, ELLIPSOID, FARTHEST_POINT, LIFT, NEGATED, NONE, PICK, RADIUS, RELAX, RELU, SEED,
+    SLICES, Window,
 };
 use super::{affine, concretize, densify, ellipsoid, farthest, lift, pick, radius, relu, seed};
 use crate::ops::case::{Case, Check, blank, random, rows, words};
@@ -86,9 +86,9 @@ pub(in crate::ops) fn cases() -> Vec<Case> {
     cases.push(Case::new(&DENSIFY, "patch within a patch", reads, to, Check::Exact, move |d, r, w| {
         densify(d, &inner, &r[0], &rows(d, &r[1], LANES)?, &w[0])
     }));
-    let source: Vec<u32> = (0..16).map(|_| rng.below(LANES) as u32).collect();
+    let source: Vec<u32> = (0..16).map(|i| if i % 5 == 4 { NONE } else { rng.below(LANES) as u32 }).collect();
     let reads = vec![random(&mut rng, 7 * LANES), words(&source)];
-    cases.push(Case::new(&PICK, "16 of 48 rows", reads, vec![blank(7 * 16)], Check::Exact, |d, r, w| {
+    cases.push(Case::new(&PICK, "16 of 48 rows", reads, vec![random(&mut rng, 7 * 16)], Check::Exact, |d, r, w| {
         pick(d, &r[0], &d.upload(&d.read::<u32>(&r[1])?)?, &w[0], [LANES, 16])
     }));
     cases
@@ -152,20 +152,21 @@ fn setting_cases(s: &Setting, rng: &mut Rng) -> Vec<Case> {
 
 fn seed_case(s: &Setting, rng: &mut Rng) -> Case {
     const OUTPUTS: usize = 5;
-    let target: Vec<u32> = (0..LANES)
+    let channels = (0..LANES)
         .map(|_| match rng.below(8) {
             0 => u32::MAX,
             i => rng.below(OUTPUTS) as u32 | if i % 2 == 0 { NEGATED } else { 0 },
         })
-        .collect();
+        .collect::<Vec<u32>>();
+    let own = [&s.rows[..], &channels].concat();
     let (window, n) = (s.window, s.window.elements());
     Case::new(
         &SEED,
         s.label,
-        vec![random(rng, n * OUTPUTS), random(rng, OUTPUTS), words(&target)],
+        vec![random(rng, n * OUTPUTS), random(rng, OUTPUTS), words(&own)],
         vec![blank(n * LANES), blank(2 * SLICES * LANES)],
         Check::Value { abs: 0.0, rel: 0.0 },
-        move |d, r, w| seed(d, &window, OUTPUTS, &r[0], &r[1], &r[2], &w[0], &w[1], LANES),
+        move |d, r, w| seed(d, &window, OUTPUTS, &r[0], &r[1], &rows(d, &r[2], LANES)?, &w[0], &w[1]),
     )
 }
 

@@ -107,7 +107,8 @@ pub struct Rows {
     pub lanes: usize,
     /// Height and width of the plane that the neurons are in.
     pub plane: [usize; 2],
-    /// `[3][lanes]`: image, then row and column of the neuron in its plane.
+    /// `[3][lanes]`: image, then row and column of the neuron in its plane. Of rows that start at neurons a fourth: the
+    /// channel, with [`NEGATED`] for a lower bound of the negated neuron, [`NONE`] for unused lanes.
     pub buffer: Buffer,
 }
 
@@ -208,7 +209,7 @@ const fn kernel(name: &'static str, entry: &'static str, reads: usize, writes: u
     }
 }
 
-/// Starts rows at the outputs of an affine layer: `A = ± weights of the neuron`. Reads w, b, target; writes A, sums.
+/// Starts rows at the outputs of an affine layer: `A = ± weights of the neuron`. Reads w, b, rows; writes A, sums.
 pub static SEED: Kernel = kernel("linear_seed", "seed", 3, 2);
 /// Through a ReLU, with constants and charges of the layer below. Reads the relaxation table, bias, rows; changes A,
 /// sums.
@@ -228,15 +229,15 @@ pub static ELLIPSOID: Kernel = Kernel { twin: ellipsoid::ellipsoid, ..kernel("li
 pub static FARTHEST_POINT: Kernel = Kernel { twin: ellipsoid::farthest, ..kernel("linear_farthest", "farthest", 6, 1) };
 /// Patches to whole layers. Reads A, rows; writes A.
 pub static DENSIFY: Kernel = Kernel { twin: twin::densify, ..kernel("linear_densify", "densify", 2, 1) };
-/// Some rows by themselves. Reads values by lane, sources; writes values by lane.
+/// Some lanes by themselves. Reads values by lane, sources; writes values by lane.
 pub static PICK: Kernel = Kernel { twin: twin::pick, ..kernel("linear_pick", "pick", 2, 1) };
 
 pub static KERNELS: &[&Kernel] =
     &[&SEED, &RELU, &LIFT, &AFFINE, &CONCRETIZE, &RADIUS, &ELLIPSOID, &FARTHEST_POINT, &DENSIFY, &PICK];
 
-/// Bit of [`seed`]'s targets that asks for a lower bound of the *negated* neuron.
+/// Bit of a row's channel that asks for a lower bound of the *negated* neuron.
 pub const NEGATED: u32 = 1 << 31;
-/// Target of an unused lane.
+/// Channel of an unused lane, or no lane.
 pub const NONE: u32 = u32::MAX;
 /// Keeps candidates for the radius on the safe side of the root.
 pub(super) const CAUTION: f32 = 0.99999;
@@ -245,8 +246,8 @@ pub(super) const SQUARES_LOST: f32 = f32::from_bits((127 - 90) << 23);
 /// Reaches are no larger.
 pub(super) const FARTHEST: f32 = 1e12;
 
-/// Starts rows for neurons of an affine layer with packed weights `w` `[in][taps][out]`: `target` holds per lane the
-/// output channel (with [`NEGATED`]), [`NONE`] for unused lanes. `a` gets `[inputs * taps][lanes]`.
+/// Starts rows for neurons of an affine layer with packed weights `w` `[in][taps][out]`, at the channels that the fourth part of
+/// `rows` names. `a` gets `[inputs * taps][lanes]`.
 #[allow(clippy::too_many_arguments)]
 pub fn seed(
     device: &Device,
@@ -254,15 +255,14 @@ pub fn seed(
     outputs: usize,
     w: &Buffer,
     b: &Buffer,
-    target: &Buffer,
+    rows: &Rows,
     a: &Buffer,
     sums: &Buffer,
-    lanes: usize,
 ) -> Result<()> {
     // The output channels travel in `step_y`, which a seed has no other use for.
-    let span = Span { step_y: outputs as u32, ..Span::new(window, lanes) };
-    let params = Params { span, ..Params::new(window, 0, lanes, 0.0) };
-    device.run(&SEED, &params, &[w, b, target], &[a, sums], [lanes, SLICES, 1])
+    let span = Span { step_y: outputs as u32, ..Span::new(window, rows.lanes) };
+    let params = Params { span, ..Params::new(window, 0, rows.lanes, 0.0) };
+    device.run(&SEED, &params, &[w, b, &rows.buffer], &[a, sums], [rows.lanes, SLICES, 1])
 }
 
 /// `A_k z_k >= A_k * slope_k * x_k + min(A_k, 0) * intercept_k` with the row's image's entry of `table`
@@ -397,7 +397,7 @@ pub fn densify(device: &Device, window: &Window, a: &Buffer, rows: &Rows, dense:
     device.run(&DENSIFY, &params, &[a, &rows.buffer], &[dense], flat(rows.lanes * window.layer.len()))
 }
 
-/// `to[element][lane] = from[element][source[lane]]`, for `lanes` of both.
+/// `to[element][lane] = from[element][source[lane]]`, for so many lanes of both, old and new; [`NONE`] leaves what is there.
 pub fn pick(device: &Device, from: &Buffer, source: &Buffer, to: &Buffer, [old, new]: [usize; 2]) -> Result<()> {
     // The lanes picked from travel in `width`, as no window is needed.
     let window = Window::dense(Shape::new(to.len() / new, 1, old));

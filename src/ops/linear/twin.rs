@@ -72,8 +72,9 @@ unsafe fn settle(p: &Params, sums: Shared, slice: usize, lane: usize, constant: 
 
 pub(super) fn seed(call: Call<'_>) {
     let p: Params = call.params();
-    let ([w, b, target], [a, sums]) = call.buffers();
-    let (lanes, outputs, target) = (p.lanes as usize, p.step_y as usize, as_u32(target));
+    let ([w, b, rows], [a, sums]) = call.buffers();
+    let (lanes, outputs) = (p.lanes as usize, p.step_y as usize);
+    let target = &as_u32(rows)[3 * lanes..4 * lanes];
     sums[..2 * SLICES * lanes].fill(0.0);
     let sign = |t: u32| if t & NEGATED != 0 { -1.0f32 } else { 1.0 };
     for (lane, &t) in target.iter().enumerate().filter(|(_, t)| **t != NONE) {
@@ -376,6 +377,7 @@ pub(super) fn pick(call: Call<'_>) {
     let ([from, source], [to]) = call.buffers();
     let (old, source) = (p.width as usize, as_u32(source));
     to.par_chunks_mut(p.lanes as usize).zip(from.par_chunks(old)).with_min_len(64).for_each(|(to, from)| {
-        to.iter_mut().zip(source).for_each(|(to, &lane)| *to = from[lane as usize]);
+        let used = to.iter_mut().zip(source).filter(|(_, lane)| **lane != NONE);
+        used.for_each(|(to, &lane)| *to = from[lane as usize]);
     });
 }
