@@ -4,6 +4,7 @@
 //! class exceed every other? All probes of a batch go through the same kernels, one lane each.
 
 mod alpha;
+mod around;
 mod branch;
 mod certified;
 mod charge;
@@ -115,6 +116,9 @@ pub struct Bounder {
     /// How many nonlinear layers the rows that bound neurons pass on their way to the input, before interval bounds take
     /// over (Singh et al. 2019 and GPUPoly stop theirs likewise); `None`: all. Rows of margins pass all of them always.
     pub depth: Option<usize>,
+    /// Balls are bounded around their images, where [`can_go_around`](Self::can_go_around): what rounding costs then shrinks
+    /// with the ball. For radii and their proofs; branch and bound, gradients and corners stay as they are.
+    pub around: bool,
     /// Bytes that rows of coefficients may take at a time.
     pub memory: usize,
     /// How large numbers may become.
@@ -127,6 +131,8 @@ pub struct Bounder {
     sound: bool,
     /// See [`products`](Self::products).
     work: Arc<AtomicU64>,
+    /// Of images that balls were bounded around.
+    seen: around::Seen,
 }
 
 /// What is proved about one [`Row`].
@@ -204,12 +210,14 @@ impl Bounder {
             runtime: Runtime::default(),
             norm: Norm::default(),
             depth: None,
+            around: false,
             memory,
             range,
             peak: peak.max(1.0),
             deadline: None,
             sound: true,
             work: Arc::default(),
+            seen: around::Seen::default(),
         })
     }
 
@@ -289,11 +297,16 @@ impl Bounder {
         Ok(parts.collect::<Result<Vec<_>>>()?.concat())
     }
 
+    /// Balls as they are to be bounded.
+    fn region(&self, balls: &[Ball<'_>]) -> Result<Region> {
+        if self.goes_around() { Region::around(self, balls) } else { Region::balls(self, balls) }
+    }
+
     fn probe_part(&self, balls: &[Ball<'_>]) -> Result<Vec<Outcome>> {
         let classes = self.net.model.outputs();
         let (rows, rivals) = self.margins(balls.iter().map(|b| b.class));
         let (lower, reach) = {
-            let bounds = self.lower_bounds(&Region::balls(self, balls)?, &rows, false)?;
+            let bounds = self.lower_bounds(&self.region(balls)?, &rows, false)?;
             (bounds.lower, bounds.reach)
         };
         let outcome =
@@ -331,7 +344,7 @@ impl Bounder {
 
     /// Lower bounds of linear functions of the logits, each over the ball at its row's `lane`.
     pub fn row_bounds(&self, balls: &[Ball<'_>], rows: &[Row]) -> Result<Vec<f32>> {
-        Ok(self.lower_bounds(&Region::balls(self, balls)?, rows, false)?.lower)
+        Ok(self.lower_bounds(&self.region(balls)?, rows, false)?.lower)
     }
 
     /// Lower bounds of linear functions of the logits; row `r` speaks of box `r.lane`, given by its lower and upper
@@ -376,8 +389,9 @@ impl Bounder {
             let mut images = vec![0u32; lanes];
             for (i, row) in chunk.iter().enumerate() {
                 row.coefficients.iter().enumerate().for_each(|(k, c)| a[k * lanes + i] = *c);
+                let constant = state.known.around().map_or(row.constant, |around| around.constant(row));
                 // Less is sound, and so large a negative one proves nothing either way.
-                sums[i] = row.constant.clamp(-range::LOST, range::LOST);
+                sums[i] = constant.clamp(-range::LOST, range::LOST);
                 images[i] = row.lane as u32;
             }
             let d = self.device();
