@@ -38,6 +38,8 @@ struct Params {
 const NEGATED: u32 = 0x80000000u;
 // Keeps candidates on the safe side of the root; any candidate is checked before it counts.
 const CAUTION: f32 = 0.99999;
+// Share of a sum's error that one which failed shrinks by.
+const SHRINK: f32 = 0.7;
 // More than what squares lose to flushing, and enough for a square root of a normal number.
 const SQUARES_LOST: f32 = 8.077936e-28; // 2^-90
 // Reaches are no larger.
@@ -329,6 +331,9 @@ fn radius(@builtin(global_invocation_id) id: vec3<u32>) {
         dot += opaque_one(part.x);
         size += opaque_one(part.y);
     }
+    // All or nothing.
+    dot *= params.charge;
+    size *= params.charge;
     // A lower bound of the row at the image itself.
     let sum = gathered(lane);
     let rounding = up(4.0 * params.unit * (abs(dot) + abs(sum.x)));
@@ -356,7 +361,7 @@ fn radius(@builtin(global_invocation_id) id: vec3<u32>) {
                 d = 1.0;
             }
         } else {
-            d *= CAUTION;
+            d *= min(CAUTION, 1.0 - SHRINK * params.g);
         }
     }
     result[lane] = bound;

@@ -28,6 +28,8 @@ pub struct Settings {
     /// Whether finished images tell where to look first for others. That saves probes, and within the tolerance radii then
     /// depend on which images came before.
     pub learns: bool,
+    /// Radius of the first probe by linear bounds, as a share of the largest.
+    pub feeler: f32,
     /// No radius is larger.
     pub most: f32,
     /// Radii grow by this factor at most from probe to probe, until one fails: bounds of deep networks cost the more the
@@ -38,8 +40,10 @@ pub struct Settings {
     pub seconds: Option<f64>,
 }
 
-/// Radius of the first probe by linear bounds, as a share of the largest.
+/// Radius of the first probe by linear bounds, as a share of the largest; around images, where a small ball costs as much
+/// as a larger one.
 const FEELER: f32 = 1e-6;
+const AROUND: f32 = 3e-5;
 
 /// Longer than anyone waits, and still a time that clocks can tell.
 const FOREVER: f64 = 1e8;
@@ -47,9 +51,10 @@ const FOREVER: f64 = 1e8;
 /// Radii below this share of the largest are not worth a search.
 const LEAST: f32 = 1e-7;
 
-/// Networks of more nonlinear layers are deep, and what radii of theirs grow by.
+/// Networks of more nonlinear layers are deep, and what radii of theirs grow by; around images, where every probe is dear.
 const DEEP: usize = 6;
 const CAREFUL: f32 = 8.0;
+const MORE_CAREFUL: f32 = 4.0;
 
 /// How far apart proved and failed radii may be where margins between them are noise.
 const NOISY: f32 = 1.02;
@@ -67,8 +72,12 @@ impl Settings {
             Method::Alpha => (if gpu { 512 } else { 32 * threads }, 0.4, 2e-4),
         };
         let most = bounder.norm.largest(bounder.net.model.input.len());
-        let growth = if is_deep(bounder) { CAREFUL } else { f32::INFINITY };
-        Settings { tolerance, batch, max_probes: 30, usual, learns: true, most, growth, seconds: None }
+        let (feeler, growth) = match (is_deep(bounder), bounder.goes_around()) {
+            (true, true) => (AROUND, MORE_CAREFUL),
+            (true, false) => (FEELER, CAREFUL),
+            (false, _) => (FEELER, f32::INFINITY),
+        };
+        Settings { tolerance, batch, max_probes: 30, usual, learns: true, feeler, most, growth, seconds: None }
     }
 }
 
@@ -226,10 +235,10 @@ struct Track {
 }
 
 impl Track {
-    /// `feel`: start with a probe at [`FEELER`].
+    /// `feel`: start with a probe at [`Settings::feeler`].
     fn new(position: usize, subject: Subject, feel: bool, usual: f32, settings: &Settings) -> Self {
         let most = settings.most;
-        let feeler = FEELER * most;
+        let feeler = settings.feeler * most;
         let next = if feel { feeler } else { (usual * subject.margin).clamp(LEAST * most, most) };
         let points = vec![(0.0, subject.margin)];
         let (low, ball) = (0.0, 0.0);
@@ -388,8 +397,17 @@ mod tests {
     /// Drives a track with a synthetic bound and returns (proved, probes).
     fn run(reach: Option<fn(f32) -> f32>, margin: fn(f32) -> f32, usual: f32) -> (f32, u32) {
         let (batch, learns, growth) = (1, true, f32::INFINITY);
-        let settings =
-            Settings { tolerance: 1e-3, batch, max_probes: 30, usual, learns, most: 1.0, growth, seconds: None };
+        let settings = Settings {
+            tolerance: 1e-3,
+            batch,
+            max_probes: 30,
+            usual,
+            learns,
+            feeler: FEELER,
+            most: 1.0,
+            growth,
+            seconds: None,
+        };
         let subject = Subject { image: vec![], class: 0, margin: margin(0.0) };
         let mut track = Track::new(0, subject, reach.is_some(), usual, &settings);
         while !track.done {

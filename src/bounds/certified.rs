@@ -24,7 +24,7 @@ impl Bounder {
     /// # Errors
     /// A fault of the device.
     pub fn proofs(&self, balls: &[Ball<'_>]) -> Result<Vec<Proof>> {
-        let region = Region::balls(self, balls)?;
+        let region = self.region(balls)?;
         let (rows, _) = self.margins(balls.iter().map(|b| b.class));
         let (bounds, lines) = self.with_lines(&mut Linearised::new(self, &region)?, &rows)?;
         let mut radii: Vec<f32> = balls.iter().map(|b| b.delta).collect();

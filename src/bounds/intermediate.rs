@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::around::rows;
 use super::graph;
 use super::known::{Ends, Known};
 use super::region::Form;
@@ -28,6 +29,11 @@ pub(super) struct Target {
 }
 
 impl Target {
+    /// Where its neuron stands among values `[neuron][lane]`.
+    pub fn at(self, lanes: usize) -> usize {
+        self.neuron as usize * lanes + self.image as usize
+    }
+
     /// On the device.
     pub fn list(d: &Device, targets: &[Target]) -> Result<List> {
         let images: Vec<u32> = targets.iter().map(|t| t.image).collect();
@@ -44,14 +50,17 @@ const WORTHWHILE: f64 = 0.25;
 /// Tightens the bounds of node `i`'s output by backward linear bounds of its unstable neurons, or of `every` neuron. Rows
 /// that end after a few layers rest on the bounds of all neurons there, stable or not, and are cheap enough for all.
 pub(super) fn refine(known: &mut Known<'_>, relaxations: &Relaxations, i: usize, every: bool) -> Result<()> {
+    if known.around().is_some() {
+        return rows::refine(known, relaxations, i, every);
+    }
     let value = i + 1;
     let all = every || graph::ends_matter(&known.bounder.net, value) || known.bounder.depth.is_some();
     let ends = known.ends(value)?;
     let first = known.open(value, &ends, all, false)?;
-    Walk { known, relaxations }.bound_neurons(i, &first, false, !all, &ends)?;
+    Walk { known, relaxations, slack: None }.bound_neurons(i, &first, false, !all, &ends)?;
     // From the other side, what the first row of each did not settle.
     let rest = if all { None } else { Some(known.open(value, &ends, false, true)?) };
-    Walk { known, relaxations }.bound_neurons(i, rest.as_ref().unwrap_or(&first), true, !all, &ends)?;
+    Walk { known, relaxations, slack: None }.bound_neurons(i, rest.as_ref().unwrap_or(&first), true, !all, &ends)?;
     known.narrow(value, &first, &ends, false)
 }
 
@@ -168,12 +177,13 @@ impl Walk<'_> {
         let node = &self.net().model.nodes[i];
         let lanes = rows.lanes;
         // The charge for folding is taken where a walk passes the layer, so that a walk may not start below it.
-        let affine = self.net().layer(i).affine().filter(|_| self.known.folding_table(i).is_none());
+        let affine = self.net().layer(i).affine().filter(|_| !self.known.starts_above(i));
         let seeded = affine.map(|affine| (affine, self.seed_window(affine, node.inputs[0])));
         Ok(if let Some((affine, window)) = seeded.filter(|(_, window)| window.fits(rows.plane)) {
             let (a, sums) = (d.alloc(window.elements() * lanes)?, d.alloc(2 * SLICES * lanes)?);
             let outputs = affine.geometry.output.channels;
-            linear::seed(d, &window, outputs, &affine.weight, &affine.bias, rows, &a, &sums)?;
+            let bias = self.known.constants(&affine.bias)?;
+            linear::seed(d, &window, outputs, &affine.weight, &bias, rows, &a, &sums)?;
             (node.inputs[0], Coefficients { a, window }, sums)
         } else {
             let window = Window { layer: node.shape, size: [1, 1], step: [1, 1], offset: [0, 0] };

@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use super::around::{Around, Deviations};
 use super::graph;
 use super::region::{self, Region};
 use super::rows::Coefficients;
@@ -40,6 +41,22 @@ pub(super) struct Ends {
 impl Ends {
     pub fn both(&self) -> [&Buffer; 2] {
         [&self.lower, &self.upper]
+    }
+}
+
+/// Constants of a layer, or zeros in place of them.
+pub(super) enum Constants<'a> {
+    Own(&'a Buffer),
+    Zero(Buffer),
+}
+
+impl std::ops::Deref for Constants<'_> {
+    type Target = Buffer;
+    fn deref(&self) -> &Buffer {
+        match self {
+            Constants::Own(own) => own,
+            Constants::Zero(zero) => zero,
+        }
     }
 }
 
@@ -140,6 +157,27 @@ impl<'a> Known<'a> {
         Ok(known.map(|((magnitudes, foldings), joins)| KnownLane { magnitudes, foldings, joins }).collect())
     }
 
+    /// What all values are deviations from, if they are.
+    pub fn around(&self) -> Option<&'a Around> {
+        self.region.reference()
+    }
+
+    /// Where an element of a value is zero: at zero, or as a deviation at minus what it is at the image, to the nearest.
+    pub fn zero(&self, value: ValueId, lane: usize, element: usize) -> f32 {
+        self.around().map_or(0.0, |around| -around.value(value, lane, element) as f32)
+    }
+
+    /// Constants of a layer as they count here: deviations have none.
+    pub fn constants<'b>(&self, own: &'b Buffer) -> Result<Constants<'b>> {
+        Ok(if self.around().is_some() { Constants::Zero(self.device().zeros(own.len())?) } else { Constants::Own(own) })
+    }
+
+    /// The interval of a value on the host.
+    pub fn deviations(&self, value: ValueId) -> Result<Deviations> {
+        let [c, r] = self.interval(value);
+        Deviations { centre: self.device().read(c)?, radius: self.device().read(r)? }.checked()
+    }
+
     fn device(&self) -> &'a Device {
         self.bounder.device()
     }
@@ -153,7 +191,7 @@ impl<'a> Known<'a> {
             self.intervals[i + 1] = Some(interval);
         }
         // Walks of a folded layer's own neurons start above it.
-        let walked = walked && (!graph::charged_above(&self.bounder.net, i) || folding.is_some());
+        let walked = walked && (!graph::charged_above(&self.bounder.net, i) || self.starts_above(i));
         let magnitude = if walked { self.magnitude_values(i)? } else { None };
         self.magnitudes.push(magnitude.map(|v| self.table(&v)).transpose()?);
         Ok(())
@@ -183,6 +221,12 @@ impl<'a> Known<'a> {
         self.magnitudes[i].as_ref().expect("computed on the way forward")
     }
 
+    /// Whether rows of node `i`'s outputs start above it, since the charge for folding is taken where a walk passes the
+    /// layer. Around images every layer has such a charge, and rows that start below pay by themselves.
+    pub fn starts_above(&self, i: usize) -> bool {
+        self.foldings[i].is_some() && self.around().is_none()
+    }
+
     /// Distances of a folded node's outputs from those of the file, as a table.
     pub fn folding_table(&self, i: usize) -> Option<&Buffer> {
         self.foldings[i].as_ref()
@@ -206,7 +250,8 @@ impl<'a> Known<'a> {
         let len = node.shape.len() * lanes;
         let out = Interval { centre: d.alloc(len)?, radius: d.alloc(len)? };
         let to = [&out.centre, &out.radius];
-        let [c, r] = self.interval(node.inputs[0]);
+        let below = node.inputs[0];
+        let [c, r] = self.interval(below);
         match net.layer(i) {
             Placed::Affine(a) => {
                 let charge = if self.bounder.sound {
@@ -216,18 +261,26 @@ impl<'a> Known<'a> {
                     Charge::none()
                 };
                 self.bounder.count(2 * a.geometry.products() * self.region.count);
-                conv::interval(d, &a.geometry, [c, r], &a.weight, &a.bias, to, lanes, charge, inflate)?;
+                let bias = self.constants(&a.bias)?;
+                conv::interval(d, &a.geometry, [c, r], &a.weight, &bias, to, lanes, charge, inflate)?;
             }
-            Placed::Relu => relu::interval(d, c, r, to[0], to[1], inflate)?,
+            Placed::Relu => match self.around() {
+                Some(around) => around.relu(below, &self.deviations(below)?, inflate).write(d, to)?,
+                None => relu::interval(d, c, r, to[0], to[1], inflate)?,
+            },
             Placed::Activation(f) => activation::interval(d, f, c, r, to[0], to[1], lanes, inflate)?,
-            Placed::MaxPool(g) => pool::max_interval(d, g, c, r, to[0], to[1], lanes, inflate)?,
+            Placed::MaxPool(g) => match self.around() {
+                Some(around) => around.max(g, below, &self.deviations(below)?, inflate).write(d, to)?,
+                None => pool::max_interval(d, g, c, r, to[0], to[1], lanes, inflate)?,
+            },
             Placed::AvgPool(g) => pool::average_interval(d, g, c, r, to[0], to[1], lanes, inflate, deployed)?,
             Placed::Add => {
                 let [c2, r2] = self.interval(node.inputs[1]);
                 add::interval(d, c, r, c2, r2, to[0], to[1], inflate, deployed)?;
             }
             Placed::Scale { scale, shift, .. } => {
-                scale::interval(d, c, r, scale, shift, to[0], to[1], lanes, inflate, deployed)?;
+                let shift = self.constants(shift)?;
+                scale::interval(d, c, r, scale, &shift, to[0], to[1], lanes, inflate, deployed)?;
             }
             Placed::Gather(moves) => {
                 for (k, m) in moves.iter().enumerate() {
@@ -281,33 +334,50 @@ impl<'a> Known<'a> {
         self.ledger.compare(totals);
         let marks = marks.first().map_or(&[][..], |marks| marks);
         let clean = |lane: usize| marks.iter().skip(lane).step_by(self.region.lanes).all(|mark| *mark == 0);
-        Ok((0..self.region.count).map(clean).collect())
+        let known = |lane: usize| self.around().is_none_or(|around| around.is_known(lane));
+        Ok((0..self.region.count).map(|lane| clean(lane) && known(lane)).collect())
     }
 
-    /// How far the outputs of node `i` may be from those of the layer its file defines, `[element][lane]`, if the
-    /// stored weights are folded; keeps the table that walks charge.
+    /// How far the outputs of node `i` may be from those of the layer its file defines, or from their reference,
+    /// `[element][lane]`, if they may be; keeps the table that walks charge.
     fn folding(&mut self, i: usize) -> Result<Option<Buffer>> {
         self.foldings.push(None);
-        let net = &self.bounder.net;
+        let Some(distance) = self.folded(i, FOLDING_UNIT)? else { return Ok(None) };
+        self.foldings[i] = Some(self.table(&distance)?);
+        self.folded(i, 1.0)
+    }
+
+    /// [`folding`](Self::folding) in multiples of `unit`, a power of two. What is added comes rounded to nearest; one
+    /// percent covers it.
+    fn folded(&self, i: usize, unit: f32) -> Result<Option<Buffer>> {
+        let (net, d) = (&self.bounder.net, self.device());
+        let units = |v: f64| up(to_f32_up(1.01 * v / f64::from(unit)));
+        let residual = self.around().and_then(|around| around.residual(i));
+        let residual: Option<Vec<f32>> = residual.map(|r| r.into_iter().map(|e| units(f64::from(e))).collect());
         let records = net.model.folded.iter().filter(|f| f.node == i && self.bounder.sound);
         let deployed = f64::from(self.bounder.deployed(i));
         let absolute = |f: &Folding| f64::from(f.absolute) + deployed * f64::from(f.terms);
         let (relative, absolute) = records.fold((0.0, 0.0), |(r, a), f| (r + f64::from(f.relative), a + absolute(f)));
-        if relative + absolute == 0.0 {
-            return Ok(None);
-        }
-        let Some(magnitude) = self.magnitude_values(i)? else { return Ok(None) };
-        let (d, lanes) = (self.device(), self.region.lanes);
+        // What constants are off by is in the reference.
+        let absolute = if residual.is_some() { 0.0 } else { absolute };
+        let magnitude = if relative + absolute == 0.0 { None } else { self.magnitude_values(i)? };
+        let Some(magnitude) = magnitude else { return residual.map(|r| d.upload(&r)).transpose() };
         let elements = net.model.nodes[i].shape.len();
-        // The magnitudes and the product below come rounded to nearest; one percent covers it.
-        let charge = |unit: f32| -> Result<Buffer> {
-            let constant = |v: f64| d.upload(&vec![up(to_f32_up(1.01 * v / f64::from(unit))); elements]);
-            let out = d.alloc(magnitude.len())?;
-            scale::forward(d, &magnitude, &constant(relative)?, &constant(absolute)?, &out, lanes)?;
-            Ok(out)
-        };
-        self.foldings[i] = Some(self.table(&charge(FOLDING_UNIT)?)?);
-        Ok(Some(charge(1.0)?))
+        let constant = |v: f64| d.upload(&vec![units(v); elements]);
+        let out = d.alloc(magnitude.len())?;
+        scale::forward(d, &magnitude, &constant(relative)?, &constant(absolute)?, &out, self.region.lanes)?;
+        if let Some(residual) = residual {
+            add::accumulate(d, &d.upload(&residual)?, &out)?;
+        }
+        Ok(Some(out))
+    }
+
+    /// Distances as of [`folding_table`](Self::folding_table) of one lane and element each, for rows that pass them by.
+    pub fn folding_at(&self, i: usize, places: impl Iterator<Item = (usize, usize)>) -> Result<Option<Vec<f32>>> {
+        let Some(table) = &self.foldings[i] else { return Ok(None) };
+        let table: Vec<f32> = self.device().read(table)?;
+        let elements = self.bounder.net.model.nodes[i].shape.len();
+        Ok(Some(places.map(|(lane, element)| FOLDING_UNIT * table[lane * elements + element]).collect()))
     }
 
     /// What a walk through ReLU or activation node `i` is charged against, `[element][lane]`.
@@ -329,11 +399,13 @@ impl<'a> Known<'a> {
         match net.layer(i) {
             Placed::Affine(a) => {
                 let [weight, bias] = &a.magnitude;
+                let bias = self.constants(bias)?;
                 self.bounder.count(a.geometry.products() * self.region.count);
-                conv::forward(d, &a.geometry, &self.size(node.inputs[0])?, weight, bias, &v, lanes)?;
+                conv::forward(d, &a.geometry, &self.size(node.inputs[0])?, weight, &bias, &v, lanes)?;
             }
             Placed::Scale { magnitude: [scale, shift], .. } => {
-                scale::forward(d, &self.size(node.inputs[0])?, scale, shift, &v, lanes)?;
+                let shift = self.constants(shift)?;
+                scale::forward(d, &self.size(node.inputs[0])?, scale, &shift, &v, lanes)?;
             }
             Placed::AvgPool(g) => pool::average_forward(d, g, &self.size(node.inputs[0])?, &v, lanes)?,
             Placed::Relu | Placed::Activation(_) | Placed::MaxPool(_) | Placed::Add | Placed::Gather(_) => {

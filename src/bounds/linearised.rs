@@ -85,6 +85,6 @@ impl<'a> Linearised<'a> {
     }
 
     pub fn walk(&self) -> Walk<'_> {
-        Walk { known: &self.known, relaxations: &self.relaxations }
+        Walk { known: &self.known, relaxations: &self.relaxations, slack: None }
     }
 }

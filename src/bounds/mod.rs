@@ -4,6 +4,7 @@
 //! class exceed every other? All probes of a batch go through the same kernels, one lane each.
 
 mod alpha;
+mod around;
 mod branch;
 mod certified;
 mod charge;
@@ -120,6 +121,9 @@ pub struct Bounder {
     /// How many nonlinear layers the rows that bound neurons pass on their way to the input, before interval bounds take
     /// over (Singh et al. 2019 and GPUPoly stop theirs likewise); `None`: all. Rows of margins pass all of them always.
     pub depth: Option<usize>,
+    /// Balls are bounded around their images, where [`can_go_around`](Self::can_go_around): what rounding costs then shrinks
+    /// with the ball. For radii and their proofs; branch and bound, gradients and corners stay as they are.
+    pub around: bool,
     /// Bytes that rows of coefficients may take at a time.
     pub memory: usize,
     /// How large numbers may become.
@@ -136,6 +140,8 @@ pub struct Bounder {
     sizes: Sizes,
     /// Images of the last batch.
     held: Arc<Mutex<Held>>,
+    /// Of images that balls were bounded around.
+    seen: around::Seen,
 }
 
 /// What is proved about one [`Row`].
@@ -213,6 +219,7 @@ impl Bounder {
             runtime: Runtime::default(),
             norm: Norm::default(),
             depth: None,
+            around: false,
             memory,
             range,
             peak: peak.max(1.0),
@@ -221,6 +228,7 @@ impl Bounder {
             work: Arc::default(),
             sizes: Sizes::default(),
             held: Arc::default(),
+            seen: around::Seen::default(),
         })
     }
 
@@ -315,10 +323,15 @@ impl Bounder {
 
     fn probe_part(&self, balls: &[Ball<'_>]) -> Result<Vec<Outcome>> {
         let classes = self.net.model.outputs();
-        let region = Region::balls(self, balls)?;
+        let region = self.region(balls)?;
         let (rows, rivals) = self.margins(balls.iter().map(|b| b.class));
         let own: Vec<u32> = balls.iter().map(|b| b.class as u32).collect();
-        let (mut state, mut bounds) = Linearised::whole(self, &region, |state| self.evaluate_margins(state, &own))?;
+        // Around images rows have constants, which the host knows.
+        let evaluate = |state: &Linearised<'_>| match state.known.around() {
+            Some(_) => self.evaluate(state, &rows, false),
+            None => self.evaluate_margins(state, &own),
+        };
+        let (mut state, mut bounds) = Linearised::whole(self, &region, evaluate)?;
         if self.method.optimises() {
             alpha::optimise(&mut state, &rows, &mut bounds, false, |_, _| Ok(()))?;
         }
@@ -358,7 +371,7 @@ impl Bounder {
 
     /// Lower bounds of linear functions of the logits, each over the ball at its row's `lane`.
     pub fn row_bounds(&self, balls: &[Ball<'_>], rows: &[Row]) -> Result<Vec<f32>> {
-        Ok(self.lower_bounds(&Region::balls(self, balls)?, rows, false)?.lower)
+        Ok(self.lower_bounds(&self.region(balls)?, rows, false)?.lower)
     }
 
     /// Lower bounds of linear functions of the logits; row `r` speaks of box `r.lane`, given by its lower and upper
@@ -399,8 +412,9 @@ impl Bounder {
             let mut images = vec![0u32; lanes];
             for (i, row) in rows.iter().enumerate() {
                 row.coefficients.iter().enumerate().for_each(|(k, c)| a[k * lanes + i] = *c);
+                let constant = state.known.around().map_or(row.constant, |around| around.constant(row));
                 // Less is sound, and so large a negative one proves nothing either way.
-                sums[i] = row.constant.clamp(-range::LOST, range::LOST);
+                sums[i] = constant.clamp(-range::LOST, range::LOST);
                 images[i] = row.lane as u32;
             }
             Ok((linear::Rows::whole(d, rows.len(), images)?, d.upload(&a)?, d.upload(&sums)?))

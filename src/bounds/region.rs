@@ -5,6 +5,7 @@
 
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+use super::around::Around;
 use super::rows::Coefficients;
 use super::shelf;
 use super::zonotope::Frame;
@@ -32,6 +33,8 @@ pub(crate) struct Region {
     tables: OnceLock<[Buffer; 2]>,
     /// Of clouds, by lane: the neurons that were bounded by forms of the input.
     forms: Option<Mutex<Vec<Vec<Form>>>>,
+    /// Where the sets, and all values, are deviations from those at images.
+    around: Option<Around>,
 }
 
 /// A neuron that was bounded by a form of the input, from below or, negated, from above.
@@ -82,8 +85,45 @@ impl Region {
             Norm::Linf if bounder.method.relaxes() => Body::Ball { image: shelf::transpose(d, &x, lanes)?, delta },
             Norm::Linf => Body::Box,
         };
-        let size = mean(balls.iter().map(|b| b.delta));
-        Ok(Region { count: balls.len(), lanes, size, centre, radius, body, tables: OnceLock::new(), forms: None })
+        Ok(Region {
+            count: balls.len(),
+            lanes,
+            size: mean(balls.iter().map(|b| b.delta)),
+            centre,
+            radius,
+            body,
+            tables: OnceLock::new(),
+            forms: None,
+            around: None,
+        })
+    }
+
+    /// [`balls`](Self::balls) as deviations from their images.
+    pub fn around(bounder: &Bounder, balls: &[Ball<'_>]) -> Result<Region> {
+        let (d, elements, inflate) = (bounder.device(), bounder.net.model.input.len(), f64::from(bounder.inflation(0)));
+        let plain = Region::balls(bounder, balls)?;
+        let (mut centre, mut radius) = (vec![0.0; elements * plain.lanes], vec![0.0; elements * plain.lanes]);
+        for (lane, ball) in balls.iter().enumerate() {
+            let delta = f64::from(ball.delta);
+            for (k, x) in ball.image.iter().map(|x| f64::from(*x)).enumerate() {
+                let (at, above) = (k * plain.lanes + lane, (1.0 - x).next_up());
+                (centre[at], radius[at]) = around(-x.min(delta), above.min(delta), inflate);
+            }
+        }
+        let body = match plain.body {
+            Body::Ellipsoid { centre, axes, radius } => {
+                Body::Ellipsoid { centre: d.zeros(centre.len())?, axes, radius }
+            }
+            other @ (Body::Box | Body::Ball { .. } | Body::Zonotope(_)) => other,
+        };
+        let images: Vec<&[f32]> = balls.iter().map(|b| b.image).collect();
+        let around = Some(Around::new(bounder, &images, plain.lanes));
+        Ok(Region { centre: d.upload(&centre)?, radius: d.upload(&radius)?, body, around, ..plain })
+    }
+
+    /// What all values are deviations from, if they are.
+    pub fn reference(&self) -> Option<&Around> {
+        self.around.as_ref()
     }
 
     /// Boxes by their ends `[channel][row][column]`, rounded outward.
@@ -102,7 +142,7 @@ impl Region {
                 if l > u || peak > bounder.peak || !peak.is_finite() {
                     return Err(Error::usage(format!("an input range [{l}, {u}] is empty or beyond {}", bounder.peak)));
                 }
-                let (c, r) = around(l, u, inflate);
+                let (c, r) = around(f64::from(l), f64::from(u), inflate);
                 centre.push(c);
                 radius.push(r);
             }
@@ -129,7 +169,7 @@ impl Region {
     pub fn zonotopes(bounder: &Bounder, zonotopes: &[Zonotope]) -> Result<Region> {
         let inflate = f64::from(bounder.inflation(0));
         let inputs = zonotopes.iter().map(|z| {
-            let box_ = z.lower.iter().zip(&z.upper).map(|(l, u)| around(*l, *u, inflate));
+            let box_ = z.lower.iter().zip(&z.upper).map(|(l, u)| around(f64::from(*l), f64::from(*u), inflate));
             let (centre, radius) = box_.unzip();
             Inputs { centre, radius, body: Body::Zonotope(Frame::new(z)) }
         });
@@ -183,7 +223,8 @@ impl Region {
         };
         let (centre, radius) = (place(|i| &i.centre)?, place(|i| &i.radius)?);
         let size = mean(inputs.iter().map(|i| i.radius.iter().fold(0.0, |m: f32, r| m.max(*r))));
-        Ok(Region { count: inputs.len(), lanes, size, centre, radius, body, tables: OnceLock::new(), forms: None })
+        let (count, tables) = (inputs.len(), OnceLock::new());
+        Ok(Region { count, lanes, size, centre, radius, body, tables, forms: None, around: None })
     }
 
     /// Every lane, for [`place`](Self::place).
@@ -261,7 +302,8 @@ impl Region {
             Body::Ball { image, delta } => {
                 let g = bounder.sum_error(c.window.elements());
                 let result = d.alloc(2 * rows.lanes)?;
-                linear::radius(d, c.window.layer, &c.a, image, delta, rows, sums, &result, g, bounder.floor())?;
+                let of = linear::Ball { image, delta, is_origin: self.around.is_some() };
+                linear::radius(d, c.window.layer, &c.a, &of, rows, sums, &result, g, bounder.floor())?;
                 Ok(Some(result))
             }
         }
@@ -331,15 +373,16 @@ fn mean(radii: impl ExactSizeIterator<Item = f32>) -> f64 {
 }
 
 /// Centre and radius of `[lower, upper]`, the radius inflated by a share of |centre|; never subnormal.
-fn around(lower: f32, upper: f32, inflate: f64) -> (f32, f32) {
-    let (l, u) = (f64::from(lower), f64::from(upper));
+pub(super) fn around(l: f64, u: f64, inflate: f64) -> (f32, f32) {
     let middle = (0.5 * (l + u)) as f32;
     let centre = if middle.is_subnormal() { 0.0 } else { middle };
     let c = f64::from(centre);
     let radius = (u - c).max(c - l) + inflate * c.abs();
     // A few roundings of f64, each far below one unit in the last place of f32.
     let radius = to_f32_up(radius * (1.0 + 4.0 * f64::EPSILON));
-    (centre, if radius > 0.0 { radius.max(ETA) } else { 0.0 })
+    // Not `max`, which passes over NaN.
+    let radius = if radius > 0.0 && radius < ETA { ETA } else { radius };
+    (centre, if radius <= 0.0 { 0.0 } else { radius })
 }
 
 #[cfg(test)]
@@ -355,7 +398,7 @@ mod tests {
             let (a, b) =
                 (rng.range(-1.0, 1.0) * scale, rng.range(-1.0, 1.0) * 10f32.powf(rng.range(-8.0, 0.0)) * scale);
             let (l, u) = (a.min(b), a.max(b));
-            let (c, r) = around(l, u, 1e-5);
+            let (c, r) = around(f64::from(l), f64::from(u), 1e-5);
             let (c, r) = (f64::from(c), f64::from(r));
             assert!(c - r <= f64::from(l) && f64::from(u) <= c + r, "[{l}, {u}]: {c} ± {r}");
         }

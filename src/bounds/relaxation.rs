@@ -1,12 +1,14 @@
 //! What stands in place of every nonlinear layer: lines between the bounds of its inputs, and signs assumed for neurons.
 
-use super::known::Known;
+use super::around::Around;
+use super::known::{FOLDING_UNIT, Known};
 use super::shelf::{self, Tables};
 use crate::device::{Buffer, Device};
 use crate::error::Result;
 use crate::network::Placed;
 use crate::ops::linear::RELAX;
 use crate::ops::{activation, relax, select};
+use crate::rounding::up;
 
 /// Lines of one entry of a table of relaxations, in the order of the kernels that make and read them.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -56,8 +58,10 @@ pub(super) struct Signs {
 pub(super) struct Relaxations {
     /// Of ReLUs, activations and max pooling, `[lane][element][RELAX]`.
     lines: Vec<Option<Buffer>>,
-    /// Intercepts of the lines below activations, `[lane][element]`.
+    /// Intercepts of the lines below, where those of ReLUs and max pooling are not through zero, `[lane][element]`.
     feet: Vec<Option<Buffer>>,
+    /// What the lines of other bounds of the same rows are apart, in units of [`FOLDING_UNIT`], `[lane][element]`.
+    gaps: Vec<Option<Buffer>>,
     /// Which inputs of max pooling its lines are over, `[lane][element]`.
     picks: Vec<Option<Buffer>>,
     /// Signs assumed of neurons before ReLUs.
@@ -75,7 +79,13 @@ impl Relaxations {
     /// For a network whose nonlinear layers are not exchanged for lines.
     pub fn none(nodes: usize) -> Relaxations {
         let empty = || (0..nodes).map(|_| None).collect();
-        Relaxations { lines: empty(), feet: empty(), picks: empty(), signs: (0..nodes).map(|_| None).collect() }
+        Relaxations {
+            lines: empty(),
+            feet: empty(),
+            gaps: empty(),
+            picks: empty(),
+            signs: (0..nodes).map(|_| None).collect(),
+        }
     }
 
     /// Those of these lanes, with other `lines` and signs.
@@ -90,6 +100,7 @@ impl Relaxations {
         Ok(Relaxations {
             lines: lines.collect::<Result<_>>()?,
             feet: shelf::place(d, width, lanes.iter().map(|l| &l.feet))?,
+            gaps: (0..signs.len()).map(|_| None).collect(),
             picks: shelf::place(d, width, lanes.iter().map(|l| &l.picks))?,
             signs,
         })
@@ -109,6 +120,9 @@ impl Relaxations {
         let net = &known.bounder.net;
         let (d, lanes) = (known.bounder.device(), known.region.lanes);
         let [c, r] = known.interval(net.model.nodes[i].inputs[0]);
+        if let Some(around) = known.around() {
+            return self.relax_around(known, around, i);
+        }
         match net.layer(i) {
             Placed::Relu => self.lines[i] = Some(relax_relu(known, i)?),
             Placed::Activation(f) => {
@@ -126,6 +140,32 @@ impl Relaxations {
             }
             Placed::Affine(_) | Placed::AvgPool(_) | Placed::Add | Placed::Scale { .. } | Placed::Gather(_) => {}
         }
+        Ok(())
+    }
+
+    /// [`relax`](Self::relax) over deviations from images.
+    fn relax_around(&mut self, known: &Known<'_>, around: &Around, i: usize) -> Result<()> {
+        let d = known.bounder.device();
+        let below = known.bounder.net.model.nodes[i].inputs[0];
+        let lines = match known.bounder.net.layer(i) {
+            Placed::Relu => {
+                let magnitude: Vec<f32> = d.read(&known.relaxation_magnitude(i)?)?;
+                around.relu_lines(below, &known.deviations(below)?, &magnitude)
+            }
+            Placed::MaxPool(g) => {
+                let lines = around.max_lines(g, below, &known.deviations(below)?);
+                self.picks[i] = Some(d.upload(&lines.picks)?);
+                lines
+            }
+            Placed::Activation(_) => unreachable!("networks with activations are not bounded around images"),
+            Placed::Affine(_) | Placed::AvgPool(_) | Placed::Add | Placed::Scale { .. } | Placed::Gather(_) => {
+                return Ok(());
+            }
+        };
+        let gaps: Vec<f32> =
+            lines.gaps.iter().map(|gap| if *gap > 0.0 { up(gap / FOLDING_UNIT) } else { 0.0 }).collect();
+        (self.lines[i], self.feet[i]) = (Some(d.upload(&lines.table)?), Some(d.upload(&lines.feet)?));
+        self.gaps[i] = Some(d.upload(&gaps)?);
         Ok(())
     }
 
@@ -157,9 +197,19 @@ impl Relaxations {
         self.lines(i).expect("relaxed on the way forward")
     }
 
+    /// Intercepts of the lines below of node `i`, if they have any.
+    pub fn feet(&self, i: usize) -> Option<&Buffer> {
+        self.feet[i].as_ref()
+    }
+
+    /// How far node `i` may be from its lines on their other sides, if anyone asks, in units of [`FOLDING_UNIT`].
+    pub fn gaps(&self, i: usize) -> Option<&Buffer> {
+        self.gaps[i].as_ref()
+    }
+
     /// Lines and intercepts below of activation node `i`.
     pub fn activation(&self, i: usize) -> [&Buffer; 2] {
-        [self.relaxed(i), self.feet[i].as_ref().expect("relaxed on the way forward")]
+        [self.relaxed(i), self.feet(i).expect("relaxed on the way forward")]
     }
 
     /// Lines and picks of max pooling node `i`.

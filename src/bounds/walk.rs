@@ -2,7 +2,7 @@
 
 use super::Bounder;
 use super::graph;
-use super::known::{FOLDING_UNIT, Known};
+use super::known::{Constants, FOLDING_UNIT, Known};
 use super::relaxation::Relaxations;
 use super::rows::Coefficients;
 use crate::device::{Buffer, Device};
@@ -20,6 +20,9 @@ use crate::tensor::Shape;
 pub(super) struct Walk<'a> {
     pub known: &'a Known<'a>,
     pub relaxations: &'a Relaxations,
+    /// Where to add up what an upper bound by the same coefficients is above the lower one, if one is asked for: sums like
+    /// those of rows, of which only errors count.
+    pub slack: Option<&'a Buffer>,
 }
 
 /// What rows over the logits come to.
@@ -132,7 +135,7 @@ impl<'a> Walk<'a> {
                 Ok(Coefficients { a: d.alloc(window.elements() * rows.lanes)?, window })
             };
             match net.layer(i) {
-                Placed::Relu => {
+                Placed::Relu | Placed::Activation(_) => {
                     if let Some(keep) = &mut keep {
                         keep.above[i] = Some(c.copy(d)?);
                     }
@@ -140,16 +143,7 @@ impl<'a> Walk<'a> {
                         // Only rows over the logits are walked under assumptions, and those are whole layers.
                         signs::assume(d, rows, [&s.targets, &s.beta], self.known.region.lanes, &c.a)?;
                     }
-                    let c = self.through_relu(i, c, rows, sums)?;
-                    self.deposit(&mut at, i, inputs[0], c, rows, sums)?;
-                }
-                Placed::Activation(_) => {
-                    if let Some(keep) = &mut keep {
-                        keep.above[i] = Some(c.copy(d)?);
-                    }
-                    let [_, feet] = self.relaxations.activation(i);
-                    let terms = self.bounder().sum_error(c.window.slice());
-                    linear::lift(d, &c.window, feet, rows, &c.a, sums, terms)?;
+                    self.lift(i, &c, rows, sums)?;
                     let c = self.through_relu(i, c, rows, sums)?;
                     self.deposit(&mut at, i, inputs[0], c, rows, sums)?;
                 }
@@ -169,7 +163,8 @@ impl<'a> Walk<'a> {
                 Placed::Scale { scale, shift, .. } => {
                     let c = c.densify(self.device(), rows)?;
                     let g = self.bounder().sum_error(c.window.slice()) + self.bounder().deployed(i);
-                    self.charge(i, &c, shift, rows, sums, g * 1.01)?;
+                    let shift = self.known.constants(shift)?;
+                    self.charge(i, &c, &shift, rows, sums, g * 1.01)?;
                     let next = below(0)?;
                     scale::backward(d, &c.a, scale, &next.a, rows.lanes)?;
                     self.deposit(&mut at, i, inputs[0], next, rows, sums)?;
@@ -203,6 +198,7 @@ impl<'a> Walk<'a> {
                     if let Some(keep) = &mut keep {
                         keep.above[i] = Some(c.copy(d)?);
                     }
+                    self.lift(i, &c, rows, sums)?;
                     let [table, picks] = self.relaxations.max_pool(i);
                     let terms = self.bounder().sum_error(c.window.slice());
                     let zero = d.zeros(c.window.layer.len())?;
@@ -221,23 +217,31 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Through the lines of a ReLU or an activation, [`linear::lift`] apart.
+    /// Intercepts of the lines below node `i`, and what it may be apart from them, where there are any.
+    fn lift(&self, i: usize, c: &Coefficients, rows: &Rows, sums: &Buffer) -> Result<()> {
+        let d = self.device();
+        if let (Some(slack), Some(gaps)) = (self.slack, self.relaxations.gaps(i)) {
+            let zero = d.zeros(c.window.layer.len())?;
+            linear::affine(d, &c.window, &zero, gaps, rows, &c.a, slack, FOLDING_UNIT)?;
+        }
+        let Some(feet) = self.relaxations.feet(i) else { return Ok(()) };
+        let terms = self.bounder().sum_error(c.window.slice());
+        linear::lift(d, &c.window, feet, rows, &c.a, sums, terms)
+    }
+
+    /// Through the lines of a ReLU or an activation, [`lift`](Self::lift) apart.
     fn through_relu(&self, i: usize, c: Coefficients, rows: &Rows, sums: &Buffer) -> Result<Coefficients> {
         let (bounder, d) = (self.bounder(), self.device());
         let table = self.relaxations.relaxed(i);
         let g = bounder.sum_error(c.window.slice());
         let below = bounder.net.model.nodes[i].inputs[0];
-        let zero;
         let affine = graph::affine_behind(&bounder.net, below).filter(|(b, _)| graph::charged_above(&bounder.net, *b));
         let (bias, charge) = match affine {
-            Some((b, affine)) => (&affine.bias_values, self.affine_charge(b, affine, &c)),
+            Some((b, affine)) => (self.known.constants(&affine.bias_values)?, self.affine_charge(b, affine, &c)),
             // Products with slopes are charged here: where paths join below, coefficients may cancel, their errors not.
-            None => {
-                zero = d.zeros(c.window.layer.len())?;
-                (&zero, bounder.chain_error(1))
-            }
+            None => (Constants::Zero(d.zeros(c.window.layer.len())?), bounder.chain_error(1)),
         };
-        linear::relu(d, &c.window, table, bias, rows, &c.a, sums, g, charge)?;
+        linear::relu(d, &c.window, table, &bias, rows, &c.a, sums, g, charge)?;
         Ok(c)
     }
 
@@ -262,7 +266,8 @@ impl<'a> Walk<'a> {
         let c = self.spread_for(i + 1, c, rows)?;
         let next = next_window(affine, &c.window, self.net().model.shape(input));
         if !charged {
-            self.charge(i, &c, &affine.bias_values, rows, sums, self.affine_charge(i, affine, &c))?;
+            let bias = self.known.constants(&affine.bias_values)?;
+            self.charge(i, &c, &bias, rows, sums, self.affine_charge(i, affine, &c))?;
         }
         let a = d.alloc(next.elements() * rows.lanes)?;
         let geometry = patch_geometry(&affine.geometry, &c.window, &next);

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::bounds::{Ball, Bounder};
+use crate::bounds::{Ball, Bounder, Method};
 use crate::error::{Error, Result};
-use crate::search::Subject;
+use crate::search::{self, Subject};
 
 /// Products that affine layers do in a second. A nominal rate rather than a measured one: the same settings have to choose
 /// the same depth everywhere, or shards would not fit each other.
@@ -21,6 +21,10 @@ const TRIAL: f32 = 1e-4;
 const WORTH_TRYING: f64 = 4.0;
 const TRIAL_SHARE: f64 = 0.1;
 
+/// Around images one row bounds a neuron from both sides, and two or three probes tell what there is to tell: a search takes
+/// this share of what it would take elsewhere.
+const AROUND: f64 = 1.0 / 12.0;
+
 /// What a time per image allows.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Choice {
@@ -28,6 +32,21 @@ pub struct Choice {
     pub depth: Option<usize>,
     /// Seconds that a search is expected to take.
     pub expected: f64,
+}
+
+/// Whether roundings of f32, charged in every layer of a deep network, hide from linear bounds that this image has its
+/// class, be the ball as small as it may, and bounds around images would not be hidden from.
+///
+/// # Errors
+/// A fault of the device.
+pub fn calls_for_around(bounder: &Bounder, subject: &Subject) -> Result<bool> {
+    if !search::is_deep(bounder) || !bounder.can_go_around() {
+        return Ok(false);
+    }
+    let mut cheap = bounder.clone();
+    (cheap.method, cheap.depth, cheap.around) = (Method::CrownIbp, None, false);
+    let ball = Ball { image: &subject.image, class: subject.class, delta: 0.0 };
+    Ok(!(cheap.probe(&[ball])?[0].worst().0 > 0.0))
 }
 
 /// The largest depth at which the search of an image such as this one is expected to be over in `seconds`: 1 where none is.
@@ -39,6 +58,10 @@ pub fn choose(bounder: &Bounder, subject: &Subject, seconds: f64) -> Result<Choi
     let rate = if bounder.net.device.is_gpu() { GPU_RATE } else { RATE };
     let choice = |depth, products: f64| Choice { depth, expected: SEARCH * products / rate };
     let fits = |choice: &Choice| choice.expected <= seconds;
+    if bounder.goes_around() {
+        let near = |depth: usize| choice(Some(depth), AROUND * bounder.price(Some(depth)));
+        return Ok((1..=bounder.nonlinear_layers()).map(near).take_while(fits).last().unwrap_or_else(|| near(1)));
+    }
     let whole = choice(None, bounder.price(None));
     if fits(&whole) {
         return Ok(whole);

@@ -115,6 +115,9 @@ pub struct Manifest {
     /// Nonlinear layers that rows of neurons passed at most; all where none is given.
     #[serde(default)]
     pub depth: Option<usize>,
+    /// Whether balls were bounded around their images.
+    #[serde(default, skip_serializing_if = "is_no")]
+    pub around: bool,
     /// Which evaluations of the network the radii hold for.
     #[serde(default = "exact")]
     pub runtime: String,
@@ -136,6 +139,10 @@ pub struct Manifest {
 
 fn yes() -> bool {
     true
+}
+
+fn is_no(v: &bool) -> bool {
+    !v
 }
 
 fn exact() -> String {
@@ -175,6 +182,7 @@ impl shard::Part for Manifest {
             attack,
             branch,
             depth,
+            around,
             runtime,
             norm,
             asked,
@@ -200,6 +208,7 @@ impl shard::Part for Manifest {
         found.unlike(*attack == self.attack, "--no-attack");
         found.other("--branch", branch, self.branch);
         found.other("--depth", layers(*depth), layers(self.depth));
+        found.unlike(*around == self.around, "choice of bounds");
         found.other("--runtime", runtime, &self.runtime);
         found.other("--norm", norm, self.norm);
         self.asked.differ(asked, &mut found);

@@ -95,16 +95,25 @@ impl Options {
         Ok(bounder)
     }
 
-    /// Where the network is deep and no depth is chosen: that at which the first image keeps to the seconds.
+    /// Where the network is deep: whether bounds are taken around images and, if no depth is chosen, that at which the first
+    /// image keeps to the seconds.
     ///
     /// # Errors
     /// A fault of the device.
     pub fn fit(&self, bounder: &mut Bounder, data: &Dataset) -> Result<Option<Choice>> {
-        let Some(seconds) = self.seconds.filter(|_| self.depth.is_none()) else { return Ok(None) };
         if data.is_empty() || !search::is_deep(bounder) {
             return Ok(None);
         }
         let subject = Subject::classify(&bounder.net, &[data.image(0)])?.remove(0);
+        bounder.around = depth::calls_for_around(bounder, &subject)?;
+        if self.depth.is_some() {
+            return Ok(None);
+        }
+        let Some(seconds) = self.seconds else {
+            // Rows that keep to patches say as much as whole ones, for less.
+            bounder.depth = bounder.around.then(|| bounder.nonlinear_layers());
+            return Ok(None);
+        };
         let choice = depth::choose(bounder, &subject, seconds)?;
         bounder.depth = choice.depth;
         Ok(Some(choice))

@@ -175,6 +175,7 @@ impl CertifyArgs {
             attack: false,
             branch: self.branch,
             depth: None,
+            around: false,
             runtime: self.runtime.to_string(),
             norm: self.norm,
             asked,
@@ -202,23 +203,26 @@ pub(super) fn kept(rows: &Arc<AtomicUsize>, of: usize, table: PathBuf) -> impl F
     }
 }
 
-/// Says how far rows of neurons walk in a deep network, and what that may cost.
+/// Says how a deep network is bounded, how far rows of neurons walk, and what that may cost.
 fn say_depth(path: &Path, bounder: &Bounder, options: &Options, chosen: Option<Choice>, say: &SayArgs) {
     let layers = bounder.nonlinear_layers();
-    let note = match (options.seconds, chosen) {
-        (Some(seconds), Some(Choice { depth: Some(depth), .. })) => format!(
+    let around =
+        "roundings of f32 in so many layers hide the margin of the first image: each is bounded around its image";
+    let depth = match (options.seconds, chosen) {
+        (Some(seconds), Some(Choice { depth: Some(depth), .. })) if depth < layers => format!(
             "--seconds {seconds}: neurons are bounded through the nearest {depth} of {layers} nonlinear layers (--depth {depth})"
         ),
-        (Some(seconds), Some(Choice { depth: None, .. })) => {
+        (Some(seconds), Some(_)) => {
             format!("--seconds {seconds}: neurons are bounded through all {layers} nonlinear layers")
         }
         (None, _) if options.depth.is_none() && search::is_deep(bounder) => format!(
             "neurons are bounded through {layers} nonlinear layers, which may take minutes an image and more; --seconds S keeps \
              to a time, --depth N to the nearest layers"
         ),
-        _ => return,
+        _ => String::new(),
     };
-    say_notes(path, &[note], say);
+    let notes = [if bounder.goes_around() { around.into() } else { String::new() }, depth];
+    say_notes(path, &notes.into_iter().filter(|n| !n.is_empty()).collect::<Vec<_>>(), say);
 }
 
 /// Kinds of random noise.
@@ -267,6 +271,7 @@ pub fn run(args: CertifyArgs) -> Result<()> {
         tolerance: settings.search.tolerance,
         attack: options.attack,
         depth: bounder.depth,
+        around: bounder.goes_around(),
         ..args.manifest(&device, &file, &data, Asked::Radii)
     };
     let table = match args.resume {

@@ -40,53 +40,78 @@ const UNIT: f64 = f32::EPSILON as f64 / 2.0;
 /// With the roundings of a runtime of this unit roundoff, beside those of f64 that it is computed with here.
 fn enclose(model: &Model, input: Vec<f64>, errors: Vec<f64>, unit: f64) -> (Vec<f64>, Vec<f64>) {
     assert!(input.len() == model.input.len() && errors.len() == input.len(), "the input has the model's size");
-    // Maxima pass over NaN: where a value is no number, nothing is known of it, and its error says so from then on.
-    let known = |value: f64, error: f64| if value.is_finite() && error.is_finite() { error } else { f64::INFINITY };
     let errors = input.iter().zip(errors).map(|(&v, e)| known(v, e)).collect::<Vec<f64>>();
     let mut values = vec![(input, errors)];
     for (i, node) in model.nodes.iter().enumerate() {
-        let (x, y) = (model.shape(node.inputs[0]), node.shape);
         let inputs: Vec<&[f64]> = node.inputs.iter().map(|&v| &values[v].0[..]).collect();
         let errors: Vec<&[f64]> = node.inputs.iter().map(|&v| &values[v].1[..]).collect();
-        let value = apply(&node.layer, &inputs, x, y);
-        let folded = |f: &&Folding| f.node == i;
-        let relative: f64 = model.folded.iter().filter(folded).map(|f| f64::from(f.relative)).sum();
-        let absolute: f64 = model.folded.iter().filter(folded).map(|f| f64::from(f.absolute)).sum();
-        // What each input contributes: its own error, and its share of roundings and folding.
-        let roundings = terms(&node.layer, x.len()) + 8;
-        // Of sums so long that f32 loses all of them nothing is known.
-        let runtime = if roundings as f64 * unit < 0.5 { gamma(roundings, unit) } else { f64::INFINITY };
-        let share = gamma(roundings, f64::EPSILON) + relative + runtime;
-        let charged = || -> Vec<f64> { inputs[0].iter().zip(errors[0]).map(|(v, e)| e + share * v.abs()).collect() };
-        let error = match magnitudes(&node.layer, share) {
-            Some(layer) => apply(&layer, &[&charged()], x, y),
-            None => match &node.layer {
-                // Zero for certain where the value is below zero for certain.
-                Layer::Relu => {
-                    inputs[0].iter().zip(errors[0]).map(|(v, e)| if v + e <= 0.0 { 0.0 } else { *e }).collect()
-                }
-                Layer::MaxPool(_) | Layer::Gather(_) => apply(&node.layer, &errors, x, y),
-                Layer::Activation(f) => {
-                    let each = inputs[0].iter().zip(errors[0]).enumerate();
-                    let drift = each.map(|(k, (v, e))| function_of(f, k, y.len()).drift(*v, *e));
-                    drift.zip(&value).map(|(e, v)| e + runtime * v.abs()).collect()
-                }
-                Layer::AvgPool(_) => apply(&node.layer, &[&charged()], x, y),
-                Layer::Add => {
-                    value.iter().zip(apply(&node.layer, &errors, x, y)).map(|(v, e)| e + share * v.abs()).collect()
-                }
-                Layer::Conv(_) | Layer::Dense(_) | Layer::Scale { .. } => unreachable!("has magnitudes"),
-            },
-        };
-        // The bounds are themselves sums in f64, of up to 2^26 terms: one part in 10^8 is more than they lose.
-        // Nothing is rounded where a value is only chosen.
-        let exact = relative == 0.0 && absolute == 0.0 && chooses(&node.layer);
-        let floor = if exact { 0.0 } else { absolute + f64::from(ETA) };
-        let charged = error.into_iter().map(|e| 1.000_000_01 * e + floor);
-        let error = value.iter().zip(charged).map(|(&v, e)| known(v, e)).collect();
-        values.push((value, error));
+        values.push(step(model, i, &inputs, &errors, unit));
     }
     values.pop().expect("the input at least")
+}
+
+/// The values of all layers in f64, by [`ValueId`](super::ValueId), and for each how far the layer as the file defines it
+/// may be from it, applied to the values that stand before it: what one layer rounds, where [`forward`] adds up all.
+///
+/// # Panics
+/// As [`forward`].
+pub fn layer_by_layer(model: &Model, input: &[f32]) -> Vec<(Vec<f64>, Vec<f64>)> {
+    assert!(input.len() == model.input.len(), "the input has the model's size");
+    let mut values = vec![(input.iter().map(|&v| f64::from(v)).collect::<Vec<f64>>(), vec![0.0; input.len()])];
+    for (i, node) in model.nodes.iter().enumerate() {
+        let inputs: Vec<&[f64]> = node.inputs.iter().map(|&v| &values[v].0[..]).collect();
+        let exact: Vec<Vec<f64>> = inputs.iter().map(|x| vec![0.0; x.len()]).collect();
+        let value = step(model, i, &inputs, &exact.iter().map(|e| &e[..]).collect::<Vec<_>>(), 0.0);
+        values.push(value);
+    }
+    values
+}
+
+/// The error of a value: where it is no number nothing is known of it, and its error says so from then on, since maxima
+/// pass over NaN.
+fn known(value: f64, error: f64) -> f64 {
+    if value.is_finite() && error.is_finite() { error } else { f64::INFINITY }
+}
+
+/// What node `i` makes of its inputs, and how far that may be from what it makes of any within `errors` of them.
+fn step(model: &Model, i: usize, inputs: &[&[f64]], errors: &[&[f64]], unit: f64) -> (Vec<f64>, Vec<f64>) {
+    let node = &model.nodes[i];
+    let (x, y) = (model.shape(node.inputs[0]), node.shape);
+    let value = apply(&node.layer, inputs, x, y);
+    let folded = |f: &&Folding| f.node == i;
+    let relative: f64 = model.folded.iter().filter(folded).map(|f| f64::from(f.relative)).sum();
+    let absolute: f64 = model.folded.iter().filter(folded).map(|f| f64::from(f.absolute)).sum();
+    // What each input contributes: its own error, and its share of roundings and folding.
+    let roundings = terms(&node.layer, x.len()) + 8;
+    // Of sums so long that f32 loses all of them nothing is known.
+    let runtime = if roundings as f64 * unit < 0.5 { gamma(roundings, unit) } else { f64::INFINITY };
+    let share = gamma(roundings, f64::EPSILON) + relative + runtime;
+    let charged = || -> Vec<f64> { inputs[0].iter().zip(errors[0]).map(|(v, e)| e + share * v.abs()).collect() };
+    let error = match magnitudes(&node.layer, share) {
+        Some(layer) => apply(&layer, &[&charged()], x, y),
+        None => match &node.layer {
+            // Zero for certain where the value is below zero for certain.
+            Layer::Relu => inputs[0].iter().zip(errors[0]).map(|(v, e)| if v + e <= 0.0 { 0.0 } else { *e }).collect(),
+            Layer::MaxPool(_) | Layer::Gather(_) => apply(&node.layer, errors, x, y),
+            Layer::Activation(f) => {
+                let each = inputs[0].iter().zip(errors[0]).enumerate();
+                let drift = each.map(|(k, (v, e))| function_of(f, k, y.len()).drift(*v, *e));
+                drift.zip(&value).map(|(e, v)| e + runtime * v.abs()).collect()
+            }
+            Layer::AvgPool(_) => apply(&node.layer, &[&charged()], x, y),
+            Layer::Add => {
+                value.iter().zip(apply(&node.layer, errors, x, y)).map(|(v, e)| e + share * v.abs()).collect()
+            }
+            Layer::Conv(_) | Layer::Dense(_) | Layer::Scale { .. } => unreachable!("has magnitudes"),
+        },
+    };
+    // The bounds are themselves sums in f64, of up to 2^26 terms: one part in 10^8 is more than they lose.
+    // Nothing is rounded where a value is only chosen.
+    let exact = relative == 0.0 && absolute == 0.0 && chooses(&node.layer);
+    let floor = if exact { 0.0 } else { absolute + f64::from(ETA) };
+    let charged = error.into_iter().map(|e| 1.000_000_01 * e + floor);
+    let error = value.iter().zip(charged).map(|(&v, e)| known(v, e)).collect();
+    (value, error)
 }
 
 /// By how much output `a` exceeds output `b` at least, given outputs and errors as of [`forward`]; not a number where

@@ -123,6 +123,7 @@ pub fn constants() -> Vec<(&'static str, u32)> {
         ("NOWHERE", gather::NOWHERE),
         ("PIECES", activation::table::PIECES as u32),
         ("RAISED_BITS", rounding::RAISED.to_bits()),
+        ("SHRINK", linear::SHRINK.to_bits()),
         ("SLICES", linear::SLICES as u32),
         ("SQUARES_LOST", linear::SQUARES_LOST.to_bits()),
         ("STEEPEST", optimizer::STEEPEST.to_bits()),

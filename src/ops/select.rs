@@ -153,6 +153,11 @@ pub fn roundings(g: &Geometry) -> usize {
     g.kernel[0].div_ceil(g.stride[0]) * g.kernel[1].div_ceil(g.stride[1]) + 1
 }
 
+/// Taps and inputs of output `o`'s window.
+pub fn window(g: &Geometry, o: usize) -> Vec<(usize, usize)> {
+    Params::new(g, LANE_BLOCK).window(o).collect()
+}
+
 /// Centre and ends of one input, and its tap.
 type Input = (f32, [f32; 2], usize);
 

@@ -237,18 +237,18 @@ fn slopes_of_neurons_that_only_the_auditor_finds_stable_are_tried() {
     assert!(halved > 40, "{halved} balls were halved");
 }
 
-fn idx(path: &Path, dims: &[usize], bytes: &[u8]) {
+pub fn idx(path: &Path, dims: &[usize], bytes: &[u8]) {
     let mut file = vec![0, 0, 8, dims.len() as u8];
     dims.iter().for_each(|&d| file.extend((d as u32).to_be_bytes()));
     file.extend(bytes);
     fs::write(path, file).unwrap();
 }
 
-fn deltamax(args: &[&str]) -> Output {
+pub fn deltamax(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_deltamax")).args(args).output().unwrap()
 }
 
-fn path(p: &Path) -> &str {
+pub fn path(p: &Path) -> &str {
     p.to_str().unwrap()
 }
 

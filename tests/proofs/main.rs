@@ -2,6 +2,7 @@
 //! linked with the library takes its time to build.
 
 mod activations;
+mod around;
 mod audit;
 mod depth;
 mod explain;

@@ -156,11 +156,15 @@ impl Tree {
 }
 
 impl Bounder {
-    /// A tree for each ball, not halved yet; none where nothing can be proved or halved. Starts from `crown` at least.
+    /// A tree for each ball, not halved yet; none where nothing can be proved or halved, as around images. Starts from
+    /// `crown` at least.
     ///
     /// # Errors
     /// A fault of the device.
     pub fn plant(&self, balls: &[Ball<'_>]) -> Result<Vec<Option<Tree>>> {
+        if self.goes_around() {
+            return Ok(balls.iter().map(|_| None).collect());
+        }
         let crown = self.at_least_crown();
         let region = Region::balls(&crown, balls)?;
         let (rows, _) = crown.margins(balls.iter().map(|b| b.class));

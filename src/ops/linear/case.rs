@@ -4,7 +4,7 @@ use super::{
     AFFINE, CONCRETIZE, DENSIFY, ELLIPSOID, FARTHEST_POINT, LIFT, NEGATED, NONE, PICK, RADIUS, RELAX, RELU, SEED,
     SLICES, Window,
 };
-use super::{affine, concretize, densify, ellipsoid, farthest, lift, pick, radius, relu, seed};
+use super::{Ball, affine, concretize, densify, ellipsoid, farthest, lift, pick, radius, relu, seed};
 use crate::ops::case::{Case, Check, blank, random, rows, words};
 use crate::rng::Rng;
 use crate::rounding::sum_error;
@@ -145,7 +145,7 @@ fn setting_cases(s: &Setting, rng: &mut Rng) -> Vec<Case> {
     ];
     cases.extend(ellipsoid_cases(s, rng, &a, sums.clone()));
     if s.window.is_dense() {
-        cases.push(radius_case(s, rng, a, sums));
+        cases.extend([false, true].map(|is_origin| radius_case(s, rng, a.clone(), sums.clone(), is_origin)));
     }
     cases
 }
@@ -211,7 +211,7 @@ fn below(bounds: &[f32], exact: &[f64], slack: f64) -> Vec<String> {
         .collect()
 }
 
-fn radius_case(s: &Setting, rng: &mut Rng, a: Vec<f32>, mut sums: Vec<f32>) -> Case {
+fn radius_case(s: &Setting, rng: &mut Rng, a: Vec<f32>, mut sums: Vec<f32>, is_origin: bool) -> Case {
     let layer = s.window.layer;
     let n = layer.len();
     // Most rows start positive, so that there is a radius to find.
@@ -224,7 +224,8 @@ fn radius_case(s: &Setting, rng: &mut Rng, a: Vec<f32>, mut sums: Vec<f32>) -> C
     let least = move |lane: usize, d: f64| {
         let term = |k: usize| {
             let (a, x) = (f64::from(fa[k * LANES + lane]), f64::from(fx[form.image(lane) * n + k]));
-            a * x - a.abs() * d.min(if a > 0.0 { x } else { 1.0 - x })
+            let middle = if is_origin { 0.0 } else { a * x };
+            middle - a.abs() * d.min(if a > 0.0 { x } else { 1.0 - x })
         };
         offset(&fs, lane) + (0..n).map(term).sum::<f64>()
     };
@@ -250,7 +251,8 @@ fn radius_case(s: &Setting, rng: &mut Rng, a: Vec<f32>, mut sums: Vec<f32>) -> C
         vec![blank(2 * LANES)],
         check,
         move |d, r, w| {
-            radius(d, layer, &r[0], &r[1], &r[2], &rows(d, &r[3], LANES)?, &r[4], &w[0], sum_error(n), 1e-30)
+            let ball = Ball { image: &r[1], delta: &r[2], is_origin };
+            radius(d, layer, &r[0], &ball, &rows(d, &r[3], LANES)?, &r[4], &w[0], sum_error(n), 1e-30)
         },
     )
 }

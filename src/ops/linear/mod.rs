@@ -168,7 +168,8 @@ struct Params {
     pub unit: f32,
     /// Absolute error for flushed subnormals.
     pub floor: f32,
-    /// Relative error charged against the magnitudes in a relaxation table.
+    /// Relative error charged against the magnitudes in a relaxation table. Of a ball: what of the image a row is over, all
+    /// of it or, where it is over distances from the image, nothing.
     pub charge: f32,
 }
 
@@ -241,6 +242,8 @@ pub const NEGATED: u32 = 1 << 31;
 pub const NONE: u32 = u32::MAX;
 /// Keeps candidates for the radius on the safe side of the root.
 pub(super) const CAUTION: f32 = 0.99999;
+/// Share of a sum's relative error that a candidate shrinks by where it fails: so much that one of the next is below it.
+pub(super) const SHRINK: f32 = 0.7;
 /// More than what the squares of a norm lose to flushing, and enough for a square root of a normal number (2^-90).
 pub(super) const SQUARES_LOST: f32 = f32::from_bits((127 - 90) << 23);
 /// Reaches are no larger.
@@ -334,24 +337,34 @@ pub fn concretize(
     device.run(&CONCRETIZE, &params, &[a, centre, radius, &rows.buffer, sums], &[lower], [rows.lanes, 1, 1])
 }
 
-/// For dense rows over the input: `result` `[2][lanes]` gets the lower bound over the ball of radius `delta[image]`
-/// around `x` `[image][element]` clipped to `[0,1]`, and the largest radius (possibly beyond delta, where the linear
-/// form itself no longer holds) at which the linear form is proved positive.
+/// Balls that rows are least over.
+pub struct Ball<'a> {
+    /// `[image][element]`.
+    pub image: &'a Buffer,
+    /// Radii `[image]`.
+    pub delta: &'a Buffer,
+    /// Whether rows are over distances from the image.
+    pub is_origin: bool,
+}
+
+/// For dense rows over the input: `result` `[2][lanes]` gets the lower bound over the ball of its image clipped to `[0,1]`,
+/// and the largest radius (possibly beyond delta, where the linear form itself no longer holds) at which the linear form
+/// is proved positive.
 #[allow(clippy::too_many_arguments)]
 pub fn radius(
     device: &Device,
     layer: Shape,
     a: &Buffer,
-    x: &Buffer,
-    delta: &Buffer,
+    ball: &Ball<'_>,
     rows: &Rows,
     sums: &Buffer,
     result: &Buffer,
     g: f32,
     floor: f32,
 ) -> Result<()> {
-    let params = Params { floor, ..Params::new(&Window::dense(layer), layer.len(), rows.lanes, g) };
-    device.run(&RADIUS, &params, &[a, x, delta, &rows.buffer, sums], &[result], [rows.lanes, 1, 1])
+    let charge = if ball.is_origin { 0.0 } else { 1.0 };
+    let params = Params { floor, charge, ..Params::new(&Window::dense(layer), layer.len(), rows.lanes, g) };
+    device.run(&RADIUS, &params, &[a, ball.image, ball.delta, &rows.buffer, sums], &[result], [rows.lanes, 1, 1])
 }
 
 /// For every row `result` `[3][lanes]`: its lower bound over the set of `x` with

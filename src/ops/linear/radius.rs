@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::places::{BLOCK, Block, check_tables};
 use super::twin::{Blocked, gather_sums};
-use super::{CAUTION, Params};
+use super::{CAUTION, Params, SHRINK};
 use crate::dispatch;
 use crate::kernel::{Call, as_u32};
 use crate::rounding::{down, up};
@@ -72,14 +72,14 @@ unsafe fn largest_radius_lanes<L: Lanes>(ball: &Ball<'_>, lowers: &mut [f32], ra
                 best[i] = best[i].max(d[i]);
                 d[i] = if active[i] > 0.0 { (d[i] + left * CAUTION / active[i]).min(1.0) } else { 1.0 };
             } else {
-                d[i] *= CAUTION;
+                d[i] *= CAUTION.min(1.0 - SHRINK * p.g);
             }
         }
     }
     radii.copy_from_slice(&best);
 }
 
-/// `sum A x`, `sum |A x|` and `sum |A|`.
+/// `sum A x` and `sum |A x|`, as far as rows are over the image, and `sum |A|`.
 #[inline(always)]
 unsafe fn form_at_image<L: Lanes>(ball: &Ball<'_>) -> (Block, Block, Block) {
     let (lanes, stride) = (ball.p.lanes as usize, (ball.p.channels * ball.p.height * ball.p.width) as usize);
@@ -94,7 +94,8 @@ unsafe fn form_at_image<L: Lanes>(ball: &Ball<'_>) -> (Block, Block, Block) {
             sizes.add(c.abs(), pixel.abs());
             slopes.add(c.abs(), one);
         }
-        (dots.value(), sizes.value(), slopes.value())
+        let share = |sum: Block| each(|i| ball.p.charge * sum[i]);
+        (share(dots.value()), share(sizes.value()), slopes.value())
     }
 }
 
