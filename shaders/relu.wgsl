@@ -46,13 +46,15 @@ fn interval(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroup
     let zero = vec4<f32>(0.0);
     let c = settle(xc[i]);
     let r = settle_radius(xc[i], xr[i]);
-    let lo = lower(c - r, 1u);
-    let hi = raise(c + r, 1u);
+    let lo = c - r;
+    let hi = c + r;
     let point = is_zero(r);
-    let stable = (lo > zero) | (point & (c > zero));
-    let dead = (hi <= zero) | (point & (c <= zero));
+    // Where lower(lo, 1) > 0, and raise(hi, 1) <= 0.
+    let tiny = bitcast<vec4<f32>>(vec4<u32>(TINY_BITS));
+    let stable = (lo >= tiny) | (point & (c > zero));
+    let dead = (hi <= -tiny) | (point & (c <= zero));
     // Halving is exact, so an unstable interval is [0, hi] to the bit.
-    let half = 0.5 * hi;
+    let half = 0.5 * raise(hi, 1u);
     let centre = select(select(half, c, stable), zero, dead);
     let radius = select(select(half, r, stable), zero, dead);
     yc[i] = centre;

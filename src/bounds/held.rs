@@ -1,7 +1,8 @@
 //! Images that stay on a device from probe to probe of a search.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
+use super::{Ball, Bounder};
 use crate::device::{Buffer, Device};
 use crate::error::Result;
 use crate::ops::linear::{self, NONE};
@@ -13,6 +14,21 @@ pub(super) struct Held {
     images: Vec<Vec<f32>>,
     /// `[element][lane]`.
     x: Option<Arc<Buffer>>,
+}
+
+impl Bounder {
+    /// The images of balls, `[element][lane]`. A GPU keeps those of the last batch; elsewhere batches are bounded side by side,
+    /// and nothing is to be moved.
+    pub(super) fn images(&self, balls: &[Ball<'_>]) -> Result<Arc<Buffer>> {
+        let images: Vec<&[f32]> = balls.iter().map(|b| b.image).collect();
+        let elements = self.net.model.input.len();
+        if self.device().is_gpu() {
+            let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+            return held.place(self.device(), &images, elements);
+        }
+        let x = tensor::interleave_in(&images, elements, tensor::lanes(images.len()));
+        Ok(Arc::new(self.device().upload(&x)?))
+    }
 }
 
 impl Held {

@@ -35,7 +35,7 @@ pub use zonotope::Zonotope;
 
 use std::ops::Range as Indices;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use rayon::prelude::*;
@@ -293,19 +293,6 @@ impl Bounder {
     /// Bounds for a batch of balls, in order.
     pub fn probe(&self, balls: &[Ball<'_>]) -> Result<Vec<Outcome>> {
         self.in_parts(balls, |part| self.probe_part(part))
-    }
-
-    /// The images of balls, `[element][lane]`. A GPU keeps those of the last batch; elsewhere batches are bounded side by side,
-    /// and nothing is to be moved.
-    fn images(&self, balls: &[Ball<'_>]) -> Result<Arc<Buffer>> {
-        let images: Vec<&[f32]> = balls.iter().map(|b| b.image).collect();
-        let elements = self.net.model.input.len();
-        if self.device().is_gpu() {
-            let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-            return held.place(self.device(), &images, elements);
-        }
-        let x = tensor::interleave_in(&images, elements, tensor::lanes(images.len()));
-        Ok(Arc::new(self.device().upload(&x)?))
     }
 
     /// What `bound` says of sets, in order. Kernels alone are too small to keep all cores of a CPU busy; batches are

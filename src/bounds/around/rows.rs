@@ -72,13 +72,7 @@ pub(in crate::bounds) fn refine(known: &mut Known<'_>, relaxations: &Relaxations
 impl Walk<'_> {
     /// Raises `lower` and cuts `upper` `[neuron][lane]` by backward bounds of the targets. Returns by how much each bound on
     /// the other side may be weaker than that of a row of its own.
-    fn bound_deviations(
-        &self,
-        i: usize,
-        targets: &[Target],
-        lower: &mut [f32],
-        upper: &mut [f32],
-    ) -> Result<Vec<f32>> {
+    fn bound_deviations(&self, i: usize, targets: &[Target], lower: &mut [f32], upper: &mut [f32]) -> Result<Vec<f32>> {
         let bound = |chunk: &[Target]| {
             self.bounder().check_deadline()?;
             self.both_bounds(i, chunk)
@@ -131,13 +125,7 @@ impl Walk<'_> {
 
     /// The rows below the negations of what these are below: as coefficients may be other ones on the other side of lines,
     /// errors grow by `slack`.
-    fn opposite(
-        &self,
-        c: &Coefficients,
-        rows: &Rows,
-        sums: &Buffer,
-        slack: &Buffer,
-    ) -> Result<(Coefficients, Buffer)> {
+    fn opposite(&self, c: &Coefficients, rows: &Rows, sums: &Buffer, slack: &Buffer) -> Result<(Coefficients, Buffer)> {
         let (d, elements) = (self.device(), c.window.elements());
         let a = d.alloc(c.a.len())?;
         scale::backward(d, &c.a, &d.upload(&vec![-1.0f32; elements])?, &a, rows.lanes)?;
