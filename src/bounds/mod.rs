@@ -47,7 +47,7 @@ use sizes::Sizes;
 
 use crate::device::{Buffer, Device};
 use crate::error::{Error, Result};
-use crate::model::{Layer, Node};
+use crate::model::Layer;
 use crate::network::{Network, Range};
 use crate::norm::Norm;
 use crate::ops::{linear, range, targets};
@@ -237,18 +237,7 @@ impl Bounder {
     /// # Errors
     /// [`Error::Usage`] where nothing says how they round a layer.
     pub fn for_runtime(mut self, runtime: Runtime) -> Result<Self> {
-        let unknown = |n: &&Node| match &n.layer {
-            Layer::Activation(_) => true,
-            Layer::Conv(_)
-            | Layer::Dense(_)
-            | Layer::Relu
-            | Layer::MaxPool(_)
-            | Layer::AvgPool(_)
-            | Layer::Add
-            | Layer::Scale { .. }
-            | Layer::Gather(_) => false,
-        };
-        match (runtime, self.net.model.nodes.iter().find(unknown)) {
+        match (runtime, self.net.model.nodes.iter().find(|node| is_curved(&node.layer))) {
             (Runtime::AnyF32, Some(node)) => Err(Error::usage(format!(
                 "node '{}' is an activation, of which nothing says how runtimes round it; leave out --runtime any-f32",
                 node.name
@@ -488,6 +477,21 @@ impl Bounder {
 }
 
 /// Overflow is excluded beforehand, so this is a fault, never a verdict.
+/// Whether a layer is a function that no line or kink makes up.
+fn is_curved(layer: &Layer) -> bool {
+    match layer {
+        Layer::Activation(_) => true,
+        Layer::Conv(_)
+        | Layer::Dense(_)
+        | Layer::Relu
+        | Layer::MaxPool(_)
+        | Layer::AvgPool(_)
+        | Layer::Add
+        | Layer::Scale { .. }
+        | Layer::Gather(_) => false,
+    }
+}
+
 fn not_finite() -> Error {
     Error::device("a bound came back as infinite or not a number")
 }

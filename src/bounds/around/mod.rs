@@ -13,10 +13,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rayon::prelude::*;
 
 use super::region::Region;
-use super::{Ball, Bounder, Row, not_finite};
+use super::{Ball, Bounder, Row, is_curved, not_finite};
 use crate::device::{Buffer, Device};
 use crate::error::Result;
-use crate::model::{Layer, Model, ValueId, enclosure};
+use crate::model::{Model, ValueId, enclosure};
 use crate::ops::{pool, range, select};
 use crate::rounding::{to_f32_down, to_f32_up};
 
@@ -78,20 +78,9 @@ impl Bounder {
     /// Whether bounds can be taken around images at all: of networks that bend at zero and between inputs only, of lines
     /// that are not moved, and for no runtime, whose roundings do not shrink with the ball.
     pub fn can_go_around(&self) -> bool {
-        let curved = |layer: &Layer| match layer {
-            Layer::Activation(_) => true,
-            Layer::Conv(_)
-            | Layer::Dense(_)
-            | Layer::Relu
-            | Layer::MaxPool(_)
-            | Layer::AvgPool(_)
-            | Layer::Add
-            | Layer::Scale { .. }
-            | Layer::Gather(_) => false,
-        };
         let deployed = (0..self.net.model.nodes.len()).any(|i| self.deployed(i) > 0.0);
-        let bent_only = !self.net.model.nodes.iter().any(|n| curved(&n.layer));
-        self.method.relaxes() && !self.method.optimises() && !deployed && bent_only
+        let curved = self.net.model.nodes.iter().any(|node| is_curved(&node.layer));
+        self.method.relaxes() && !self.method.optimises() && !deployed && !curved
     }
 
     /// Whether they are.
