@@ -3,6 +3,8 @@
 
 use std::time::{Duration, Instant};
 
+use rayon::prelude::*;
+
 use crate::attack::nearer::{Effort, nearest};
 use crate::attack::{self, Hit};
 use crate::bounds::{Ball, Bounder, Tree};
@@ -107,6 +109,10 @@ impl Track<'_> {
             // Corners of boxes rounded outward may lie a hair outside the ball, and outside what images can be.
             bounder.norm.pull(&mut point, &self.subject.image, tree.delta());
             let (image, class) = (&self.subject.image, self.subject.class);
+            // An enclosure takes longer than a domain.
+            if self.bracket.attacked.is_some_and(|(nearest, _)| bounder.norm.distance(image, &point) >= nearest) {
+                continue;
+            }
             if let Some(hit) = attack::confirm(&bounder.net, bounder.norm, image, class, point) {
                 self.bracket.broken_at(hit);
             }
@@ -176,10 +182,10 @@ pub fn close(
             broken => broken?,
         };
         let share = started.elapsed().as_secs_f64() / open.len() as f64;
-        for (track, broken) in open.iter_mut().zip(broken) {
+        open.par_iter_mut().zip(broken).for_each(|(track, broken)| {
             track.seconds += share;
             track.update(bounder, broken);
-        }
+        });
     }
 }
 

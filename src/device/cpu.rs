@@ -103,7 +103,7 @@ impl Drop for Storage {
 
 impl Cpu {
     pub(super) fn new(memory: usize) -> Self {
-        Cpu { pool: Arc::new(Pool::new()), memory, made: AtomicUsize::new(0) }
+        Cpu { pool: Arc::new(Pool::new(1, 1)), memory, made: AtomicUsize::new(0) }
     }
 
     pub(super) fn describe(&self) -> String {

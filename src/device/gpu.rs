@@ -21,6 +21,11 @@ const BATCH: usize = 32;
 /// Room for one dispatch's parameters in the uniform buffer; also the largest alignment a device may ask for.
 const PARAMS: usize = 256;
 
+/// How much larger a block of memory may be than what is asked for, and how much of it is kept, as a multiple of what was in
+/// use at once. Rows of neurons come in ever other numbers, and a fresh block takes as long as some dispatches.
+const SLACK: usize = 2;
+const SPARE: usize = 2;
+
 /// Host memory for one step of a read-back or upload, in bytes.
 const STAGING: usize = 64 << 20;
 
@@ -57,7 +62,7 @@ struct Recorder {
 
 enum Command {
     Dispatch { pipeline: wgpu::ComputePipeline, bindings: wgpu::BindGroup, params: u32, groups: [u32; 3] },
-    Clear(wgpu::Buffer),
+    Clear { buffer: wgpu::Buffer, bytes: u64 },
     Copy { from: wgpu::Buffer, to: wgpu::Buffer, bytes: u64 },
 }
 
@@ -182,7 +187,7 @@ impl Gpu {
             uniforms,
             pipelines: Mutex::default(),
             recorder: Mutex::default(),
-            pool: Arc::new(Pool::new()),
+            pool: Arc::new(Pool::new(SLACK, SPARE)),
         })
     }
 
@@ -221,8 +226,9 @@ impl Gpu {
         }
     }
 
-    pub(super) fn clear(&self, storage: &Storage) -> Result<()> {
-        self.record(&mut lock(&self.recorder), Command::Clear(storage.buffer.clone()))
+    pub(super) fn clear(&self, storage: &Storage, words: usize) -> Result<()> {
+        let (buffer, bytes) = (storage.buffer.clone(), 4 * words as u64);
+        self.record(&mut lock(&self.recorder), Command::Clear { buffer, bytes })
     }
 
     pub(super) fn copy(&self, from: &Storage, to: &Storage, words: usize) -> Result<()> {
@@ -351,8 +357,8 @@ impl Gpu {
         let dispatches = |c: &Command| matches!(c, Command::Dispatch { .. });
         for run in recorder.commands.chunk_by(|a, b| dispatches(a) && dispatches(b)) {
             match run {
-                [Command::Clear(buffer)] => {
-                    encoder.clear_buffer(buffer, 0, None);
+                [Command::Clear { buffer, bytes }] => {
+                    encoder.clear_buffer(buffer, 0, Some(*bytes));
                     continue;
                 }
                 [Command::Copy { from, to, bytes }] => {

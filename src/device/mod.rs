@@ -231,7 +231,7 @@ impl Device {
         let buffer = self.alloc(len)?;
         match (&*self.backend, &buffer.storage) {
             (Backend::Cpu(_), Storage::Cpu(s)) => s.write().fill(0.0),
-            (Backend::Gpu(g), Storage::Gpu(s)) => g.clear(s)?,
+            (Backend::Gpu(g), Storage::Gpu(s)) => g.clear(s, len)?,
             _ => return Err(Error::device("a buffer of another device was passed")),
         }
         if let Some(tape) = &self.tape {

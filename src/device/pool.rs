@@ -5,9 +5,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::error::Result;
 
-/// Blocks of memory of type `T` by size. Holds at most as much as was ever in use at once.
+/// Blocks of memory of type `T` by size. Holds at most `spare` times as much as was ever in use at once.
 pub(super) struct Pool<T> {
     shelves: Mutex<Shelves<T>>,
+    /// A request may be served by a block up to this many times as large: 1 is its own size only.
+    slack: usize,
+    spare: usize,
 }
 
 struct Shelves<T> {
@@ -25,30 +28,35 @@ pub(super) fn size_class(len: usize) -> usize {
 }
 
 impl<T> Pool<T> {
-    pub(super) fn new() -> Self {
-        Pool { shelves: Mutex::new(Shelves { by_size: BTreeMap::new(), held: 0, in_use: 0, peak: 0 }) }
+    pub(super) fn new(slack: usize, spare: usize) -> Self {
+        let shelves = Mutex::new(Shelves { by_size: BTreeMap::new(), held: 0, in_use: 0, peak: 0 });
+        Pool { shelves, slack, spare }
     }
 
-    /// A block of `size` words: one that was given back, else a new one from `make`.
+    /// A block of at least `size` words: one that was given back, else a new one from `make`.
     pub(super) fn take(&self, size: usize, make: impl FnOnce() -> Result<T>) -> Result<T> {
         let pooled = {
             let mut shelves = self.lock();
-            let block = shelves.by_size.get_mut(&size).and_then(Vec::pop);
-            shelves.held -= if block.is_some() { size } else { 0 };
+            let near = shelves.by_size.range_mut(size..=self.slack * size);
+            let block = near.filter_map(|(&own, blocks)| Some((blocks.pop()?, own))).next();
+            shelves.held -= block.as_ref().map_or(0, |(_, own)| *own);
             block
         };
-        let block = pooled.map_or_else(make, Ok)?;
+        let (block, own) = match pooled {
+            Some(pooled) => pooled,
+            None => (make()?, size),
+        };
         let mut shelves = self.lock();
-        shelves.in_use += size;
+        shelves.in_use += own;
         shelves.peak = shelves.peak.max(shelves.in_use);
         Ok(block)
     }
 
-    /// Returns a block of `size` words that came from [`Pool::take`].
+    /// Returns a block, of `size` words itself, that came from [`Pool::take`].
     pub(super) fn give(&self, size: usize, block: T) {
         let mut shelves = self.lock();
         shelves.in_use -= size;
-        if shelves.held + size > shelves.peak {
+        if shelves.held + size > self.spare * shelves.peak {
             shelves.by_size.clear();
             shelves.held = 0;
         }
@@ -87,7 +95,7 @@ mod tests {
 
     #[test]
     fn a_block_is_used_again_and_old_sizes_are_let_go() {
-        let pool = Pool::new();
+        let pool = Pool::new(1, 1);
         let a = pool.take(32, || Ok("a")).unwrap();
         pool.give(32, a);
         assert_eq!(pool.take(32, || Ok("fresh")).unwrap(), "a");
@@ -98,5 +106,18 @@ mod tests {
             let shelves = pool.lock();
             assert!(shelves.held <= shelves.peak);
         }
+    }
+
+    #[test]
+    fn with_slack_a_larger_block_serves_but_none_that_is_far_too_large() {
+        let pool = Pool::new(2, 1);
+        let sizes = [(64, "large"), (48, "near"), (16, "small")];
+        let blocks = sizes.map(|(size, name)| (size, pool.take(size, || Ok(name)).unwrap()));
+        blocks.into_iter().for_each(|(size, block)| pool.give(size, block));
+        assert_eq!(pool.take(32, || Ok("fresh")).unwrap(), "near");
+        assert_eq!(pool.in_use(), 48);
+        assert_eq!(pool.take(32, || Ok("fresh")).unwrap(), "large");
+        assert_eq!(pool.take(32, || Ok("fresh")).unwrap(), "fresh");
+        assert_eq!(pool.in_use(), 48 + 64 + 32);
     }
 }
