@@ -2,12 +2,10 @@
 // [in][kernel row][kernel column][out].
 //   forward:     x[in], w, b[out] -> y[out]              y = w * x + b
 //   interval:    xc[in], w, b, xr[in] -> yc[out], yr[out]    centre and radius, sound
-//   input_grad:  gy[out], w -> gx[in]                    gx = transposed w * gy
-//   weight_grad: x[in], gy[out] -> gw                    summed over positions and lanes
-//   bias_grad:   gy[out] -> gb                           summed over positions and lanes
+//   forward_sliced, interval_sliced: the same by eight threads, each for its share of the input channels
 //
-// A thread of the first three computes eight channels at one position for a few lanes; neighbouring threads are
-// neighbouring lanes, so that weights are uniform among them.
+// A thread computes eight channels at one position for a few lanes; neighbouring threads are neighbouring lanes, so that
+// weights are uniform among them.
 
 struct Params {
     in_channels: u32,
@@ -45,71 +43,11 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> yc: array<vec4<f32>>;
 @group(0) @binding(6) var<storage, read_write> yr: array<vec4<f32>>;
 
-// input_grad; binding 1 is gy
-@group(0) @binding(3) var<storage, read_write> gx: array<vec4<f32>>;
-
-// weight_grad
-@group(0) @binding(2) var<storage, read> gy: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read_write> gw: array<f32>;
-
-// bias_grad; binding 1 is gy
-@group(0) @binding(2) var<storage, read_write> gb: array<f32>;
-
-// Eight channels of four lanes, twice: two stretches of lanes, or centres and radii. Columns are channels.
-struct Tile {
-    near_a: mat4x4<f32>,
-    near_b: mat4x4<f32>,
-    far_a: mat4x4<f32>,
-    far_b: mat4x4<f32>,
-}
-
 // Kernel rows or columns [first, end) that fall inside an input of `size` for the window that starts at `start - pad`.
 fn inside(start: u32, pad: u32, size: u32, kernel: u32) -> vec2<u32> {
     let first = max(start, pad) - start;
     let end = min(start + kernel, size + pad);
     return vec2<u32>(first, max(end, start + first) - start);
-}
-
-// acc + x * transposed w
-fn accumulate(acc: mat4x4<f32>, x: vec4<f32>, w: vec4<f32>) -> mat4x4<f32> {
-    return mat4x4<f32>(
-        fma(x, vec4<f32>(w.x), acc[0]),
-        fma(x, vec4<f32>(w.y), acc[1]),
-        fma(x, vec4<f32>(w.z), acc[2]),
-        fma(x, vec4<f32>(w.w), acc[3]),
-    );
-}
-
-// The sum of closed blocks plus one more.
-fn close(total: mat4x4<f32>, block: mat4x4<f32>) -> mat4x4<f32> {
-    return mat4x4<f32>(
-        total[0] + opaque(block[0]),
-        total[1] + opaque(block[1]),
-        total[2] + opaque(block[2]),
-        total[3] + opaque(block[3]),
-    );
-}
-
-fn close_tile(total: Tile, block: Tile) -> Tile {
-    return Tile(
-        close(total.near_a, block.near_a),
-        close(total.near_b, block.near_b),
-        close(total.far_a, block.far_a),
-        close(total.far_b, block.far_b),
-    );
-}
-
-fn position_lane(id: vec3<u32>, groups: vec3<u32>, columns: u32) -> vec2<u32> {
-    let i = flat(id, groups);
-    return vec2<u32>(i / columns, i % columns);
-}
-
-fn weights(i: u32) -> vec4<f32> {
-    if (params.out_channels % 4u == 0u) {
-        return w[i / 4u];
-    }
-    let j = vec4<u32>(i, i + 1u, i + 2u, i + 3u);
-    return vec4<f32>(w[j.x / 4u][j.x % 4u], w[j.y / 4u][j.y % 4u], w[j.z / 4u][j.z % 4u], w[j.w / 4u][j.w % 4u]);
 }
 
 fn store(channel: u32, at: u32, half: u32, near: vec4<f32>, far: vec4<f32>) {
@@ -120,16 +58,10 @@ fn store(channel: u32, at: u32, half: u32, near: vec4<f32>, far: vec4<f32>) {
     }
 }
 
-// Eight lanes per thread: four of the first half of the lanes, four of the second.
-@compute @workgroup_size(64, 1, 1)
-fn forward(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+// Sums over the input channels [first, end) at a position for eight lanes: four of the first half of the lanes, four of
+// the second.
+fn forward_sums(place: vec2<u32>, output: u32, first: u32, end: u32) -> Tile {
     let half = params.lanes / 8u;
-    let place = position_lane(id, groups, half);
-    let positions = params.out_height * params.out_width;
-    if (place.x >= positions) {
-        return;
-    }
-    let output = id.z * 8u;
     let start_y = place.x / params.out_width * params.stride_y;
     let start_x = place.x % params.out_width * params.stride_x;
     let rows = inside(start_y, params.pad_y, params.in_height, params.kernel_height);
@@ -143,9 +75,9 @@ fn forward(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups
     for (var ky = rows.x; ky < rows.y; ky++) {
         for (var kx = columns.x; kx < columns.y; kx++) {
             let origin = (start_y + ky - params.pad_y) * params.in_width + start_x + kx - params.pad_x;
-            var xi = origin * 2u * half + place.y;
-            var wi = (ky * params.kernel_width + kx) * params.out_channels + output;
-            var left = params.in_channels;
+            var xi = origin * 2u * half + place.y + first * x_step;
+            var wi = (ky * params.kernel_width + kx) * params.out_channels + output + first * w_step;
+            var left = end - first;
             while (left > 0u) {
                 let take = min(left, params.block - filled);
                 for (var i = 0u; i < take; i++) {
@@ -170,17 +102,84 @@ fn forward(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups
             }
         }
     }
-    let step = positions * 2u * half;
+    return close_tile(total, block);
+}
+
+fn store_forward(place: vec2<u32>, output: u32, sums: Tile) {
+    let half = params.lanes / 8u;
+    let step = params.out_height * params.out_width * 2u * half;
     let at = output * step + place.x * 2u * half + place.y;
-    total = close_tile(total, block);
-    store(output, at, half, total.near_a[0], total.far_a[0]);
-    store(output + 1u, at + step, half, total.near_a[1], total.far_a[1]);
-    store(output + 2u, at + 2u * step, half, total.near_a[2], total.far_a[2]);
-    store(output + 3u, at + 3u * step, half, total.near_a[3], total.far_a[3]);
-    store(output + 4u, at + 4u * step, half, total.near_b[0], total.far_b[0]);
-    store(output + 5u, at + 5u * step, half, total.near_b[1], total.far_b[1]);
-    store(output + 6u, at + 6u * step, half, total.near_b[2], total.far_b[2]);
-    store(output + 7u, at + 7u * step, half, total.near_b[3], total.far_b[3]);
+    store(output, at, half, sums.near_a[0], sums.far_a[0]);
+    store(output + 1u, at + step, half, sums.near_a[1], sums.far_a[1]);
+    store(output + 2u, at + 2u * step, half, sums.near_a[2], sums.far_a[2]);
+    store(output + 3u, at + 3u * step, half, sums.near_a[3], sums.far_a[3]);
+    store(output + 4u, at + 4u * step, half, sums.near_b[0], sums.far_b[0]);
+    store(output + 5u, at + 5u * step, half, sums.near_b[1], sums.far_b[1]);
+    store(output + 6u, at + 6u * step, half, sums.near_b[2], sums.far_b[2]);
+    store(output + 7u, at + 7u * step, half, sums.near_b[3], sums.far_b[3]);
+}
+
+@compute @workgroup_size(64, 1, 1)
+fn forward(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+    let place = position_lane(id, groups, params.lanes / 8u);
+    if (place.x < params.out_height * params.out_width) {
+        let output = id.z * 8u;
+        store_forward(place, output, forward_sums(place, output, 0u, params.in_channels));
+    }
+}
+
+// A workgroup's threads are eight columns of lanes by eight shares of the input channels, where a thread to itself for
+// all of them would leave most of a device idle.
+const SHARES: u32 = 8u;
+
+var<workgroup> parts: array<Tile, 64>;
+
+// The input channels [first, end) of a share.
+fn share_of(share: u32) -> vec2<u32> {
+    let size = (params.in_channels + SHARES - 1u) / SHARES;
+    return min(vec2<u32>(share, share + 1u) * size, vec2<u32>(params.in_channels));
+}
+
+fn add_tile(a: Tile, b: Tile) -> Tile {
+    return Tile(a.near_a + b.near_a, a.near_b + b.near_b, a.far_a + b.far_a, a.far_b + b.far_b);
+}
+
+// Adds up the parts of a column of lanes, for the thread of its first share.
+fn joined(thread: u32, own: Tile) -> Tile {
+    parts[thread] = own;
+    for (var others = 32u; others >= 8u; others /= 2u) {
+        workgroupBarrier();
+        if (thread < others) {
+            parts[thread] = add_tile(parts[thread], parts[thread + others]);
+        }
+    }
+    return parts[thread];
+}
+
+// Where a thread of a workgroup of shares stands: position and column of lanes.
+fn shared_place(group: vec3<u32>, groups: vec3<u32>, thread: u32, columns: u32) -> vec2<u32> {
+    let i = (group.y * groups.x + group.x) * 8u + thread % 8u;
+    return vec2<u32>(i / columns, i % columns);
+}
+
+@compute @workgroup_size(64, 1, 1)
+fn forward_sliced(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+) {
+    let place = shared_place(group, groups, thread, params.lanes / 8u);
+    let output = group.z * 8u;
+    let within = place.x < params.out_height * params.out_width;
+    var own = Tile();
+    if (within) {
+        let share = share_of(thread / 8u);
+        own = forward_sums(place, output, share.x, share.y);
+    }
+    let sums = joined(thread, own);
+    if (within && thread < 8u) {
+        store_forward(place, output, sums);
+    }
 }
 
 fn store_interval(channel: u32, at: u32, centre_sum: vec4<f32>, radius_sum: vec4<f32>) {
@@ -194,16 +193,9 @@ fn store_interval(channel: u32, at: u32, centre_sum: vec4<f32>, radius_sum: vec4
     }
 }
 
-// Four lanes per thread, for centres under w and for radii under |w|.
-@compute @workgroup_size(64, 1, 1)
-fn interval(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+// Sums over the input channels [first, end) at a position for four lanes, of centres under w and of radii under |w|.
+fn interval_sums(place: vec2<u32>, output: u32, first: u32, end: u32) -> Tile {
     let row = params.lanes / 4u;
-    let place = position_lane(id, groups, row);
-    let positions = params.out_height * params.out_width;
-    if (place.x >= positions) {
-        return;
-    }
-    let output = id.z * 8u;
     let start_y = place.x / params.out_width * params.stride_y;
     let start_x = place.x % params.out_width * params.stride_x;
     let rows = inside(start_y, params.pad_y, params.in_height, params.kernel_height);
@@ -217,9 +209,9 @@ fn interval(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroup
     for (var ky = rows.x; ky < rows.y; ky++) {
         for (var kx = columns.x; kx < columns.y; kx++) {
             let origin = (start_y + ky - params.pad_y) * params.in_width + start_x + kx - params.pad_x;
-            var xi = origin * row + place.y;
-            var wi = (ky * params.kernel_width + kx) * params.out_channels + output;
-            var left = params.in_channels;
+            var xi = origin * row + place.y + first * x_step;
+            var wi = (ky * params.kernel_width + kx) * params.out_channels + output + first * w_step;
+            var left = end - first;
             while (left > 0u) {
                 let take = min(left, params.block - filled);
                 for (var i = 0u; i < take; i++) {
@@ -244,209 +236,48 @@ fn interval(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroup
             }
         }
     }
-    let step = positions * row;
+    return close_tile(total, block);
+}
+
+fn store_intervals(place: vec2<u32>, output: u32, sums: Tile) {
+    let row = params.lanes / 4u;
+    let step = params.out_height * params.out_width * row;
     let at = output * step + place.x * row + place.y;
-    total = close_tile(total, block);
-    store_interval(output, at, total.near_a[0], total.far_a[0]);
-    store_interval(output + 1u, at + step, total.near_a[1], total.far_a[1]);
-    store_interval(output + 2u, at + 2u * step, total.near_a[2], total.far_a[2]);
-    store_interval(output + 3u, at + 3u * step, total.near_a[3], total.far_a[3]);
-    store_interval(output + 4u, at + 4u * step, total.near_b[0], total.far_b[0]);
-    store_interval(output + 5u, at + 5u * step, total.near_b[1], total.far_b[1]);
-    store_interval(output + 6u, at + 6u * step, total.near_b[2], total.far_b[2]);
-    store_interval(output + 7u, at + 7u * step, total.near_b[3], total.far_b[3]);
+    store_interval(output, at, sums.near_a[0], sums.far_a[0]);
+    store_interval(output + 1u, at + step, sums.near_a[1], sums.far_a[1]);
+    store_interval(output + 2u, at + 2u * step, sums.near_a[2], sums.far_a[2]);
+    store_interval(output + 3u, at + 3u * step, sums.near_a[3], sums.far_a[3]);
+    store_interval(output + 4u, at + 4u * step, sums.near_b[0], sums.far_b[0]);
+    store_interval(output + 5u, at + 5u * step, sums.near_b[1], sums.far_b[1]);
+    store_interval(output + 6u, at + 6u * step, sums.near_b[2], sums.far_b[2]);
+    store_interval(output + 7u, at + 7u * step, sums.near_b[3], sums.far_b[3]);
 }
 
-// w of four neighbouring outputs, zero past the last.
-fn output_weights(row: u32, output: u32) -> vec4<f32> {
-    let v = weights(row * params.out_channels + output);
-    return select(vec4<f32>(0.0), v, vec4<u32>(output) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(params.out_channels));
-}
-
-fn store_grad(channel: u32, at: u32, half: u32, near: vec4<f32>, far: vec4<f32>) {
-    if (channel < params.in_channels) {
-        gx[at] = near;
-        gx[at + half] = far;
-    }
-}
-
-// Eight lanes per thread, as in forward.
 @compute @workgroup_size(64, 1, 1)
-fn input_grad(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let half = params.lanes / 8u;
-    let place = position_lane(id, groups, half);
-    let positions = params.in_height * params.in_width;
-    if (place.x >= positions) {
-        return;
+fn interval(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+    let place = position_lane(id, groups, params.lanes / 4u);
+    if (place.x < params.out_height * params.out_width) {
+        let output = id.z * 8u;
+        store_intervals(place, output, interval_sums(place, output, 0u, params.in_channels));
     }
-    let channel = id.z * 8u;
-    let pad_y = place.x / params.in_width + params.pad_y;
-    let pad_x = place.x % params.in_width + params.pad_x;
-    let step = params.out_height * params.out_width * 2u * half;
-    let taps = params.kernel_height * params.kernel_width;
-    let last = params.in_channels - 1u;
-
-    var block = Tile();
-    var total = Tile();
-    var filled = 0u;
-    // Kernel rows that read this row are `stride` apart; the first one is where the remainder vanishes.
-    for (var ky = pad_y % params.stride_y; ky < min(params.kernel_height, pad_y + 1u); ky += params.stride_y) {
-        let from_y = (pad_y - ky) / params.stride_y;
-        for (var kx = pad_x % params.stride_x; kx < min(params.kernel_width, pad_x + 1u); kx += params.stride_x) {
-            let from_x = (pad_x - kx) / params.stride_x;
-            if (from_y >= params.out_height || from_x >= params.out_width) {
-                continue;
-            }
-            let tap = ky * params.kernel_width + kx;
-            let origin = (from_y * params.out_width + from_x) * 2u * half + place.y;
-            for (var output = 0u; output < params.out_channels; output += 4u) {
-                let w0 = output_weights(channel * taps + tap, output);
-                let w1 = output_weights(min(channel + 1u, last) * taps + tap, output);
-                let w2 = output_weights(min(channel + 2u, last) * taps + tap, output);
-                let w3 = output_weights(min(channel + 3u, last) * taps + tap, output);
-                let w4 = output_weights(min(channel + 4u, last) * taps + tap, output);
-                let w5 = output_weights(min(channel + 5u, last) * taps + tap, output);
-                let w6 = output_weights(min(channel + 6u, last) * taps + tap, output);
-                let w7 = output_weights(min(channel + 7u, last) * taps + tap, output);
-                // Columns of these are outputs.
-                let wa = transpose(mat4x4<f32>(w0, w1, w2, w3));
-                let wb = transpose(mat4x4<f32>(w4, w5, w6, w7));
-                let end = params.out_channels - 1u;
-                let at0 = origin + output * step;
-                let at1 = origin + min(output + 1u, end) * step;
-                let at2 = origin + min(output + 2u, end) * step;
-                let at3 = origin + min(output + 3u, end) * step;
-                block.near_a = accumulate(block.near_a, x[at0], wa[0]);
-                block.near_b = accumulate(block.near_b, x[at0], wb[0]);
-                block.far_a = accumulate(block.far_a, x[at0 + half], wa[0]);
-                block.far_b = accumulate(block.far_b, x[at0 + half], wb[0]);
-                block.near_a = accumulate(block.near_a, x[at1], wa[1]);
-                block.near_b = accumulate(block.near_b, x[at1], wb[1]);
-                block.far_a = accumulate(block.far_a, x[at1 + half], wa[1]);
-                block.far_b = accumulate(block.far_b, x[at1 + half], wb[1]);
-                block.near_a = accumulate(block.near_a, x[at2], wa[2]);
-                block.near_b = accumulate(block.near_b, x[at2], wb[2]);
-                block.far_a = accumulate(block.far_a, x[at2 + half], wa[2]);
-                block.far_b = accumulate(block.far_b, x[at2 + half], wb[2]);
-                block.near_a = accumulate(block.near_a, x[at3], wa[3]);
-                block.near_b = accumulate(block.near_b, x[at3], wb[3]);
-                block.far_a = accumulate(block.far_a, x[at3 + half], wa[3]);
-                block.far_b = accumulate(block.far_b, x[at3 + half], wb[3]);
-                filled += 4u;
-                if (filled == params.block) {
-                    total = close_tile(total, block);
-                    block = Tile();
-                    filled = 0u;
-                }
-            }
-        }
-    }
-    let to = positions * 2u * half;
-    let at = channel * to + place.x * 2u * half + place.y;
-    total = close_tile(total, block);
-    store_grad(channel, at, half, total.near_a[0], total.far_a[0]);
-    store_grad(channel + 1u, at + to, half, total.near_a[1], total.far_a[1]);
-    store_grad(channel + 2u, at + 2u * to, half, total.near_a[2], total.far_a[2]);
-    store_grad(channel + 3u, at + 3u * to, half, total.near_a[3], total.far_a[3]);
-    store_grad(channel + 4u, at + 4u * to, half, total.near_b[0], total.far_b[0]);
-    store_grad(channel + 5u, at + 5u * to, half, total.near_b[1], total.far_b[1]);
-    store_grad(channel + 6u, at + 6u * to, half, total.near_b[2], total.far_b[2]);
-    store_grad(channel + 7u, at + 7u * to, half, total.near_b[3], total.far_b[3]);
 }
 
-// Products of four inputs' and four outputs' lanes, summed over this thread's share of positions and lanes.
-var<workgroup> shares: array<mat4x4<f32>, 64>;
-
-// acc + x * gy, per lane; columns are outputs
-fn multiply(acc: mat4x4<f32>, x: vec4<f32>, gy: mat4x4<f32>) -> mat4x4<f32> {
-    return mat4x4<f32>(fma(x, gy[0], acc[0]), fma(x, gy[1], acc[1]), fma(x, gy[2], acc[2]), fma(x, gy[3], acc[3]));
-}
-
-fn over_lanes(acc: mat4x4<f32>) -> vec4<f32> {
-    return vec4<f32>(1.0) * acc;
-}
-
-// One workgroup per tap, four inputs and four outputs: sixteen threads along lanes, four along positions, or all along
-// lanes if there is one position.
-@compute @workgroup_size(16, 4, 1)
-fn weight_grad(
-    @builtin(workgroup_id) tile: vec3<u32>,
-    @builtin(local_invocation_id) local: vec3<u32>,
+@compute @workgroup_size(64, 1, 1)
+fn interval_sliced(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    let row = params.lanes / 4u;
-    let output = tile.x * 4u;
-    let tap = tile.y;
-    let channel = tile.z * 4u;
-    let ky = tap / params.kernel_width;
-    let kx = tap % params.kernel_width;
-    let positions = params.out_height * params.out_width;
-    let x_step = params.in_height * params.in_width * row;
-    let gy_step = positions * row;
-    let channels = min(vec4<u32>(channel) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(params.in_channels - 1u)) * x_step;
-    let outputs = min(vec4<u32>(output) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(params.out_channels - 1u)) * gy_step;
-
-    var acc0 = mat4x4<f32>();
-    var acc1 = mat4x4<f32>();
-    var acc2 = mat4x4<f32>();
-    var acc3 = mat4x4<f32>();
-    let dense = positions == 1u;
-    let first_lane = select(local.x, thread, dense);
-    let lane_step = select(16u, 64u, dense);
-    for (var position = select(local.y, 0u, dense); position < positions; position += 4u) {
-        let from_y = position / params.out_width * params.stride_y + ky;
-        let from_x = position % params.out_width * params.stride_x + kx;
-        let reads_y = from_y >= params.pad_y && from_y < params.in_height + params.pad_y;
-        let reads_x = from_x >= params.pad_x && from_x < params.in_width + params.pad_x;
-        if (!reads_y || !reads_x) {
-            continue;
-        }
-        let origin = ((from_y - params.pad_y) * params.in_width + from_x - params.pad_x) * row;
-        for (var lane = first_lane; lane < row; lane += lane_step) {
-            let xi = channels + vec4<u32>(origin + lane);
-            let gi = outputs + vec4<u32>(position * row + lane);
-            let g = mat4x4<f32>(gy[gi.x], gy[gi.y], gy[gi.z], gy[gi.w]);
-            acc0 = multiply(acc0, x[xi.x], g);
-            acc1 = multiply(acc1, x[xi.y], g);
-            acc2 = multiply(acc2, x[xi.z], g);
-            acc3 = multiply(acc3, x[xi.w], g);
-        }
+    let place = shared_place(group, groups, thread, params.lanes / 4u);
+    let output = group.z * 8u;
+    let within = place.x < params.out_height * params.out_width;
+    var own = Tile();
+    if (within) {
+        let share = share_of(thread / 8u);
+        own = interval_sums(place, output, share.x, share.y);
     }
-    shares[thread] = mat4x4<f32>(over_lanes(acc0), over_lanes(acc1), over_lanes(acc2), over_lanes(acc3));
-    for (var others = 32u; others > 0u; others /= 2u) {
-        workgroupBarrier();
-        if (thread < others) {
-            shares[thread] = shares[thread] + shares[thread + others];
-        }
-    }
-    workgroupBarrier();
-    let i = thread / 4u;
-    let o = thread % 4u;
-    if (thread < 16u && channel + i < params.in_channels && output + o < params.out_channels) {
-        let taps = params.kernel_height * params.kernel_width;
-        gw[((channel + i) * taps + tap) * params.out_channels + output + o] = shares[0][i][o];
-    }
-}
-
-var<workgroup> sums: array<vec4<f32>, 64>;
-
-// One workgroup per output.
-@compute @workgroup_size(64, 1, 1)
-fn bias_grad(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
-    let plane = params.out_height * params.out_width * (params.lanes / 4u);
-    var sum = vec4<f32>(0.0);
-    for (var i = thread; i < plane; i += 64u) {
-        sum += x[tile.x * plane + i];
-    }
-    sums[thread] = sum;
-    for (var others = 32u; others > 0u; others /= 2u) {
-        workgroupBarrier();
-        if (thread < others) {
-            sums[thread] = sums[thread] + sums[thread + others];
-        }
-    }
-    workgroupBarrier();
-    if (thread == 0u) {
-        gb[tile.x] = dot(sums[0], vec4<f32>(1.0));
+    let sums = joined(thread, own);
+    if (within && thread < 8u) {
+        store_intervals(place, output, sums);
     }
 }

@@ -1,6 +1,6 @@
 // Rows of linear lower bounds on their way back through a network. Rows are lanes: coefficients are
 // [channel][window row][window column][lane], see src/ops/linear/. One thread per row, and per slice of the elements
-// where there are slices.
+// where there are slices; those of a row are in one workgroup where they come to one number.
 //   seed:       w[element][output], b[output], rows[4] -> a, sums[2 * slice]     the fourth part: channels
 //   relu:       table[image][element], bias[element], rows[3] -> a, sums    through a relaxed rectifier, with
 //               constant and charge of the layer below
@@ -8,8 +8,6 @@
 //   affine:     bias[element], magnitude[image][element], rows -> a, sums    constant and charge of an affine layer
 //   concretize: a, centre[image][element], radius, rows, sums -> bound[lane]
 //   radius:     a, x[image][element], delta[image], rows, sums -> result[2][lane]
-//   ellipsoid:  a, centre[image][element], radius[image], rows, sums, axes[image][element] -> result[3][lane]
-//   farthest:   a, centre[image][element], radius[image], rows, result[3][lane], axes -> x, like a
 //   densify:    a, rows -> dense[element][lane]
 //   pick:       from[element][old lane], source[lane] -> to[element][lane]; `width` old lanes, words of any kind;
 //               NONE leaves the word as it is
@@ -40,10 +38,6 @@ const NEGATED: u32 = 0x80000000u;
 const CAUTION: f32 = 0.99999;
 // Share of a sum's error that one which failed shrinks by.
 const SHRINK: f32 = 0.7;
-// More than what squares lose to flushing, and enough for a square root of a normal number.
-const SQUARES_LOST: f32 = 8.077936e-28; // 2^-90
-// Reaches are no larger.
-const FARTHEST: f32 = 1e12;
 
 @group(0) @binding(0) var<uniform> params: Params;
 
@@ -78,30 +72,12 @@ const FARTHEST: f32 = 1e12;
 @group(0) @binding(5) var<storage, read> sums: array<f32>;
 @group(0) @binding(6) var<storage, read_write> result: array<f32>;
 
-// Half axes towards smaller and larger values; ellipsoid has the radius for the delta.
-@group(0) @binding(6) var<storage, read> axes: array<vec2<f32>>;
-@group(0) @binding(7) var<storage, read_write> form: array<f32>;
-@group(0) @binding(5) var<storage, read> farthest_form: array<f32>;
-@group(0) @binding(7) var<storage, read_write> farthest_x: array<f32>;
-
 @group(0) @binding(2) var<storage, read> densify_rows: array<u32>;
 @group(0) @binding(3) var<storage, read_write> dense: array<f32>;
 
 @group(0) @binding(1) var<storage, read> pick_from: array<u32>;
 @group(0) @binding(2) var<storage, read> pick_source: array<u32>;
 @group(0) @binding(3) var<storage, read_write> pick_to: array<u32>;
-
-fn opaque_one(x: f32) -> f32 {
-    return opaque(vec4<f32>(x)).x;
-}
-
-fn up(x: f32) -> f32 {
-    return raise_one(x, 3u);
-}
-
-fn down(x: f32) -> f32 {
-    return lower_one(x, 3u);
-}
 
 // A slice's constant and error with one more of each, and the rounding of the new constant.
 fn added(constant: f32, error: f32, more_constant: f32, more_error: f32) -> vec2<f32> {
@@ -135,6 +111,23 @@ fn seed(@builtin(global_invocation_id) id: vec3<u32>) {
     seed_sums[(2u * id.y + 1u) * params.lanes + lane] = 0.0;
 }
 
+// A coefficient below a relaxed neuron, and what it adds to the sums of its row.
+struct Bent {
+    coefficient: f32,
+    sums: vec4<f32>,
+}
+
+fn bent_row(table: u32, i: u32, above: f32) -> Bent {
+    if (i == NONE) {
+        return Bent(0.0, vec4<f32>(0.0));
+    }
+    // Upper slope, upper intercept, lower slope, magnitude.
+    let lines = relu_table[table + i];
+    let coefficient = above * select(lines.z, lines.x, above < 0.0);
+    let bend = min(above, 0.0) * lines.y;
+    return Bent(coefficient, vec4<f32>(bend, coefficient * relu_bias[i], abs(coefficient) * lines.w, abs(bend)));
+}
+
 @compute @workgroup_size(64, 1, 1)
 fn relu(@builtin(global_invocation_id) id: vec3<u32>) {
     let lane = id.x;
@@ -147,23 +140,50 @@ fn relu(@builtin(global_invocation_id) id: vec3<u32>) {
     // says nothing of its own error.
     var total = vec4<f32>(0.0);
     var k = slice.x;
+    var spot = spot_of(k);
     while (k < slice.y) {
         let end = min(k + params.block, slice.y);
         var part = vec4<f32>(0.0);
-        for (; k < end; k++) {
-            let i = element(place, k);
-            if (i == NONE) {
-                relu_a[k * params.lanes + lane] = 0.0;
-                continue;
+        // Four at a time: what is read of one does not wait for what is written of another.
+        while (k < end) {
+            let k1 = min(k + 1u, end - 1u);
+            let k2 = min(k + 2u, end - 1u);
+            let k3 = min(k + 3u, end - 1u);
+            let spot1 = next(spot);
+            let spot2 = next(spot1);
+            let spot3 = next(spot2);
+            let i0 = element_at(place, k, spot);
+            let i1 = element_at(place, k1, spot1);
+            let i2 = element_at(place, k2, spot2);
+            let i3 = element_at(place, k3, spot3);
+            let above = vec4<f32>(
+                relu_a[k * params.lanes + lane],
+                relu_a[k1 * params.lanes + lane],
+                relu_a[k2 * params.lanes + lane],
+                relu_a[k3 * params.lanes + lane],
+            );
+            let b0 = bent_row(place.table, i0, above.x);
+            let b1 = bent_row(place.table, i1, above.y);
+            let b2 = bent_row(place.table, i2, above.z);
+            let b3 = bent_row(place.table, i3, above.w);
+            relu_a[k * params.lanes + lane] = b0.coefficient;
+            part += b0.sums;
+            if (k1 > k) {
+                relu_a[k1 * params.lanes + lane] = b1.coefficient;
+                part += b1.sums;
             }
-            // Upper slope, upper intercept, lower slope, magnitude.
-            let lines = relu_table[place.table + i];
-            let above = relu_a[k * params.lanes + lane];
-            let coefficient = above * select(lines.z, lines.x, above < 0.0);
-            relu_a[k * params.lanes + lane] = coefficient;
-            let bend = min(above, 0.0) * lines.y;
-            part += vec4<f32>(bend, coefficient * relu_bias[i], abs(coefficient) * lines.w, abs(bend));
+            if (k2 > k1) {
+                relu_a[k2 * params.lanes + lane] = b2.coefficient;
+                part += b2.sums;
+            }
+            if (k3 > k2) {
+                relu_a[k3 * params.lanes + lane] = b3.coefficient;
+                part += b3.sums;
+            }
+            k += 4u;
+            spot = next(spot3);
         }
+        k = end;
         total += opaque(part);
     }
     let c = 2u * id.y * params.lanes + lane;
@@ -185,11 +205,13 @@ fn lift(@builtin(global_invocation_id) id: vec3<u32>) {
     var constant = 0.0;
     var size = 0.0;
     var k = slice.x;
+    var spot = spot_of(k);
     while (k < slice.y) {
         let end = min(k + params.block, slice.y);
         var part = vec2<f32>(0.0);
         for (; k < end; k++) {
-            let i = element(place, k);
+            let i = element_at(place, k, spot);
+            spot = next(spot);
             if (i != NONE) {
                 let foot = max(lift_a[k * params.lanes + lane], 0.0) * lift_feet[place.table + i];
                 part += vec2<f32>(foot, abs(foot));
@@ -216,11 +238,13 @@ fn affine(@builtin(global_invocation_id) id: vec3<u32>) {
     var constant = 0.0;
     var size = 0.0;
     var k = slice.x;
+    var spot = spot_of(k);
     while (k < slice.y) {
         let end = min(k + params.block, slice.y);
         var part = vec2<f32>(0.0);
         for (; k < end; k++) {
-            let i = element(place, k);
+            let i = element_at(place, k, spot);
+            spot = next(spot);
             if (i == NONE) {
                 affine_a[k * params.lanes + lane] = 0.0;
                 continue;
@@ -240,36 +264,50 @@ fn affine(@builtin(global_invocation_id) id: vec3<u32>) {
     affine_sums[e] = sum.y;
 }
 
-// Sum of a row's constants, and a bound on all its errors so far, that of this sum included.
-fn gathered(lane: u32) -> vec2<f32> {
-    var constant = 0.0;
-    var size = 0.0;
-    var error = params.floor;
-    for (var s = 0u; s < SLICES; s++) {
-        let c = sums[2u * s * params.lanes + lane];
-        constant += c;
-        size += abs(c);
-        error = up(error + sums[(2u * s + 1u) * params.lanes + lane]);
+// Eight neighbouring rows by their slices are a workgroup: what follows reads a whole row for one number.
+const TOGETHER: u32 = 8u;
+
+var<workgroup> parts: array<vec3<f32>, 64>;
+
+// A row and a slice of it.
+fn row_and_slice(group: vec3<u32>, groups: vec3<u32>, thread: u32) -> vec2<u32> {
+    return vec2<u32>((group.y * groups.x + group.x) * TOGETHER + thread % TOGETHER, thread / TOGETHER);
+}
+
+// The sum over the slices of a row, for the threads of all.
+fn over_slices(thread: u32, own: vec3<f32>) -> vec3<f32> {
+    workgroupBarrier();
+    parts[thread] = own;
+    for (var others = TOGETHER * SLICES / 2u; others >= TOGETHER; others /= 2u) {
+        workgroupBarrier();
+        if (thread < others) {
+            parts[thread] += parts[thread + others];
+        }
     }
-    return vec2<f32>(constant, up(error + up(2.0 * f32(SLICES + 2u) * params.unit * size)));
+    workgroupBarrier();
+    return parts[thread % TOGETHER];
 }
 
 @compute @workgroup_size(64, 1, 1)
-fn concretize(@builtin(global_invocation_id) id: vec3<u32>) {
-    let lane = id.x;
-    if (lane >= params.lanes) {
-        return;
-    }
+fn concretize(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+) {
+    let own = row_and_slice(group, groups, thread);
+    let lane = min(own.x, params.lanes - 1u);
     let place = place_of(rows[lane], rows[params.lanes + lane], rows[2u * params.lanes + lane]);
-    let n = window_size();
+    let slice = slice_of(own.y, window_size());
     var dot = 0.0;
     var span = 0.0;
-    var k = 0u;
-    while (k < n) {
-        let end = min(k + params.block, n);
+    var k = slice.x;
+    var spot = spot_of(k);
+    while (k < slice.y) {
+        let end = min(k + params.block, slice.y);
         var part = vec2<f32>(0.0);
         for (; k < end; k++) {
-            let i = element(place, k);
+            let i = element_at(place, k, spot);
+            spot = next(spot);
             if (i != NONE) {
                 let coefficient = a[k * params.lanes + lane];
                 let c = centre[place.table + i];
@@ -280,20 +318,24 @@ fn concretize(@builtin(global_invocation_id) id: vec3<u32>) {
         dot += opaque_one(part.x);
         span += opaque_one(part.y);
     }
-    let sum = gathered(lane);
-    let fall = up(up(span * (1.0 + 3.0 * params.g)) + sum.y);
-    let rounding = up(4.0 * params.unit * (abs(dot) + abs(sum.x)));
-    result[lane] = down(down(dot + sum.x) - up(fall + rounding));
+    let all = over_slices(thread, vec3<f32>(dot, span, 0.0));
+    if (own.y == 0u && own.x < params.lanes) {
+        let sum = gathered(lane);
+        let fall = up(up(all.y * (1.0 + 3.0 * params.g)) + sum.y);
+        let rounding = up(4.0 * params.unit * (abs(all.x) + abs(sum.x)));
+        result[lane] = down(down(all.x + sum.x) - up(fall + rounding));
+    }
 }
 
-// How much a row can fall within the distance `d` of the image, rounded up, and its slope there.
-fn fall_within(lane: u32, image: u32, d: f32) -> vec2<f32> {
+// How much a row can fall within the distance `d` of the image, rounded up, and its slope there. Every thread of its
+// workgroup asks for the same row's.
+fn fall_within(thread: u32, lane: u32, image: u32, slice: vec2<u32>, d: f32) -> vec2<f32> {
     let n = layer_size();
     var fall = 0.0;
     var slope = 0.0;
-    var k = 0u;
-    while (k < n) {
-        let end = min(k + params.block, n);
+    var k = slice.x;
+    while (k < slice.y) {
+        let end = min(k + params.block, slice.y);
         var part = 0.0;
         for (; k < end; k++) {
             let coefficient = a[k * params.lanes + lane];
@@ -304,23 +346,27 @@ fn fall_within(lane: u32, image: u32, d: f32) -> vec2<f32> {
         }
         fall += opaque_one(part);
     }
-    return vec2<f32>(up(fall * (1.0 + 2.0 * params.g)), slope);
+    let all = over_slices(thread, vec3<f32>(fall, slope, 0.0));
+    return vec2<f32>(up(all.x * (1.0 + 2.0 * params.g)), all.y);
 }
 
 @compute @workgroup_size(64, 1, 1)
-fn radius(@builtin(global_invocation_id) id: vec3<u32>) {
-    let lane = id.x;
-    if (lane >= params.lanes) {
-        return;
-    }
+fn radius(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+) {
+    let own = row_and_slice(group, groups, thread);
+    let lane = min(own.x, params.lanes - 1u);
     let image = rows[lane];
     let n = layer_size();
+    let slice = slice_of(own.y, n);
     var dot = 0.0;
     var size = 0.0;
     var slope = 0.0;
-    var k = 0u;
-    while (k < n) {
-        let end = min(k + params.block, n);
+    var k = slice.x;
+    while (k < slice.y) {
+        let end = min(k + params.block, slice.y);
         var part = vec2<f32>(0.0);
         for (; k < end; k++) {
             let coefficient = a[k * params.lanes + lane];
@@ -331,9 +377,11 @@ fn radius(@builtin(global_invocation_id) id: vec3<u32>) {
         dot += opaque_one(part.x);
         size += opaque_one(part.y);
     }
+    let all = over_slices(thread, vec3<f32>(dot, size, slope));
     // All or nothing.
-    dot *= params.charge;
-    size *= params.charge;
+    dot = all.x * params.charge;
+    size = all.y * params.charge;
+    slope = all.z;
     // A lower bound of the row at the image itself.
     let sum = gathered(lane);
     let rounding = up(4.0 * params.unit * (abs(dot) + abs(sum.x)));
@@ -341,7 +389,7 @@ fn radius(@builtin(global_invocation_id) id: vec3<u32>) {
     let base = down(down(dot + sum.x) - error);
 
     let goal = radius_or_delta[image];
-    let bound = down(base - fall_within(lane, image, goal).x);
+    let bound = down(base - fall_within(thread, lane, image, slice, goal).x);
     var best = select(0.0, goal, bound > 0.0);
     // Newton's method from the left on a convex falling function: every iterate is a candidate.
     var d = 1.0;
@@ -350,7 +398,7 @@ fn radius(@builtin(global_invocation_id) id: vec3<u32>) {
         d = ahead / slope;
     }
     for (var i = 0u; i < 4u; i++) {
-        let fall = fall_within(lane, image, d);
+        let fall = fall_within(thread, lane, image, slice, d);
         let left = down(base - fall.x);
         if (left > 0.0) {
             best = max(best, d);
@@ -364,74 +412,10 @@ fn radius(@builtin(global_invocation_id) id: vec3<u32>) {
             d *= min(CAUTION, 1.0 - SHRINK * params.g);
         }
     }
-    result[lane] = bound;
-    result[params.lanes + lane] = best;
-}
-
-// The half axis along which a coefficient makes the row fall.
-fn half_axis(at: u32, coefficient: f32) -> f32 {
-    let axis = axes[at];
-    return select(axis.y, axis.x, coefficient > 0.0);
-}
-
-@compute @workgroup_size(64, 1, 1)
-fn ellipsoid(@builtin(global_invocation_id) id: vec3<u32>) {
-    let lane = id.x;
-    if (lane >= params.lanes) {
-        return;
+    if (own.y == 0u && own.x < params.lanes) {
+        result[lane] = bound;
+        result[params.lanes + lane] = best;
     }
-    let place = place_of(rows[lane], rows[params.lanes + lane], rows[2u * params.lanes + lane]);
-    let n = window_size();
-    var total = vec3<f32>(0.0);
-    var k = 0u;
-    while (k < n) {
-        let end = min(k + params.block, n);
-        var part = vec3<f32>(0.0);
-        for (; k < end; k++) {
-            let i = element(place, k);
-            if (i != NONE) {
-                let coefficient = a[k * params.lanes + lane];
-                let c = centre[place.table + i];
-                let step = coefficient * half_axis(place.table + i, coefficient);
-                part += vec3<f32>(coefficient * c, abs(coefficient) * abs(c), step * step);
-            }
-        }
-        total += opaque(vec4<f32>(part, 0.0)).xyz;
-    }
-    // A lower bound of the row at the centre, and an upper one of its norm in units of the axes.
-    let sum = gathered(lane);
-    let rounding = up(4.0 * params.unit * (abs(total.x) + abs(sum.x)));
-    let error = up(up(sum.y + rounding) + up(params.g * (1.0 + 2.0 * params.g) * total.y));
-    let base = down(down(total.x + sum.x) - error);
-    let norm = up(sqrt(total.z + SQUARES_LOST) * (1.0 + params.g + 16.0 * params.unit));
-    var reach = 0.0;
-    if (base > 0.0) {
-        reach = FARTHEST;
-        if (base < norm * FARTHEST) {
-            reach = base * CAUTION / norm;
-        }
-    }
-    form[lane] = down(base - up(radius_or_delta[rows[lane]] * norm));
-    form[params.lanes + lane] = reach;
-    form[2u * params.lanes + lane] = norm;
-}
-
-@compute @workgroup_size(64, 1, 1)
-fn farthest(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let i = flat(id, groups);
-    if (i >= params.lanes * window_size()) {
-        return;
-    }
-    let lane = i % params.lanes;
-    let place = place_of(rows[lane], rows[params.lanes + lane], rows[2u * params.lanes + lane]);
-    let at = element(place, i / params.lanes);
-    var x = 0.0;
-    if (at != NONE) {
-        let axis = half_axis(place.table + at, a[i]);
-        let share = a[i] * axis / farthest_form[2u * params.lanes + lane];
-        x = clamp(centre[place.table + at] - radius_or_delta[rows[lane]] * axis * share, 0.0, 1.0);
-    }
-    farthest_x[i] = x;
 }
 
 @compute @workgroup_size(64, 1, 1)

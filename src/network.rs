@@ -13,8 +13,7 @@ use std::sync::Arc;
 use crate::device::{Buffer, Device};
 use crate::error::{Error, Result};
 use crate::model::{Layer, Model, ValueId};
-use crate::ops::conv;
-use crate::ops::{activation, add, gather, pool, relu, scale};
+use crate::ops::{activation, add, conv, conv_grad, gather, pool, relu, scale};
 use crate::tensor::{self, Shape};
 
 /// A network on a device. Weights are shared by clones.
@@ -136,7 +135,7 @@ impl Network {
             for k in 0..node.inputs.len() {
                 let gx = d.alloc(elements(k))?;
                 match &self.layers[i] {
-                    Placed::Affine(a) => conv::input_grad(d, &a.geometry, &gy, &a.weight, &gx, lanes)?,
+                    Placed::Affine(a) => conv_grad::input_grad(d, &a.geometry, &gy, &a.weight, &gx, lanes)?,
                     Placed::Relu => relu::backward(d, x(0), &gy, &gx)?,
                     Placed::Activation(f) => activation::backward(d, f, x(0), &gy, &gx, lanes)?,
                     Placed::MaxPool(g) => pool::max_backward(d, g, x(0), &gy, &gx, lanes)?,
@@ -160,8 +159,8 @@ impl Network {
         let d = &self.device;
         let room = |b: &Buffer| d.zeros(b.len().next_multiple_of(4));
         let (gw, gb) = (room(&a.weight)?, room(&a.bias)?);
-        conv::weight_grad(d, &a.geometry, x, gy, &gw, lanes)?;
-        conv::bias_grad(d, &a.geometry, gy, &gb, lanes)?;
+        conv_grad::weight_grad(d, &a.geometry, x, gy, &gw, lanes)?;
+        conv_grad::bias_grad(d, &a.geometry, gy, &gb, lanes)?;
         Ok([gw, gb])
     }
 

@@ -13,8 +13,8 @@ use crate::error::{Error, Result};
 use crate::model::activation::function_of;
 use crate::model::{Layer, Pool};
 use crate::network::{Affine, Placed};
-use crate::ops::conv::{self, Charge};
-use crate::ops::range;
+use crate::ops::conv::Charge;
+use crate::ops::{conv_grad, range};
 use crate::rounding::to_f32_up;
 use crate::tensor::Shape;
 
@@ -151,7 +151,7 @@ impl Bounder {
         }
         let product = |x: &[f32], w| -> Result<Vec<f32>> {
             let y = d.alloc(geometry.input.len() * lanes)?;
-            conv::input_grad(d, geometry, &d.upload(x)?, w, &y, lanes)?;
+            conv_grad::input_grad(d, geometry, &d.upload(x)?, w, &y, lanes)?;
             d.read(&y)
         };
         let (c, r) = (product(&centre, &affine.weight)?, product(&radius, &affine.magnitude[0])?);

@@ -212,7 +212,7 @@ impl Bounder {
     /// As [`new`](Self::new) for inputs of magnitude up to `peak`.
     pub fn for_inputs(net: &Network, method: Method, peak: f64) -> Result<Bounder> {
         let range = Arc::new(net.range(peak, 1.0)?);
-        let memory = if net.device.is_gpu() { 256 << 20 } else { 4 << 20 };
+        let memory = net.device.room_for_rows();
         Ok(Bounder {
             net: net.clone(),
             method,

@@ -14,7 +14,7 @@ use crate::device::{Buffer, Device};
 use crate::error::{Error, Result};
 use crate::norm::Norm;
 use crate::ops::linear::{self, Rows, SLICES};
-use crate::ops::{ball, shared_slopes, targets};
+use crate::ops::{ball, ellipsoid, shared_slopes, targets};
 use crate::rounding::{ETA, to_f32_up};
 use crate::tensor;
 
@@ -283,12 +283,12 @@ impl Region {
         Ok(lower)
     }
 
-    /// What [`linear::ellipsoid`] says of rows, where the sets are ellipsoids.
+    /// What [`ellipsoid::ellipsoid`] says of rows, where the sets are ellipsoids.
     fn form(&self, bounder: &Bounder, c: &Coefficients, rows: &Rows, sums: &Buffer) -> Result<Option<Buffer>> {
         let Some((centre, axes, radius)) = self.body.ellipsoid() else { return Ok(None) };
         let d = bounder.device();
         let (form, g) = (d.alloc(3 * rows.lanes)?, bounder.sum_error(c.window.elements()));
-        linear::ellipsoid(d, &c.window, &c.a, [centre, axes, radius], rows, sums, &form, g, bounder.floor())?;
+        ellipsoid::ellipsoid(d, &c.window, &c.a, [centre, axes, radius], rows, sums, &form, g, bounder.floor())?;
         Ok(Some(form))
     }
 
@@ -321,7 +321,7 @@ impl Region {
             Some((centre, axes, radius)) => {
                 let sums = d.zeros(2 * SLICES * rows.lanes)?;
                 if let Some(form) = self.form(bounder, c, rows, &sums)? {
-                    linear::farthest(d, &c.window, &c.a, [centre, axes, radius], rows, &form, &x)?;
+                    ellipsoid::farthest(d, &c.window, &c.a, [centre, axes, radius], rows, &form, &x)?;
                 }
             }
         }

@@ -9,9 +9,9 @@ use crate::device::{Buffer, Device};
 use crate::error::{Error, Result};
 use crate::model::{Model, ValueId};
 use crate::network::{Affine, Network, Placed};
-use crate::ops::conv::{self, Geometry};
+use crate::ops::conv::Geometry;
 use crate::ops::linear::{self, Rows, Window};
-use crate::ops::{add, gather, pool, range, scale, select, signs};
+use crate::ops::{add, conv_grad, gather, pool, range, scale, select, signs};
 use crate::rounding::to_f32_up;
 use crate::tensor::Shape;
 
@@ -272,7 +272,7 @@ impl<'a> Walk<'a> {
         let a = d.alloc(next.elements() * rows.lanes)?;
         let geometry = patch_geometry(&affine.geometry, &c.window, &next);
         self.bounder().count(geometry.products() * rows.count);
-        conv::input_grad(d, &geometry, &c.a, &affine.weight, &a, rows.lanes)?;
+        conv_grad::input_grad(d, &geometry, &c.a, &affine.weight, &a, rows.lanes)?;
         Ok(Coefficients { a, window: next })
     }
 

@@ -90,7 +90,7 @@ pub struct CertifyArgs {
     /// What radii are measured by
     #[arg(long, value_enum, default_value_t)]
     norm: Norm,
-    /// MiB that the rows of one step of bounds may take (default: 4 per thread, 256 on a GPU)
+    /// MiB that the rows of one step of bounds may take (default: 4 per thread, 1024 on a GPU)
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     pub(super) memory: Option<u32>,
     /// Keep what an audit needs to prove the rows of so many images again: N drawn by --seed, or all

@@ -195,6 +195,10 @@ impl Gpu {
         format!("{} ({}, {})", self.info.name, self.info.backend, self.info.driver)
     }
 
+    pub(super) fn is_software(&self) -> bool {
+        self.info.software
+    }
+
     /// In words; a multiple of what one pool size may be rounded up by.
     pub(super) fn max_buffer(&self) -> usize {
         let most = (self.info.max_binding / 4) as usize;

@@ -193,6 +193,15 @@ impl Device {
         if self.is_gpu() { 1 } else { 2 * rayon::current_num_threads() }
     }
 
+    /// Bytes that rows of one step of bounds may well take: few kernels over much on a GPU, what a cache holds elsewhere.
+    pub fn room_for_rows(&self) -> usize {
+        match &*self.backend {
+            Backend::Cpu(_) => 4 << 20,
+            Backend::Gpu(g) if g.is_software() => 256 << 20,
+            Backend::Gpu(_) => 1 << 30,
+        }
+    }
+
     /// Most 4-byte words one buffer may hold; larger work must be chunked by the caller.
     pub fn max_buffer(&self) -> usize {
         match &*self.backend {

@@ -1,6 +1,6 @@
 //! Freed device memory, kept by size for the next allocation: fresh memory costs page faults or a clearing pass.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::error::Result;
@@ -14,7 +14,9 @@ pub(super) struct Pool<T> {
 }
 
 struct Shelves<T> {
-    by_size: BTreeMap<usize, Vec<T>>,
+    /// Of a size those given back last stand last, each with its turn.
+    by_size: BTreeMap<usize, VecDeque<(u64, T)>>,
+    turn: u64,
     held: usize,
     in_use: usize,
     peak: usize,
@@ -27,9 +29,19 @@ pub(super) fn size_class(len: usize) -> usize {
     len.max(1).next_multiple_of(step)
 }
 
+impl<T> Shelves<T> {
+    /// Frees the block that was given back longest ago.
+    fn drop_oldest(&mut self) {
+        let turns = self.by_size.iter().filter_map(|(&size, blocks)| Some((blocks.front()?.0, size)));
+        let Some((_, size)) = turns.min() else { return };
+        self.by_size.get_mut(&size).map(VecDeque::pop_front);
+        self.held -= size;
+    }
+}
+
 impl<T> Pool<T> {
     pub(super) fn new(slack: usize, spare: usize) -> Self {
-        let shelves = Mutex::new(Shelves { by_size: BTreeMap::new(), held: 0, in_use: 0, peak: 0 });
+        let shelves = Mutex::new(Shelves { by_size: BTreeMap::new(), turn: 0, held: 0, in_use: 0, peak: 0 });
         Pool { shelves, slack, spare }
     }
 
@@ -38,7 +50,7 @@ impl<T> Pool<T> {
         let pooled = {
             let mut shelves = self.lock();
             let near = shelves.by_size.range_mut(size..=self.slack * size);
-            let block = near.filter_map(|(&own, blocks)| Some((blocks.pop()?, own))).next();
+            let block = near.filter_map(|(&own, blocks)| Some((blocks.pop_back()?.1, own))).next();
             shelves.held -= block.as_ref().map_or(0, |(_, own)| *own);
             block
         };
@@ -56,12 +68,13 @@ impl<T> Pool<T> {
     pub(super) fn give(&self, size: usize, block: T) {
         let mut shelves = self.lock();
         shelves.in_use -= size;
-        if shelves.held + size > self.spare * shelves.peak {
-            shelves.by_size.clear();
-            shelves.held = 0;
-        }
+        shelves.turn += 1;
+        let turn = shelves.turn;
+        shelves.by_size.entry(size).or_default().push_back((turn, block));
         shelves.held += size;
-        shelves.by_size.entry(size).or_default().push(block);
+        while shelves.held > self.spare * shelves.peak {
+            shelves.drop_oldest();
+        }
     }
 
     /// Words that are not held.

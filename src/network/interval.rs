@@ -8,7 +8,7 @@ use crate::device::Buffer;
 use crate::error::{Error, Result};
 use crate::ops::conv::{self, Charge};
 use crate::ops::worst::{self, Size};
-use crate::ops::{add, gather, interval, pool, relu, scale};
+use crate::ops::{add, conv_grad, gather, interval, pool, relu, scale};
 
 /// Centre and radius, `[element][lane]`.
 pub type Interval = [Buffer; 2];
@@ -107,7 +107,7 @@ impl Network {
         worst::weight_grad(d, [seed, r], &a.weight, labels, &gradients[0], size)?;
         weight_grads[last] = Some(gradients);
         let gx = [d.alloc(size.inputs * lanes)?, d.alloc(size.inputs * lanes)?];
-        conv::input_grad(d, &a.geometry, seed, &a.weight, &gx[0], lanes)?;
+        conv_grad::input_grad(d, &a.geometry, seed, &a.weight, &gx[0], lanes)?;
         worst::radius_grad(d, seed, &a.weight, labels, &gx[1], size)?;
         grads[below] = Some(gx);
         for (i, node) in self.model.nodes.iter().enumerate().take(last).rev() {
@@ -116,7 +116,7 @@ impl Network {
                 let [c, r] = &values[node.inputs[0]];
                 let gradients = self.weight_gradients(a, c, &gy[0], lanes)?;
                 let by_size = d.alloc(a.weight.len())?;
-                conv::weight_grad(d, &a.geometry, r, &gy[1], &by_size, lanes)?;
+                conv_grad::weight_grad(d, &a.geometry, r, &gy[1], &by_size, lanes)?;
                 interval::take_signs(d, &a.weight, &by_size, &gradients[0])?;
                 weight_grads[i] = Some(gradients);
             }
@@ -151,8 +151,8 @@ impl Network {
             Placed::Affine(a) => {
                 let size = d.alloc(a.weight.len())?;
                 interval::absolute(d, &a.weight, &size)?;
-                conv::input_grad(d, &a.geometry, &gy[0], &a.weight, &gx[0], lanes)?;
-                conv::input_grad(d, &a.geometry, &gy[1], &size, &gx[1], lanes)?;
+                conv_grad::input_grad(d, &a.geometry, &gy[0], &a.weight, &gx[0], lanes)?;
+                conv_grad::input_grad(d, &a.geometry, &gy[1], &size, &gx[1], lanes)?;
             }
             Placed::Relu => by_ends(&|x, gy, gx| relu::backward(d, x, gy, gx))?,
             Placed::MaxPool(g) => by_ends(&|x, gy, gx| pool::max_backward(d, g, x, gy, gx, lanes))?,

@@ -19,6 +19,8 @@ mod adversary;
 pub mod ball;
 pub mod case;
 pub mod conv;
+pub mod conv_grad;
+pub mod ellipsoid;
 pub mod gather;
 pub mod interval;
 pub mod linear;
@@ -48,6 +50,8 @@ pub fn kernels() -> Vec<&'static Kernel> {
         add::KERNELS,
         ball::KERNELS,
         conv::KERNELS,
+        conv_grad::KERNELS,
+        ellipsoid::KERNELS,
         gather::KERNELS,
         interval::KERNELS,
         linear::KERNELS,
@@ -107,7 +111,7 @@ pub fn constants() -> Vec<(&'static str, u32)> {
     vec![
         ("CROSSED", targets::CROSSED),
         ("CAUTION", linear::CAUTION.to_bits()),
-        ("FARTHEST", linear::FARTHEST.to_bits()),
+        ("FARTHEST", ellipsoid::FARTHEST.to_bits()),
         ("HALVINGS", activation::table::HALVINGS as u32),
         ("INFINITE", targets::INFINITE),
         ("INACTIVE", signs::INACTIVE),
@@ -118,6 +122,7 @@ pub fn constants() -> Vec<(&'static str, u32)> {
         ("NEARER", activation::twin::NEARER.to_bits()),
         ("NEGATED", linear::NEGATED),
         ("NONE", linear::NONE),
+        ("SHARES", conv::SHARES as u32),
         ("NONE", signs::NONE),
         ("NOT_FINITE", targets::NOT_FINITE),
         ("NOWHERE", gather::NOWHERE),
@@ -125,9 +130,10 @@ pub fn constants() -> Vec<(&'static str, u32)> {
         ("RAISED_BITS", rounding::RAISED.to_bits()),
         ("SHRINK", linear::SHRINK.to_bits()),
         ("SLICES", linear::SLICES as u32),
-        ("SQUARES_LOST", linear::SQUARES_LOST.to_bits()),
+        ("SQUARES_LOST", ellipsoid::SQUARES_LOST.to_bits()),
         ("STEEPEST", optimizer::STEEPEST.to_bits()),
         ("STEPS", activation::twin::STEPS as u32),
+        ("TOGETHER", linear::TOGETHER as u32),
         ("TINY_BITS", rounding::TINY.to_bits()),
     ]
 }

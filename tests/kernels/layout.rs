@@ -97,7 +97,9 @@ fn host_params(kernel: &str) -> Result<Vec<(String, String)>, String> {
             let sized = tokens.windows(4).filter(|w| w[0].text == "size_of" && w[2].text == "<").map(|w| w[3].text);
             let mut sized: Vec<&str> = sized.collect();
             sized.dedup();
-            structs.extend(sized.into_iter().map(|name| flattened(&ops, fields(&tokens, name)?)));
+            let found =
+                |name| fields(&tokens, name).or_else(|| fields(&source::tokens(&imported(&ops, op, name)?.code), name));
+            structs.extend(sized.into_iter().map(|name| flattened(&ops, found(name)?)));
         }
     }
     match &structs[..] {
@@ -107,6 +109,14 @@ fn host_params(kernel: &str) -> Result<Vec<(String, String)>, String> {
         }
         _ => Err(format!("src/ops names {kernel} beside {} sizes of structs; expected one", structs.len())),
     }
+}
+
+/// The op that a name of another op is imported from.
+fn imported<'a>(ops: &'a [source::Source], op: &source::Source, name: &str) -> Option<&'a source::Source> {
+    let uses = op.code.split(';').filter_map(|item| item.trim().strip_prefix("use super::"));
+    let names = |list: &str| list.split(|c: char| !c.is_alphanumeric()).any(|word| word == name);
+    let from = uses.filter_map(|item| item.split_once("::")).find(|(_, list)| names(list))?.0;
+    ops.iter().find(|s| s.module_path() == [from] && s.code.contains("pub static KERNELS"))
 }
 
 /// With the fields of a struct that is found in some op in place of a field of its type.

@@ -1,8 +1,8 @@
 //! Test cases of the convolution kernels: odd shapes, and shapes that do not divide the register tile.
 
-use super::{BIAS_GRAD, Charge, FORWARD, Geometry, INPUT_GRAD, INTERVAL, WEIGHT_GRAD, bias_grad, forward};
-use super::{input_grad, interval, weight_grad};
+use super::{Charge, FORWARD, FORWARD_SLICED, Geometry, INTERVAL, INTERVAL_SLICED, forward, interval, sums};
 use crate::ops::case::{Case, Check, blank, random};
+use crate::ops::conv_grad::{BIAS_GRAD, WEIGHT_GRAD, bias_grad, input_grad, input_grad_kernel, weight_grad};
 use crate::rng::Rng;
 use crate::rounding::{sum_error, up};
 use crate::tensor::Shape;
@@ -28,6 +28,7 @@ fn geometries() -> Vec<(&'static str, Geometry, usize)> {
         ("kernel over the input", g([2, 2, 3], [4, 1, 1], [5, 7], [1, 1], [2, 3]), 32),
         ("dense, many blocks", Geometry::dense(150, 21), 64),
         ("dense, one output", Geometry::dense(65, 1), 16),
+        ("many channels", g([67, 3, 2], [9, 3, 2], [3, 3], [1, 1], [1, 1]), 48),
     ]
 }
 
@@ -72,7 +73,7 @@ fn layer(seed: usize, label: &str, g: Geometry, lanes: usize) -> Vec<Case> {
     let everywhere = g.output.height * g.output.width * lanes;
     vec![
         Case::new(
-            &FORWARD,
+            sums(&g, lanes / 8, &FORWARD, &FORWARD_SLICED).0,
             label,
             vec![x.clone(), w.clone(), b.clone()],
             vec![blank(outputs)],
@@ -81,7 +82,7 @@ fn layer(seed: usize, label: &str, g: Geometry, lanes: usize) -> Vec<Case> {
         ),
         bounds(&mut rng, label, g, lanes, [&x, &w, &b]),
         Case::new(
-            &INPUT_GRAD,
+            input_grad_kernel(&g).0,
             label,
             vec![gy.clone(), w],
             vec![blank(inputs)],
@@ -119,7 +120,7 @@ fn bounds(rng: &mut Rng, label: &str, g: Geometry, lanes: usize, [c, w, b]: [&Ve
     });
     let len = exact.len();
     Case::new(
-        &INTERVAL,
+        sums(&g, lanes / 4, &INTERVAL, &INTERVAL_SLICED).0,
         label,
         vec![c.clone(), charged, w.clone(), b.clone()],
         vec![blank(len), blank(len)],

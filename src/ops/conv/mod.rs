@@ -1,11 +1,11 @@
-//! Convolution, and dense layers as its 1x1 case: forward, sound interval, input gradient, weight gradient.
+//! Convolution, and dense layers as its 1x1 case: forward, and sound interval. `conv_grad` has their gradients.
 //!
 //! Activations are `[channel][row][column][lane]`, weights `[in][kernel row][kernel column][out]`. The backward step of
-//! linear bounds through a convolution is its input gradient; there is no other kernel for it.
+//! linear bounds through a convolution is its input gradient.
 
-mod case;
+pub(super) mod case;
 mod tile;
-mod twin;
+pub(super) mod twin;
 
 pub(super) use case::cases;
 
@@ -20,7 +20,14 @@ use crate::rounding::{self, ETA};
 use crate::tensor::Shape;
 
 /// Channels one GPU thread computes.
-const CHANNELS: usize = 8;
+pub(super) const CHANNELS: usize = 8;
+
+/// Threads that share the input channels of one sum, where there are so many channels at least, and where all sums together
+/// are too few threads to keep a large GPU busy. Each share is at least a block, so that there are no more roundings than
+/// [`rounding::sum_error`] charges.
+pub(super) const SHARES: usize = 8;
+const MANY: usize = 64;
+const BUSY: usize = 1 << 15;
 
 /// Shapes and window of one convolution. Zeros are padded above/left by `pad`; below and to the right by whatever the
 /// output shape needs.
@@ -121,7 +128,7 @@ pub(crate) struct Params {
 
 impl Params {
     /// For sums of `products`.
-    fn new(g: &Geometry, products: usize, lanes: usize) -> Self {
+    pub fn new(g: &Geometry, products: usize, lanes: usize) -> Self {
         Params {
             in_channels: g.input.channels as u32,
             in_height: g.input.height as u32,
@@ -146,7 +153,7 @@ impl Params {
     }
 }
 
-const SOURCE: &str = shader!("conv", "flat", "opaque", "rounding");
+const SOURCE: &str = shader!("conv", "flat", "opaque", "rounding", "tile");
 
 const fn row(name: &'static str, entry: &'static str, reads: usize, writes: usize) -> Kernel {
     Kernel {
@@ -165,25 +172,36 @@ const fn row(name: &'static str, entry: &'static str, reads: usize, writes: usiz
 pub static FORWARD: Kernel = row("conv_forward", "forward", 3, 1);
 /// Centre and radius of `w * x + b`. Reads centre, w, b, radius; writes centre, radius.
 pub static INTERVAL: Kernel = Kernel { twin: twin::interval, ..row("conv_interval", "interval", 4, 2) };
-/// Vector-Jacobian product. Reads gy, w; writes gx.
-pub static INPUT_GRAD: Kernel = Kernel { twin: twin::input_grad, ..row("conv_input_grad", "input_grad", 2, 1) };
-/// Gradient of the weights summed over lanes. Reads x, gy; writes gw.
-pub static WEIGHT_GRAD: Kernel =
-    Kernel { workgroup: [16, 4, 1], twin: twin::weight_grad, ..row("conv_weight_grad", "weight_grad", 2, 1) };
-/// Gradient of the bias summed over positions and lanes. Reads gy; writes gb.
-pub static BIAS_GRAD: Kernel = Kernel { twin: twin::bias_grad, ..row("conv_bias_grad", "bias_grad", 1, 1) };
+/// [`FORWARD`] by several threads per sum.
+pub static FORWARD_SLICED: Kernel = row("conv_forward_sliced", "forward_sliced", 3, 1);
+/// [`INTERVAL`] by several threads per sum.
+pub static INTERVAL_SLICED: Kernel =
+    Kernel { twin: twin::interval, ..row("conv_interval_sliced", "interval_sliced", 4, 2) };
+pub static KERNELS: &[&Kernel] = &[&FORWARD, &FORWARD_SLICED, &INTERVAL, &INTERVAL_SLICED];
 
-pub static KERNELS: &[&Kernel] = &[&FORWARD, &INTERVAL, &INPUT_GRAD, &WEIGHT_GRAD, &BIAS_GRAD];
-
-/// Grid over `columns` threads per position of a value, eight channels each.
-fn threads(shape: &Shape, columns: usize) -> [usize; 3] {
+/// Grid over `columns` threads per position of a value, so many `channels` each.
+pub(super) fn threads(shape: &Shape, columns: usize, channels: usize) -> [usize; 3] {
     let [x, y, _] = flat(shape.height * shape.width * columns);
-    [x, y, shape.channels.div_ceil(CHANNELS)]
+    [x, y, shape.channels.div_ceil(channels)]
+}
+
+/// Which of two kernels that sum over input channels, and its grid: a thread for each sum, or several.
+fn sums(
+    g: &Geometry,
+    columns: usize,
+    whole: &'static Kernel,
+    sliced: &'static Kernel,
+) -> (&'static Kernel, [usize; 3]) {
+    let few = g.output.height * g.output.width * columns * g.output.channels.div_ceil(CHANNELS) < BUSY;
+    match few && g.input.channels >= MANY {
+        true => (sliced, threads(&g.output, SHARES * columns, CHANNELS)),
+        false => (whole, threads(&g.output, columns, CHANNELS)),
+    }
 }
 
 /// Whether inputs, weights and outputs are as long as the geometry says. A GPU reads and writes short buffers without a
 /// word.
-fn check(g: &Geometry, lanes: usize, inputs: &[&Buffer], w: &Buffer, outputs: &[&Buffer]) -> Result<()> {
+pub(super) fn check(g: &Geometry, lanes: usize, inputs: &[&Buffer], w: &Buffer, outputs: &[&Buffer]) -> Result<()> {
     let hold = |buffers: &[&Buffer], shape: &Shape| buffers.iter().all(|b| b.len() >= shape.len() * lanes);
     if hold(inputs, &g.input) && hold(outputs, &g.output) && w.len() >= g.fan_in() * g.output.channels {
         return Ok(());
@@ -202,7 +220,8 @@ pub fn forward(
     lanes: usize,
 ) -> Result<()> {
     check(g, lanes, &[x], w, &[y])?;
-    device.run(&FORWARD, &Params::new(g, g.fan_in(), lanes), &[x, w, b], &[y], threads(&g.output, lanes / 8))
+    let (kernel, threads) = sums(g, lanes / 8, &FORWARD, &FORWARD_SLICED);
+    device.run(kernel, &Params::new(g, g.fan_in(), lanes), &[x, w, b], &[y], threads)
 }
 
 /// Rounding constants of one affine layer, see [`interval`].
@@ -260,24 +279,6 @@ pub fn interval(
         inflate,
         ..Params::new(g, g.fan_in(), lanes)
     };
-    device.run(&INTERVAL, &params, &[xc, w, b, xr], &[yc, yr], threads(&g.output, lanes / 4))
-}
-
-/// `gx = wᵀ gy`: the vector-Jacobian product of the affine map.
-pub fn input_grad(device: &Device, g: &Geometry, gy: &Buffer, w: &Buffer, gx: &Buffer, lanes: usize) -> Result<()> {
-    check(g, lanes, &[gx], w, &[gy])?;
-    device.run(&INPUT_GRAD, &Params::new(g, g.fan_out(), lanes), &[gy, w], &[gx], threads(&g.input, lanes / 8))
-}
-
-/// `gw = sum over lanes and positions of gy xᵀ`, packed as the weights.
-pub fn weight_grad(device: &Device, g: &Geometry, x: &Buffer, gy: &Buffer, gw: &Buffer, lanes: usize) -> Result<()> {
-    check(g, lanes, &[x], gw, &[gy])?;
-    // One workgroup per tap and tile of four by four channels.
-    let threads = [g.output.channels.div_ceil(4) * 16, g.kernel[0] * g.kernel[1] * 4, g.input.channels.div_ceil(4)];
-    device.run(&WEIGHT_GRAD, &Params::new(g, 0, lanes), &[x, gy], &[gw], threads)
-}
-
-/// `gb = sum over lanes and positions of gy`.
-pub fn bias_grad(device: &Device, g: &Geometry, gy: &Buffer, gb: &Buffer, lanes: usize) -> Result<()> {
-    device.run(&BIAS_GRAD, &Params::new(g, 0, lanes), &[gy], &[gb], [g.output.channels * 64, 1, 1])
+    let (kernel, threads) = sums(g, lanes / 4, &INTERVAL, &INTERVAL_SLICED);
+    device.run(kernel, &params, &[xc, w, b, xr], &[yc, yr], threads)
 }

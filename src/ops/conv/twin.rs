@@ -302,7 +302,7 @@ pub(super) fn interval(call: Call<'_>) {
     job.run(|position, taps| forward_taps(&p, position, taps));
 }
 
-pub(super) fn input_grad(call: Call<'_>) {
+pub(in crate::ops) fn input_grad(call: Call<'_>) {
     let p: Params = call.params();
     let ([gy, w], [gx]) = call.buffers();
     check(&p, gx.len(), w.len(), gy.len());
@@ -335,7 +335,7 @@ fn check(p: &Params, inputs: usize, weights: usize, outputs: usize) {
     assert!(weights >= (p.in_channels * p.kernel_height * p.kernel_width * p.out_channels) as usize);
 }
 
-pub(super) fn weight_grad(call: Call<'_>) {
+pub(in crate::ops) fn weight_grad(call: Call<'_>) {
     let p: Params = call.params();
     let ([x, gy], [gw]) = call.buffers();
     check(&p, x.len(), gw.len(), gy.len());
@@ -409,7 +409,7 @@ unsafe fn weight_row_lanes<L: Lanes>(p: &Params, pairs: &[(usize, usize)], x: &[
     }
 }
 
-pub(super) fn bias_grad(call: Call<'_>) {
+pub(in crate::ops) fn bias_grad(call: Call<'_>) {
     let p: Params = call.params();
     let ([gy], [gb]) = call.buffers();
     let plane = (p.out_height * p.out_width * p.lanes) as usize;
@@ -422,6 +422,7 @@ pub(super) fn bias_grad(call: Call<'_>) {
 mod tests {
     use super::super::{self as conv, Charge, Geometry};
     use crate::device::Device;
+    use crate::ops::conv_grad;
     use crate::rng::Rng;
     use crate::tensor::Shape;
 
@@ -504,10 +505,10 @@ mod tests {
                 conv::forward(&device, g, &xb, &wb, &bb, &out, lanes).unwrap();
                 near("forward", &out, &y);
                 let out = device.alloc(gx.len()).unwrap();
-                conv::input_grad(&device, g, &gyb, &wb, &out, lanes).unwrap();
+                conv_grad::input_grad(&device, g, &gyb, &wb, &out, lanes).unwrap();
                 near("input_grad", &out, &gx);
                 let out = device.alloc(gw.len()).unwrap();
-                conv::weight_grad(&device, g, &xb, &gyb, &out, lanes).unwrap();
+                conv_grad::weight_grad(&device, g, &xb, &gyb, &out, lanes).unwrap();
                 near("weight_grad", &out, &gw);
             }
         }

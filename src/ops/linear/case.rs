@@ -1,11 +1,9 @@
 //! Test cases of the kernels for rows of linear bounds: patches that hang over the layer, and whole layers.
 
-use super::{
-    AFFINE, CONCRETIZE, DENSIFY, ELLIPSOID, FARTHEST_POINT, LIFT, NEGATED, NONE, PICK, RADIUS, RELAX, RELU, SEED,
-    SLICES, Window,
-};
-use super::{Ball, affine, concretize, densify, ellipsoid, farthest, lift, pick, radius, relu, seed};
+use super::{AFFINE, CONCRETIZE, DENSIFY, LIFT, NEGATED, NONE, PICK, RADIUS, RELAX, RELU, SEED, SLICES, Window};
+use super::{Ball, affine, concretize, densify, lift, pick, radius, relu, seed};
 use crate::ops::case::{Case, Check, blank, random, rows, words};
+use crate::ops::ellipsoid::{FARTHEST_POINT, LEAST, ellipsoid, farthest};
 use crate::rng::Rng;
 use crate::rounding::sum_error;
 use crate::tensor::Shape;
@@ -300,7 +298,7 @@ fn ellipsoid_cases(s: &Setting, rng: &mut Rng, a: &[f32], mut sums: Vec<f32>) ->
     let norms: Vec<f32> = (0..3 * LANES).map(|i| (forms[i % LANES][1] as f32).max(1e-12)).collect();
     let reads = |last: Vec<f32>| vec![a.to_vec(), centre.clone(), radius.clone(), s.rows_word(), last, axes.clone()];
     [
-        Case::new(&ELLIPSOID, s.label, reads(sums.clone()), vec![blank(3 * LANES)], check, move |d, r, w| {
+        Case::new(&LEAST, s.label, reads(sums.clone()), vec![blank(3 * LANES)], check, move |d, r, w| {
             let set = [&r[1], &r[5], &r[2]];
             ellipsoid(d, &window, &r[0], set, &rows(d, &r[3], LANES)?, &r[4], &w[0], sum_error(n), 1e-30)
         }),

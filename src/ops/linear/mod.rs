@@ -10,11 +10,10 @@
 //! still keep many threads busy. Errors bound every rounding of the walk (`ARCHITECTURE.md`, "Soundness",
 //! linear bounds) and are always rounded up.
 
-mod case;
-mod ellipsoid;
-mod places;
+pub(super) mod case;
+pub(super) mod places;
 mod radius;
-mod twin;
+pub(super) mod twin;
 
 pub(super) use case::cases;
 
@@ -29,6 +28,8 @@ use crate::tensor::Shape;
 
 /// Shares of the elements that accumulate separately.
 pub const SLICES: usize = 8;
+/// Rows of a workgroup that has a thread for each slice of them.
+pub(super) const TOGETHER: usize = 64 / SLICES;
 
 /// Words per neuron in the relaxation table: upper slope, upper intercept, lower slope, and the magnitude against which
 /// a walk through the neuron is charged. Which inputs the lines of max pooling are over stands beside the table.
@@ -156,8 +157,8 @@ impl Span {
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
-struct Params {
-    span: Span,
+pub(super) struct Params {
+    pub span: Span,
     /// Always zero: makes the border between blocks of a sum opaque.
     pub zero: u32,
     /// Products summed before the partial sum is set aside.
@@ -175,7 +176,7 @@ struct Params {
 
 impl Params {
     /// For sums of `products`.
-    fn new(window: &Window, products: usize, lanes: usize, g: f32) -> Self {
+    pub fn new(window: &Window, products: usize, lanes: usize, g: f32) -> Self {
         Params {
             span: Span::new(window, lanes),
             zero: 0,
@@ -195,7 +196,7 @@ impl std::ops::Deref for Params {
     }
 }
 
-const SOURCE: &str = shader!("linear", "flat", "opaque", "rounding", "slices", "window");
+const SOURCE: &str = shader!("linear", "flat", "opaque", "rounding", "slices", "sums", "window");
 
 const fn kernel(name: &'static str, entry: &'static str, reads: usize, writes: usize) -> Kernel {
     Kernel {
@@ -224,17 +225,12 @@ pub static AFFINE: Kernel = Kernel { twin: twin::affine, ..kernel("linear_affine
 pub static CONCRETIZE: Kernel = Kernel { twin: twin::concretize, ..kernel("linear_concretize", "concretize", 5, 1) };
 /// Lower bound over a clipped ball, and the largest radius it proves. Reads A, x, deltas, rows, sums; writes result.
 pub static RADIUS: Kernel = Kernel { twin: radius::radius, ..kernel("linear_radius", "radius", 5, 1) };
-/// Lower bounds over ellipsoids, and how far these may grow. Reads A, centres, radii, rows, sums, axes; writes result.
-pub static ELLIPSOID: Kernel = Kernel { twin: ellipsoid::ellipsoid, ..kernel("linear_ellipsoid", "ellipsoid", 6, 1) };
-/// Where in their ellipsoids rows are least. Reads A, centres, radii, rows, the result of [`ELLIPSOID`], axes; writes x.
-pub static FARTHEST_POINT: Kernel = Kernel { twin: ellipsoid::farthest, ..kernel("linear_farthest", "farthest", 6, 1) };
 /// Patches to whole layers. Reads A, rows; writes A.
 pub static DENSIFY: Kernel = Kernel { twin: twin::densify, ..kernel("linear_densify", "densify", 2, 1) };
 /// Some lanes by themselves. Reads values by lane, sources; writes values by lane.
 pub static PICK: Kernel = Kernel { twin: twin::pick, ..kernel("linear_pick", "pick", 2, 1) };
 
-pub static KERNELS: &[&Kernel] =
-    &[&SEED, &RELU, &LIFT, &AFFINE, &CONCRETIZE, &RADIUS, &ELLIPSOID, &FARTHEST_POINT, &DENSIFY, &PICK];
+pub static KERNELS: &[&Kernel] = &[&SEED, &RELU, &LIFT, &AFFINE, &CONCRETIZE, &RADIUS, &DENSIFY, &PICK];
 
 /// Bit of a row's channel that asks for a lower bound of the *negated* neuron.
 pub const NEGATED: u32 = 1 << 31;
@@ -244,10 +240,6 @@ pub const NONE: u32 = u32::MAX;
 pub(super) const CAUTION: f32 = 0.99999;
 /// Share of a sum's relative error that a candidate shrinks by where it fails: so much that one of the next is below it.
 pub(super) const SHRINK: f32 = 0.7;
-/// More than what the squares of a norm lose to flushing, and enough for a square root of a normal number (2^-90).
-pub(super) const SQUARES_LOST: f32 = f32::from_bits((127 - 90) << 23);
-/// Reaches are no larger.
-pub(super) const FARTHEST: f32 = 1e12;
 
 /// Starts rows for neurons of an affine layer with packed weights `w` `[in][taps][out]`, at the channels that the fourth part of
 /// `rows` names. `a` gets `[inputs * taps][lanes]`.
@@ -334,7 +326,7 @@ pub fn concretize(
     floor: f32,
 ) -> Result<()> {
     let params = Params { floor, ..Params::new(window, window.elements(), rows.lanes, g) };
-    device.run(&CONCRETIZE, &params, &[a, centre, radius, &rows.buffer, sums], &[lower], [rows.lanes, 1, 1])
+    device.run(&CONCRETIZE, &params, &[a, centre, radius, &rows.buffer, sums], &[lower], flat(SLICES * rows.lanes))
 }
 
 /// Balls that rows are least over.
@@ -364,44 +356,7 @@ pub fn radius(
 ) -> Result<()> {
     let charge = if ball.is_origin { 0.0 } else { 1.0 };
     let params = Params { floor, charge, ..Params::new(&Window::dense(layer), layer.len(), rows.lanes, g) };
-    device.run(&RADIUS, &params, &[a, ball.image, ball.delta, &rows.buffer, sums], &[result], [rows.lanes, 1, 1])
-}
-
-/// For every row `result` `[3][lanes]`: its lower bound over the set of `x` with
-/// `sum ((x_i - centre_i) / axis_i)^2 <= radius[image]^2`, where `axis_i` is the first of `axes` `[image][element][2]` for
-/// values below the centre and the second above it; the largest radius at which it is proved positive; and an upper bound
-/// of its norm in units of the axes it falls along.
-#[allow(clippy::too_many_arguments)]
-pub fn ellipsoid(
-    device: &Device,
-    window: &Window,
-    a: &Buffer,
-    [centre, axes, radius]: [&Buffer; 3],
-    rows: &Rows,
-    sums: &Buffer,
-    result: &Buffer,
-    g: f32,
-    floor: f32,
-) -> Result<()> {
-    let params = Params { floor, ..Params::new(window, window.elements(), rows.lanes, g) };
-    let reads = [a, centre, radius, &rows.buffer, sums, axes];
-    device.run(&ELLIPSOID, &params, &reads, &[result], [rows.lanes, 1, 1])
-}
-
-/// Where in its ellipsoid, within `[0,1]`, each row is about least: `x` like the coefficients `a`. `result` is that of
-/// [`ellipsoid()`].
-pub fn farthest(
-    device: &Device,
-    window: &Window,
-    a: &Buffer,
-    [centre, axes, radius]: [&Buffer; 3],
-    rows: &Rows,
-    result: &Buffer,
-    x: &Buffer,
-) -> Result<()> {
-    let reads = [a, centre, radius, &rows.buffer, result, axes];
-    let n = window.elements() * rows.lanes;
-    device.run(&FARTHEST_POINT, &Params::new(window, 0, rows.lanes, 0.0), &reads, &[x], flat(n))
+    device.run(&RADIUS, &params, &[a, ball.image, ball.delta, &rows.buffer, sums], &[result], flat(SLICES * rows.lanes))
 }
 
 /// Spreads patches over whole layers: `dense` `[element][lanes]`.

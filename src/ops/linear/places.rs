@@ -7,14 +7,14 @@ use super::Params;
 use crate::simd::{Lanes, each};
 use crate::vectorise;
 
-pub(super) const BLOCK: usize = 16;
-pub(super) type Block = [f32; BLOCK];
+pub(in crate::ops) const BLOCK: usize = 16;
+pub(in crate::ops) type Block = [f32; BLOCK];
 
 /// More groups than this cost more than reading entry by entry.
 const GROUPS: usize = 4;
 
 /// Sixteen neighbouring rows.
-pub(super) struct Places {
+pub(in crate::ops) struct Places {
     look: Look,
     /// Table entries per channel.
     plane: i32,
@@ -52,7 +52,7 @@ struct Scattered {
 
 /// One element of the rows' windows.
 #[derive(Clone, Copy)]
-pub(super) struct At {
+pub(in crate::ops) struct At {
     /// Among the coefficients.
     pub element: usize,
     /// Within the plane of the window.
@@ -62,7 +62,7 @@ pub(super) struct At {
 }
 
 impl Places {
-    pub(super) fn new(p: &Params, rows: &[u32], lane: usize) -> Self {
+    pub(in crate::ops) fn new(p: &Params, rows: &[u32], lane: usize) -> Self {
         let (lanes, plane) = (p.lanes as usize, (p.height * p.width) as i32);
         let stride = p.channels as i32 * plane;
         let window = (p.size_y * p.size_x) as usize;
@@ -110,7 +110,7 @@ impl Places {
 
     /// A range of the windows' elements, in order.
     #[inline(always)]
-    pub(super) fn elements(&self, range: std::ops::Range<usize>) -> impl Iterator<Item = At> {
+    pub(in crate::ops) fn elements(&self, range: std::ops::Range<usize>) -> impl Iterator<Item = At> {
         let (window, plane) = (self.window, self.plane);
         let (mut place, mut channel) = (range.start % window, (range.start / window) as i32 * plane);
         range.map(move |element| {
@@ -128,7 +128,7 @@ impl Places {
     /// # Safety
     /// The table holds `scale` words per element of every image.
     #[inline(always)]
-    pub(super) unsafe fn look_up<L: Lanes, const PARTS: usize>(
+    pub(in crate::ops) unsafe fn look_up<L: Lanes, const PARTS: usize>(
         &self,
         table: *const f32,
         scale: usize,
@@ -155,7 +155,7 @@ impl Places {
     /// # Safety
     /// The table holds one word per element of the layer.
     #[inline(always)]
-    pub(super) unsafe fn look_up_shared<L: Lanes>(&self, table: *const f32, at: At) -> L {
+    pub(in crate::ops) unsafe fn look_up_shared<L: Lanes>(&self, table: *const f32, at: At) -> L {
         unsafe {
             match &self.look {
                 Look::Whole(_) => L::splat(*table.add(at.element)),
@@ -177,7 +177,7 @@ impl Places {
     /// # Safety
     /// The CPU must support `L`.
     #[inline(always)]
-    pub(super) unsafe fn clip<L: Lanes>(&self, coefficients: L, at: At) -> L {
+    pub(in crate::ops) unsafe fn clip<L: Lanes>(&self, coefficients: L, at: At) -> L {
         if !self.clipped {
             return coefficients;
         }
@@ -255,7 +255,7 @@ fn fill_body(p: &Params, places: &mut Scattered, corners: &[[i32; 2]; BLOCK]) {
 }
 
 /// Lookups are unchecked: every table must cover every image. `words` are (table length, words per element).
-pub(super) fn check_tables(p: &Params, rows: &[u32], words: &[(usize, usize)]) {
+pub(in crate::ops) fn check_tables(p: &Params, rows: &[u32], words: &[(usize, usize)]) {
     let images = rows[..p.lanes as usize].iter().max().map_or(0, |m| *m as usize + 1);
     let elements = images * (p.channels * p.height * p.width) as usize;
     for (len, scale) in words {

@@ -18,7 +18,7 @@ fn slice_elements(p: &Params, s: usize) -> std::ops::Range<usize> {
 
 /// A sum set aside every `block` terms.
 #[derive(Clone, Copy)]
-pub(super) struct Blocked<L> {
+pub(in crate::ops) struct Blocked<L> {
     total: L,
     part: L,
     filled: u32,
@@ -27,14 +27,14 @@ pub(super) struct Blocked<L> {
 
 impl<L: Lanes> Blocked<L> {
     #[inline(always)]
-    pub(super) unsafe fn new(p: &Params) -> Self {
+    pub(in crate::ops) unsafe fn new(p: &Params) -> Self {
         let zero = unsafe { L::splat(0.0) };
         Blocked { total: zero, part: zero, filled: 0, block: p.block }
     }
 
     /// Adds `a * b`.
     #[inline(always)]
-    pub(super) unsafe fn add(&mut self, a: L, b: L) {
+    pub(in crate::ops) unsafe fn add(&mut self, a: L, b: L) {
         unsafe {
             self.part = self.part.mul_acc(a, b);
             self.filled += 1;
@@ -47,7 +47,7 @@ impl<L: Lanes> Blocked<L> {
     }
 
     #[inline(always)]
-    pub(super) unsafe fn value(&self) -> Block {
+    pub(in crate::ops) unsafe fn value(&self) -> Block {
         let mut out = [0.0; BLOCK];
         unsafe { self.total.add(self.part).store(out.as_mut_ptr()) };
         out
@@ -275,7 +275,7 @@ unsafe fn affine_lanes<L: Lanes>(task: &Task<'_>, bias: &[f32], magnitude: &[f32
 }
 
 /// Sum of constants, and the bound on all errors so far including that of the sum, for sixteen rows.
-pub(super) fn gather_sums(p: &Params, sums: &[f32], lane: usize) -> (Block, Block) {
+pub(in crate::ops) fn gather_sums(p: &Params, sums: &[f32], lane: usize) -> (Block, Block) {
     let lanes = p.lanes as usize;
     let (mut constant, mut size, mut error) = ([0.0f32; BLOCK], [0.0f32; BLOCK], [p.floor; BLOCK]);
     for s in 0..SLICES {

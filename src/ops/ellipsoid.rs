@@ -1,16 +1,81 @@
-//! CPU twins of least values of rows over ellipsoids, and of the points where they are taken.
+//! Rows of linear bounds over ellipsoids: least values, how far the sets may grow, and where rows are least.
 
 use rayon::prelude::*;
 
-use super::places::{BLOCK, Block, Places, check_tables};
-use super::twin::{Blocked, gather_sums};
-use super::{CAUTION, FARTHEST, Params, SQUARES_LOST};
+use super::flat;
+use super::linear::places::{BLOCK, Block, Places, check_tables};
+use super::linear::twin::{Blocked, gather_sums};
+use super::linear::{CAUTION, Params, Rows, Window};
+use crate::device::{Buffer, Device};
 use crate::dispatch;
-use crate::kernel::{Call, as_u32};
+use crate::error::Result;
+use crate::kernel::{Call, Kernel, as_u32};
 use crate::rounding::{down, up};
 use crate::simd::{Lanes, each};
 
-pub(super) fn ellipsoid(call: Call<'_>) {
+const fn row(name: &'static str, entry: &'static str, twin: fn(Call<'_>)) -> Kernel {
+    Kernel {
+        name,
+        source: shader!("ellipsoid", "flat", "opaque", "rounding", "slices", "sums", "window"),
+        entry,
+        workgroup: [64, 1, 1],
+        params: size_of::<Params>(),
+        reads: 6,
+        writes: 1,
+        twin,
+    }
+}
+
+/// Lower bounds over ellipsoids, and how far these may grow. Reads A, centres, radii, rows, sums, axes; writes result.
+pub static LEAST: Kernel = row("ellipsoid_least", "ellipsoid", ellipsoid_twin);
+/// Where in their ellipsoids rows are least. Reads A, centres, radii, rows, the result of [`LEAST`], axes; writes x.
+pub static FARTHEST_POINT: Kernel = row("ellipsoid_farthest", "farthest", farthest_twin);
+
+pub static KERNELS: &[&Kernel] = &[&LEAST, &FARTHEST_POINT];
+
+/// More than what the squares of a norm lose to flushing, and enough for a square root of a normal number (2^-90).
+pub(super) const SQUARES_LOST: f32 = f32::from_bits((127 - 90) << 23);
+/// Reaches are no larger.
+pub(super) const FARTHEST: f32 = 1e12;
+
+/// For every row `result` `[3][lanes]`: its lower bound over the set of `x` with
+/// `sum ((x_i - centre_i) / axis_i)^2 <= radius[image]^2`, where `axis_i` is the first of `axes` `[image][element][2]` for
+/// values below the centre and the second above it; the largest radius at which it is proved positive; and an upper bound
+/// of its norm in units of the axes it falls along.
+#[allow(clippy::too_many_arguments)]
+pub fn ellipsoid(
+    device: &Device,
+    window: &Window,
+    a: &Buffer,
+    [centre, axes, radius]: [&Buffer; 3],
+    rows: &Rows,
+    sums: &Buffer,
+    result: &Buffer,
+    g: f32,
+    floor: f32,
+) -> Result<()> {
+    let params = Params { floor, ..Params::new(window, window.elements(), rows.lanes, g) };
+    let reads = [a, centre, radius, &rows.buffer, sums, axes];
+    device.run(&LEAST, &params, &reads, &[result], [rows.lanes, 1, 1])
+}
+
+/// Where in its ellipsoid, within `[0,1]`, each row is about least: `x` like the coefficients `a`. `result` is that of
+/// [`ellipsoid()`].
+pub fn farthest(
+    device: &Device,
+    window: &Window,
+    a: &Buffer,
+    [centre, axes, radius]: [&Buffer; 3],
+    rows: &Rows,
+    result: &Buffer,
+    x: &Buffer,
+) -> Result<()> {
+    let reads = [a, centre, radius, &rows.buffer, result, axes];
+    let n = window.elements() * rows.lanes;
+    device.run(&FARTHEST_POINT, &Params::new(window, 0, rows.lanes, 0.0), &reads, &[x], flat(n))
+}
+
+fn ellipsoid_twin(call: Call<'_>) {
     let p: Params = call.params();
     let ([a, centre, radius, rows, sums, axes], [result]) = call.buffers();
     let (lanes, rows) = (p.lanes as usize, as_u32(rows));
@@ -74,7 +139,7 @@ unsafe fn ellipsoid_sums_lanes<L: Lanes>(
     }
 }
 
-pub(super) fn farthest(call: Call<'_>) {
+fn farthest_twin(call: Call<'_>) {
     let p: Params = call.params();
     let ([a, centre, radius, rows, form, axes], [x]) = call.buffers();
     let (lanes, rows) = (p.lanes as usize, as_u32(rows));

@@ -1,0 +1,27 @@
+// What the constants and errors of a row come to: `sums` [2 * slice][lane], one pair per slice of its elements.
+
+fn opaque_one(x: f32) -> f32 {
+    return opaque(vec4<f32>(x)).x;
+}
+
+fn up(x: f32) -> f32 {
+    return raise_one(x, 3u);
+}
+
+fn down(x: f32) -> f32 {
+    return lower_one(x, 3u);
+}
+
+// Sum of a row's constants, and a bound on all its errors so far, that of this sum included.
+fn gathered(lane: u32) -> vec2<f32> {
+    var constant = 0.0;
+    var size = 0.0;
+    var error = params.floor;
+    for (var s = 0u; s < SLICES; s++) {
+        let c = sums[2u * s * params.lanes + lane];
+        constant += c;
+        size += abs(c);
+        error = up(error + sums[(2u * s + 1u) * params.lanes + lane]);
+    }
+    return vec2<f32>(constant, up(error + up(2.0 * f32(SLICES + 2u) * params.unit * size)));
+}
