@@ -225,6 +225,23 @@ fn say_depth(path: &Path, bounder: &Bounder, options: &Options, chosen: Option<C
     say_notes(path, &notes.into_iter().filter(|n| !n.is_empty()).collect::<Vec<_>>(), say);
 }
 
+/// Why a whole run may have proved nothing, and what may prove more.
+fn nothing_proved(options: &Options) -> String {
+    let why = match options.method {
+        Method::Ibp | Method::CrownIbp => {
+            format!(
+                "intervals of {} widen with every layer; --method crown proves more, kept to a time by --seconds S",
+                options.method
+            )
+        }
+        Method::Crown | Method::Alpha => match options.seconds {
+            Some(_) => "more --seconds may prove more".into(),
+            None => "the margins are within what roundings or the bounds of so many layers leave open".into(),
+        },
+    };
+    format!("nothing is proved of any image: {why}")
+}
+
 /// Kinds of random noise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum NoiseKind {
@@ -323,6 +340,9 @@ pub fn run(args: CertifyArgs) -> Result<()> {
             100.0 * s.proved_share,
             s.mean_passes
         ));
+    }
+    if summary.iter().all(|s| s.images > 0 && s.proved_share == 0.0) {
+        say_notes(&args.out, &[nothing_proved(&options)], &args.run);
     }
     if args.report {
         args.run.say(page::write(&args.out, &data)?.display());

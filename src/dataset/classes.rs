@@ -40,6 +40,22 @@ impl Choice {
         outputs.of(available, &kept, !source.classes.is_empty())
     }
 
+    /// [`Choice::new`] of classes that are the numbers in `labels`.
+    ///
+    /// # Errors
+    /// As [`Choice::new`].
+    pub fn of_numbers(path: &Path, labels: &[usize], source: &Source) -> Result<Choice> {
+        let largest = labels.iter().copied().max().unwrap_or(0);
+        let outputs = source.network.as_ref().map_or(0, |n| n.classes.len());
+        if source.classes.is_empty() && largest == outputs && labels.iter().all(|l| *l > 0) {
+            let all = (1..=largest).map(|n| n.to_string()).collect::<Vec<_>>().join(",");
+            let problem =
+                "its labels begin at 1, the outputs of the network at 0; to take them in order, give --classes";
+            return Err(Error::input(path, format!("{problem} {all}")));
+        }
+        Choice::new(path, &numbered(largest), source)
+    }
+
     /// New label of class `class` of the file.
     pub fn label(&self, class: usize) -> Option<usize> {
         self.map[class]
@@ -271,6 +287,14 @@ mod tests {
         let many = choose(&["a", "b", "c"], &[], Some(&["0", "1"])).unwrap_err().to_string();
         assert!(many.contains("3 classes") && many.contains("--classes a,b"), "{many}");
         assert!(choose(&["a", "b", "c"], &["a", "b"], Some(&["0", "1"])).is_ok());
+        // Numbers that begin at 1.
+        let network = Some(Network { classes: names(&["0", "1", "2"]), ..Network::new(Shape::flat(1), &[]) });
+        let mut source = Source { network, ..Source::new("d") };
+        let begun = Choice::of_numbers(Path::new("d"), &[1, 3, 2], &source).unwrap_err().to_string();
+        assert!(begun.ends_with("give --classes 1,2,3"), "{begun}");
+        source.classes = names(&["1", "2", "3"]);
+        let taken = Choice::of_numbers(Path::new("d"), &[1, 3, 2], &source).unwrap();
+        assert_eq!(labels(taken, 4), [None, Some(0), Some(1), Some(2)]);
         // Lists of ImageNet's classes.
         let lines: &[&str] = &["n01440764 tench, Tinca tinca", "n02102040 English springer", "goldfish"];
         assert_eq!(labels(choose(&["n02102040", "tinca Tinca"], &[], Some(lines)).unwrap(), 2), [Some(1), Some(0)]);

@@ -35,6 +35,12 @@ pub(super) fn read(root: &Path, source: &Source) -> Result<Found> {
     if rows.iter().all(is_header) && rows.len() < 2 {
         return Err(broken("lists no images; write one line file,label for each".into()));
     }
+    if let Some(Row { line, file, .. }) = rows.get(1).filter(|_| rows.iter().all(|r| r.path.is_none())) {
+        let example = format!("line {line} names {file}");
+        return Err(broken(format!(
+            "names no picture that is there ({example}); the first column is the file, seen from the folder of {LABELS}"
+        )));
+    }
     if let Some(Row { line, .. }) = rows.iter().find(|r| r.label.is_empty()) {
         return Err(broken(format!("line {line} names no class; write one, or remove the line")));
     }
@@ -85,8 +91,12 @@ pub(super) fn read(root: &Path, source: &Source) -> Result<Found> {
 fn rows(root: &Path, path: &Path) -> Result<Vec<Row>> {
     let broken = |problem: String| Error::input(path, problem);
     let text = input::read(path, 1 << 28)?;
-    let mut reader =
-        csv::ReaderBuilder::new().has_headers(false).flexible(true).trim(csv::Trim::All).from_reader(&text[..]);
+    // Spreadsheets write semicolons where commas are in numbers.
+    let first = text.split(|b| *b == b'\n').next().unwrap_or_default();
+    let delimiter = *b",;\t".iter().find(|d| first.contains(d)).unwrap_or(&b',');
+    let mut reader = csv::ReaderBuilder::new();
+    let reader = reader.has_headers(false).flexible(true).trim(csv::Trim::All).delimiter(delimiter);
+    let mut reader = reader.from_reader(&text[..]);
     let mut rows = Vec::new();
     for record in reader.records() {
         let record = record.map_err(|e| broken(format!("not a CSV file: {e}").replace('\n', " ")))?;
@@ -138,6 +148,19 @@ mod tests {
             splits.notes[0].contains("completed")
                 && splits.notes[1].contains("1 pictures that labels.csv does not name")
         );
+        // Semicolons, and pictures that are elsewhere than the list says, of which a header is no class.
+        std::fs::write(&csv, "file;label\nimg/0.png;cat\nimg/1.png;ant, red\nimg/2.png;cat\n").unwrap();
+        let splits = load(&Source { test_share: 0.0, ..Source::new(dir.path()) }).unwrap();
+        assert_eq!(splits.train.classes, ["ant, red", "cat"]);
+        for moved in [
+            "id,breed\n0,cat\n1,ant\n",
+            "breed,id\ncat,img/0\nant,img/1\ncat,img/2\n",
+            ",id,breed\n0,img/0,cat\n1,img/1,ant\n",
+        ] {
+            std::fs::write(&csv, moved).unwrap();
+            let problem = error(dir.path());
+            assert!(problem.contains("line 2 names") && problem.contains("the first column is the file"), "{problem}");
+        }
         std::fs::write(&csv, "img/0,0\nimg/7,1\n").unwrap();
         assert!(error(dir.path()).contains("line 2 names img/7"));
         std::fs::write(&csv, "img/0.png,0\nimg/7.png,1\n").unwrap();

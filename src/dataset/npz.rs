@@ -6,7 +6,7 @@ use std::path::Path;
 
 use zip::{CompressionMethod, ZipArchive};
 
-use super::classes::{Choice, numbered};
+use super::classes::Choice;
 use super::idx::PER_IMAGE;
 use super::source::{Found, Images};
 use super::{Dataset, Source};
@@ -65,8 +65,8 @@ pub(super) fn read(path: &Path, source: &Source) -> Result<Found> {
     if let Some(other) = parts.iter().find(|p| p.shape != shape) {
         return Err(Error::input(path, format!("training images are {shape}, test images {}", other.shape)));
     }
-    let largest = parts.iter().flat_map(|p| &p.labels).copied().max().unwrap_or(0);
-    let choice = Choice::new(path, &numbered(largest), source)?;
+    let labels: Vec<usize> = parts.iter().flat_map(|p| &p.labels).copied().collect();
+    let choice = Choice::of_numbers(path, &labels, source)?;
     let convert = |part: Option<Part>, name: &str| {
         part.map_or(Dataset::empty(shape, choice.names.clone()), |p| p.into_dataset(name, &choice))
     };

@@ -89,10 +89,27 @@ pub(super) fn read_tree(root: &Path, entries: &[Entry], source: &Source) -> Resu
     let mut rest = Rest::default();
     rest.files_beside(entries);
     let found = classes(entries);
-    let choice = Choice::new(root, &distinct(root, &found)?, source)?;
+    let choice = Choice::new(root, &distinct(root, &found)?, source);
+    // One class is too few to learn from.
+    if choice.is_err() || source.network.is_none() {
+        above(&found)?;
+    }
+    let choice = choice?;
     let listing = walk(root, &found, &choice, &mut rest)?;
     let [all] = read_pictures(root, [listing], &choice.names, source, &mut rest.notes)?;
     Ok(rest.said(Images::Whole(all).chosen(choice)))
+}
+
+/// Refuses a single class that is a folder of folders: they may be the classes.
+fn above(found: &[Class]) -> Result<()> {
+    let [only] = found else { return Ok(()) };
+    let below = names(&classes(&list(&only.folder)?));
+    if below.len() < 2 {
+        return Ok(());
+    }
+    let problem =
+        format!("is the only folder and holds {}; if those are the classes, give it as --data", listed(&below));
+    Err(Error::input(&only.folder, problem))
 }
 
 /// Folders of parts: those for training and for testing are read, or the one there is.

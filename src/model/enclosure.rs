@@ -2,16 +2,32 @@
 //! it: roundings of f64 and folding errors included. Counterexamples rest on it.
 
 use super::activation::function_of;
-use super::reference::apply;
+use super::reference::{Number, apply};
+use super::twice::{self, Twice};
 use super::{Conv, Dense, Folding, Layer, Model};
 use crate::rounding::{ETA, gamma, to_f32_up};
 
 /// Outputs, and for each how far the exact one may be away.
+pub type Known = (Vec<f64>, Vec<f64>);
+
+/// What is known of the network's outputs at an input.
 ///
 /// # Panics
 /// If `input` does not have the model's size, or the model does not pass [`Model::validate`].
-pub fn forward(model: &Model, input: &[f32]) -> (Vec<f64>, Vec<f64>) {
+pub fn forward(model: &Model, input: &[f32]) -> Known {
     forward_near(model, input.iter().map(|&v| f64::from(v)).collect(), vec![0.0; input.len()])
+}
+
+/// [`forward`] in numbers of twice the digits, for ten to twenty times the time: tells outputs apart where the layers of a
+/// deep network enlarge magnitudes so often that f64 cannot.
+///
+/// # Panics
+/// As [`forward`].
+pub fn forward_twice(model: &Model, input: &[f32]) -> Known {
+    let input: Vec<Twice> = input.iter().map(|&v| f64::from(v).into()).collect();
+    let errors = vec![0.0; input.len()];
+    let (values, errors) = enclose(model, input, errors, 0.0);
+    values.iter().zip(errors).map(|(v, e)| (v.near(), v.reach(e))).unzip()
 }
 
 /// [`forward`], and for each output how far a runtime that computes in f32 may be away, sums in any order, functions to a
@@ -19,7 +35,7 @@ pub fn forward(model: &Model, input: &[f32]) -> (Vec<f64>, Vec<f64>) {
 ///
 /// # Panics
 /// As [`forward`].
-pub fn forward_in_f32(model: &Model, input: &[f32]) -> (Vec<f64>, Vec<f64>) {
+pub fn forward_in_f32(model: &Model, input: &[f32]) -> Known {
     let input: Vec<f64> = input.iter().map(|&v| f64::from(v)).collect();
     let errors = vec![0.0; input.len()];
     enclose(model, input, errors, UNIT)
@@ -30,20 +46,54 @@ pub fn forward_in_f32(model: &Model, input: &[f32]) -> (Vec<f64>, Vec<f64>) {
 ///
 /// # Panics
 /// As [`forward`].
-pub fn forward_near(model: &Model, input: Vec<f64>, errors: Vec<f64>) -> (Vec<f64>, Vec<f64>) {
+pub fn forward_near(model: &Model, input: Vec<f64>, errors: Vec<f64>) -> Known {
     enclose(model, input, errors, 0.0)
 }
 
 /// Unit roundoff of f32.
 const UNIT: f64 = f32::EPSILON as f64 / 2.0;
 
-/// With the roundings of a runtime of this unit roundoff, beside those of f64 that it is computed with here.
-fn enclose(model: &Model, input: Vec<f64>, errors: Vec<f64>, unit: f64) -> (Vec<f64>, Vec<f64>) {
+/// Numbers that networks are enclosed in.
+trait Digits: Number {
+    /// What an operation may lose of its result, as a share.
+    const UNIT: f64;
+    /// The number to the digits of f64.
+    fn near(&self) -> f64;
+    /// How far it may be from there, being off by as much as `error`.
+    fn reach(&self, error: f64) -> f64;
+}
+
+impl Digits for f64 {
+    const UNIT: f64 = f64::EPSILON;
+
+    fn near(&self) -> f64 {
+        *self
+    }
+
+    fn reach(&self, error: f64) -> f64 {
+        error
+    }
+}
+
+impl Digits for Twice {
+    const UNIT: f64 = twice::UNIT;
+
+    fn near(&self) -> f64 {
+        self.high
+    }
+
+    fn reach(&self, error: f64) -> f64 {
+        (self.low.abs() + error).next_up()
+    }
+}
+
+/// With the roundings of a runtime of this unit roundoff, beside those of the numbers that it is computed with here.
+fn enclose<N: Digits>(model: &Model, input: Vec<N>, errors: Vec<f64>, unit: f64) -> (Vec<N>, Vec<f64>) {
     assert!(input.len() == model.input.len() && errors.len() == input.len(), "the input has the model's size");
-    let errors = input.iter().zip(errors).map(|(&v, e)| known(v, e)).collect::<Vec<f64>>();
+    let errors = input.iter().zip(errors).map(|(v, e)| known(v.near(), e)).collect::<Vec<f64>>();
     let mut values = vec![(input, errors)];
     for (i, node) in model.nodes.iter().enumerate() {
-        let inputs: Vec<&[f64]> = node.inputs.iter().map(|&v| &values[v].0[..]).collect();
+        let inputs: Vec<&[N]> = node.inputs.iter().map(|&v| &values[v].0[..]).collect();
         let errors: Vec<&[f64]> = node.inputs.iter().map(|&v| &values[v].1[..]).collect();
         values.push(step(model, i, &inputs, &errors, unit));
     }
@@ -74,7 +124,7 @@ fn known(value: f64, error: f64) -> f64 {
 }
 
 /// What node `i` makes of its inputs, and how far that may be from what it makes of any within `errors` of them.
-fn step(model: &Model, i: usize, inputs: &[&[f64]], errors: &[&[f64]], unit: f64) -> (Vec<f64>, Vec<f64>) {
+fn step<N: Digits>(model: &Model, i: usize, inputs: &[&[N]], errors: &[&[f64]], unit: f64) -> (Vec<N>, Vec<f64>) {
     let node = &model.nodes[i];
     let (x, y) = (model.shape(node.inputs[0]), node.shape);
     let value = apply(&node.layer, inputs, x, y);
@@ -85,22 +135,25 @@ fn step(model: &Model, i: usize, inputs: &[&[f64]], errors: &[&[f64]], unit: f64
     let roundings = terms(&node.layer, x.len()) + 8;
     // Of sums so long that f32 loses all of them nothing is known.
     let runtime = if roundings as f64 * unit < 0.5 { gamma(roundings, unit) } else { f64::INFINITY };
-    let share = gamma(roundings, f64::EPSILON) + relative + runtime;
-    let charged = || -> Vec<f64> { inputs[0].iter().zip(errors[0]).map(|(v, e)| e + share * v.abs()).collect() };
+    let share = gamma(roundings, N::UNIT) + relative + runtime;
+    let charged = || -> Vec<f64> { inputs[0].iter().zip(errors[0]).map(|(v, e)| e + share * v.near().abs()).collect() };
     let error = match magnitudes(&node.layer, share) {
         Some(layer) => apply(&layer, &[&charged()], x, y),
         None => match &node.layer {
             // Zero for certain where the value is below zero for certain.
-            Layer::Relu => inputs[0].iter().zip(errors[0]).map(|(v, e)| if v + e <= 0.0 { 0.0 } else { *e }).collect(),
+            Layer::Relu => {
+                let off = |(v, e): (&N, &f64)| if v.near() + v.reach(*e) <= 0.0 { 0.0 } else { *e };
+                inputs[0].iter().zip(errors[0]).map(off).collect()
+            }
             Layer::MaxPool(_) | Layer::Gather(_) => apply(&node.layer, errors, x, y),
             Layer::Activation(f) => {
                 let each = inputs[0].iter().zip(errors[0]).enumerate();
-                let drift = each.map(|(k, (v, e))| function_of(f, k, y.len()).drift(*v, *e));
-                drift.zip(&value).map(|(e, v)| e + runtime * v.abs()).collect()
+                let drift = each.map(|(k, (v, e))| function_of(f, k, y.len()).drift(v.near(), v.reach(*e)));
+                drift.zip(&value).map(|(e, v)| e + runtime * v.near().abs()).collect()
             }
             Layer::AvgPool(_) => apply(&node.layer, &[&charged()], x, y),
             Layer::Add => {
-                value.iter().zip(apply(&node.layer, errors, x, y)).map(|(v, e)| e + share * v.abs()).collect()
+                value.iter().zip(apply(&node.layer, errors, x, y)).map(|(v, e)| e + share * v.near().abs()).collect()
             }
             Layer::Conv(_) | Layer::Dense(_) | Layer::Scale { .. } => unreachable!("has magnitudes"),
         },
@@ -110,19 +163,19 @@ fn step(model: &Model, i: usize, inputs: &[&[f64]], errors: &[&[f64]], unit: f64
     let exact = relative == 0.0 && absolute == 0.0 && chooses(&node.layer);
     let floor = if exact { 0.0 } else { absolute + f64::from(ETA) };
     let charged = error.into_iter().map(|e| 1.000_000_01 * e + floor);
-    let error = value.iter().zip(charged).map(|(&v, e)| known(v, e)).collect();
+    let error = value.iter().zip(charged).map(|(v, e)| known(v.near(), e)).collect();
     (value, error)
 }
 
 /// By how much output `a` exceeds output `b` at least, given outputs and errors as of [`forward`]; not a number where
 /// they overflow.
-pub fn lead((outputs, errors): &(Vec<f64>, Vec<f64>), a: usize, b: usize) -> f64 {
+pub fn lead((outputs, errors): &Known, a: usize, b: usize) -> f64 {
     let error = (errors[a] + errors[b]).next_up();
     ((outputs[a] - outputs[b]).next_down() - error).next_down()
 }
 
 /// The output that exceeds every other, if that is certain, and by how much at least.
-pub fn largest(known: &(Vec<f64>, Vec<f64>)) -> Option<(usize, f64)> {
+pub fn largest(known: &Known) -> Option<(usize, f64)> {
     let least = |a: usize| {
         let leads = (0..known.0.len()).filter(|b| *b != a).map(|b| lead(known, a, b));
         // A lead that is no number is none.

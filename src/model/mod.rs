@@ -9,6 +9,7 @@ pub mod onnx;
 pub mod pixels;
 pub mod reference;
 mod transform;
+mod twice;
 
 use sha2::{Digest, Sha256};
 

@@ -1,6 +1,8 @@
 //! A plain forward pass, written to be read rather than to be fast: tests, load checks and the re-evaluation of
 //! counterexamples compare against it. In f64, or over whatever numbers are asked for.
 
+use rayon::prelude::*;
+
 use super::activation::{Activation, function_of};
 use super::{Conv, Layer, Model, Pool, Source};
 use crate::tensor::Shape;
@@ -26,7 +28,7 @@ pub fn forward_f64(model: &Model, input: Vec<f64>) -> Vec<Vec<f64>> {
 }
 
 /// What a layer can be evaluated over.
-pub trait Number: Clone {
+pub trait Number: Clone + Send + Sync {
     /// A constant of the network.
     fn constant(value: f32) -> Self;
     /// `self + other`.
@@ -73,7 +75,7 @@ pub fn apply<N: Number>(layer: &Layer, inputs: &[&[N]], x: Shape, y: Shape) -> V
     match layer {
         Layer::Conv(c) => conv(c, first, x, y),
         Layer::Dense(d) => {
-            let rows = d.weight.chunks_exact(x.len()).zip(&d.bias);
+            let rows = d.weight.par_chunks_exact(x.len()).zip(&d.bias);
             let terms =
                 |row: &[f32]| row.iter().zip(first).fold(N::constant(0.0), |sum, (&w, v)| sum.plus(&v.times(w)));
             rows.map(|(row, &b)| N::constant(b).plus(&terms(row))).collect()
@@ -101,23 +103,27 @@ pub fn apply<N: Number>(layer: &Layer, inputs: &[&[N]], x: Shape, y: Shape) -> V
 
 fn conv<N: Number>(c: &Conv, input: &[N], x: Shape, y: Shape) -> Vec<N> {
     let [kh, kw] = c.kernel;
-    let mut out = Vec::with_capacity(y.len());
-    for o in 0..y.channels {
-        for row in 0..y.height {
-            for col in 0..y.width {
-                let mut sum = N::constant(c.bias[o]);
-                for (i, plane) in input.chunks_exact(x.height * x.width).enumerate() {
-                    let taps = &c.weight[(o * x.channels + i) * kh * kw..][..kh * kw];
-                    for (ky, r) in inside(row, kh, c.stride[0], c.pad[0], x.height) {
-                        for (kx, q) in inside(col, kw, c.stride[1], c.pad[1], x.width) {
-                            sum = sum.plus(&plane[r * x.width + q].times(taps[ky * kw + kx]));
-                        }
-                    }
+    let mut out = vec![N::constant(0.0); y.len()];
+    // Sums of one row grow side by side, each in the order of its weights: none waits for its own last addition.
+    out.par_chunks_mut(y.width).enumerate().for_each(|(line, sums)| {
+        let (o, row) = (line / y.height, line % y.height);
+        sums.fill(N::constant(c.bias[o]));
+        for (i, plane) in input.chunks_exact(x.height * x.width).enumerate() {
+            let taps = &c.weight[(o * x.channels + i) * kh * kw..][..kh * kw];
+            for (ky, r) in inside(row, kh, c.stride[0], c.pad[0], x.height) {
+                for kx in 0..kw {
+                    // The columns whose tap is no padding.
+                    let first = c.pad[1].saturating_sub(kx).div_ceil(c.stride[1]);
+                    let Some(values) = plane[r * x.width..][..x.width].get(first * c.stride[1] + kx - c.pad[1]..)
+                    else {
+                        continue;
+                    };
+                    let steps = values.iter().step_by(c.stride[1]);
+                    sums.iter_mut().skip(first).zip(steps).for_each(|(s, v)| *s = s.plus(&v.times(taps[ky * kw + kx])));
                 }
-                out.push(sum);
             }
         }
-    }
+    });
     out
 }
 

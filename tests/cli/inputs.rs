@@ -184,3 +184,32 @@ fn guessing_is_noticed() {
     let err = said(at, "predict --model m.onnx --data d --device cpu --out p.csv");
     assert!(err.contains("near chance") && err.contains("--mean"), "{err}");
 }
+
+#[test]
+fn a_run_that_proves_nothing_says_what_may() {
+    let dir = folder();
+    let at = dir.path();
+    pictures(&at.join("d"), &["a", "b"], [2, 2], |_, _| [9; 3]);
+    // Two scores that are always the same.
+    model(&at.join("m.onnx"), Shape::new(1, 2, 2), None, vec![1.0; 2], vec![0.0; 2]);
+    let certify = |more: &str| format!("certify --model m.onnx --data d --device cpu --no-attack --limit 1 {more}");
+    let err = said(at, &certify("--method ibp --out ibp"));
+    assert!(err.contains("nothing is proved") && err.contains("--method crown"), "{err}");
+    let err = said(at, &certify("--method crown --seconds 1 --out crown"));
+    assert!(err.contains("nothing is proved") && err.contains("more --seconds"), "{err}");
+    model(&at.join("m.onnx"), Shape::new(1, 2, 2), None, vec![1.0; 2], vec![0.0, 1.0]);
+    assert!(!said(at, &certify("--method ibp --out clear")).contains("nothing is proved"));
+}
+
+#[test]
+fn folders_above_the_classes_are_named() {
+    let dir = folder();
+    let at = dir.path();
+    pictures(&at.join("d/images"), &["a", "b"], [2, 2], |c, _| [90 * c as u8; 3]);
+    model(&at.join("m.onnx"), Shape::new(1, 2, 2), None, vec![1.0; 2], vec![0.0, 1.0]);
+    let predict = |data: &str| format!("predict --model m.onnx --data {data} --device cpu --out p.csv");
+    for line in [predict("d"), "train --data d --out t.onnx --epochs 1 --device cpu".into()] {
+        refused(at, &line, &["d/images", "the only folder", "holds a, b", "give it as --data"]);
+    }
+    done(at, &predict("d/images"));
+}

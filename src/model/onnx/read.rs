@@ -264,7 +264,12 @@ fn read_graph(
     let input = match (&read[..], &free[..]) {
         ([input], _) | ([], [input]) => *input,
         (several, _) => {
-            return Err(OnnxError::graph(format!("the network has {} inputs, one is needed", several.len())));
+            let names: Vec<String> = several.iter().map(|i| format!("'{}'", quote(&i.name))).collect();
+            return Err(OnnxError::graph(format!(
+                "the network has {} inputs, {}, but images are one; export it with the others as constants",
+                several.len(),
+                names.join(", ")
+            )));
         }
     };
     let (dims, kind) = input_dims(input, choice)?;

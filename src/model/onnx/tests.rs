@@ -348,6 +348,10 @@ fn nothing_is_passed_over() {
     let wrong = [("kernel_shape", A::Int(2))];
     assert!(g().node("MaxPool", &["x"], "y", &wrong).error().contains("wrong type"));
     assert!(relu(Graph::new(&[8, 3])).error().contains("fixed batch of 8"));
+    let mut two = Graph::new(&[1, 3]).node("Add", &["x", "meta"], "y", &[]);
+    let meta = two.0.input[0].clone();
+    two.0.input.push(proto::ValueInfo { name: "meta".into(), ..meta });
+    assert!(two.error().contains("2 inputs, 'x', 'meta', but images are one; export it with the others as constants"));
     assert!(relu(Graph::new(&[1, 0])).error().contains("no fixed size"));
     assert!(relu(Graph::new(&[1, i64::MAX, i64::MAX])).error().contains("too large"));
     let nan = g().floats("c", &[1], &[f32::NAN]).node("Add", &["x", "c"], "y", &[]);
