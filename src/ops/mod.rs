@@ -19,6 +19,7 @@ mod adversary;
 pub mod ball;
 pub mod case;
 pub mod conv;
+pub mod descent;
 pub mod gather;
 pub mod interval;
 pub mod linear;
@@ -48,6 +49,7 @@ pub fn kernels() -> Vec<&'static Kernel> {
         add::KERNELS,
         ball::KERNELS,
         conv::KERNELS,
+        descent::KERNELS,
         gather::KERNELS,
         interval::KERNELS,
         linear::KERNELS,
@@ -77,6 +79,7 @@ pub fn cases() -> Vec<case::Case> {
         add::cases(),
         ball::cases(),
         conv::cases(),
+        descent::cases(),
         gather::cases(),
         interval::cases(),
         linear::cases(),
@@ -112,11 +115,13 @@ pub fn constants() -> Vec<(&'static str, u32)> {
         ("INFINITE", targets::INFINITE),
         ("INACTIVE", signs::INACTIVE),
         ("LARGEST_SUBNORMAL", rounding::LARGEST_SUBNORMAL),
+        ("LEAST", descent::LEAST.to_bits()),
         ("LOWEST", select::LOWEST.to_bits()),
         ("MAGNITUDE", rounding::MAGNITUDE),
         ("MOST", signs::MOST.to_bits()),
         ("NEARER", activation::twin::NEARER.to_bits()),
         ("NEGATED", linear::NEGATED),
+        ("NONE", descent::NONE),
         ("NONE", linear::NONE),
         ("NONE", signs::NONE),
         ("NOT_FINITE", targets::NOT_FINITE),
