@@ -98,9 +98,10 @@ fn step_in_ball(@builtin(global_invocation_id) id: vec3<u32>, @builtin(local_inv
         ball_momentum[i] = m;
         if (params.euclidean == 0u) {
             ball_x[i] = ball_x[i] + length * sign(m);
+        } else {
+            let part = free(ball_x[i], m);
+            square += part * part;
         }
-        let part = free(ball_x[i], m);
-        square += part * part;
     }
     if (params.euclidean == 1u) {
         let share = length / max(sqrt(total(square, thread)), LEAST);
@@ -129,7 +130,10 @@ fn apart(lane: u32, thread: vec3<u32>) -> f32 {
 @compute @workgroup_size(16, 16, 1)
 fn pull(@builtin(global_invocation_id) id: vec3<u32>, @builtin(local_invocation_id) thread: vec3<u32>) {
     let r = radius[id.x];
-    let share = min(r / max(apart(id.x, thread), LEAST), 1.0);
+    var share = 1.0;
+    if (params.euclidean == 1u) {
+        share = min(r / max(apart(id.x, thread), LEAST), 1.0);
+    }
     for (var k = thread.y; k < params.elements; k += 16u) {
         let i = k * params.lanes + id.x;
         let c = centre[i];

@@ -117,8 +117,7 @@ pub fn nearest(
         });
         places.push(i);
     }
-    let own: Vec<&[f32]> = targets.iter().map(|target| target.image).collect();
-    let images = net.device.upload(&tensor::interleave_in(&own, net.model.input.len(), own.len()))?;
+    let images = net.device.upload(&tensor::interleave(targets.iter().map(|t| t.image), net.model.input.len()))?;
     let mut goals = Goals { net, norm, targets, images };
     for round in 0..effort.rounds {
         let starts = goals.starts(effort.starts, round);
@@ -171,7 +170,7 @@ impl Goals<'_> {
         let points: Vec<&[f32]> = starts.iter().map(|s| s.x.as_slice()).collect();
         let x = d.upload(&tensor::interleave(points.into_iter(), self.net.model.input.len()))?;
         let owners: Vec<(usize, usize)> = starts.iter().map(|s| (s.target, 0)).collect();
-        let centre = pick(d, from_ref(&self.images), self.targets.len(), &owners)?;
+        let centre = pick(d, from_ref(&self.images), tensor::lanes(self.targets.len()), &owners)?;
         let towards: Vec<_> = starts.iter().map(|s| (self.targets[s.target].class, Some(s.goal))).collect();
         let mut hunt = Hunt::new(self.net, self.norm, centre, &towards)?;
         let tries = starts.iter().map(|s| Try { radius: self.targets[s.target].radius, nearest: f32::MAX, slot: 0 });
@@ -180,7 +179,8 @@ impl Goals<'_> {
         let mut first: Vec<Option<(f32, u32, usize)>> = vec![None; self.targets.len()];
         for (lane, (start, found)) in starts.iter().zip(found).enumerate() {
             let (t, found) = (start.target, found.nearer.map(|(distance, step)| (distance, step, lane)));
-            first[t] = [first[t], found].into_iter().flatten().min_by(|a, b| a.partial_cmp(b).expect("numbers"));
+            // Distances are above zero, so that their bits are in their order.
+            first[t] = [first[t], found].into_iter().flatten().min_by_key(|f| (f.0.to_bits(), f.1, f.2));
         }
         let owners: Vec<usize> = (0..first.len()).filter(|t| first[*t].is_some()).collect();
         let lanes: Vec<(usize, usize)> = first.into_iter().flatten().map(|(_, _, lane)| (lane, 0)).collect();

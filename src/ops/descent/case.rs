@@ -132,4 +132,29 @@ mod tests {
         }
         assert_eq!(host(&x), wanted.concat());
     }
+    /// Three points of class 1: one that is right, one that is wrong and farther than what is known, and one that is nearer.
+    #[test]
+    fn rivals_are_raised_and_nearer_hits_kept() {
+        let d = Device::cpu();
+        let lanes = |words: [u32; 3]| d.upload(&[&words[..], &[NONE; 13]].concat()).unwrap();
+        let floats = |values: [f32; 3]| lanes(values.map(f32::to_bits));
+        let mut logits = [0.0f32; 3 * 16];
+        for (lane, own) in [[0.0, 2.0, 1.0], [3.0, 2.0, 1.0], [1.0, 2.0, 3.0]].iter().enumerate() {
+            own.iter().enumerate().for_each(|(k, logit)| logits[k * 16 + lane] = *logit);
+        }
+        let mut classes = [1u32; 32];
+        classes[16..].fill(NONE);
+        classes[16 + 2] = 0;
+        let mut found = [0u32; 48];
+        found[..3].fill(0.25f32.to_bits());
+        let (seed, found, which) = (d.alloc(48).unwrap(), d.upload(&found).unwrap(), d.alloc(16).unwrap());
+        let reads = [&d.upload(&classes).unwrap(), &floats([0.125, 0.5, 0.125]), &lanes([2, 2, 2])];
+        judge(&d, 5, &d.upload(&logits).unwrap(), reads, [&seed, &found, &which]).unwrap();
+        let of = |b: &Buffer, part: usize| d.read::<u32>(b).unwrap()[16 * part..][..3].to_vec();
+        let uphill = [0, 1, 2].map(|k| of(&seed, k).into_iter().map(f32::from_bits).collect::<Vec<_>>());
+        // The last heads for class 0, whatever else is larger.
+        assert_eq!(uphill, [[0.0, 1.0, 1.0], [-1.0; 3], [1.0, 0.0, 0.0]]);
+        assert_eq!(of(&found, 0).into_iter().map(f32::from_bits).collect::<Vec<_>>(), [0.25, 0.25, 0.125]);
+        assert_eq!([of(&found, 1), of(&found, 2), of(&which, 0)], [[0, 0, 5], [0, 1, 1], [NONE, NONE, 2]]);
+    }
 }
