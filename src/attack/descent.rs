@@ -16,8 +16,8 @@ use crate::tensor;
 /// The inputs that each point may take, all of one kind; by value `[element][lane]`.
 #[derive(Clone, Copy)]
 pub enum Region<'a> {
-    /// Within a `radius` `[lane]` of a point of [0,1], and in [0,1]: a step is a share of the radius. `distance` `[lane]` is told how
-    /// far points are from their centres.
+    /// Within a `radius` `[lane]` of a point of [0,1], and in [0,1]: a step is a share of the radius. `distance`
+    /// `[lane]` is told how far points are from their centres.
     Ball { norm: Norm, centre: &'a Buffer, radius: &'a Buffer, distance: &'a Buffer },
     /// Between two ends by dimension, which may lie differently far apart: a step is a share of each half.
     Box { low: &'a Buffer, high: &'a Buffer },
@@ -28,8 +28,8 @@ pub trait Objective {
     /// Where points may go.
     fn region(&self) -> Region<'_>;
 
-    /// Sees the network's outputs `[output][lane]` at all points before any moves; they are the last if there are no steps to come. Answers with the
-    /// weights `[output][lane]` of the outputs whose sum is to grow.
+    /// Sees the network's outputs `[output][lane]` at all points before any moves; they are the last if there are no
+    /// steps to come. Answers with the weights `[output][lane]` of the outputs whose sum is to grow.
     fn look(&mut self, x: &Buffer, outputs: &Buffer, step: usize, last: bool) -> Result<Buffer>;
 
     /// After each step: may change points, or keep but some lanes of them. Ends the descent where it says no.
@@ -81,8 +81,8 @@ pub fn read(d: &Device, from: &[Buffer], lanes: usize, wanted: &[(usize, usize)]
     Ok(points.chunks(elements).map(<[f32]>::to_vec).collect())
 }
 
-/// Takes `steps` steps from points `x` `[element][lane]`, which are pulled into their balls; those in boxes start inside. `stride` says
-/// how far a step goes, by its number.
+/// Takes `steps` steps from points `x` `[element][lane]`, which are pulled into their balls; those in boxes start
+/// inside. `stride` says how far a step goes, by its number.
 pub fn descend(
     net: &Network,
     objective: &mut impl Objective,

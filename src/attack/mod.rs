@@ -47,7 +47,8 @@ struct Target {
     /// Radius being tried, and the largest that failed.
     radius: f32,
     failed: f32,
-    /// As far as f32 can tell, each nearer than the one before; the last of each round: of [`KEPT`] the first and the latest.
+    /// As far as f32 can tell, each nearer than the one before; the last of each round: of [`KEPT`] the first and the
+    /// latest.
     hits: Vec<Kept>,
 }
 
@@ -87,8 +88,8 @@ impl Target {
 }
 
 /// The smallest distance found at which each of these images gets another class, with the image; `None` where none was
-/// found. `images` are `[channel][row][column]`, their classes are `classes`. `corners`, one per image or none at all, are points to start from
-/// in every other round until an image is broken.
+/// found. `images` are `[channel][row][column]`, their classes are `classes`. `corners`, one per image or none at all,
+/// are points to start from in every other round until an image is broken.
 pub fn attack(
     net: &Network,
     norm: Norm,

@@ -1,6 +1,6 @@
-//! Steps of projected gradient descent (Madry et al. 2018) where the points are: along the gradient with momentum, back into
-//! the region of each point, and what was found on the way. Lanes are points. Nothing here has to be exact: what counts is
-//! confirmed in f64.
+//! Steps of projected gradient descent (Madry et al. 2018) where the points are: along the gradient with momentum, back
+//! into the region of each point, and what was found on the way. Lanes are points. Nothing here has to be exact: what
+//! counts is confirmed in f64.
 
 mod case;
 mod twin;
@@ -71,9 +71,9 @@ pub const NONE: u32 = u32::MAX;
 /// How far a step goes: the size of the point's region times the first over the second.
 pub type Stride = [f32; 2];
 
-/// Adds gradients to 0.75 times the momentum, each divided by the sum of its magnitudes, and moves points in [0,1] along it: in the maximum
-/// norm every value by its sign, in the Euclidean so far in all, where values at their ends go no further and take no part.
-/// The size of a ball is its `radius` `[lane]`; others are `[element][lane]`.
+/// Adds gradients to 0.75 times the momentum, each divided by the sum of its magnitudes, and moves points in [0,1]
+/// along it: in the maximum norm every value by its sign, in the Euclidean so far in all, where values at their ends go
+/// no further and take no part. The size of a ball is its `radius` `[lane]`; others are `[element][lane]`.
 pub fn step_in_balls(
     device: &Device,
     norm: Norm,
@@ -93,8 +93,8 @@ pub fn pull(device: &Device, norm: Norm, [centre, radius]: [&Buffer; 2], [x, dis
     device.run(&PULL, &params, &[centre, radius], &[x, distance], [radius.len(), PARTS, 1])
 }
 
-/// The same between two ends `[element][lane]`, which may lie differently far apart: gradients count by half of that, which is also
-/// the size of the region in each dimension. Points end inside.
+/// The same between two ends `[element][lane]`, which may lie differently far apart: gradients count by half of that,
+/// which is also the size of the region in each dimension. Points end inside.
 pub fn step_in_boxes(
     device: &Device,
     gradient: &Buffer,
@@ -106,11 +106,11 @@ pub fn step_in_boxes(
     device.run(&BOX, &Params::new(x, lanes, 0, stride), &[gradient, low, high], &[momentum, x], [lanes, PARTS, 1])
 }
 
-/// What points see and are to do next. `logits` are `[output][lane]`; `classes` `[2][lane]` hold a point's class and the one that it heads
-/// for, [`NONE`] for that with the largest logit of all others. `seed` gets 1 there and -1 at the class. Where another class has
-/// the largest logit and `distance` is above zero, a point has hit: `found` `[3][lane]` holds the distance of its nearest hit,
-/// the step that it was found in, and whether there was any. `which` `[lane]` is the point's `slot` where this hit is nearer than what
-/// was found before, else [`NONE`].
+/// What points see and are to do next. `logits` are `[output][lane]`; `classes` `[2][lane]` hold a point's class and
+/// the one that it heads for, [`NONE`] for that with the largest logit of all others. `seed` gets 1 there and -1 at the
+/// class. Where another class has the largest logit and `distance` is above zero, a point has hit: `found` `[3][lane]`
+/// holds the distance of its nearest hit, the step that it was found in, and whether there was any. `which` `[lane]` is
+/// the point's `slot` where this hit is nearer than what was found before, else [`NONE`].
 pub fn judge(
     device: &Device,
     step: usize,
