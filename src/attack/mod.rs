@@ -2,15 +2,17 @@
 //! end of delta max. A hit counts once an enclosure in f64 leaves no doubt that the file's network gives it another class.
 
 pub(crate) mod descent;
+mod hunt;
 pub mod nearer;
 
 use rayon::prelude::*;
 
-use self::descent::{Objective, Point, Region, descend};
+use self::hunt::{Found, Hunt, Try};
 use crate::error::Result;
 use crate::model::enclosure::{self, Known, lead};
-use crate::network::{Network, largest};
+use crate::network::Network;
 use crate::norm::Norm;
+use crate::tensor;
 
 /// How hard to try.
 #[derive(Clone, Copy, Debug)]
@@ -41,79 +43,53 @@ pub struct Hit {
 }
 
 /// One image under attack.
-struct Target<'a> {
-    image: &'a [f32],
-    class: usize,
+struct Target {
     /// Radius being tried, and the largest that failed.
     radius: f32,
     failed: f32,
-    hit_now: bool,
-    /// Whether the last of `hits` is of this round.
-    fresh: bool,
-    /// As far as f32 can tell, each nearer than the one before; the last of each round: of [`KEPT`] the first and the latest.
-    hits: Vec<Hit>,
+    /// As far as f32 can tell, each nearer than the one before; the last of each round: of [`KEPT`] the first and the
+    /// latest.
+    hits: Vec<Kept>,
+}
+
+/// A hit that is on the device.
+#[derive(Clone, Copy)]
+struct Kept {
+    distance: f32,
+    slot: usize,
 }
 
 /// The nearest hits lie so close to where two logits tie that only one further out may stand up to [`confirm`].
 const KEPT: usize = 4;
 
-impl Target<'_> {
-    /// Takes note of a point's scores, and names the rival to raise.
-    fn judge(&mut self, norm: Norm, point: &[f32], scores: &[f32]) -> usize {
-        let class = largest(scores);
-        // The image itself has its class, whatever f32 says.
-        let distance = if class == self.class { 0.0 } else { norm.distance(self.image, point) };
-        if distance > 0.0 {
-            self.hit_now = true;
-            if self.hits.last().is_none_or(|b| distance < b.distance) {
-                self.keep(Hit { distance, class, image: point.to_vec() });
+impl Target {
+    /// Where the next hit is kept: in place of the second where there is no other room.
+    fn room(&self) -> usize {
+        if self.hits.len() < KEPT { self.hits.len() } else { self.hits[1].slot }
+    }
+
+    /// Takes in what the last round found, and says what the next one tries.
+    fn settle(&mut self, found: Found, most: f32) {
+        let slot = self.room();
+        if let Some((distance, _)) = found.nearer {
+            if self.hits.len() == KEPT {
+                self.hits.remove(1);
             }
+            self.hits.push(Kept { distance, slot });
         }
-        let mut rivals = scores.to_vec();
-        rivals[self.class] = f32::NEG_INFINITY;
-        largest(&rivals)
-    }
-
-    /// Keeps a hit nearer than all before, in place of one of the same round.
-    fn keep(&mut self, hit: Hit) {
-        if self.fresh {
-            self.hits.pop();
-        } else if self.hits.len() == KEPT {
-            self.hits.remove(1);
+        if !found.hit {
+            self.failed = self.failed.max(self.radius);
         }
-        self.hits.push(hit);
-        self.fresh = true;
-    }
-}
-
-/// The margin of each image's class over its nearest rival; one point for each image.
-struct Margins<'a> {
-    norm: Norm,
-    targets: Vec<Target<'a>>,
-}
-
-impl Objective<usize> for Margins<'_> {
-    fn region(&self, target: &usize) -> Region<'_> {
-        let Target { image, radius, .. } = self.targets[*target];
-        Region::Ball { centre: image, norm: self.norm, radius }
-    }
-
-    fn look(&mut self, points: &[Point<usize>], outputs: &[&[f32]], _last: bool) -> Vec<Vec<f32>> {
-        let norm = self.norm;
-        let lanes = self.targets.par_iter_mut().zip(points).zip(outputs);
-        let weights = |((target, point), scores): ((&mut Target<'_>, &Point<usize>), &&[f32])| {
-            let rival = target.judge(norm, &point.x, scores);
-            let mut weights = vec![0.0; scores.len()];
-            weights[rival] = 1.0;
-            weights[target.class] = -1.0;
-            weights
+        self.radius = match self.hits.last() {
+            Some(b) => 0.5 * (self.failed.min(b.distance) + b.distance),
+            None => (2.0 * self.radius).min(most),
         };
-        lanes.map(weights).collect()
     }
 }
 
-/// Attacks images whose network classes are `classes`. `corners`, one per image or none at all, are points to start from
-/// in every other round until an image is broken.
+/// The smallest distance found at which each of these images gets another class, with the image; `None` where none was
+/// found. `images` are `[channel][row][column]`, their classes are `classes`. `corners`, one per image or none at all,
+/// are points to start from in every other round until an image is broken.
 pub fn attack(
     net: &Network,
     norm: Norm,
@@ -122,43 +98,41 @@ pub fn attack(
     corners: &[Vec<f32>],
     settings: &Settings,
 ) -> Result<Vec<Option<Hit>>> {
-    let most = norm.largest(net.model.input.len());
-    let target = |(&image, &class)| Target {
-        image,
-        class,
-        radius: settings.guess * most,
-        failed: 0.0,
-        hit_now: false,
-        fresh: false,
-        hits: vec![],
-    };
-    let mut margins = Margins { norm, targets: images.iter().zip(classes).map(target).collect() };
+    let elements = net.model.input.len();
+    let most = norm.largest(elements);
+    let target = |_| Target { radius: settings.guess * most, failed: 0.0, hits: vec![] };
+    let mut targets: Vec<Target> = (0..images.len()).map(target).collect();
+    let centre = net.device.upload(&tensor::interleave(images.iter().copied(), elements))?;
+    let towards: Vec<_> = classes.iter().map(|class| (*class, None)).collect();
+    let mut hunt = Hunt::new(net, norm, centre, &towards)?;
+    // The first step crosses the whole ball; later ones refine.
+    let stride = |step| if step == 0 { [1.0, 1.0] } else { [0.5, (1.0 + 0.5 * step as f32).sqrt()] };
     for round in 0..settings.rounds {
-        let start = |(i, target): (usize, &mut Target<'_>)| {
-            (target.hit_now, target.fresh) = (false, false);
-            // Start where the last hit was, pulled into the new ball: the way out is usually the same.
-            let corner = corners.get(i).filter(|_| round % 2 == 0);
-            let mut x = target.hits.last().map(|b| &b.image).or(corner).map_or(target.image, Vec::as_slice).to_vec();
-            Region::Ball { centre: target.image, norm, radius: target.radius }.pull(&mut x);
-            Point::new(i, x)
-        };
-        let points = margins.targets.par_iter_mut().enumerate().map(start).collect();
-        // The first step crosses the whole ball; later ones refine.
-        let length = |step, radius| if step == 0 { radius } else { radius * 0.5 / (1.0 + 0.5 * step as f32).sqrt() };
-        descend(net, &mut margins, points, settings.steps, length)?;
-        for target in &mut margins.targets {
-            if !target.hit_now {
-                target.failed = target.failed.max(target.radius);
-            }
-            target.radius = match target.hits.last() {
-                Some(b) => 0.5 * (target.failed.min(b.distance) + b.distance),
-                None => (2.0 * target.radius).min(most),
-            };
-        }
+        // Start where the last hit was, pulled into the new ball: the way out is usually the same.
+        let slots: Vec<_> = targets.iter().map(|t| t.hits.last().map(|hit| hit.slot)).collect();
+        let unbroken = corners.iter().enumerate().filter(|(i, _)| round % 2 == 0 && slots[*i].is_none());
+        let x = hunt.start(&slots, &unbroken.map(|(i, corner)| (i, corner.as_slice())).collect::<Vec<_>>())?;
+        let nearest = |t: &Target| t.hits.last().map_or(f32::MAX, |hit| hit.distance);
+        let tries = targets.iter().map(|t| Try { radius: t.radius, nearest: nearest(t), slot: t.room() });
+        let found = hunt.run(x, &tries.collect::<Vec<_>>(), settings.steps, stride)?;
+        targets.iter_mut().zip(found).for_each(|(target, found)| target.settle(found, most));
     }
-    let confirmed =
-        |t: Target<'_>| t.hits.into_iter().rev().find_map(|hit| confirm(net, norm, t.image, t.class, hit.image));
-    Ok(margins.targets.into_par_iter().map(confirmed).collect())
+    // The nearest of each image first.
+    let mut hits = vec![None; images.len()];
+    loop {
+        let next = |(i, t): (usize, &mut Target)| t.hits.pop().filter(|_| hits[i].is_none()).map(|hit| (i, hit.slot));
+        let wanted: Vec<(usize, usize)> = targets.iter_mut().enumerate().filter_map(next).collect();
+        if wanted.is_empty() {
+            return Ok(hits);
+        }
+        let points = hunt.hits(&wanted)?;
+        let confirmed: Vec<Option<Hit>> = wanted
+            .par_iter()
+            .zip(points)
+            .map(|(&(i, _), point)| confirm(net, norm, images[i], classes[i], point))
+            .collect();
+        wanted.into_iter().zip(confirmed).for_each(|((i, _), hit)| hits[i] = hit);
+    }
 }
 
 /// A hit, if over real numbers the file's network gives some class at least as large a logit as `class` at `broken`:
@@ -183,6 +157,7 @@ mod tests {
     use super::*;
     use crate::device::Device;
     use crate::model::{Dense, Layer, Model, Node, cancelling};
+    use crate::network::largest;
     use crate::tensor::Shape;
 
     fn attacked(size: f32) -> Option<Hit> {

@@ -1,16 +1,20 @@
 //! Known hits brought nearer: from many places in a smaller ball towards several classes at once, then back along the line
 //! to the image.
 
+use std::slice::from_ref;
 use std::time::Instant;
 
 use rayon::prelude::*;
 
-use super::descent::{Objective, Point, Region, descend};
+use super::descent::pick;
+use super::hunt::{Hunt, Try};
 use super::{Hit, confirm};
+use crate::device::Buffer;
 use crate::error::Result;
 use crate::network::{Network, largest};
 use crate::norm::Norm;
 use crate::rng::Rng;
+use crate::tensor;
 
 /// How hard to try.
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +55,7 @@ struct Target<'a> {
 }
 
 impl Target<'_> {
-    /// Takes note of a point, and says whether its class is another.
+    /// Takes note of a point on the line, and says whether its class is another.
     fn judge(&mut self, norm: Norm, point: &[f32], scores: &[f32]) -> bool {
         let other = largest(scores) != self.class;
         if other {
@@ -64,31 +68,20 @@ impl Target<'_> {
     }
 }
 
-/// A start: of which target, towards which class.
-type Start = (usize, usize);
-
-struct Goals<'a> {
-    norm: Norm,
-    targets: Vec<Target<'a>>,
+/// A place to start from.
+struct Start {
+    target: usize,
+    /// The class to head for.
+    goal: usize,
+    x: Vec<f32>,
 }
 
-impl Objective<Start> for Goals<'_> {
-    fn region(&self, &(target, _): &Start) -> Region<'_> {
-        let Target { image, radius, .. } = self.targets[target];
-        Region::Ball { centre: image, norm: self.norm, radius }
-    }
-
-    fn look(&mut self, points: &[Point<Start>], outputs: &[&[f32]], _last: bool) -> Vec<Vec<f32>> {
-        let weights = |(point, scores): (&Point<Start>, &&[f32])| {
-            let target = &mut self.targets[point.of.0];
-            target.judge(self.norm, &point.x, scores);
-            let mut weights = vec![0.0; scores.len()];
-            weights[point.of.1] = 1.0;
-            weights[target.class] = -1.0;
-            weights
-        };
-        points.iter().zip(outputs).map(weights).collect()
-    }
+struct Goals<'a> {
+    net: &'a Network,
+    norm: Norm,
+    targets: Vec<Target<'a>>,
+    /// `[element][target]`, on the device.
+    images: Buffer,
 }
 
 /// Hits of these images, as [`super::attack`] finds them and brought nearer; `floors` are the radii proved.
@@ -124,16 +117,16 @@ pub fn nearest(
         });
         places.push(i);
     }
-    let mut goals = Goals { norm, targets };
+    let images = net.device.upload(&tensor::interleave(targets.iter().map(|t| t.image), net.model.input.len()))?;
+    let mut goals = Goals { net, norm, targets, images };
     for round in 0..effort.rounds {
         let starts = goals.starts(effort.starts, round);
         if starts.is_empty() || effort.until.is_some_and(|until| Instant::now() >= until) {
             break;
         }
-        let length = |step, radius| 0.5 * radius / (1.0 + 0.5 * step as f32).sqrt();
-        descend(net, &mut goals, starts, effort.steps, length)?;
-        goals.walk_back(net)?;
-        goals.settle(net);
+        goals.follow(starts, effort.steps)?;
+        goals.walk_back()?;
+        goals.settle();
     }
     let mut best = hits;
     places.into_iter().zip(goals.targets).for_each(|(i, target)| best[i] = Some(target.hit));
@@ -141,9 +134,9 @@ pub fn nearest(
 }
 
 impl Goals<'_> {
-    /// Places in smaller balls, of targets that are not closed: the hit pulled in, and others at random, the same for an
-    /// image whoever else is attacked.
-    fn starts(&mut self, count: usize, round: usize) -> Vec<Point<Start>> {
+    /// Places in smaller balls, of targets that are not closed: the hit, and others at random, the same for an image whoever
+    /// else is attacked.
+    fn starts(&mut self, count: usize, round: usize) -> Vec<Start> {
         let mut starts = vec![];
         for (t, target) in self.targets.iter_mut().enumerate() {
             let distance = target.hit.distance;
@@ -152,7 +145,6 @@ impl Goals<'_> {
             if target.floor >= distance * (1.0 - SHRINK[1]) {
                 continue;
             }
-            let region = Region::Ball { centre: target.image, norm: self.norm, radius: target.radius };
             let mut rng = Rng::new(round as u64, 0xa77a);
             for s in 0..count {
                 let mut x = target.hit.image.clone();
@@ -166,15 +158,41 @@ impl Goals<'_> {
                             };
                     }
                 }
-                region.pull(&mut x);
-                starts.push(Point::new((t, target.goals[s % target.goals.len()]), x));
+                starts.push(Start { target: t, goal: target.goals[s % target.goals.len()], x });
             }
         }
         starts
     }
 
+    /// What is nearest of all that starts of a target find.
+    fn follow(&mut self, starts: Vec<Start>, steps: usize) -> Result<()> {
+        let d = &self.net.device;
+        let points: Vec<&[f32]> = starts.iter().map(|s| s.x.as_slice()).collect();
+        let x = d.upload(&tensor::interleave(points.into_iter(), self.net.model.input.len()))?;
+        let owners: Vec<(usize, usize)> = starts.iter().map(|s| (s.target, 0)).collect();
+        let centre = pick(d, from_ref(&self.images), tensor::lanes(self.targets.len()), &owners)?;
+        let towards: Vec<_> = starts.iter().map(|s| (self.targets[s.target].class, Some(s.goal))).collect();
+        let mut hunt = Hunt::new(self.net, self.norm, centre, &towards)?;
+        let tries = starts.iter().map(|s| Try { radius: self.targets[s.target].radius, nearest: f32::MAX, slot: 0 });
+        let stride = |step| [0.5, (1.0 + 0.5 * step as f32).sqrt()];
+        let found = hunt.run(x, &tries.collect::<Vec<_>>(), steps, stride)?;
+        let mut first: Vec<Option<(f32, u32, usize)>> = vec![None; self.targets.len()];
+        for (lane, (start, found)) in starts.iter().zip(found).enumerate() {
+            let (t, found) = (start.target, found.nearer.map(|(distance, step)| (distance, step, lane)));
+            // Distances are above zero, so that their bits are in their order.
+            first[t] = [first[t], found].into_iter().flatten().min_by_key(|f| (f.0.to_bits(), f.1, f.2));
+        }
+        let owners: Vec<usize> = (0..first.len()).filter(|t| first[*t].is_some()).collect();
+        let lanes: Vec<(usize, usize)> = first.into_iter().flatten().map(|(_, _, lane)| (lane, 0)).collect();
+        for (t, x) in owners.into_iter().zip(hunt.hits(&lanes)?) {
+            let target = &mut self.targets[t];
+            target.found = Some((self.norm.distance(target.image, &x), x));
+        }
+        Ok(())
+    }
+
     /// From what was found along the line to the image, as far as the class stays another.
-    fn walk_back(&mut self, net: &Network) -> Result<()> {
+    fn walk_back(&mut self) -> Result<()> {
         let mut lines: Vec<(usize, Vec<f32>, [f32; 2])> = vec![];
         for (t, target) in self.targets.iter().enumerate() {
             lines.extend(target.found.as_ref().map(|(_, end)| (t, end.clone(), [0.0, 1.0])));
@@ -189,7 +207,7 @@ impl Goals<'_> {
                 image.iter().zip(end).map(|(x, y)| x + share(*ends, k) * (y - x)).collect()
             };
             let points: Vec<Vec<f32>> = lines.iter().flat_map(|line| (0..PLACES).map(move |k| at(line, k))).collect();
-            let scores = net.scores(&points.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
+            let scores = self.net.scores(&points.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
             for (l, (t, _, ends)) in lines.iter_mut().enumerate() {
                 let own = l * PLACES..(l + 1) * PLACES;
                 let target = &mut self.targets[*t];
@@ -206,8 +224,8 @@ impl Goals<'_> {
     }
 
     /// Keeps what stands up to the enclosure, and says how much smaller the next balls are.
-    fn settle(&mut self, net: &Network) {
-        let norm = self.norm;
+    fn settle(&mut self) {
+        let (net, norm) = (self.net, self.norm);
         self.targets.par_iter_mut().for_each(|target| {
             let nearer = target.found.take().filter(|(distance, _)| *distance < target.hit.distance);
             let confirmed = nearer.and_then(|(_, x)| confirm(net, norm, target.image, target.class, x));

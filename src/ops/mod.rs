@@ -20,6 +20,7 @@ pub mod ball;
 pub mod case;
 pub mod conv;
 pub mod conv_grad;
+pub mod descent;
 pub mod ellipsoid;
 pub mod gather;
 pub mod interval;
@@ -51,6 +52,7 @@ pub fn kernels() -> Vec<&'static Kernel> {
         ball::KERNELS,
         conv::KERNELS,
         conv_grad::KERNELS,
+        descent::KERNELS,
         ellipsoid::KERNELS,
         gather::KERNELS,
         interval::KERNELS,
@@ -81,6 +83,7 @@ pub fn cases() -> Vec<case::Case> {
         add::cases(),
         ball::cases(),
         conv::cases(),
+        descent::cases(),
         gather::cases(),
         interval::cases(),
         linear::cases(),
@@ -116,18 +119,20 @@ pub fn constants() -> Vec<(&'static str, u32)> {
         ("INFINITE", targets::INFINITE),
         ("INACTIVE", signs::INACTIVE),
         ("LARGEST_SUBNORMAL", rounding::LARGEST_SUBNORMAL),
+        ("LEAST", descent::LEAST.to_bits()),
         ("LOWEST", select::LOWEST.to_bits()),
         ("MAGNITUDE", rounding::MAGNITUDE),
         ("MOST", signs::MOST.to_bits()),
         ("NEARER", activation::twin::NEARER.to_bits()),
         ("NEGATED", linear::NEGATED),
+        ("NONE", descent::NONE),
         ("NONE", linear::NONE),
-        ("SHARES", conv::SHARES as u32),
         ("NONE", signs::NONE),
         ("NOT_FINITE", targets::NOT_FINITE),
         ("NOWHERE", gather::NOWHERE),
         ("PIECES", activation::table::PIECES as u32),
         ("RAISED_BITS", rounding::RAISED.to_bits()),
+        ("SHARES", conv::SHARES as u32),
         ("SHRINK", linear::SHRINK.to_bits()),
         ("SLICES", linear::SLICES as u32),
         ("SQUARES_LOST", ellipsoid::SQUARES_LOST.to_bits()),

@@ -1,11 +1,14 @@
 //! Projected gradient descent on the largest left side of an alternative's constraints (Madry et al. 2018): where it
 //! falls to zero the alternative holds. All points of a round go through the network together.
 
+use std::slice::from_ref;
+
 use rayon::prelude::*;
 
 use super::query::{Queries, Query, members};
 use super::refute::Part;
-use crate::attack::descent::{Objective, Point, Region, descend};
+use crate::attack::descent::{Objective, Points, Region, descend, read};
+use crate::device::Buffer;
 use crate::error::Result;
 use crate::network::Network;
 use crate::tensor;
@@ -23,32 +26,22 @@ pub(super) enum Effort {
 
 /// Where to look for a counterexample to one alternative.
 pub(super) struct Start {
+    pub of: Alternative,
+    pub x: Vec<f32>,
+}
+
+/// What a point is to make hold.
+#[derive(Clone, Copy)]
+pub(super) struct Alternative {
     pub query: usize,
     pub case: usize,
     pub disjunct: usize,
-    pub x: Vec<f32>,
 }
 
 /// Points looked at for each start of an attack on a box of few dimensions.
 const SCATTER: usize = 256;
 /// A box of more varying inputs is too large to scatter points over.
 const SCATTERED: usize = 16;
-
-impl Start {
-    /// On its way, by the alternative that it is to make hold.
-    fn point(self) -> Point<Alternative> {
-        let Start { query, case, disjunct, x } = self;
-        Point::new(Alternative { query, case, disjunct }, x)
-    }
-}
-
-/// What a point is to make hold.
-#[derive(Clone, Copy)]
-struct Alternative {
-    query: usize,
-    case: usize,
-    disjunct: usize,
-}
 
 /// Looks for a clear counterexample to any open alternative.
 pub(super) fn run(net: &Network, queries: &mut Queries<'_>, open: &[Part], effort: Effort) -> Result<()> {
@@ -91,7 +84,7 @@ fn tries(part: &Part, first: bool) -> usize {
 }
 
 /// Where to start for every open alternative of these parts.
-fn starts(net: &Network, queries: &mut Queries<'_>, parts: &[&Part], first: bool) -> Result<Vec<Point<Alternative>>> {
+fn starts(net: &Network, queries: &mut Queries<'_>, parts: &[&Part], first: bool) -> Result<Vec<Start>> {
     let mut points = vec![];
     let mut drawn = Vec::with_capacity(parts.len());
     for part in parts {
@@ -103,7 +96,7 @@ fn starts(net: &Network, queries: &mut Queries<'_>, parts: &[&Part], first: bool
         // Without scattered points every alternative gets a start of its own.
         for &disjunct in &part.open {
             let x = start(query, part.case, first);
-            points.push(Start { query: part.query, case: part.case, disjunct, x }.point());
+            points.push(Start { of: part.alternative(disjunct), x });
         }
     }
     let scattered: Vec<&[f32]> = drawn.iter().flat_map(|(_, xs)| xs.iter().map(Vec::as_slice)).collect();
@@ -120,8 +113,7 @@ fn starts(net: &Network, queries: &mut Queries<'_>, parts: &[&Part], first: bool
             let value = |y: &Vec<f32>| tests.iter().map(|t| t.value(|k| y[k])).fold(f32::NEG_INFINITY, f32::max);
             let values: Vec<f32> = own.iter().map(value).collect();
             let best = (0..values.len()).min_by(|&a, &b| values[a].total_cmp(&values[b]));
-            let start = |b: usize| Start { query: part.query, case: part.case, disjunct, x: xs[b].clone() };
-            points.extend(best.map(|b| start(b).point()));
+            points.extend(best.map(|b| Start { of: part.alternative(disjunct), x: xs[b].clone() }));
         }
     }
     points.sort_by_key(|p| p.of.query);
@@ -134,11 +126,11 @@ fn starts(net: &Network, queries: &mut Queries<'_>, parts: &[&Part], first: bool
 pub(super) fn points(net: &Network, queries: &mut Queries<'_>, mut starts: impl Iterator<Item = Start>) -> Result<()> {
     loop {
         let pulled = |mut s: Start| {
-            let query = &queries.all()[s.query];
-            query.pull(s.case, &mut s.x);
-            query.is_open().then(|| s.point())
+            let query = &queries.all()[s.of.query];
+            query.pull(s.of.case, &mut s.x);
+            query.is_open().then_some(s)
         };
-        let points: Vec<Point<Alternative>> = starts.by_ref().filter_map(pulled).take(lanes(net)).collect();
+        let points: Vec<Start> = starts.by_ref().filter_map(pulled).take(lanes(net)).collect();
         if points.is_empty() {
             return Ok(());
         }
@@ -172,38 +164,54 @@ fn start(query: &mut Query<'_>, case: usize, middle: bool) -> Vec<f32> {
 }
 
 /// `steps` steps; `reach` scales their length.
-fn follow(
-    net: &Network,
-    queries: &mut Queries<'_>,
-    points: Vec<Point<Alternative>>,
-    steps: usize,
-    reach: f32,
-) -> Result<()> {
-    let length = |step: usize, half: f32| {
+fn follow(net: &Network, queries: &mut Queries<'_>, points: Vec<Start>, steps: usize, reach: f32) -> Result<()> {
+    let stride = |step: usize| {
         let left = 1.0 - step as f32 / steps as f32;
         // The first step crosses the whole box; later ones refine.
-        reach * if step == 0 { 1.0 } else { 0.5 * left.powf(1.5) + 0.002 } * half
+        [reach * if step == 0 { 1.0 } else { 0.5 * left.powf(1.5) + 0.002 }, 1.0]
     };
-    descend(net, &mut Violations { net, queries }, points, steps, length)
+    let (of, starts): (Vec<Alternative>, Vec<Vec<f32>>) = points.into_iter().map(|p| (p.of, p.x)).unzip();
+    let x = placed(net, starts.iter().map(Vec::as_slice))?;
+    let ends = ends(net, queries, &of)?;
+    descend(net, &mut Violations { net, queries, of, ends }, x, steps, stride)
+}
+
+/// Inputs by lane.
+fn placed<'a>(net: &Network, inputs: impl ExactSizeIterator<Item = &'a [f32]>) -> Result<Buffer> {
+    net.device.upload(&tensor::interleave(inputs, net.model.input.len()))
+}
+
+/// The boxes of these points.
+fn ends(net: &Network, queries: &Queries<'_>, of: &[Alternative]) -> Result<[Buffer; 2]> {
+    let inner = |of: &Alternative| &queries.all()[of.query].inner[of.case];
+    let low = placed(net, of.iter().map(|of| inner(of).0.as_slice()))?;
+    Ok([low, placed(net, of.iter().map(|of| inner(of).1.as_slice()))?])
 }
 
 /// The constraint of each alternative that is furthest from holding.
 struct Violations<'a, 'q> {
     net: &'a Network,
     queries: &'a mut Queries<'q>,
+    /// Of each point, those of a query side by side.
+    of: Vec<Alternative>,
+    ends: [Buffer; 2],
 }
 
-impl Objective<Alternative> for Violations<'_, '_> {
-    fn region(&self, of: &Alternative) -> Region<'_> {
-        let (low, high) = &self.queries.all()[of.query].inner[of.case];
+impl Objective for Violations<'_, '_> {
+    fn region(&self) -> Region<'_> {
+        let [low, high] = &self.ends;
         Region::Box { low, high }
     }
 
     /// Confirms the best point of each property if it looks like a counterexample.
-    fn look(&mut self, points: &[Point<Alternative>], outputs: &[&[f32]], last: bool) -> Vec<Vec<f32>> {
-        let worst = |(p, y): (&Point<Alternative>, &&[f32])| {
+    fn look(&mut self, x: &Buffer, outputs: &Buffer, _step: usize, last: bool) -> Result<Buffer> {
+        let (d, count) = (&self.net.device, self.net.model.outputs());
+        let lanes = outputs.len() / count;
+        let outputs = tensor::deinterleave(&d.read::<f32>(outputs)?, count, self.of.len());
+        let outputs: Vec<&[f32]> = outputs.chunks(count).collect();
+        let worst = |(of, y): (&Alternative, &&[f32])| {
             let mut worst = (f32::NEG_INFINITY, vec![0.0; y.len()]);
-            for test in &self.queries.all()[p.of.query].tests[p.of.case][p.of.disjunct] {
+            for test in &self.queries.all()[of.query].tests[of.case][of.disjunct] {
                 let value = test.value(|k| y[k]);
                 if value > worst.0 {
                     worst = (value, test.coefficients.iter().map(|a| -a).collect());
@@ -211,29 +219,43 @@ impl Objective<Alternative> for Violations<'_, '_> {
             }
             worst
         };
-        let (values, weights): (Vec<f32>, Vec<Vec<f32>>) = points.iter().zip(outputs).map(worst).unzip();
-        let mut first = 0;
-        for own in points.chunk_by(|a, b| a.of.query == b.of.query) {
-            let values = &values[first..][..own.len()];
-            first += own.len();
-            let Some(best) = (0..own.len()).min_by(|&a, &b| values[a].total_cmp(&values[b])) else { continue };
-            let Point { of, x, .. } = &own[best];
-            let at = first - own.len() + best;
+        let (values, weights): (Vec<f32>, Vec<Vec<f32>>) = self.of.iter().zip(&outputs).map(worst).unzip();
+        let (mut first, mut looked) = (0, vec![]);
+        for own in self.of.chunk_by(|a, b| a.query == b.query) {
+            let all = first..first + own.len();
+            first = all.end;
+            let Some(best) = all.min_by(|&a, &b| values[a].total_cmp(&values[b])) else { continue };
+            let of = self.of[best];
             // Where points end, f32 may be what keeps a condition from holding at its very edge.
-            let edge = if last { self.queries.all()[of.query].edge(of.case, of.disjunct, outputs[at]) } else { 0.0 };
+            let edge = if last { self.queries.all()[of.query].edge(of.case, of.disjunct, outputs[best]) } else { 0.0 };
             if values[best] <= edge {
-                self.queries.get(of.query).examine(&self.net.model, of.case, of.disjunct, x, outputs[at]);
+                looked.push((best, 0));
             }
         }
-        weights
+        for (&(best, _), x) in looked.iter().zip(read(d, from_ref(x), lanes, &looked)?) {
+            let of = self.of[best];
+            self.queries.get(of.query).examine(&self.net.model, of.case, of.disjunct, &x, outputs[best]);
+        }
+        d.upload(&tensor::interleave(weights.iter().map(Vec::as_slice), count))
     }
 
     /// Points keep to the relations among their inputs; those whose property is decided or out of time drop out.
-    fn after_step(&mut self, points: &mut Vec<Point<Alternative>>) -> Result<()> {
-        let queries = self.queries.all();
-        points.par_iter_mut().for_each(|p| queries[p.of.query].pull(p.of.case, &mut p.x));
-        self.queries.charge(&members(points.iter().map(|p| p.of.query)))?;
-        points.retain(|p| self.queries.is_open(p.of.query));
-        Ok(())
+    fn after_step(&mut self, points: &mut Points) -> Result<bool> {
+        let (d, elements, queries) = (&self.net.device, self.net.model.input.len(), self.queries.all());
+        let is_related = |of: &Alternative| !queries[of.query].spec.cases[of.case].relations.is_empty();
+        if self.of.iter().any(is_related) {
+            let mut moved = tensor::deinterleave(&d.read::<f32>(&points.x)?, elements, self.of.len());
+            let pull = |(x, of): (&mut [f32], &Alternative)| queries[of.query].pull(of.case, x);
+            moved.par_chunks_mut(elements).zip(&self.of).for_each(pull);
+            d.write(&points.x, &tensor::interleave(moved.chunks(elements), elements))?;
+        }
+        self.queries.charge(&members(self.of.iter().map(|of| of.query)))?;
+        let open: Vec<usize> = (0..self.of.len()).filter(|&i| self.queries.is_open(self.of[i].query)).collect();
+        if open.len() < self.of.len() && !open.is_empty() {
+            points.keep(self.net, &open)?;
+            self.of = open.iter().map(|&i| self.of[i]).collect();
+            self.ends = ends(self.net, self.queries, &self.of)?;
+        }
+        Ok(!open.is_empty())
     }
 }

@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use super::attack::Alternative;
 use super::joint;
 use super::query::Query;
 use crate::bounds::{Bounder, Method, Row};
@@ -48,6 +49,11 @@ impl Part {
             })
             .filter(|p| !p.open.is_empty())
             .collect()
+    }
+
+    /// One of its alternatives, by its position among the case's.
+    pub fn alternative(&self, disjunct: usize) -> Alternative {
+        Alternative { query: self.query, case: self.case, disjunct }
     }
 }
 

@@ -33,7 +33,7 @@ pub(super) fn branch(bounder: &Bounder, queries: &mut Queries<'_>, parts: Vec<Pa
             match decision {
                 Decision::Proved => queries.get(part.query).refuted(),
                 Decision::Broken(x) => {
-                    let start = |&disjunct| Start { query: part.query, case: part.case, disjunct, x: x.clone() };
+                    let start = |&disjunct| Start { of: part.alternative(disjunct), x: x.clone() };
                     starts.extend(part.open.iter().map(start));
                     rest.push(part);
                 }

@@ -75,7 +75,7 @@ fn candidates(rests: &[Rest]) -> impl Iterator<Item = Start> {
         let lower = |k: usize| slopes.get(k).is_some_and(|s| *s > 0.0);
         let corner = (0..part.lower.len()).map(|k| if lower(k) { part.lower[k] } else { part.upper[k] }).collect();
         let middle = part.lower.iter().zip(&part.upper).map(|(l, u)| middle(*l, *u)).collect();
-        [corner, middle].map(|x| Start { query: part.query, case: part.case, disjunct, x })
+        [corner, middle].map(|x| Start { of: part.alternative(disjunct), x })
     })
 }
 

@@ -67,6 +67,8 @@ fn main() {
     trials.push(Trial::test("traffic::twin", || Ok(whole::traffic(&Device::cpu())?)));
     trials.push(on_gpu(&missing, "traffic::gpu".into(), whole::traffic));
     trials.push(on_gpu(&missing, "traffic::search".into(), whole::search_traffic));
+    trials.push(Trial::test("traffic::attack_twin", || Ok(whole::attack_traffic(&Device::cpu())?)));
+    trials.push(on_gpu(&missing, "traffic::attack".into(), whole::attack_traffic));
     trials.push(on_gpu(&missing, "whole::room".into(), whole::room));
     trials.push(on_gpu(&missing, "whole::passes".into(), whole::passes));
     trials.push(on_gpu(&missing, "whole::training".into(), whole::training));

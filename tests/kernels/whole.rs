@@ -1,12 +1,14 @@
 //! The product's jobs give on a GPU what they give on the CPU backend.
 
+use deltamax::attack;
 use deltamax::bounds::{Ball, Bounder, Decision, Method};
 use deltamax::dataset::Dataset;
 use deltamax::device::{Device, Traffic};
 use deltamax::error::Result;
 use deltamax::model::Model;
 use deltamax::model::cnn::{self, Architecture};
-use deltamax::network::Network;
+use deltamax::network::{Network, largest};
+use deltamax::norm::Norm;
 use deltamax::ops::peak;
 use deltamax::progress::{Progress, Verbosity};
 use deltamax::rng::Rng;
@@ -198,6 +200,34 @@ pub fn search_traffic(gpu: &Device) -> std::result::Result<(), String> {
         let each = ((t.uploaded + t.downloaded) as f64 - once as f64) / f64::from(probes);
         if !(each <= 256.0) || t.waits > u64::from(2 * rounds) {
             return Err(format!("{method}: {each:.0} bytes per image and probe; {rounds} probes of a batch, {t:?}"));
+        }
+    }
+    Ok(())
+}
+
+/// An attack moves every image to the device once and its hit back once, and besides a few words for each point and descent;
+/// it waits once for each, and for the hits.
+pub fn attack_traffic(device: &Device) -> std::result::Result<(), String> {
+    let data = data(60);
+    let settings = attack::Settings::default();
+    for (norm, model) in Norm::ALL.into_iter().flat_map(|norm| [(norm, model as fn() -> Result<Model>), (norm, pooled)])
+    {
+        let run = || -> Result<(Traffic, usize)> {
+            let net = Network::new(device, &model()?)?;
+            let images: Vec<&[f32]> = (0..data.len()).map(|i| data.image(i)).collect();
+            let classes: Vec<usize> = net.scores(&images)?.iter().map(|s| largest(s)).collect();
+            let before = device.traffic();
+            let hits = attack::attack(&net, norm, &images, &classes, &[], &settings)?;
+            Ok((device.traffic().since(&before), hits.iter().flatten().count()))
+        };
+        let (t, broken) = run().map_err(|e| e.to_string())?;
+        let once = 4 * data.shape.len() * (data.len() + broken);
+        let steps = settings.rounds * (settings.steps + 1) * data.len();
+        let each = ((t.uploaded + t.downloaded) as f64 - once as f64) / steps as f64;
+        // A hit too close to call costs another wait, of the four that are kept.
+        let most = settings.rounds + 4;
+        if !(each <= 8.0) || t.waits > most as u64 || broken < data.len() / 2 {
+            return Err(format!("{norm}: {each:.1} bytes per image and step, {broken} broken, {t:?}"));
         }
     }
     Ok(())

@@ -1,0 +1,253 @@
+//! CPU twins. Sums of a point's values are taken in their order, so that a point does what it would do alone.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::{LEAST, NONE, Params};
+use crate::kernel::{Call, as_u32, as_u32_mut};
+use crate::ops::{CHUNK, chunk_of};
+use crate::rounding::to_f32_up;
+use crate::simd::Shared;
+use crate::tensor::LANE_BLOCK;
+use crate::vectorise;
+
+impl Params {
+    /// Neighbouring lanes for each thread, unless there is little to do.
+    fn by_lanes(&self, task: impl Fn(Range<usize>) + Sync) {
+        let (lanes, least) = (self.lanes as usize, CHUNK / self.elements.max(1) as usize);
+        let share = lanes.div_ceil(rayon::current_num_threads()).max(least).next_multiple_of(LANE_BLOCK);
+        let tasks = lanes.div_ceil(share);
+        (0..tasks).into_par_iter().for_each(|t| task(t * share..lanes.min((t + 1) * share)));
+    }
+
+    /// Some lanes of an element.
+    fn row<'a>(&self, values: &'a [f32], element: usize, lanes: &Range<usize>) -> &'a [f32] {
+        &values[element * self.lanes as usize..][lanes.clone()]
+    }
+
+    /// # Safety
+    /// `values` is `[element][lane]`, and no other task has these lanes.
+    #[allow(clippy::mut_from_ref)]
+    unsafe fn row_mut(&self, values: &Shared, element: usize, lanes: &Range<usize>) -> &mut [f32] {
+        let first = element * self.lanes as usize + lanes.start;
+        unsafe { std::slice::from_raw_parts_mut(values.get().add(first), lanes.len()) }
+    }
+
+    fn words(&self) -> usize {
+        self.elements as usize * self.lanes as usize
+    }
+}
+
+/// The nearest value between two ends; unlike `clamp`, it never looks whether there is one.
+#[inline(always)]
+fn between(x: f32, low: f32, high: f32) -> f32 {
+    let x = if x < low { low } else { x };
+    if x > high { high } else { x }
+}
+
+/// Which way to go; nowhere without momentum.
+#[inline(always)]
+fn direction(momentum: f32) -> f32 {
+    momentum.signum() * f32::from(momentum != 0.0)
+}
+
+/// How far a pixel takes part in a direction.
+#[inline(always)]
+fn free(x: f32, d: f32) -> f32 {
+    if (x <= 0.0) & (d < 0.0) | (x >= 1.0) & (d > 0.0) { 0.0 } else { d }
+}
+
+pub(super) fn ball(call: Call<'_>) {
+    let p: Params = call.params();
+    let ([gradient, radius], [momentum, x]) = call.buffers();
+    assert!(momentum.len() >= p.words() && x.len() >= p.words());
+    let (momentum, x) = (Shared(momentum.as_mut_ptr()), Shared(x.as_mut_ptr()));
+    p.by_lanes(|lanes| ball_lanes(p, lanes, gradient, radius, momentum, x));
+}
+
+vectorise!(fn ball_lanes = ball_body(
+    p: Params, lanes: Range<usize>, gradient: &[f32], radius: &[f32], momentum: Shared, x: Shared
+));
+
+#[inline(always)]
+fn ball_body(p: Params, lanes: Range<usize>, gradient: &[f32], radius: &[f32], momentum: Shared, x: Shared) {
+    let mut size = vec![0.0f32; lanes.len()];
+    for k in 0..p.elements as usize {
+        size.iter_mut().zip(p.row(gradient, k, &lanes)).for_each(|(size, g)| *size += g.abs());
+    }
+    size.iter_mut().for_each(|size| *size = size.max(f32::MIN_POSITIVE));
+    let length: Vec<f32> = radius[lanes.clone()].iter().map(|r| r * p.share / p.over).collect();
+    let mut square = vec![0.0f32; lanes.len()];
+    for k in 0..p.elements as usize {
+        // SAFETY: these lanes are this task's.
+        let (momentum, x) = unsafe { (p.row_mut(&momentum, k, &lanes), p.row_mut(&x, k, &lanes)) };
+        for ((m, g), size) in momentum.iter_mut().zip(p.row(gradient, k, &lanes)).zip(&size) {
+            *m = 0.75 * *m + g / size;
+        }
+        if p.euclidean == 0 {
+            x.iter_mut().zip(&*momentum).zip(&length).for_each(|((x, m), length)| *x += length * direction(*m));
+        } else {
+            square.iter_mut().zip(&*x).zip(&*momentum).for_each(|((s, x), m)| *s += free(*x, *m) * free(*x, *m));
+        }
+    }
+    if p.euclidean == 1 {
+        let share: Vec<f32> = length.iter().zip(&square).map(|(l, s)| l / s.sqrt().max(LEAST)).collect();
+        for k in 0..p.elements as usize {
+            // SAFETY: as above.
+            let (momentum, x) = unsafe { (p.row_mut(&momentum, k, &lanes), p.row_mut(&x, k, &lanes)) };
+            x.iter_mut().zip(&*momentum).zip(&share).for_each(|((x, m), share)| *x += share * free(*x, *m));
+        }
+    }
+}
+
+pub(super) fn pull(call: Call<'_>) {
+    let p: Params = call.params();
+    let ([centre, radius], [x, distance]) = call.buffers();
+    assert!(x.len() >= p.words() && distance.len() >= p.lanes as usize);
+    let (x, distance) = (Shared(x.as_mut_ptr()), Shared(distance.as_mut_ptr()));
+    p.by_lanes(|lanes| pull_lanes(p, lanes, centre, radius, x, distance));
+}
+
+vectorise!(fn pull_lanes = pull_body(
+    p: Params, lanes: Range<usize>, centre: &[f32], radius: &[f32], x: Shared, distance: Shared
+));
+
+#[inline(always)]
+fn pull_body(p: Params, lanes: Range<usize>, centre: &[f32], radius: &[f32], x: Shared, distance: Shared) {
+    let radius = &radius[lanes.clone()];
+    let mut far = vec![0.0f64; lanes.len()];
+    let mut share = vec![1.0f32; lanes.len()];
+    if p.euclidean == 1 {
+        for k in 0..p.elements as usize {
+            // SAFETY: these lanes are this task's.
+            let x = unsafe { p.row_mut(&x, k, &lanes) };
+            far.iter_mut().zip(&*x).zip(p.row(centre, k, &lanes)).for_each(|((far, x), c)| *far += square(*x, *c));
+        }
+        for ((share, far), radius) in share.iter_mut().zip(&mut far).zip(radius) {
+            *share = (radius / euclidean(*far).max(f32::MIN_POSITIVE)).min(1.0);
+            *far = 0.0;
+        }
+    }
+    for k in 0..p.elements as usize {
+        // SAFETY: as above.
+        let (x, c) = (unsafe { p.row_mut(&x, k, &lanes) }, p.row(centre, k, &lanes));
+        if p.euclidean == 0 {
+            x.iter_mut().zip(c).zip(radius).for_each(|((x, c), r)| *x = between(between(*x, c - r, c + r), 0.0, 1.0));
+            for ((far, x), c) in far.iter_mut().zip(&*x).zip(c) {
+                let change = (f64::from(*x) - f64::from(*c)).abs();
+                *far = if change > *far { change } else { *far };
+            }
+        } else {
+            x.iter_mut().zip(c).zip(&share).for_each(|((x, c), share)| *x = between(c + share * (*x - c), 0.0, 1.0));
+            far.iter_mut().zip(&*x).zip(c).for_each(|((far, x), c)| *far += square(*x, *c));
+        }
+    }
+    // SAFETY: as above.
+    let distance = unsafe { p.row_mut(&distance, 0, &lanes) };
+    for (distance, far) in distance.iter_mut().zip(far) {
+        *distance = if p.euclidean == 1 { euclidean(far) } else { to_f32_up(far) };
+    }
+}
+
+#[inline(always)]
+fn square(a: f32, b: f32) -> f64 {
+    let change = f64::from(a) - f64::from(b);
+    change * change
+}
+
+/// The length of so large a square, as [`Norm::distance`](crate::norm::Norm::distance) rounds it.
+#[inline(always)]
+fn euclidean(square: f64) -> f32 {
+    to_f32_up(square.sqrt() * (1.0 + 1e-9))
+}
+
+pub(super) fn within(call: Call<'_>) {
+    let p: Params = call.params();
+    let ([gradient, low, high], [momentum, x]) = call.buffers();
+    assert!(momentum.len() >= p.words() && x.len() >= p.words());
+    let (momentum, x) = (Shared(momentum.as_mut_ptr()), Shared(x.as_mut_ptr()));
+    p.by_lanes(|lanes| within_lanes(p, lanes, gradient, low, high, momentum, x));
+}
+
+vectorise!(fn within_lanes = within_body(
+    p: Params, lanes: Range<usize>, gradient: &[f32], low: &[f32], high: &[f32], momentum: Shared, x: Shared
+));
+
+#[inline(always)]
+fn within_body(
+    p: Params,
+    lanes: Range<usize>,
+    gradient: &[f32],
+    low: &[f32],
+    high: &[f32],
+    momentum: Shared,
+    x: Shared,
+) {
+    let mut size = vec![0.0f32; lanes.len()];
+    for k in 0..p.elements as usize {
+        let ends = p.row(low, k, &lanes).iter().zip(p.row(high, k, &lanes));
+        let terms = p.row(gradient, k, &lanes).iter().zip(ends);
+        size.iter_mut().zip(terms).for_each(|(size, (g, (l, h)))| *size += g.abs() * (0.5 * (h - l)));
+    }
+    size.iter_mut().for_each(|size| *size = size.max(f32::MIN_POSITIVE));
+    for k in 0..p.elements as usize {
+        // SAFETY: these lanes are this task's.
+        let (momentum, x) = unsafe { (p.row_mut(&momentum, k, &lanes), p.row_mut(&x, k, &lanes)) };
+        let ends = p.row(low, k, &lanes).iter().zip(p.row(high, k, &lanes));
+        let terms = p.row(gradient, k, &lanes).iter().zip(&size).zip(ends);
+        for ((m, x), ((g, size), (l, h))) in momentum.iter_mut().zip(x).zip(terms) {
+            let half = 0.5 * (h - l);
+            *m = 0.75 * *m + g * half / size;
+            *x = between(*x + half * p.share / p.over * direction(*m), *l, *h);
+        }
+    }
+}
+
+pub(super) fn judge(call: Call<'_>) {
+    let p: Params = call.params();
+    let ([logits, classes, distance, slot], [seed, found, which]) = call.buffers();
+    let lanes = p.lanes as usize;
+    let (classes, slot, found, which) = (as_u32(classes), as_u32(slot), as_u32_mut(found), as_u32_mut(which));
+    seed.fill(0.0);
+    for lane in 0..lanes {
+        let at = |k: usize| k * lanes + lane;
+        let (own, goal) = (classes[lane], classes[lanes + lane]);
+        let [mut largest, mut rival] = [0, usize::from(own == 0).min(p.elements as usize - 1)];
+        for k in 0..p.elements as usize {
+            largest = if logits[at(k)] > logits[at(largest)] { k } else { largest };
+            rival = if k as u32 != own && logits[at(k)] > logits[at(rival)] { k } else { rival };
+        }
+        rival = if goal == NONE { rival } else { goal as usize };
+        seed[at(rival)] = 1.0;
+        seed[at(own as usize)] = -1.0;
+        // The centre itself has its class, whatever f32 says.
+        let hit = largest as u32 != own && distance[lane] > 0.0;
+        let nearer = hit && distance[lane] < f32::from_bits(found[lane]);
+        if nearer {
+            (found[lane], found[lanes + lane]) = (distance[lane].to_bits(), p.number);
+        }
+        found[2 * lanes + lane] |= u32::from(hit);
+        which[lane] = if nearer { slot[lane] } else { NONE };
+    }
+}
+
+pub(super) fn take(call: Call<'_>) {
+    let p: Params = call.params();
+    let ([from, which], [to]) = call.buffers();
+    let which = as_u32(which);
+    if which.contains(&p.number) {
+        let chunk = chunk_of(p.lanes as usize);
+        to.par_chunks_mut(chunk).zip(from.par_chunks(chunk)).for_each(|(to, from)| take_chunk(p, which, from, to));
+    }
+}
+
+vectorise!(fn take_chunk = take_body(p: Params, which: &[u32], from: &[f32], to: &mut [f32]));
+
+#[inline(always)]
+fn take_body(p: Params, which: &[u32], from: &[f32], to: &mut [f32]) {
+    for (to, from) in to.chunks_exact_mut(which.len()).zip(from.chunks_exact(which.len())) {
+        let lanes = to.iter_mut().zip(from).zip(which);
+        lanes.for_each(|((to, from), which)| *to = if *which == p.number { *from } else { *to });
+    }
+}
