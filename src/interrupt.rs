@@ -99,6 +99,12 @@ pub fn checker() -> impl Fn() -> Result<()> + Send + Sync + use<> {
     }
 }
 
+/// For threads that take part in the work of this one: called there, they heed what this one heeds.
+pub fn inherited() -> impl Fn() + Send + Sync + use<> {
+    let stop = STOP.with_borrow(Option::clone);
+    move || STOP.set(stop.clone())
+}
+
 /// Ends the process: its last words, its cleaners, its exit code.
 fn end() -> ! {
     let patience = Instant::now();

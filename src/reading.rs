@@ -232,6 +232,7 @@ pub fn together(
     split: Split,
     limit: Option<usize>,
 ) -> Result<Together> {
+    let source = &Source { only: Some(split), ..source.clone() };
     let open = network.takes_any_size()?;
     let size = match (open, source.size) {
         (false, _) => None,
@@ -262,7 +263,10 @@ pub fn together(
     file.model.classes.clone_from(&data.classes);
     file.reading.size = source.size;
     file.reading.fit = (source.fit != Fit::default()).then(|| source.fit.name().into());
-    let data = limit.map_or_else(|| data.clone(), |n| data.take(n));
+    let data = match limit {
+        Some(limit) if limit < data.len() => data.take(limit),
+        Some(_) | None => data,
+    };
     Ok(Together { file, data, notes })
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, PoisonError};
 
+use super::around::Seen;
 use super::{Ball, Bounder};
 use crate::device::{Buffer, Device};
 use crate::error::Result;
@@ -17,6 +18,11 @@ pub(super) struct Held {
 }
 
 impl Bounder {
+    /// The same bounds for batches of its own beside those of others: what stays from probe to probe is not shared.
+    pub(crate) fn apart(&self) -> Bounder {
+        Bounder { held: Arc::default(), seen: Seen::default(), ..self.clone() }
+    }
+
     /// The images of balls, `[element][lane]`. A GPU keeps those of the last batch; elsewhere batches are bounded side by side,
     /// and nothing is to be moved.
     pub(super) fn images(&self, balls: &[Ball<'_>]) -> Result<Arc<Buffer>> {
@@ -61,7 +67,12 @@ impl Held {
                 Arc::new(x)
             }
         };
-        self.images = images.iter().map(|i| i.to_vec()).collect();
+        // Each of the old ones stands in one lane at most.
+        let mut keep = |(image, from): (&&[f32], &Option<usize>)| match from {
+            Some(from) => std::mem::take(&mut self.images[*from]),
+            None => image.to_vec(),
+        };
+        self.images = images.iter().zip(&source).map(&mut keep).collect();
         self.x = Some(x.clone());
         Ok(x)
     }

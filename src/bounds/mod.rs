@@ -285,14 +285,16 @@ impl Bounder {
     }
 
     /// What `bound` says of sets, in order. Kernels alone are too small to keep all cores of a CPU busy; batches are
-    /// independent.
+    /// independent. What waits for a GPU does not do so in a thread that others need.
     fn in_parts<S: Sync, B: Clone + Send>(
         &self,
         sets: &[S],
         bound: impl Fn(&[S]) -> Result<Vec<B>> + Sync + Send,
     ) -> Result<Vec<B>> {
-        let share =
-            if self.device().is_gpu() { sets.len() } else { sets.len().div_ceil(2 * rayon::current_num_threads()) };
+        if self.device().is_gpu() && !sets.is_empty() {
+            return bound(sets);
+        }
+        let share = sets.len().div_ceil(2 * rayon::current_num_threads());
         let parts = sets.par_chunks(share.max(tensor::LANE_BLOCK)).map(bound);
         Ok(parts.collect::<Result<Vec<_>>>()?.concat())
     }
@@ -300,28 +302,29 @@ impl Bounder {
     fn probe_part(&self, balls: &[Ball<'_>]) -> Result<Vec<Outcome>> {
         let classes = self.net.model.outputs();
         let region = self.region(balls)?;
-        let (rows, rivals) = self.margins(balls.iter().map(|b| b.class));
+        let rows = || self.margins(balls.iter().map(|b| b.class)).0;
         let own: Vec<u32> = balls.iter().map(|b| b.class as u32).collect();
         // Around images rows have constants, which the host knows.
         let evaluate = |state: &Linearised<'_>| match state.known.around() {
-            Some(_) => self.evaluate(state, &rows, false),
+            Some(_) => self.evaluate(state, &rows(), false),
             None => self.evaluate_margins(state, &own),
         };
         let (mut state, mut bounds) = Linearised::whole(self, &region, evaluate)?;
         if self.method.optimises() {
-            alpha::optimise(&mut state, &rows, &mut bounds, false, |_, _| Ok(()))?;
+            alpha::optimise(&mut state, &rows(), &mut bounds, false, |_, _| Ok(()))?;
         }
         let Bounds { lower, reach, .. } = bounds;
         let outcome =
             |b: &Ball<'_>| Outcome { margins: vec![f32::INFINITY; classes], radius: b.delta, reach: f32::INFINITY };
         let mut outcomes: Vec<Outcome> = balls.iter().map(outcome).collect();
-        for (r, (row, &j)) in rows.iter().zip(&rivals).enumerate() {
-            let outcome = &mut outcomes[row.lane];
-            outcome.margins[j] = lower[r];
+        for (r, &lower) in lower.iter().enumerate() {
+            let (outcome, rival) = (&mut outcomes[r / (classes - 1)], r % (classes - 1));
+            let class = balls[r / (classes - 1)].class;
+            outcome.margins[rival + usize::from(rival >= class)] = lower;
             if let Some(reach) = &reach {
                 outcome.reach = outcome.reach.min(reach[r]);
                 outcome.radius = outcome.radius.min(reach[r]);
-            } else if lower[r] <= 0.0 {
+            } else if lower <= 0.0 {
                 outcome.radius = 0.0;
             }
         }

@@ -13,6 +13,9 @@ pub mod table;
 pub use options::Options;
 pub(crate) use subjects::classify;
 
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use crate::attack::{self, Hit};
 use crate::bounds::{Ball, Bounder, Method, Proof};
 use crate::close::{self, Bracket};
@@ -27,6 +30,9 @@ use crate::search::{self, Found, Subject};
 /// Images are stored as u8/255, which is not an f32: a ball around the nearest f32 holds the ball around the true
 /// value with this much less radius.
 pub(crate) const PIXEL_ROUNDING: f32 = 1.0 / (1u32 << 24) as f32;
+
+/// Images classified and attacked at once while others are searched.
+const PART: usize = 1024;
 
 /// What to certify.
 #[derive(Clone, Debug)]
@@ -97,38 +103,22 @@ pub fn certify(
     sink: &mut impl Sink,
     progress: &mut Progress,
 ) -> Result<()> {
+    let gpu = bounder.net.device.is_gpu();
     let block = (4 * settings.search.batch).max(1024);
     for &variance in &settings.variances {
         let todo = progress.left(settings.range.clone(), |i| sink.knows(i, variance));
-        for block in todo.chunks(block) {
-            let subjects = subjects::subjects(bounder, data, block, variance, settings.seed)?;
-            let hits = match &settings.attack {
-                Some(attack) => attacks(bounder, &subjects, attack, |hit| (hit.distance, hit.class))?,
-                None => vec![None; subjects.len()],
-            };
-            let run = Run { bounder, data, settings, variance };
-            // Brackets are closed side by side, so their rows come together: no more of them than keep the device busy.
-            let busy =
-                if bounder.net.device.is_gpu() { settings.search.batch } else { 4 * rayon::current_num_threads() };
-            let together = if settings.close.is_some() { busy.min(settings.search.batch) } else { 1 };
-            let mut waiting = Vec::with_capacity(together);
-            search::search(bounder, &settings.search, subjects.clone(), |at, found| {
-                let bracket = Bracket { proved: found.proved, attacked: hits[at] };
-                waiting.push(Open { index: block[at], subject: &subjects[at], found, bracket });
-                if waiting.len() == together || at + 1 == block.len() {
-                    run.finish(std::mem::take(&mut waiting), sink, progress)?;
-                }
-                Ok(())
-            })?;
-        }
+        let run = Run { bounder, data, settings, variance };
+        // A GPU is not to run empty at the end of every block, and classifies and attacks some images while it searches others.
+        let (block, part) = if gpu { (todo.len(), PART) } else { (block, block) };
+        todo.chunks(block.max(1)).try_for_each(|block| run.block(block, part, sink, progress))?;
     }
     Ok(())
 }
 
 /// One image whose radius is searched.
-struct Open<'a> {
+struct Open {
     index: usize,
-    subject: &'a Subject,
+    subject: Subject,
     found: Found,
     bracket: Bracket,
 }
@@ -142,8 +132,40 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// Certifies a block of images, so many of which at a time are made ready for the search.
+    fn block(&self, block: &[usize], part: usize, sink: &mut impl Sink, progress: &mut Progress) -> Result<()> {
+        let Run { bounder, settings, .. } = *self;
+        // What comes out of the search has its order.
+        let (ready, failed) = (Mutex::new(VecDeque::new()), Mutex::new(None));
+        let prepare = |part: &[usize]| {
+            let subjects = subjects::subjects(bounder, self.data, part, self.variance, settings.seed)?;
+            let hits = match &settings.attack {
+                Some(attack) => attacks(bounder, &subjects, attack, |hit| (hit.distance, hit.class))?,
+                None => vec![None; subjects.len()],
+            };
+            lock(&ready).extend(subjects.iter().cloned().zip(hits));
+            Ok(subjects)
+        };
+        let subjects = block.chunks(part).map(prepare);
+        let subjects = subjects.map_while(|subjects| subjects.map_err(|error| *lock(&failed) = Some(error)).ok());
+        // Brackets are closed side by side, so their rows come together: no more of them than keep the device busy.
+        let busy = if bounder.net.device.is_gpu() { settings.search.batch } else { 4 * rayon::current_num_threads() };
+        let together = if settings.close.is_some() { busy.min(settings.search.batch) } else { 1 };
+        let mut waiting = Vec::with_capacity(together);
+        search::search(bounder, &settings.search, subjects.flatten(), |at, found| {
+            let (subject, attacked) = lock(&ready).pop_front().expect("what is searched was made ready");
+            let bracket = Bracket { proved: found.proved, attacked };
+            waiting.push(Open { index: block[at], subject, found, bracket });
+            if waiting.len() == together || at + 1 == block.len() {
+                self.finish(std::mem::take(&mut waiting), sink, progress)?;
+            }
+            Ok(())
+        })?;
+        lock(&failed).take().map_or(Ok(()), Err)
+    }
+
     /// Closes brackets, if asked to, and hands over the rows.
-    fn finish(&self, open: Vec<Open<'_>>, sink: &mut impl Sink, progress: &mut Progress) -> Result<()> {
+    fn finish(&self, open: Vec<Open>, sink: &mut impl Sink, progress: &mut Progress) -> Result<()> {
         let closed = match &self.settings.close {
             Some(close) => {
                 let subjects: Vec<Subject> = open.iter().map(|o| o.subject.clone()).collect();
@@ -168,7 +190,7 @@ impl Run<'_> {
     }
 
     /// The lines, and where brackets were closed the domains, behind a radius.
-    fn prove_again(&self, open: &Open<'_>, radius: f32, domains: usize) -> Result<Proof> {
+    fn prove_again(&self, open: &Open, radius: f32, domains: usize) -> Result<Proof> {
         let found = &open.found;
         let ball = |delta| Ball { image: &open.subject.image, class: open.subject.class, delta };
         // From the beginning on one ball, where the search went from ball to ball.
@@ -182,7 +204,7 @@ impl Run<'_> {
         Ok(Proof { radius: proof.radius.min(found.proved), ..proof })
     }
 
-    fn row(&self, open: &Open<'_>, bracket: &Bracket, radius: f32, domains: usize) -> Result<CertifyRow> {
+    fn row(&self, open: &Open, bracket: &Bracket, radius: f32, domains: usize) -> Result<CertifyRow> {
         let Open { index, subject, found, .. } = open;
         let branched = radius > found.proved;
         let rounding = pixel_rounding(self.bounder);
@@ -206,6 +228,10 @@ impl Run<'_> {
             passes: found.probes as usize + domains,
         })
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How far the f32 image may be from that of the file, in the bounder's norm.

@@ -140,6 +140,8 @@ impl Options {
                 tolerance: self.tolerance.unwrap_or(usual.tolerance),
                 batch: self.batch.unwrap_or(usual.batch),
                 seconds: self.seconds,
+                // Brackets are closed between two batches, in all of the memory.
+                in_flight: if self.closes() { 1 } else { usual.in_flight },
                 ..usual
             },
             attack: self.attack.then(attack::Settings::default),

@@ -20,11 +20,11 @@ pub(super) fn subjects(
     variance: f64,
     seed: u64,
 ) -> Result<Vec<Subject>> {
-    const BATCH: usize = 256;
+    let batch = if bounder.net.device.is_gpu() { 1024 } else { 256 };
     let mut subjects = Vec::with_capacity(indices.len());
-    let (mut rest, cpu, mut fit) = (indices, Device::cpu(), Fit::new(BATCH));
+    let (mut rest, cpu, mut fit) = (indices, Device::cpu(), Fit::new(batch));
     while let Some(&first) = rest.first() {
-        let run = rest.iter().take(BATCH).enumerate().take_while(|(k, i)| **i == first + k).count();
+        let run = rest.iter().take(batch).enumerate().take_while(|(k, i)| **i == first + k).count();
         let images = sweep::noisy(&cpu, data, first, run, variance, seed, 0)?;
         let images: Vec<&[f32]> = images.chunks(data.shape.len()).collect();
         subjects.extend(fit.run(&images, |images| classify(bounder, images))?);

@@ -63,7 +63,7 @@ pub struct CertifyArgs {
     /// Continue a run that was stopped, or one of fewer images
     #[arg(long)]
     pub(super) resume: bool,
-    /// Balls probed at once (default: by method and device)
+    /// Balls probed at once; on a GPU two such batches are in flight (default: by method and device)
     #[arg(long, value_parser = common::whole::<1_000_000>)]
     pub(super) batch: Option<usize>,
     /// Stop when the radius is within this share of what the bounds can prove (default: 1e-4 for ibp, else 2e-4)

@@ -8,7 +8,7 @@ use flate2::bufread::MultiGzDecoder;
 use super::classes::{Choice, numbered};
 use super::folder::Entry;
 use super::source::{Found, Images};
-use super::{Dataset, Source};
+use super::{Dataset, Source, Split};
 use crate::error::{Error, Result};
 use crate::input;
 use crate::tensor::Shape;
@@ -26,7 +26,7 @@ pub(super) fn is_idx(name: &str) -> bool {
     is_images(name) || (name.contains("labels") && name.contains("idx1"))
 }
 
-/// Images and labels of one part, as in the files.
+/// Images and labels of one part, as in the files; without pixels where they are not wanted.
 struct Part {
     prefix: String,
     height: usize,
@@ -51,8 +51,12 @@ pub(super) fn read(folder: &Path, entries: &[Entry], source: &Source) -> Result<
             }
         }
     }
-    let read_part = |name: Option<&str>| name.map(|images| read_part(folder, images, entries)).transpose();
-    let (train, test) = (read_part(train)?, read_part(test)?);
+    // What is one part only is split later.
+    let only = source.only.filter(|_| train.is_some() && test.is_some());
+    let read_part = |name: Option<&str>, part: Split| {
+        name.map(|images| read_part(folder, images, entries, only.is_none_or(|only| only == part))).transpose()
+    };
+    let (train, test) = (read_part(train, Split::Train)?, read_part(test, Split::Test)?);
     let parts: Vec<&Part> = train.iter().chain(&test).collect();
     let (height, width) = (parts[0].height, parts[0].width);
     if let Some(other) = parts.iter().find(|p| (p.height, p.width) != (height, width)) {
@@ -89,28 +93,28 @@ impl Part {
     }
 }
 
-fn read_part(folder: &Path, images: &str, entries: &[Entry]) -> Result<Part> {
+fn read_part(folder: &Path, images: &str, entries: &[Entry], wanted: bool) -> Result<Part> {
     let stem = images.strip_suffix(".gz").unwrap_or(images).replace("images", "labels").replace("idx3", "idx1");
     let labels = entries.iter().map(|e| e.name.as_str()).find(|n| n.strip_suffix(".gz").unwrap_or(n) == stem);
     let images_path = folder.join(images);
     let Some(labels) = labels else {
         return Err(Error::input(&images_path, format!("its labels are missing; put {stem} (or .gz) beside it")));
     };
-    let (dims, pixels) = read_idx::<3>(&images_path)?;
-    let (count, labels) = read_idx::<1>(&folder.join(labels))?;
+    let (dims, pixels) = read_idx::<3>(&images_path, wanted)?;
+    let (count, labels) = read_idx::<1>(&folder.join(labels), true)?;
     if count[0] != dims[0] {
         let problem = format!("{} images, but {} labels in {stem}; fetch both files again", dims[0], count[0]);
         return Err(Error::input(&images_path, problem));
     }
-    if pixels.is_empty() {
+    if dims.contains(&0) {
         return Err(Error::input(&images_path, "no images in this file"));
     }
     let prefix = images.split("images").next().unwrap_or_default().to_string();
     Ok(Part { prefix, height: dims[1], width: dims[2], pixels, labels })
 }
 
-/// Dimensions and bytes of an IDX file of `N` dimensions.
-fn read_idx<const N: usize>(path: &Path) -> Result<([usize; N], Vec<u8>)> {
+/// Dimensions of an IDX file of `N` dimensions, and its bytes where they are wanted.
+fn read_idx<const N: usize>(path: &Path, wanted: bool) -> Result<([usize; N], Vec<u8>)> {
     let file = input::open(path)?;
     let stored = file.metadata().map_err(Error::io(path, "reading"))?.len();
     let mut file = BufReader::new(file);
@@ -137,6 +141,9 @@ fn read_idx<const N: usize>(path: &Path) -> Result<([usize; N], Vec<u8>)> {
     if if zipped { kept > input::room(stored) } else { total > stored } {
         let problem = format!("declares {dims:?} bytes, more than the file can hold; fetch it again");
         return Err(Error::input(path, problem));
+    }
+    if !wanted {
+        return Ok((dims, vec![]));
     }
     let mut bytes = Vec::new();
     stream.take(total + 1).read_to_end(&mut bytes).map_err(short)?;
@@ -213,6 +220,21 @@ mod tests {
             std::fs::remove_file(dir.path().join(format!("t10k-{part}-ubyte.gz"))).unwrap();
         }
         assert_eq!(load(&Source::new(dir.path())).unwrap().test.counts(), [1, 1, 1]);
+    }
+
+    #[test]
+    fn of_the_other_part_only_its_size_and_classes_are_read() {
+        let dir = folder();
+        let train = dir.path().join("train-images-idx3-ubyte");
+        let whole = std::fs::read(&train).unwrap();
+        std::fs::write(&train, &whole[..whole.len() - 1]).unwrap();
+        assert!(error(dir.path()).contains("train-images"));
+        let only = |part| load(&Source { only: Some(part), ..Source::new(dir.path()) });
+        assert!(only(Split::Train).is_err());
+        let splits = only(Split::Test).unwrap();
+        assert_eq!((splits.train.len(), splits.test.counts()), (0, vec![2, 2, 2]));
+        std::fs::write(&train, &whole[..10]).unwrap();
+        assert!(only(Split::Test).is_err());
     }
 
     #[test]

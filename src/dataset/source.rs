@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::classes::Choice;
-use super::{Dataset, cifar, folder, idx, labels, npz, picture, split, tree};
+use super::{Dataset, Split, cifar, folder, idx, labels, npz, picture, split, tree};
 use crate::error::{Error, Result};
 use crate::tensor::{self, Shape};
 
@@ -25,6 +25,8 @@ pub struct Source {
     pub fit: Fit,
     /// What the images are for.
     pub network: Option<Network>,
+    /// The part that is wanted; the other may be left empty.
+    pub only: Option<Split>,
     /// Seed of the split, where the data has none of its own.
     pub seed: u64,
     /// Share of every class that goes to the test set, where the data has no split of its own.
@@ -35,7 +37,7 @@ impl Source {
     /// Everything at `path`, every fifth image for testing, seed 0.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         let (path, classes) = (path.into(), Vec::new());
-        Source { path, classes, size: None, fit: Fit::Pad, network: None, seed: 0, test_share: 0.2 }
+        Source { path, classes, size: None, fit: Fit::Pad, network: None, only: None, seed: 0, test_share: 0.2 }
     }
 
     /// The size that images of `natural` size are brought to, where it is another than theirs.

@@ -57,7 +57,10 @@ struct Pipeline {
 struct Recorder {
     commands: Vec<Command>,
     params: Vec<u8>,
-    staging: Option<wgpu::Buffer>,
+    /// What was sent last.
+    sent: Option<wgpu::SubmissionIndex>,
+    /// Buffers of read-backs that are over: as many as there ever were at once.
+    staging: Vec<wgpu::Buffer>,
 }
 
 enum Command {
@@ -241,9 +244,9 @@ impl Gpu {
     }
 
     pub(super) fn write(&self, storage: &Storage, data: &[u8]) -> Result<()> {
-        let mut recorder = lock(&self.recorder);
-        // The queue writes before it runs what is submitted next: earlier dispatches must be on their way.
-        self.submit(&mut recorder)?;
+        // The queue writes before it runs what is submitted next: earlier dispatches must be on their way. What others record
+        // or send meanwhile is about other buffers.
+        self.submit(&mut lock(&self.recorder))?;
         for (i, part) in data.chunks(STAGING).enumerate() {
             self.queue.write_buffer(&storage.buffer, (i * STAGING) as u64, part);
             if part.len() == STAGING {
@@ -271,9 +274,10 @@ impl Gpu {
         self.fault.check()
     }
 
-    /// The recorder is free while the device is waited for.
+    /// The recorder is free while the device is waited for, and that only until these parts are there: what other threads
+    /// send meanwhile is not waited for.
     fn read_group(&self, parts: Vec<Part<'_>>, bytes: u64) -> Result<()> {
-        let staging = {
+        let (staging, sent) = {
             let mut recorder = lock(&self.recorder);
             self.submit(&mut recorder)?;
             let staging = self.staging(&mut recorder, bytes);
@@ -284,12 +288,11 @@ impl Gpu {
                 encoder.copy_buffer_to_buffer(part.buffer, part.at, &staging, to, size);
                 to += size;
             }
-            self.queue.submit([encoder.finish()]);
-            staging
+            (staging, self.queue.submit([encoder.finish()]))
         };
         let (sender, receiver) = mpsc::channel();
         staging.map_async(wgpu::MapMode::Read, ..bytes, move |result| drop(sender.send(result)));
-        self.wait()?;
+        self.wait(sent)?;
         let unreadable = || Error::device(format!("{}: results could not be read back", self.info.name));
         receiver.recv().map_err(|_| unreadable())?.map_err(|_| unreadable())?;
         {
@@ -302,13 +305,17 @@ impl Gpu {
             }
         }
         staging.unmap();
-        lock(&self.recorder).staging = Some(staging);
+        lock(&self.recorder).staging.push(staging);
         Ok(())
     }
 
     pub(super) fn sync(&self) -> Result<()> {
-        self.submit(&mut lock(&self.recorder))?;
-        self.wait()
+        let sent = {
+            let mut recorder = lock(&self.recorder);
+            self.submit(&mut recorder)?;
+            recorder.sent.clone()
+        };
+        sent.map_or(Ok(()), |sent| self.wait(sent))
     }
 
     pub(super) fn run(
@@ -381,13 +388,15 @@ impl Gpu {
         }
         recorder.commands.clear();
         self.counters.submitted();
-        self.queue.submit([encoder.finish()]);
+        recorder.sent = Some(self.queue.submit([encoder.finish()]));
         self.fault.check()
     }
 
-    fn wait(&self) -> Result<()> {
+    /// Waits until what was sent then is done, with all before it.
+    fn wait(&self, sent: wgpu::SubmissionIndex) -> Result<()> {
+        let until = wgpu::PollType::Wait { submission_index: Some(sent), timeout: None };
         // wgpu panics, instead of returning an error, when the device is lost while it is waited for.
-        let polled = catch_unwind(AssertUnwindSafe(|| self.device.poll(wgpu::PollType::wait_indefinitely())));
+        let polled = catch_unwind(AssertUnwindSafe(|| self.device.poll(until)));
         self.fault.check()?;
         match polled {
             Ok(Ok(_)) => Ok(()),
@@ -399,10 +408,13 @@ impl Gpu {
         }
     }
 
-    /// A buffer the host can read, of at least `bytes`: the one of the last read-back, if no other has it and it is large
-    /// enough.
+    /// A buffer the host can read, of at least `bytes`, that no other read-back has: a kept one that is large enough, or a
+    /// new one in place of one that is not.
     fn staging(&self, recorder: &mut Recorder, bytes: u64) -> wgpu::Buffer {
-        recorder.staging.take_if(|kept| kept.size() >= bytes).unwrap_or_else(|| {
+        let kept = &mut recorder.staging;
+        let enough = kept.iter().position(|kept| kept.size() >= bytes);
+        enough.map(|at| kept.swap_remove(at)).unwrap_or_else(|| {
+            kept.pop();
             self.device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some("read-back"),
                 size: bytes.next_power_of_two(),

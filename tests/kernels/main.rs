@@ -70,6 +70,8 @@ fn main() {
     trials.push(Trial::test("traffic::attack_twin", || Ok(whole::attack_traffic(&Device::cpu())?)));
     trials.push(on_gpu(&missing, "traffic::attack".into(), whole::attack_traffic));
     trials.push(on_gpu(&missing, "whole::room".into(), whole::room));
+    trials.push(on_gpu(&missing, "flight::in_flight".into(), whole::in_flight));
+    trials.push(on_gpu(&missing, "flight::search".into(), whole::flights));
     trials.push(on_gpu(&missing, "whole::passes".into(), whole::passes));
     trials.push(on_gpu(&missing, "whole::training".into(), whole::training));
     trials.push(Trial::test("twin::worst_case_gradients", || Ok(worst::gradients(&Device::cpu())?)));

@@ -1,5 +1,8 @@
 //! The product's jobs give on a GPU what they give on the CPU backend.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
 use deltamax::attack;
 use deltamax::bounds::{Ball, Bounder, Decision, Method};
 use deltamax::dataset::Dataset;
@@ -245,4 +248,72 @@ pub fn traffic(device: &Device) -> std::result::Result<(), String> {
     let (t, gpu) = (device.traffic().since(&before), device.is_gpu());
     let counts = (t.uploaded, t.downloaded, t.dispatches, t.waits, t.submissions > 0);
     if counts == (256, 256, 1, u64::from(gpu), gpu) { Ok(()) } else { Err(format!("64 words, there and back: {t:?}")) }
+}
+
+/// Who waits for a GPU keeps nobody from sending it more: a batch is sent before the one before is read.
+pub fn in_flight(gpu: &Device) -> std::result::Result<(), String> {
+    let run = || -> Result<bool> {
+        let (long, short) = (gpu.alloc(64)?, gpu.alloc(64)?);
+        let mut rounds = 1 << 16;
+        loop {
+            let started = Instant::now();
+            peak::multiply_add(gpu, &long, rounds)?;
+            gpu.sync()?;
+            if started.elapsed().as_secs_f64() > 0.3 {
+                break;
+            }
+            rounds *= 2;
+        }
+        let (before, read) = (gpu.traffic().submissions, AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| -> Result<()> {
+                peak::multiply_add(gpu, &long, rounds)?;
+                gpu.read::<f32>(&long)?;
+                read.store(true, Ordering::SeqCst);
+                Ok(())
+            });
+            while gpu.traffic().submissions == before && !reader.is_finished() {
+                std::thread::yield_now();
+            }
+            peak::multiply_add(gpu, &short, 1)?;
+            gpu.write(&short, &[0.0f32])?;
+            let sent = gpu.traffic().submissions == before + 2 && !read.load(Ordering::SeqCst);
+            reader.join().expect("no panic").map(|()| sent)
+        })
+    };
+    if run().map_err(|e| e.to_string())? {
+        Ok(())
+    } else {
+        Err("a batch was sent after the one before was read".into())
+    }
+}
+
+/// Two batches in flight find on a GPU what one finds, and the same every time.
+pub fn flights(gpu: &Device) -> std::result::Result<(), String> {
+    let data = data(90);
+    for method in [Method::Ibp, Method::CrownIbp, Method::Crown] {
+        let run = |in_flight: usize| -> Result<Vec<f32>> {
+            let net = Network::new(gpu, &model()?)?;
+            let bounder = Bounder::new(&net, method)?;
+            let images: Vec<&[f32]> = (0..data.len()).map(|i| data.image(i)).collect();
+            let settings = search::Settings { batch: 20, in_flight, ..search::Settings::new(&bounder) };
+            let mut radii = vec![];
+            search(&bounder, &settings, Subject::classify(&net, &images)?, |position, found| {
+                assert_eq!(position, radii.len());
+                radii.push(found.proved);
+                Ok(())
+            })?;
+            Ok(radii)
+        };
+        let [alone, both, again] = [1, 2, 2].map(|flights| run(flights).map_err(|e| format!("{method}: {e}")));
+        let (alone, both) = (alone?, both?);
+        if both != again? {
+            return Err(format!("{method}: other radii the second time"));
+        }
+        let apart = |(a, b): (&f32, &f32)| (a - b).abs() > 2e-4 * a;
+        if let Some(i) = alone.iter().zip(&both).position(apart).or((both.len() != data.len()).then_some(both.len())) {
+            return Err(format!("{method}: radius {i} is not that of one batch at a time"));
+        }
+    }
+    Ok(())
 }
