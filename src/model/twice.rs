@@ -105,7 +105,7 @@ mod tests {
             assert!((value(got) - &want).abs() <= want.abs() * exact(UNIT), "{got:?}");
         };
         for i in 0..2000 {
-            let (a, factor, count) = (draw(&mut rng), rng.range(-3.0, 3.0), 1 + rng.below(50_000) as usize);
+            let (a, factor, count) = (draw(&mut rng), rng.range(-3.0, 3.0), 1 + rng.below(50_000));
             // Every other sum cancels nearly all.
             let near =
                 Twice { high: -a.high * (1.0 + f64::EPSILON * (i % 7) as f64), low: draw(&mut rng).low.min(a.low) };
