@@ -59,7 +59,7 @@ fn an_end_on_request_says_what_is_kept() {
         err
     };
     // Long enough for the signal to come in the middle, however busy the machine is.
-    let certify = format!("{CERTIFY} --branch 1600 --gap 0.001 --quiet");
+    let certify = format!("{CERTIFY} --branch 400 --gap 0.001 --quiet");
     let child = start(at, &certify, || rows(&table).len() >= 3);
     let err = wait(child, "-INT");
     let kept = rows(&table);
