@@ -17,7 +17,7 @@ const BINARY: &str = env!("CARGO_BIN_EXE_deltamax");
 
 /// Rows that come one at a time, for long enough that a task can be met in the middle. Brackets are closed one by one, since
 /// those closed side by side share the device.
-const CERTIFY: &str = "certify --model model.onnx --data shoes --method crown --branch 300 --no-attack --batch 1 --limit 120 --device cpu";
+const CERTIFY: &str = "certify --model model.onnx --data shoes --method crown --branch 1000 --no-attack --batch 1 --limit 120 --device cpu";
 
 const IMAGES: usize = 120;
 const SHARDS: usize = 4;
