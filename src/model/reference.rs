@@ -27,6 +27,9 @@ pub fn forward_f64(model: &Model, input: Vec<f64>) -> Vec<Vec<f64>> {
     values
 }
 
+/// Products that are worth a task of their own: with fewer, handing it over takes longer.
+const TASK: usize = 1 << 15;
+
 /// What a layer can be evaluated over.
 pub trait Number: Clone + Send + Sync {
     /// A constant of the network.
@@ -75,7 +78,7 @@ pub fn apply<N: Number>(layer: &Layer, inputs: &[&[N]], x: Shape, y: Shape) -> V
     match layer {
         Layer::Conv(c) => conv(c, first, x, y),
         Layer::Dense(d) => {
-            let rows = d.weight.par_chunks_exact(x.len()).zip(&d.bias);
+            let rows = d.weight.par_chunks_exact(x.len()).with_min_len(TASK.div_ceil(x.len())).zip(&d.bias);
             let terms =
                 |row: &[f32]| row.iter().zip(first).fold(N::constant(0.0), |sum, (&w, v)| sum.plus(&v.times(w)));
             rows.map(|(row, &b)| N::constant(b).plus(&terms(row))).collect()
@@ -105,7 +108,8 @@ fn conv<N: Number>(c: &Conv, input: &[N], x: Shape, y: Shape) -> Vec<N> {
     let [kh, kw] = c.kernel;
     let mut out = vec![N::constant(0.0); y.len()];
     // Sums of one row grow side by side, each in the order of its weights: none waits for its own last addition.
-    out.par_chunks_mut(y.width).enumerate().for_each(|(line, sums)| {
+    let products = y.width * x.channels * kh * kw;
+    out.par_chunks_mut(y.width).with_min_len(TASK.div_ceil(products)).enumerate().for_each(|(line, sums)| {
         let (o, row) = (line / y.height, line % y.height);
         sums.fill(N::constant(c.bias[o]));
         for (i, plane) in input.chunks_exact(x.height * x.width).enumerate() {
