@@ -7,28 +7,6 @@
 // A thread computes eight channels at one position for a few lanes; neighbouring threads are neighbouring lanes, so that
 // weights are uniform among them.
 
-struct Params {
-    in_channels: u32,
-    in_height: u32,
-    in_width: u32,
-    out_channels: u32,
-    out_height: u32,
-    out_width: u32,
-    kernel_height: u32,
-    kernel_width: u32,
-    stride_y: u32,
-    stride_x: u32,
-    pad_y: u32,
-    pad_x: u32,
-    lanes: u32,
-    zero: u32,
-    block: u32,
-    scale: f32,
-    bias_error: f32,
-    floor: f32,
-    inflate: f32,
-}
-
 @group(0) @binding(0) var<uniform> params: Params;
 
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;

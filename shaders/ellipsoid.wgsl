@@ -3,27 +3,6 @@
 //   ellipsoid:  a, centre[image][element], radius[image], rows, sums, axes[image][element] -> result[3][lane]
 //   farthest:   a, centre[image][element], radius[image], rows, result[3][lane], axes -> x, like a
 
-struct Params {
-    channels: u32,
-    height: u32,
-    width: u32,
-    size_y: u32,
-    size_x: u32,
-    step_y: u32,
-    step_x: u32,
-    offset_y: i32,
-    offset_x: i32,
-    lanes: u32,
-    zero: u32,
-    block: u32,
-    g: f32,
-    unit: f32,
-    floor: f32,
-    charge: f32,
-}
-
-// Keeps candidates on the safe side of the root; any candidate is checked before it counts.
-const CAUTION: f32 = 0.99999;
 // More than what squares lose to flushing, and enough for a square root of a normal number.
 const SQUARES_LOST: f32 = 8.077936e-28; // 2^-90
 // Reaches are no larger.

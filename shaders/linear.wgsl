@@ -14,28 +14,7 @@
 //
 // Every rounding may go either way by one unit in the last place; `raise` takes one step more than there are.
 
-struct Params {
-    channels: u32,
-    height: u32,
-    width: u32,
-    size_y: u32,
-    size_x: u32,
-    step_y: u32,
-    step_x: u32,
-    offset_y: i32,
-    offset_x: i32,
-    lanes: u32,
-    zero: u32,
-    block: u32,
-    g: f32,
-    unit: f32,
-    floor: f32,
-    charge: f32,
-}
-
 const NEGATED: u32 = 0x80000000u;
-// Keeps candidates on the safe side of the root; any candidate is checked before it counts.
-const CAUTION: f32 = 0.99999;
 // Share of a sum's error that one which failed shrinks by.
 const SHRINK: f32 = 0.7;
 

@@ -1,4 +1,27 @@
-// What the constants and errors of a row come to: `sums` [2 * slice][lane], one pair per slice of its elements.
+// What kernels are told of rows, and what constants and errors of a row come to: `sums` [2 * slice][lane], one pair per slice
+// of its elements.
+
+struct Params {
+    channels: u32,
+    height: u32,
+    width: u32,
+    size_y: u32,
+    size_x: u32,
+    step_y: u32,
+    step_x: u32,
+    offset_y: i32,
+    offset_x: i32,
+    lanes: u32,
+    zero: u32,
+    block: u32,
+    g: f32,
+    unit: f32,
+    floor: f32,
+    charge: f32,
+}
+
+// Keeps candidates on the safe side of the root; any candidate is checked before it counts.
+const CAUTION: f32 = 0.99999;
 
 fn opaque_one(x: f32) -> f32 {
     return opaque(vec4<f32>(x)).x;

@@ -1,4 +1,26 @@
-// Eight channels by a few lanes in registers, for kernels with `params` of a layer and its packed weights `w`.
+// What kernels are told of a convolution, and eight channels by a few lanes of it in registers; `w` are its packed weights.
+
+struct Params {
+    in_channels: u32,
+    in_height: u32,
+    in_width: u32,
+    out_channels: u32,
+    out_height: u32,
+    out_width: u32,
+    kernel_height: u32,
+    kernel_width: u32,
+    stride_y: u32,
+    stride_x: u32,
+    pad_y: u32,
+    pad_x: u32,
+    lanes: u32,
+    zero: u32,
+    block: u32,
+    scale: f32,
+    bias_error: f32,
+    floor: f32,
+    inflate: f32,
+}
 
 // Eight channels of four lanes, twice: two stretches of lanes, or centres and radii. Columns are channels.
 struct Tile {
