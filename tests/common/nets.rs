@@ -129,6 +129,15 @@ impl Net {
         self.conv(from, channels, [3, 3], [1, 1], [1, 1])
     }
 
+    /// Two convolutions of 3 by 3 with a rectifier between them, beside what they read.
+    pub fn residual(&mut self, from: usize) -> usize {
+        let channels = self.shape(from).channels;
+        let mut inside = self.conv3x3(from, channels);
+        inside = self.relu(inside);
+        inside = self.conv3x3(inside, channels);
+        self.same(Layer::Add, &[inside, from])
+    }
+
     pub fn dense(&mut self, from: usize, outputs: usize) -> usize {
         let inputs = self.shape(from).len();
         let (weight, bias) = (self.weights(outputs * inputs, inputs), self.biases(outputs));

@@ -51,10 +51,7 @@ fn deep(seed: u64) -> Model {
     v = b.relu(v);
     v = b.max_pool(v, [2, 2], [2, 2], [0, 0]);
     for _ in 0..5 {
-        let mut inside = b.conv3x3(v, 6);
-        inside = b.relu(inside);
-        inside = b.conv3x3(inside, 6);
-        v = b.same(Layer::Add, &[inside, v]);
+        v = b.residual(v);
         v = b.relu(v);
     }
     b.dense(v, 3);

@@ -5,7 +5,7 @@ use deltamax::audit::{self, Verdict};
 use deltamax::bounds::{Ball, Bounder, Method};
 use deltamax::certify::depth;
 use deltamax::device::Device;
-use deltamax::model::{Layer, Model, reference};
+use deltamax::model::{Model, reference};
 use deltamax::network::Network;
 use deltamax::norm::Norm;
 use deltamax::rng::Rng;
@@ -20,10 +20,7 @@ fn residual(seed: u64) -> Model {
     let mut v = b.conv3x3(0, 3);
     v = b.relu(v);
     for _ in 0..3 {
-        let mut inside = b.conv3x3(v, 3);
-        inside = b.relu(inside);
-        inside = b.conv3x3(inside, 3);
-        v = b.same(Layer::Add, &[inside, v]);
+        v = b.residual(v);
         v = b.relu(v);
     }
     b.dense(v, 3);
@@ -38,10 +35,7 @@ fn pooled(seed: u64) -> Model {
     v = b.max_pool(v, [3, 3], [2, 2], [1, 1]);
     v = b.conv3x3(v, 2);
     v = b.relu(v);
-    let mut inside = b.conv3x3(v, 2);
-    inside = b.relu(inside);
-    inside = b.conv3x3(inside, 2);
-    v = b.same(Layer::Add, &[inside, v]);
+    v = b.residual(v);
     v = b.average_pool(v, [2, 2], [2, 2], [0, 0]);
     v = b.relu(v);
     v = b.conv(v, 2, [3, 3], [2, 2], [1, 1]);
