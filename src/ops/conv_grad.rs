@@ -26,7 +26,7 @@ const fn row(name: &'static str, entry: &'static str, reads: usize, twin: fn(Cal
 
 /// Vector-Jacobian product. Reads gy, w; writes gx.
 pub static INPUT_GRAD: Kernel = row("conv_input_grad", "input_grad", 2, twin::input_grad);
-/// [`INPUT_GRAD`] of at most [`FEW`] input channels.
+/// [`INPUT_GRAD`] of at most `FEW` input channels.
 pub static INPUT_GRAD_FEW: Kernel = row("conv_input_grad_few", "input_grad_few", 2, twin::input_grad);
 /// [`INPUT_GRAD`] of one input channel.
 pub static INPUT_GRAD_ONE: Kernel = row("conv_input_grad_one", "input_grad_one", 2, twin::input_grad);

@@ -71,7 +71,7 @@ pub const NONE: u32 = u32::MAX;
 /// How far a step goes: the size of the point's region times the first over the second.
 pub type Stride = [f32; 2];
 
-/// Adds gradients to 0.75 times the momentum, each divided by the sum of its magnitudes, and moves points in [0,1]
+/// Adds gradients to 0.75 times the momentum, each divided by the sum of its magnitudes, and moves points in `[0,1]`
 /// along it: in the maximum norm every value by its sign, in the Euclidean so far in all, where values at their ends go
 /// no further and take no part. The size of a ball is its `radius` `[lane]`; others are `[element][lane]`.
 pub fn step_in_balls(
@@ -86,7 +86,7 @@ pub fn step_in_balls(
     device.run(&BALL, &params, &[gradient, radius], &[momentum, x], [radius.len(), PARTS, 1])
 }
 
-/// Pulls points into the ball around their centres and into [0,1], as [`Norm::pull`] does, and says how far they are from
+/// Pulls points into the ball around their centres and into `[0,1]`, as [`Norm::pull`] does, and says how far they are from
 /// there: `distance` `[lane]`, of a twin as [`Norm::distance`].
 pub fn pull(device: &Device, norm: Norm, [centre, radius]: [&Buffer; 2], [x, distance]: [&Buffer; 2]) -> Result<()> {
     let params = Params { euclidean: u32::from(norm == Norm::L2), ..Params::new(x, radius.len(), 0, [0.0; 2]) };
