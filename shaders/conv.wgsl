@@ -36,6 +36,26 @@ fn store(channel: u32, at: u32, half: u32, near: vec4<f32>, far: vec4<f32>) {
     }
 }
 
+// Products of eight lanes of one input, and its weights towards eight channels.
+fn add_products(block: Tile, near: vec4<f32>, far: vec4<f32>, wa: vec4<f32>, wb: vec4<f32>) -> Tile {
+    return Tile(
+        accumulate(block.near_a, near, wa),
+        accumulate(block.near_b, near, wb),
+        accumulate(block.far_a, far, wa),
+        accumulate(block.far_b, far, wb),
+    );
+}
+
+// The same of four lanes, of centres, and of radii with the weights' magnitudes.
+fn add_spans(block: Tile, centre: vec4<f32>, radius: vec4<f32>, wa: vec4<f32>, wb: vec4<f32>) -> Tile {
+    return Tile(
+        accumulate(block.near_a, centre, wa),
+        accumulate(block.near_b, centre, wb),
+        accumulate(block.far_a, radius, abs(wa)),
+        accumulate(block.far_b, radius, abs(wb)),
+    );
+}
+
 // Sums over the input channels [first, end) at a position for eight lanes: four of the first half of the lanes, four of
 // the second.
 fn forward_sums(place: vec2<u32>, output: u32, first: u32, end: u32) -> Tile {
@@ -58,15 +78,19 @@ fn forward_sums(place: vec2<u32>, output: u32, first: u32, end: u32) -> Tile {
             var left = end - first;
             while (left > 0u) {
                 let take = min(left, params.block - filled);
-                for (var i = 0u; i < take; i++) {
-                    let wa = weights(wi);
-                    let wb = weights(wi + 4u);
-                    let near = x[xi];
-                    let far = x[xi + half];
-                    block.near_a = accumulate(block.near_a, near, wa);
-                    block.near_b = accumulate(block.near_b, near, wb);
-                    block.far_a = accumulate(block.far_a, far, wa);
-                    block.far_b = accumulate(block.far_b, far, wb);
+                var i = 0u;
+                // Four in a turn, where weights are whole vectors: between two turns, all that is carried over may be copied.
+                if (params.out_channels % 4u == 0u) {
+                    for (; i + 4u <= take; i += 4u) {
+                        for (var j = 0u; j < 4u; j++) {
+                            block = add_products(block, x[xi], x[xi + half], w[wi / 4u], w[wi / 4u + 1u]);
+                            xi += x_step;
+                            wi += w_step;
+                        }
+                    }
+                }
+                for (; i < take; i++) {
+                    block = add_products(block, x[xi], x[xi + half], weights(wi), weights(wi + 4u));
                     xi += x_step;
                     wi += w_step;
                 }
@@ -192,15 +216,19 @@ fn interval_sums(place: vec2<u32>, output: u32, first: u32, end: u32) -> Tile {
             var left = end - first;
             while (left > 0u) {
                 let take = min(left, params.block - filled);
-                for (var i = 0u; i < take; i++) {
-                    let wa = weights(wi);
-                    let wb = weights(wi + 4u);
-                    let centre = x[xi];
-                    let radius = xr[xi];
-                    block.near_a = accumulate(block.near_a, centre, wa);
-                    block.near_b = accumulate(block.near_b, centre, wb);
-                    block.far_a = accumulate(block.far_a, radius, abs(wa));
-                    block.far_b = accumulate(block.far_b, radius, abs(wb));
+                var i = 0u;
+                // Four in a turn, where weights are whole vectors: between two turns, all that is carried over may be copied.
+                if (params.out_channels % 4u == 0u) {
+                    for (; i + 4u <= take; i += 4u) {
+                        for (var j = 0u; j < 4u; j++) {
+                            block = add_spans(block, x[xi], xr[xi], w[wi / 4u], w[wi / 4u + 1u]);
+                            xi += x_step;
+                            wi += w_step;
+                        }
+                    }
+                }
+                for (; i < take; i++) {
+                    block = add_spans(block, x[xi], xr[xi], weights(wi), weights(wi + 4u));
                     xi += x_step;
                     wi += w_step;
                 }

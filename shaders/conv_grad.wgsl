@@ -23,10 +23,32 @@
 // bias_grad; binding 1 is gy
 @group(0) @binding(2) var<storage, read_write> gb: array<f32>;
 
-// w of four neighbouring outputs, zero past the last.
-fn output_weights(row: u32, output: u32) -> vec4<f32> {
-    let v = weights(row * params.out_channels + output);
-    return select(vec4<f32>(0.0), v, vec4<u32>(output) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(params.out_channels));
+// Where the weights of four neighbouring input channels begin; past the last, those of the last.
+fn channel_weights(channel: u32) -> vec4<u32> {
+    let taps = params.kernel_height * params.kernel_width;
+    return min(vec4<u32>(channel) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(params.in_channels - 1u)) * taps * params.out_channels;
+}
+
+// Weights from the i-th on of four outputs, zero past the last of them.
+fn up_to_last(i: u32, output: u32) -> vec4<f32> {
+    let kept = vec4<u32>(output) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(params.out_channels);
+    return select(vec4<f32>(0.0), weights(i), kept);
+}
+
+// Weights of four input channels, whose own begin at `rows`, and four outputs of one tap; columns are outputs.
+fn output_weights(rows: vec4<u32>, tap: u32, output: u32) -> mat4x4<f32> {
+    let i = rows + vec4<u32>(tap * params.out_channels + output);
+    // One branch where weights are whole vectors.
+    if (params.out_channels % 4u == 0u) {
+        let j = i / 4u;
+        return transpose(mat4x4<f32>(w[j.x], w[j.y], w[j.z], w[j.w]));
+    }
+    return transpose(mat4x4<f32>(
+        up_to_last(i.x, output),
+        up_to_last(i.y, output),
+        up_to_last(i.z, output),
+        up_to_last(i.w, output),
+    ));
 }
 
 fn store_grad(channel: u32, at: u32, half: u32, near: vec4<f32>, far: vec4<f32>) {
@@ -49,8 +71,8 @@ fn input_grad(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgro
     let pad_y = place.x / params.in_width + params.pad_y;
     let pad_x = place.x % params.in_width + params.pad_x;
     let step = params.out_height * params.out_width * 2u * half;
-    let taps = params.kernel_height * params.kernel_width;
-    let last = params.in_channels - 1u;
+    let rows_a = channel_weights(channel);
+    let rows_b = channel_weights(channel + 4u);
 
     var block = Tile();
     var total = Tile();
@@ -66,17 +88,8 @@ fn input_grad(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgro
             let tap = ky * params.kernel_width + kx;
             let origin = (from_y * params.out_width + from_x) * 2u * half + place.y;
             for (var output = 0u; output < params.out_channels; output += 4u) {
-                let w0 = output_weights(channel * taps + tap, output);
-                let w1 = output_weights(min(channel + 1u, last) * taps + tap, output);
-                let w2 = output_weights(min(channel + 2u, last) * taps + tap, output);
-                let w3 = output_weights(min(channel + 3u, last) * taps + tap, output);
-                let w4 = output_weights(min(channel + 4u, last) * taps + tap, output);
-                let w5 = output_weights(min(channel + 5u, last) * taps + tap, output);
-                let w6 = output_weights(min(channel + 6u, last) * taps + tap, output);
-                let w7 = output_weights(min(channel + 7u, last) * taps + tap, output);
-                // Columns of these are outputs.
-                let wa = transpose(mat4x4<f32>(w0, w1, w2, w3));
-                let wb = transpose(mat4x4<f32>(w4, w5, w6, w7));
+                let wa = output_weights(rows_a, tap, output);
+                let wb = output_weights(rows_b, tap, output);
                 let end = params.out_channels - 1u;
                 let at0 = origin + output * step;
                 let at1 = origin + min(output + 1u, end) * step;
@@ -132,8 +145,7 @@ fn input_grad_few(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_wor
     let pad_y = place.x / params.in_width + params.pad_y;
     let pad_x = place.x % params.in_width + params.pad_x;
     let step = params.out_height * params.out_width * 2u * half;
-    let taps = params.kernel_height * params.kernel_width;
-    let last = params.in_channels - 1u;
+    let rows = channel_weights(0u);
     let end = params.out_channels - 1u;
 
     var near = mat4x4<f32>();
@@ -151,23 +163,19 @@ fn input_grad_few(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_wor
             let tap = ky * params.kernel_width + kx;
             let origin = (from_y * params.out_width + from_x) * 2u * half + place.y;
             for (var output = 0u; output < params.out_channels; output += 4u) {
-                let w0 = output_weights(tap, output);
-                let w1 = output_weights(min(1u, last) * taps + tap, output);
-                let w2 = output_weights(min(2u, last) * taps + tap, output);
-                let w3 = output_weights(last * taps + tap, output);
-                let w = transpose(mat4x4<f32>(w0, w1, w2, w3));
+                let wa = output_weights(rows, tap, output);
                 let at0 = origin + output * step;
                 let at1 = origin + min(output + 1u, end) * step;
                 let at2 = origin + min(output + 2u, end) * step;
                 let at3 = origin + min(output + 3u, end) * step;
-                near = accumulate(near, x[at0], w[0]);
-                far = accumulate(far, x[at0 + half], w[0]);
-                near = accumulate(near, x[at1], w[1]);
-                far = accumulate(far, x[at1 + half], w[1]);
-                near = accumulate(near, x[at2], w[2]);
-                far = accumulate(far, x[at2 + half], w[2]);
-                near = accumulate(near, x[at3], w[3]);
-                far = accumulate(far, x[at3 + half], w[3]);
+                near = accumulate(near, x[at0], wa[0]);
+                far = accumulate(far, x[at0 + half], wa[0]);
+                near = accumulate(near, x[at1], wa[1]);
+                far = accumulate(far, x[at1 + half], wa[1]);
+                near = accumulate(near, x[at2], wa[2]);
+                far = accumulate(far, x[at2 + half], wa[2]);
+                near = accumulate(near, x[at3], wa[3]);
+                far = accumulate(far, x[at3 + half], wa[3]);
                 filled += 4u;
                 if (filled == params.block) {
                     near_total = close(near_total, near);
@@ -217,7 +225,7 @@ fn input_grad_one(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_wor
             let tap = ky * params.kernel_width + kx;
             let origin = (from_y * params.out_width + from_x) * 2u * half + place.y;
             for (var output = 0u; output < params.out_channels; output += 4u) {
-                let w4 = output_weights(tap, output);
+                let w4 = up_to_last(tap * params.out_channels + output, output);
                 let at0 = origin + output * step;
                 let at1 = origin + min(output + 1u, end) * step;
                 let at2 = origin + min(output + 2u, end) * step;

@@ -31,7 +31,7 @@ pub use branch::{Decision, Tree};
 pub use certified::Proof;
 pub use cloud::{Cloud, CloudBound};
 pub use method::{Method, Runtime};
-pub use zonotope::Zonotope;
+pub use zonotope::{Margin, Zonotope};
 
 use std::ops::Range as Indices;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -72,22 +72,68 @@ impl Frame<Buffer> {
     }
 }
 
+/// What is proved of a margin over a zonotope: at `s` it is at least `lower + sum_k (|c_k| + s_k c_k)` for some numbers `c_k`
+/// within the slopes.
+#[derive(Clone, Debug)]
+pub struct Margin {
+    /// Lower bound over all of it.
+    pub lower: f32,
+    /// By generator; empty where bounds are not linear in the input.
+    pub slopes: Vec<[f64; 2]>,
+}
+
+impl Margin {
+    /// Of a class over itself.
+    const OWN: Margin = Margin { lower: f32::INFINITY, slopes: vec![] };
+
+    /// From where to where `s_k` may lead to a margin that is not positive, others being anywhere.
+    pub fn open(&self, k: usize) -> [f64; 2] {
+        // All that another generator adds is not negative, so from the end where this one takes most, what is missing is
+        // made up for after so far.
+        let far = |slope: f64| -1.0 + f64::from(-self.lower).max(0.0) / slope * (1.0 + ROOM);
+        match self.slopes.get(k) {
+            Some(&[low, _]) if low > 0.0 => [-1.0, far(low).min(1.0)],
+            Some(&[_, high]) if high < 0.0 => [-far(-high).min(1.0), 1.0],
+            Some(_) | None => [-1.0, 1.0],
+        }
+    }
+}
+
+/// Room for the rounding of sums in f64 of at most 2^26 terms, as a share of their magnitudes.
+const ROOM: f64 = 1e-8;
+
 impl Bounder {
-    /// For each of some zonotopes lower bounds of the margins of its class over every class, in order; infinite over itself.
+    /// For each of some zonotopes the margins of its class over every class, in order; infinite over itself.
     ///
     /// # Errors
     /// A fault of the device.
-    pub fn zonotopes(&self, zonotopes: &[Zonotope]) -> Result<Vec<Vec<f32>>> {
+    pub fn zonotopes(&self, zonotopes: &[Zonotope]) -> Result<Vec<Vec<Margin>>> {
         self.in_parts(zonotopes, |part| self.zonotopes_part(part))
     }
 
-    fn zonotopes_part(&self, zonotopes: &[Zonotope]) -> Result<Vec<Vec<f32>>> {
+    fn zonotopes_part(&self, zonotopes: &[Zonotope]) -> Result<Vec<Vec<Margin>>> {
         let (rows, rivals) = self.margins(zonotopes.iter().map(|z| z.class));
-        let bounds = self.lower_bounds(&Region::zonotopes(self, zonotopes)?, &rows, false)?;
-        let mut margins = vec![vec![f32::INFINITY; self.net.model.outputs()]; zonotopes.len()];
-        for ((row, rival), lower) in rows.iter().zip(rivals).zip(&bounds.lower) {
-            margins[row.lane][rival] = *lower;
+        let bounds = self.lower_bounds(&Region::zonotopes(self, zonotopes)?, &rows, true)?;
+        let elements = self.net.model.input.len();
+        let mut margins = vec![vec![Margin::OWN; self.net.model.outputs()]; zonotopes.len()];
+        for (r, (row, rival)) in rows.iter().zip(rivals).enumerate() {
+            let form = bounds.slopes.get(r * elements..(r + 1) * elements);
+            let along = |g: &Vec<f32>| form.map(|form| product(form, g));
+            let slopes = zonotopes[row.lane].generators.iter().filter_map(along).collect();
+            margins[row.lane][rival] = Margin { lower: bounds.lower[r], slopes };
         }
         Ok(margins)
     }
+}
+
+/// The product of two vectors, enclosed.
+fn product(a: &[f32], b: &[f32]) -> [f64; 2] {
+    let (mut sum, mut size) = (0.0, 0.0);
+    for (a, b) in a.iter().zip(b) {
+        // Products of f32 numbers are exact.
+        let term = f64::from(*a) * f64::from(*b);
+        sum += term;
+        size += term.abs();
+    }
+    [sum - ROOM * size, sum + ROOM * size]
 }

@@ -3,7 +3,7 @@
 use super::fine;
 use super::leaf::{Leaf, zonotope};
 use super::turn::{self, Ray};
-use crate::bounds::{Bounder, Zonotope};
+use crate::bounds::{Bounder, Margin, Zonotope};
 use crate::device::Fit;
 use crate::error::{Error, Result};
 use crate::model::enclosure;
@@ -54,9 +54,9 @@ const A_ROUND: usize = 16;
 /// Pieces that a line is cut into first, the narrower the nearer its end.
 const PIECES: usize = 4;
 
-/// Boxes are looked at in f64 from this width down, and cut no more from the second, as shares of what the ends of a bracket
-/// may be apart.
-const NARROW: f64 = 1.0 / 8.0;
+/// Boxes are looked at in f64 where what is missing is up to so many times what f32 loses to rounding.
+const LOSSES: f64 = 2.0;
+/// Boxes of this width are cut no more, as a share of what the ends of a bracket may be apart.
 const NARROWEST: f64 = 1.0 / 128.0;
 
 /// The search for one bracket.
@@ -105,12 +105,13 @@ impl<'a> Track<'a> {
         }
     }
 
-    /// Takes what bounds say of one of its leaves; where they prove nothing, it is cut.
-    fn take(&mut self, leaf: Leaf, proved: bool, settings: &Settings) {
+    /// Takes what bounds say of one of its leaves; what they leave open of it is cut.
+    fn take(&mut self, leaf: &Leaf, margins: &[Margin], proved: bool, settings: &Settings) {
         self.boxes += 1;
         if proved {
             return;
         }
+        let leaf = open_part(leaf, margins);
         if leaf.width() <= NARROWEST * self.scale(settings) {
             self.stuck = self.stuck.min(leaf.reach());
         } else {
@@ -140,6 +141,15 @@ impl<'a> Track<'a> {
     }
 }
 
+/// The least box around what is left of a leaf where margins may not be positive.
+fn open_part(leaf: &Leaf, margins: &[Margin]) -> Leaf {
+    let hull = |k: usize| {
+        let open = margins.iter().filter(|m| !(m.lower > 0.0)).map(|m| m.open(k));
+        open.reduce(|[a, b], [c, d]| [a.min(c), b.max(d)]).unwrap_or([-1.0, 1.0])
+    };
+    leaf.part(&(0..leaf.0.len()).map(hull).collect::<Vec<_>>())
+}
+
 /// The bracket of every question, in order.
 ///
 /// # Errors
@@ -149,6 +159,7 @@ pub fn brackets(bounder: &Bounder, questions: &[Question<'_>], settings: &Settin
     let mut tracks: Vec<Track<'_>> =
         questions.iter().zip(turns).map(|(q, turn)| Track::new(q, turn, settings.gap)).collect();
     let mut fit = Fit::new(settings.batch);
+    let losses = fit.run(questions, |part| fine::losses(bounder, part))?;
     loop {
         let mut asked: Vec<(usize, Leaf)> = vec![];
         for (i, track) in tracks.iter_mut().enumerate() {
@@ -172,13 +183,15 @@ pub fn brackets(bounder: &Bounder, questions: &[Question<'_>], settings: &Settin
                 bounder.zonotopes(&zonotopes)
             })?);
         }
-        let mut proved: Vec<bool> = margins.iter().map(|own: &Vec<f32>| own.iter().all(|m| *m > 0.0)).collect();
-        // Of narrow boxes f64 may know better.
-        let narrow: Vec<usize> = (0..asked.len())
-            .filter(|&k| !proved[k] && asked[k].1.width() <= NARROW * tracks[asked[k].0].scale(settings))
-            .collect();
+        let mut proved: Vec<bool> = margins.iter().map(|own: &Vec<Margin>| own.iter().all(|m| m.lower > 0.0)).collect();
+        // Where little is missing, f64 may know better.
+        let close = |k: &usize| {
+            let missing = margins[*k].iter().map(|m| -f64::from(m.lower)).fold(f64::NEG_INFINITY, f64::max);
+            missing >= 0.0 && missing <= LOSSES * losses[asked[*k].0]
+        };
+        let narrow: Vec<usize> = (0..asked.len()).filter(close).collect();
         let open = |k: &usize| {
-            let rivals = margins[*k].iter().enumerate().filter(|(_, m)| !(**m > 0.0)).map(|(rival, _)| rival);
+            let rivals = margins[*k].iter().enumerate().filter(|(_, m)| !(m.lower > 0.0)).map(|(rival, _)| rival);
             (&questions[asked[*k].0], &asked[*k].1, rivals.collect())
         };
         let fine = fit.run(&narrow, |part| fine::proved(bounder, &part.iter().map(open).collect::<Vec<_>>()))?;
@@ -194,8 +207,8 @@ pub fn brackets(bounder: &Bounder, questions: &[Question<'_>], settings: &Settin
             .zip(turns)
             .filter_map(|(t, turn)| Some((t, turn?)))
             .for_each(|(t, turn)| t.learn(turn, settings.gap));
-        for ((i, leaf), proved) in asked.into_iter().zip(proved) {
-            tracks[i].take(leaf, proved, settings);
+        for (((i, leaf), margins), proved) in asked.iter().zip(&margins).zip(proved) {
+            tracks[*i].take(leaf, margins, proved, settings);
         }
     }
     let found: Vec<Found> = tracks.into_iter().map(|t| t.found(settings.gap)).collect();

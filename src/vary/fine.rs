@@ -1,4 +1,4 @@
-//! Boxes of parameters that are so narrow that what f32 loses to rounding decides: the margin at the middle in f64, and how
+//! Boxes of parameters of which so little is missing that what f32 loses to rounding decides: the margin at the middle in f64, and how
 //! much it falls from there at most, by bounds of its gradient.
 //!
 //! An image of the box is the middle one plus `theta_i sum_k s_k h_k d_ki + e_i` in pixel i, h being half the sides of the box,
@@ -9,7 +9,7 @@
 
 use super::leaf::{Leaf, SLACK, zonotope};
 use super::turn::Question;
-use crate::bounds::{Bounder, Runtime};
+use crate::bounds::{Bounder, Margin, Runtime};
 use crate::error::{Error, Result};
 use crate::model::enclosure;
 
@@ -19,13 +19,42 @@ const ROOM: f64 = 1e-8;
 /// What the middle image may be off by in f64.
 const OFF: f64 = 1e-12;
 
+/// Gradients are those of the weights as stored, and of real arithmetic.
+fn speaks_of(bounder: &Bounder) -> bool {
+    bounder.runtime == Runtime::Exact && bounder.net.model.folded.is_empty()
+}
+
+/// For each question what f32 loses to rounding: by how much bounds of the image alone stay below its margins in f64, at most.
+///
+/// # Errors
+/// A fault of the device.
+pub(super) fn losses(bounder: &Bounder, questions: &[Question<'_>]) -> Result<Vec<f64>> {
+    if !speaks_of(bounder) {
+        return Ok(vec![0.0; questions.len()]);
+    }
+    let mut losses = Vec::with_capacity(questions.len());
+    // Sets that are bounded together have as many parameters.
+    for alike in questions.chunk_by(|a, b| a.family.parameters() == b.family.parameters()) {
+        let point = |q: &Question<'_>| Leaf(vec![[0.0; 2]; q.family.parameters()]);
+        let points: Vec<_> = alike.iter().map(|q| zonotope(&q.family, &point(q), q.subject.class)).collect();
+        for (question, margins) in alike.iter().zip(bounder.zonotopes(&points)?) {
+            let known = enclosure::forward(&bounder.net.model, &question.subject.image);
+            let loss = |(rival, margin): (usize, &Margin)| {
+                enclosure::lead(&known, question.subject.class, rival) - f64::from(margin.lower)
+            };
+            let rivals = margins.iter().enumerate().filter(|(rival, _)| *rival != question.subject.class);
+            losses.push(rivals.map(loss).fold(0.0, f64::max));
+        }
+    }
+    Ok(losses)
+}
+
 /// For each of some boxes, with the rivals over which nothing is proved yet: whether its class leads over them as well.
 ///
 /// # Errors
 /// A fault of the device.
 pub(super) fn proved(bounder: &Bounder, asked: &[(&Question<'_>, &Leaf, Vec<usize>)]) -> Result<Vec<bool>> {
-    // Gradients are those of the weights as stored, and of real arithmetic.
-    if bounder.runtime != Runtime::Exact || !bounder.net.model.folded.is_empty() {
+    if !speaks_of(bounder) {
         return Ok(vec![false; asked.len()]);
     }
     let mut rows: Vec<(usize, usize, f64)> = vec![];

@@ -44,6 +44,18 @@ impl Leaf {
         halves
     }
 
+    /// The part of it where a parameter each is within a part of its side, given by ends in `[-1,1]`, rounded outward.
+    pub fn part(&self, parts: &[[f64; 2]]) -> Leaf {
+        let half = self.half();
+        let side = |(k, m): (usize, f64)| {
+            let ([low, high], [from, to], h) = (self.0[k], parts[k], half[k]);
+            let room = 1e-12 * (m.abs() + h);
+            let inner = [m + h * from - room, m + h * to + room];
+            [if from > -1.0 { inner[0].max(low) } else { low }, if to < 1.0 { inner[1].min(high) } else { high }]
+        };
+        Leaf(self.middle().into_iter().enumerate().map(side).collect())
+    }
+
     /// Its middle and its corners.
     pub fn points(&self) -> Vec<Vec<f64>> {
         let corner = |k: usize| self.0.iter().enumerate().map(|(d, ends)| ends[k >> d & 1]).collect();
