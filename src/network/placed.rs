@@ -132,6 +132,20 @@ impl Placed {
         }
     }
 
+    /// Whether it is a function that lines only come near: how a runtime rounds it is said nowhere.
+    pub fn is_curved(&self) -> bool {
+        match self {
+            Placed::Activation(_) => true,
+            Placed::Affine(_)
+            | Placed::Relu
+            | Placed::MaxPool(_)
+            | Placed::AvgPool(_)
+            | Placed::Add
+            | Placed::Scale { .. }
+            | Placed::Gather(_) => false,
+        }
+    }
+
     /// Where it is not linear.
     pub fn bend(&self) -> Bend {
         match self {
