@@ -360,13 +360,13 @@ fn any_slopes_in_range_are_sound_and_others_are_rejected() {
         };
         // Interval bounds have no lines to exchange.
         check(&model, &x, class, 1e-4, Method::Ibp, Some(&slopes)).unwrap();
-        refused(&|s| s.relu[1].lower[7] = 1.0001, "neuron 7 of 'node3'");
-        refused(&|s| s.relu[0].upper[2] = -1e-6, "neuron 2 of 'node1'");
-        refused(&|s| s.relu[0].upper[2] = f32::NAN, "neuron 2 of 'node1'");
+        refused(&|s| s.relu[1].lower[7] = 1.0001, "neuron 7 of 'n3'");
+        refused(&|s| s.relu[0].upper[2] = -1e-6, "neuron 2 of 'n1'");
+        refused(&|s| s.relu[0].upper[2] = f32::NAN, "neuron 2 of 'n1'");
         refused(&|s| s.relu[2].node = 4, "no ReLU");
         refused(&|s| s.relu[2].node = 99, "no node 99");
         refused(&|s| _ = s.relu[2].upper.pop(), "upper slopes");
-        refused(&|s| s.inner[1].relu[0].lower[3] = 1.5, "neuron 3 of 'node1'");
+        refused(&|s| s.inner[1].relu[0].lower[3] = 1.5, "neuron 3 of 'n1'");
         refused(&|s| s.inner[1].node = s.inner[0].node, "listed twice");
     }
 }
