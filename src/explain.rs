@@ -6,8 +6,8 @@ pub use stays::{CONFIDENCE, RISK, noise_and_light, stays};
 
 use crate::attack;
 use crate::bounds::{Ball, Bounder, Method, Row};
-use crate::certify::{self, pixel_rounding};
-use crate::error::{Error, Result};
+use crate::certify;
+use crate::error::Result;
 use crate::network::largest;
 use crate::norm::Norm;
 use crate::relevance;
@@ -108,13 +108,8 @@ pub fn bracket(bounder: &Bounder, image: &[f32]) -> Result<Bracket> {
     let found = found.expect("one image gives one result");
     let hit =
         attack::attack(&bounder.net, bounder.norm, &[image], &[class], &[], &attack::Settings::default())?.remove(0);
-    let rounding = pixel_rounding(bounder);
-    let hit = hit.map(|h| attack::Hit { distance: (h.distance + rounding).next_up(), ..h });
-    let proved = (found.proved - rounding).next_down().max(0.0);
-    if let Some(hit) = hit.as_ref().filter(|h| h.distance <= proved) {
-        let problem = format!("proved {proved} but broken at {}; the device miscomputes", hit.distance);
-        return Err(Error::device(problem));
-    }
+    let (proved, attacked) = certify::ends(bounder, "the image", found.proved, hit.as_ref().map(|h| h.distance))?;
+    let hit = hit.zip(attacked).map(|(hit, distance)| attack::Hit { distance, ..hit });
     Ok(Bracket { class, proved: f64::from(proved), rival: found.rival, hit })
 }
 

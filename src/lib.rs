@@ -55,6 +55,10 @@
 
 #![warn(missing_docs)]
 
+// Networks of tests (`tests/common/nets.rs`) name the crate as programs do, also where unit tests take them.
+#[cfg(test)]
+extern crate self as deltamax;
+
 pub mod attack;
 pub mod audit;
 pub mod bounds;

@@ -94,6 +94,11 @@ class Attacked:
             text += f", median {np.median(self.attacked[found]):.5f}"
         return f"<deltamax.Attacked: {len(self)} images, {text}>"
 
+    def to_pandas(self) -> pandas.DataFrame:
+        """One row per image, without the images themselves. Needs pandas."""
+        names = ("predicted", "attacked", "rival_attacked")
+        return _pandas().DataFrame({name: getattr(self, name) for name in names})
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Swept:

@@ -1,5 +1,7 @@
-"""What a host program relies on: its other threads go on, Ctrl-C works, and nothing is printed."""
+"""What a host program relies on: its other threads go on, Ctrl-C works, nothing is printed, and types are as said."""
 
+import ast
+import inspect
 import signal
 import subprocess
 import sys
@@ -111,3 +113,11 @@ def test_the_package_says_what_it_is():
     for name in ("attack", "audit", "certify", "explain", "sweep", "verify"):
         assert "Args:" in getattr(deltamax, name).__doc__
     assert network()
+
+
+def test_stubs_say_what_the_compiled_half_takes():
+    core = deltamax._core
+    stubs = ast.parse((Path(deltamax.__file__).parent / "_core.pyi").read_text(encoding="utf-8")).body
+    said = {f.name: [a.arg for a in f.args.args] for f in stubs if isinstance(f, ast.FunctionDef)}
+    there = {name: getattr(core, name) for name in dir(core) if callable(getattr(core, name))}
+    assert said == {name: list(inspect.signature(f).parameters) for name, f in there.items()}

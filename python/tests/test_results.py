@@ -136,6 +136,8 @@ def test_labels_and_tables(model, images):
     assert list(table.columns) == names and table.proved.tolist() == found.proved.tolist()
     swept = deltamax.sweep(model, images, labels, variance=[0, 0.01], device="cpu")
     assert swept.to_pandas().variance.tolist() == [0, 0.01]
+    broken = deltamax.attack(model, images, device="cpu")
+    assert broken.to_pandas().attacked.tolist() == broken.attacked.tolist()
 
 
 def test_a_sweep_counts(model, images, logits):

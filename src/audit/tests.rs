@@ -4,7 +4,7 @@ mod exact;
 mod nets;
 
 use exact::{forward_exact, rational};
-use nets::{Builder, conv_net, dense_net, nets};
+use nets::{conv_net, dense_net, image, net, nets};
 
 use super::bounds::Interval;
 use super::rows::LANES;
@@ -17,10 +17,6 @@ use crate::rng::Rng;
 use crate::tensor::Shape;
 
 const METHODS: [Method; 3] = [Method::Ibp, Method::CrownIbp, Method::Crown];
-
-fn image(model: &Model, rng: &mut Rng) -> Vec<f32> {
-    (0..model.input.len()).map(|_| (1.4 * rng.uniform() - 0.2).clamp(0.0, 1.0)).collect()
-}
 
 /// A point of the clipped ball as f64, mostly a corner.
 fn point(x: &[f32], radius: f64, rng: &mut Rng) -> Vec<f64> {
@@ -228,7 +224,7 @@ fn rows_do_not_disturb_each_other() {
 
 #[test]
 fn a_linear_network_is_judged_exactly() {
-    let mut b = Builder::new(Shape::flat(6), 4);
+    let mut b = net(Shape::flat(6), 4);
     b.dense(0, 2);
     let model = b.finish();
     let Layer::Dense(d) = &model.nodes[0].layer else { unreachable!() };
@@ -364,13 +360,13 @@ fn any_slopes_in_range_are_sound_and_others_are_rejected() {
         };
         // Interval bounds have no lines to exchange.
         check(&model, &x, class, 1e-4, Method::Ibp, Some(&slopes)).unwrap();
-        refused(&|s| s.relu[1].lower[7] = 1.0001, "neuron 7 of 'node3'");
-        refused(&|s| s.relu[0].upper[2] = -1e-6, "neuron 2 of 'node1'");
-        refused(&|s| s.relu[0].upper[2] = f32::NAN, "neuron 2 of 'node1'");
+        refused(&|s| s.relu[1].lower[7] = 1.0001, "neuron 7 of 'n3'");
+        refused(&|s| s.relu[0].upper[2] = -1e-6, "neuron 2 of 'n1'");
+        refused(&|s| s.relu[0].upper[2] = f32::NAN, "neuron 2 of 'n1'");
         refused(&|s| s.relu[2].node = 4, "no ReLU");
         refused(&|s| s.relu[2].node = 99, "no node 99");
         refused(&|s| _ = s.relu[2].upper.pop(), "upper slopes");
-        refused(&|s| s.inner[1].relu[0].lower[3] = 1.5, "neuron 3 of 'node1'");
+        refused(&|s| s.inner[1].relu[0].lower[3] = 1.5, "neuron 3 of 'n1'");
         refused(&|s| s.inner[1].node = s.inner[0].node, "listed twice");
     }
 }
@@ -474,7 +470,7 @@ fn nonsense_and_overflow_are_errors() {
     let Layer::Dense(d) = &mut model.nodes[0].layer else { unreachable!() };
     d.weight[0] = f32::NAN;
     assert!(ask(&model, &x, 0.1).is_err());
-    let mut b = Builder::new(Shape::flat(5), 81);
+    let mut b = net(Shape::flat(5), 81);
     let mut v = 0;
     for _ in 0..3 {
         v = b.dense(v, 5);
@@ -482,5 +478,5 @@ fn nonsense_and_overflow_are_errors() {
         d.weight.iter_mut().for_each(|w| *w = 3e38);
     }
     let error = ask(&b.finish(), &x, 0.1).unwrap_err().to_string();
-    assert!(error.contains("node1") && error.contains("cannot be audited"), "{error}");
+    assert!(error.contains("n1") && error.contains("cannot be audited"), "{error}");
 }

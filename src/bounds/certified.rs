@@ -1,9 +1,10 @@
 //! Proofs in a form that an auditor can follow.
 
+use super::evaluate::Bounds;
 use super::linearised::Linearised;
 use super::region::Region;
 use super::relaxation::Line;
-use super::{Ball, Bounder, Bounds, Row, alpha, graph};
+use super::{Ball, Bounder, Row, alpha, graph};
 use crate::error::Result;
 use crate::ops::linear::RELAX;
 use crate::results::certificate::{Certificate, LowerSlopes, NeuronSlopes, NodeSlopes};

@@ -3,9 +3,10 @@
 
 use rayon::prelude::*;
 
+use super::evaluate::Bounds;
 use super::linearised::Linearised;
 use super::region::{Form, Region};
-use super::{Bounder, Bounds, Row};
+use super::{Bounder, Row};
 use crate::error::Result;
 use crate::results::certificate::{Certificate, LowerSlopes, NeuronRows, NoiseCertificate};
 

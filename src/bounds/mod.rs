@@ -9,6 +9,7 @@ mod branch;
 mod certified;
 mod charge;
 mod cloud;
+mod evaluate;
 mod gradient;
 mod graph;
 mod held;
@@ -33,32 +34,27 @@ pub use cloud::{Cloud, CloudBound};
 pub use method::{Method, Runtime};
 pub use zonotope::{Margin, Zonotope};
 
-use std::ops::Range as Indices;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use rayon::prelude::*;
 
+use evaluate::Bounds;
 use held::Held;
 use linearised::Linearised;
 use region::Region;
 use sizes::Sizes;
 
-use crate::device::{Buffer, Device};
+use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::model::Layer;
 use crate::network::{Network, Range};
 use crate::norm::Norm;
-use crate::ops::{linear, range, targets};
 use crate::rounding::UNIT;
 use crate::tensor;
 
 /// Largest relative error of one f32 operation rounded to nearest, as runtimes do.
 const NEAREST: f64 = 0.5 * UNIT;
-
-/// Rows of a chunk, whatever the memory, if the device has buffers for them.
-const LEAST_ROWS: usize = 4 * tensor::LANE_BLOCK;
 
 /// One question: does `class` dominate on the ball of radius `delta` around `image`, clipped to `[0,1]`?
 #[derive(Clone, Copy, Debug)]
@@ -154,55 +150,6 @@ pub struct RowBound {
     pub slopes: Vec<f32>,
 }
 
-/// Bounds of rows, in order.
-#[derive(Default)]
-struct Bounds {
-    lower: Vec<f32>,
-    /// For balls walked down to the input.
-    reach: Option<Vec<f32>>,
-    /// `[row][input]`, if asked for.
-    slopes: Vec<f32>,
-}
-
-impl Bounds {
-    /// For each of the regions the row with the smallest bound; the first row for those without any.
-    fn worst_rows(&self, rows: &[Row], regions: usize) -> Vec<usize> {
-        let mut worst: Vec<Option<usize>> = vec![None; regions];
-        for (r, row) in rows.iter().enumerate() {
-            let at = &mut worst[row.lane];
-            if at.is_none_or(|w| self.lower[r] < self.lower[w]) {
-                *at = Some(r);
-            }
-        }
-        worst.into_iter().map(|w| w.unwrap_or(0)).collect()
-    }
-
-    /// Takes over the rows of every region whose smallest radius, or bound where there are no radii, has grown; says which.
-    fn keep_better(&mut self, next: &Bounds, rows: &[Row], regions: usize) -> Vec<bool> {
-        let measure = |bounds: &Bounds| {
-            let values = bounds.reach.as_ref().unwrap_or(&bounds.lower);
-            let mut least = vec![(f32::INFINITY, f32::INFINITY); regions];
-            for (r, row) in rows.iter().enumerate() {
-                let (value, lower) = &mut least[row.lane];
-                (*value, *lower) = (value.min(values[r]), lower.min(bounds.lower[r]));
-            }
-            least
-        };
-        let (old, new) = (measure(self), measure(next));
-        let better: Vec<bool> = new.iter().zip(&old).map(|(new, old)| new > old).collect();
-        let inputs = next.slopes.len() / rows.len().max(1);
-        for (r, _) in rows.iter().enumerate().filter(|(_, row)| better[row.lane]) {
-            self.lower[r] = next.lower[r];
-            if let (Some(mine), Some(theirs)) = (&mut self.reach, &next.reach) {
-                mine[r] = theirs[r];
-            }
-            let at = r * inputs..(r + 1) * inputs;
-            self.slopes[at.clone()].copy_from_slice(&next.slopes[at]);
-        }
-        better
-    }
-}
-
 impl Bounder {
     /// For inputs in `[0,1]`; refuses a network with weights so large that f32 could overflow in a single layer.
     pub fn new(net: &Network, method: Method) -> Result<Bounder> {
@@ -237,8 +184,9 @@ impl Bounder {
     /// # Errors
     /// [`Error::Usage`] where nothing says how they round a layer.
     pub fn for_runtime(mut self, runtime: Runtime) -> Result<Self> {
-        match (runtime, self.net.model.nodes.iter().find(|node| is_curved(&node.layer))) {
-            (Runtime::AnyF32, Some(node)) => Err(Error::usage(format!(
+        let mut nodes = self.net.model.nodes.iter().enumerate();
+        match (runtime, nodes.find(|&(i, _)| self.net.layer(i).is_curved())) {
+            (Runtime::AnyF32, Some((_, node))) => Err(Error::usage(format!(
                 "node '{}' is an activation, of which nothing says how runtimes round it; leave out --runtime any-f32",
                 node.name
             ))),
@@ -331,23 +279,6 @@ impl Bounder {
         Ok(outcomes)
     }
 
-    /// The rows of all margins of these classes, one per lane, and the rival of each.
-    fn margins(&self, of: impl ExactSizeIterator<Item = usize>) -> (Vec<Row>, Vec<usize>) {
-        let classes = self.net.model.outputs();
-        let mut rows = Vec::with_capacity(of.len() * classes);
-        let mut rivals = Vec::with_capacity(of.len() * classes);
-        for (lane, class) in of.enumerate() {
-            for j in (0..classes).filter(|&j| j != class) {
-                let mut coefficients = vec![0.0; classes];
-                coefficients[class] = 1.0;
-                coefficients[j] = -1.0;
-                rows.push(Row { lane, coefficients, constant: 0.0 });
-                rivals.push(j);
-            }
-        }
-        (rows, rivals)
-    }
-
     /// Lower bounds of linear functions of the logits, each over the ball at its row's `lane`.
     pub fn row_bounds(&self, balls: &[Ball<'_>], rows: &[Row]) -> Result<Vec<f32>> {
         Ok(self.lower_bounds(&self.region(balls)?, rows, false)?.lower)
@@ -381,120 +312,15 @@ impl Bounder {
         Ok((state, bounds))
     }
 
-    /// Walks all rows down with the lines that `state` has now.
-    fn evaluate(&self, state: &Linearised<'_>, rows: &[Row], slopes: bool) -> Result<Bounds> {
-        let (d, outputs) = (self.device(), self.net.model.outputs());
-        let start = |part: Indices<usize>| {
-            let (rows, lanes) = (&rows[part.clone()], tensor::lanes(part.len()));
-            let mut a = vec![0.0; outputs * lanes];
-            let mut sums = vec![0.0; 2 * linear::SLICES * lanes];
-            let mut images = vec![0u32; lanes];
-            for (i, row) in rows.iter().enumerate() {
-                row.coefficients.iter().enumerate().for_each(|(k, c)| a[k * lanes + i] = *c);
-                let constant = state.known.around().map_or(row.constant, |around| around.constant(row));
-                // Less is sound, and so large a negative one proves nothing either way.
-                sums[i] = constant.clamp(-range::LOST, range::LOST);
-                images[i] = row.lane as u32;
-            }
-            Ok((linear::Rows::whole(d, rows.len(), images)?, d.upload(&a)?, d.upload(&sums)?))
-        };
-        self.walk_all(state, rows.iter().map(|row| row.lane), slopes, start)
-    }
-
-    /// [`evaluate`](Self::evaluate) of the rows of all margins of these classes, one per lane, in the order of
-    /// [`margins`](Self::margins); they are made where they are walked.
-    fn evaluate_margins(&self, state: &Linearised<'_>, classes: &[u32]) -> Result<Bounds> {
-        let (d, outputs) = (self.device(), self.net.model.outputs());
-        let class = d.upload(classes)?;
-        let start = |part: Indices<usize>| {
-            let lanes = tensor::lanes(part.len());
-            let rows = linear::Rows { count: part.len(), lanes, plane: [1, 1], buffer: d.alloc(3 * lanes)? };
-            let a = d.alloc(outputs * lanes)?;
-            targets::margins(d, outputs, &class, part.start, &a, &rows)?;
-            Ok((rows, a, d.zeros(2 * linear::SLICES * lanes)?))
-        };
-        let rivals = outputs - 1;
-        self.walk_all(state, (0..classes.len() * rivals).map(|r| r / rivals), false, start)
-    }
-
-    /// Walks as many rows down as there are `regions`, of which each speaks of one, and reads all that there is to know of
-    /// them in one go. `start` gives some of them with their coefficients over the logits and their sums.
-    fn walk_all(
-        &self,
-        state: &Linearised<'_>,
-        regions: impl ExactSizeIterator<Item = usize>,
-        slopes: bool,
-        start: impl Fn(Indices<usize>) -> Result<(linear::Rows, Buffer, Buffer)>,
-    ) -> Result<Bounds> {
-        let (d, count) = (self.device(), regions.len());
-        let per_chunk = self.rows_per_chunk(graph::widest(&self.net, self.net.model.output()));
-        let mut parts = Vec::with_capacity(count.div_ceil(per_chunk));
-        for first in (0..count).step_by(per_chunk) {
-            self.check_deadline()?;
-            let (rows, a, sums) = start(first..count.min(first + per_chunk))?;
-            parts.push((state.walk().finish(a, &rows, &sums, slopes)?, rows));
-        }
-        let verdicts = state.known.verdicts();
-        let ends = parts.iter().flat_map(|(part, _)| std::iter::once(&part.lower).chain(&part.slopes));
-        let mut read = d.read_all::<u32>(&verdicts.iter().copied().chain(ends).collect::<Vec<_>>())?.into_iter();
-        let provable = state.known.provable_by(&read.by_ref().take(verdicts.len()).collect::<Vec<_>>())?;
-        let mut all = Bounds::default();
-        for (part, rows) in &parts {
-            let mut read = || bytemuck::cast_vec::<u32, f32>(read.next().unwrap_or_default());
-            let lower = read();
-            all.lower.extend_from_slice(&lower[..rows.count]);
-            if let Some(reach) = lower.get(rows.lanes..).filter(|reach| !reach.is_empty()) {
-                all.reach.get_or_insert_default().extend_from_slice(&reach[..rows.count]);
-            }
-            if part.slopes.is_some() {
-                all.slopes.extend(tensor::deinterleave(&read(), self.net.model.input.len(), rows.count));
-            }
-        }
-        if all.lower.iter().chain(all.reach.iter().flatten()).any(|b| !b.is_finite()) {
-            return Err(not_finite());
-        }
-        // What was said of rows over regions that were marked is taken back.
-        for (r, _) in regions.enumerate().filter(|(_, region)| !provable[*region]) {
-            all.lower[r] = -range::LOST;
-            if let Some(reach) = &mut all.reach {
-                reach[r] = 0.0;
-            }
-        }
-        Ok(all)
-    }
-
     fn check_deadline(&self) -> Result<()> {
         let Some(deadline) = self.deadline else { return Ok(()) };
         // The time of what was only asked for is still to come.
         self.device().sync()?;
         if Instant::now() >= deadline { Err(Error::Timeout) } else { Ok(()) }
     }
-
-    /// Rows that fit the memory budget when the widest step of their walk has `elements` coefficients.
-    fn rows_per_chunk(&self, elements: usize) -> usize {
-        let fit = self.memory / (2 * 4 * elements.max(1));
-        let device = self.device().max_buffer() / elements.max(1);
-        // Products over fewer rows read every weight for too little.
-        (fit.max(LEAST_ROWS).min(device) / tensor::LANE_BLOCK).max(1) * tensor::LANE_BLOCK
-    }
 }
 
 /// Overflow is excluded beforehand, so this is a fault, never a verdict.
-/// Whether a layer is a function that no line or kink makes up.
-fn is_curved(layer: &Layer) -> bool {
-    match layer {
-        Layer::Activation(_) => true,
-        Layer::Conv(_)
-        | Layer::Dense(_)
-        | Layer::Relu
-        | Layer::MaxPool(_)
-        | Layer::AvgPool(_)
-        | Layer::Add
-        | Layer::Scale { .. }
-        | Layer::Gather(_) => false,
-    }
-}
-
 fn not_finite() -> Error {
     Error::device("a bound came back as infinite or not a number")
 }

@@ -14,6 +14,7 @@ pub use options::Options;
 pub(crate) use subjects::classify;
 
 use std::collections::VecDeque;
+use std::fmt::Display;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::attack::{self, Hit};
@@ -207,13 +208,8 @@ impl Run<'_> {
     fn row(&self, open: &Open, bracket: &Bracket, radius: f32, domains: usize) -> Result<CertifyRow> {
         let Open { index, subject, found, .. } = open;
         let branched = radius > found.proved;
-        let rounding = pixel_rounding(self.bounder);
-        let proved = (radius - rounding).next_down().max(0.0);
-        let attacked = bracket.attacked.map(|(distance, _)| (distance + rounding).next_up());
-        if let Some(attacked) = attacked.filter(|a| *a <= proved) {
-            let problem = format!("image {index}: proved {proved} but broken at {attacked}; the device miscomputes");
-            return Err(Error::device(problem));
-        }
+        let attacked = bracket.attacked.map(|(distance, _)| distance);
+        let (proved, attacked) = ends(self.bounder, format_args!("image {index}"), radius, attacked)?;
         Ok(CertifyRow {
             index: *index,
             file: self.data.names[*index].clone(),
@@ -234,8 +230,33 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The ends of a bracket around an f32 image, as those around that of the file.
+///
+/// # Errors
+/// If what was proved is broken: the device miscomputes.
+pub(crate) fn ends(
+    bounder: &Bounder,
+    image: impl Display,
+    proved: f32,
+    attacked: Option<f32>,
+) -> Result<(f32, Option<f32>)> {
+    let proved = (proved - pixel_rounding(bounder)).next_down().max(0.0);
+    let attacked = attacked.map(|distance| outward(bounder, distance));
+    match attacked.filter(|a| *a <= proved) {
+        None => Ok((proved, attacked)),
+        Some(attacked) => {
+            Err(Error::device(format!("{image}: proved {proved} but broken at {attacked}; the device miscomputes")))
+        }
+    }
+}
+
+/// The distance of a hit from the image of the file, at most.
+fn outward(bounder: &Bounder, distance: f32) -> f32 {
+    (distance + pixel_rounding(bounder)).next_up()
+}
+
 /// How far the f32 image may be from that of the file, in the bounder's norm.
-pub(crate) fn pixel_rounding(bounder: &Bounder) -> f32 {
+fn pixel_rounding(bounder: &Bounder) -> f32 {
     bounder.norm.spread(PIXEL_ROUNDING, bounder.net.model.input.len())
 }
 
@@ -257,7 +278,7 @@ pub fn attack_all(
         let subjects = subjects::subjects(bounder, data, block, 0.0, 0)?;
         let hits = attacks(bounder, &subjects, settings, |hit| hit)?;
         for ((index, subject), hit) in block.iter().zip(&subjects).zip(hits) {
-            let hit = hit.map(|hit| Hit { distance: (hit.distance + pixel_rounding(bounder)).next_up(), ..hit });
+            let hit = hit.map(|hit| Hit { distance: outward(bounder, hit.distance), ..hit });
             emit(*index, subject.class, hit)?;
         }
     }

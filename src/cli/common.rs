@@ -161,10 +161,19 @@ pub fn share(text: &str) -> Result<f32, String> {
     number.ok_or_else(|| "expected a number above 0, at most 1".into())
 }
 
-/// A radius: a number above zero; see [`check_delta`].
+/// A number, or a fraction such as 2/255.
+fn number(text: &str) -> Option<f64> {
+    let number = |t: &str| t.trim().parse::<f64>().ok();
+    match text.split_once('/') {
+        Some((above, below)) => number(above).zip(number(below)).map(|(a, b)| a / b),
+        None => number(text),
+    }
+}
+
+/// A radius: above zero; see [`check_delta`].
 pub fn length(text: &str) -> Result<f32, String> {
-    let number = text.parse().ok().filter(|d: &f32| *d > 0.0 && d.is_finite());
-    number.ok_or_else(|| "expected a number above 0".into())
+    let value = number(text).map(|v| v as f32).filter(|v| *v > 0.0 && v.is_finite());
+    value.ok_or_else(|| "expected a number above 0, or a fraction such as 1/255".into())
 }
 
 /// Refuses a radius that no image has.
@@ -175,14 +184,9 @@ pub fn check_delta(delta: Option<f32>, norm: Norm) -> Result<()> {
     Ok(())
 }
 
-/// A distance between pixels: a number, or a fraction such as 2/255, above 0 and at most 1.
+/// A distance between pixels, above 0 and at most 1.
 pub fn share_of_white(text: &str) -> Result<f32, String> {
-    let number = |t: &str| t.trim().parse::<f64>().ok();
-    let value = match text.split_once('/') {
-        Some((above, below)) => number(above).zip(number(below)).map(|(a, b)| a / b),
-        None => number(text),
-    };
-    let value = value.filter(|v| *v > 0.0 && *v <= 1.0).map(|v| v as f32).filter(|v| *v > 0.0);
+    let value = number(text).filter(|v| *v > 0.0 && *v <= 1.0).map(|v| v as f32).filter(|v| *v > 0.0);
     value.ok_or_else(|| "expected a number above 0, at most 1, or a fraction such as 2/255".into())
 }
 

@@ -3,7 +3,7 @@
 use crate::device::{Buffer, Device};
 use crate::error::Result;
 use crate::model::{Layer, Model, Node};
-use crate::ops::{activation, conv, pool};
+use crate::ops::{activation, conv, gather, pool};
 use crate::rounding;
 
 /// One layer's constants on the device; same order as the model's nodes.
@@ -89,8 +89,8 @@ impl Placed {
             }
             Layer::Gather(sources) => {
                 let moves = node.inputs.iter().enumerate().map(|(k, &v)| {
-                    let mut forward = vec![u32::MAX; sources.len()];
-                    let mut backward = vec![u32::MAX; model.shape(v).len()];
+                    let mut forward = vec![gather::NOWHERE; sources.len()];
+                    let mut backward = vec![gather::NOWHERE; model.shape(v).len()];
                     for (to, source) in sources.iter().enumerate() {
                         if let Some(s) = source.filter(|s| s.input as usize == k) {
                             forward[to] = s.index;
@@ -127,6 +127,20 @@ impl Placed {
             | Placed::Activation(_)
             | Placed::MaxPool(_)
             | Placed::AvgPool(_)
+            | Placed::Scale { .. }
+            | Placed::Gather(_) => false,
+        }
+    }
+
+    /// Whether it is a function that lines only come near: how a runtime rounds it is said nowhere.
+    pub fn is_curved(&self) -> bool {
+        match self {
+            Placed::Activation(_) => true,
+            Placed::Affine(_)
+            | Placed::Relu
+            | Placed::MaxPool(_)
+            | Placed::AvgPool(_)
+            | Placed::Add
             | Placed::Scale { .. }
             | Placed::Gather(_) => false,
         }

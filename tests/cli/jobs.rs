@@ -241,7 +241,10 @@ fn explain_one_picture() {
     let image = files(Path::new(&super::World::path("shoes"))).into_keys().find(|p| p.is_file()).expect("a picture");
     let said = done(
         dir.path(),
-        &format!("explain --model MODEL --image {} --delta 0.001 --device cpu --out e", image_link(dir.path(), &image)),
+        &format!(
+            "explain --model MODEL --image {} --delta 1/1000 --device cpu --out e",
+            image_link(dir.path(), &image)
+        ),
     );
     assert!(said.contains("dominate") && said.contains("score"), "{said}");
     assert_eq!(json(&dir.path().join("e/explanation.json"))["logits"].as_array().map(Vec::len), Some(4));

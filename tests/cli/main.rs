@@ -3,6 +3,7 @@
 
 mod certify;
 mod folders;
+mod foreign;
 mod formats;
 mod identity;
 mod inputs;

@@ -154,10 +154,17 @@ impl Net {
         self.push(Layer::MaxPool(pool), &[from], shape)
     }
 
-    /// Padding does not count.
-    pub fn average_pool(&mut self, from: usize, kernel: [usize; 2], stride: [usize; 2], pad: [usize; 2]) -> usize {
+    /// `padded`: whether padding counts.
+    pub fn average_pool(
+        &mut self,
+        from: usize,
+        kernel: [usize; 2],
+        stride: [usize; 2],
+        pad: [usize; 2],
+        padded: bool,
+    ) -> usize {
         let (pool, shape) = self.pool(from, kernel, stride, pad);
-        self.push(Layer::AvgPool(pool), &[from], shape)
+        self.push(Layer::AvgPool(Pool { count_include_pad: padded, ..pool }), &[from], shape)
     }
 
     pub fn finish(self) -> Model {

@@ -57,7 +57,7 @@ fn model() -> Model {
     let second = b.conv3x3(v, 4);
     let sum = b.same(Layer::Add, &[second, scaled]);
     let v = b.max_pool(sum, [3, 2], [2, 2], [1, 0]);
-    let v = b.average_pool(v, [2, 2], [1, 1], [0, 0]);
+    let v = b.average_pool(v, [2, 2], [1, 1], [0, 0], false);
     let n = b.shape(v).len() as u32;
     let turned = (0..n).map(|i| (i % 5 != 0).then_some(Source { input: 0, index: n - 1 - i })).collect();
     let v = b.push(Layer::Gather(turned), &[v], Shape::flat(n as usize));

@@ -37,7 +37,7 @@ fn mixed(seed: u64, bias: f32) -> Model {
     let turned = (0..n as u32).map(|k| (k % 7 != 3).then_some(Source { input: 0, index: n as u32 - 1 - k })).collect();
     v = b.same(Layer::Gather(turned), &[v]);
     v = b.max_pool(v, [2, 2], [1, 1], [0, 0]);
-    v = b.average_pool(v, [2, 2], [2, 2], [0, 0]);
+    v = b.average_pool(v, [2, 2], [2, 2], [0, 0], false);
     v = b.dense(v, 8);
     v = b.relu(v);
     b.dense(v, 4);

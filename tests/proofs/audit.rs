@@ -45,7 +45,7 @@ fn residual(seed: u64) -> Model {
     let (scale, shift) = (b.weights(n, 2), b.weights(n, 20));
     let v = b.same(Layer::Scale { scale, shift }, &[v]);
     let v = b.relu(v);
-    let v = b.average_pool(v, [2, 2], [2, 2], [0, 0]);
+    let v = b.average_pool(v, [2, 2], [2, 2], [0, 0], false);
     b.dense(v, 3);
     b.finish()
 }

@@ -36,7 +36,7 @@ fn pooled(seed: u64) -> Model {
     v = b.conv3x3(v, 2);
     v = b.relu(v);
     v = b.residual(v);
-    v = b.average_pool(v, [2, 2], [2, 2], [0, 0]);
+    v = b.average_pool(v, [2, 2], [2, 2], [0, 0], false);
     v = b.relu(v);
     v = b.conv(v, 2, [3, 3], [2, 2], [1, 1]);
     v = b.relu(v);

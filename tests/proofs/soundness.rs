@@ -77,7 +77,7 @@ fn averaged_net(seed: u64) -> Model {
     let v = b.relu(v);
     let v = b.max_pool(v, [2, 2], [2, 2], [0, 0]);
     let v = b.conv3x3(v, 5);
-    let v = b.average_pool(v, [3, 3], [2, 2], [1, 1]);
+    let v = b.average_pool(v, [3, 3], [2, 2], [1, 1], false);
     let turned = (0..20).map(|k| Some(Source { input: 0, index: 19 - k })).collect();
     let v = b.push(Layer::Gather(turned), &[v], Shape::flat(20));
     let v = b.relu(v);

@@ -124,7 +124,7 @@ fn item_length(tokens: &[Token<'_>]) -> Option<usize> {
     let braces = match tokens.get(start)?.text {
         "mod" | "fn" | "impl" | "struct" | "enum" | "trait" | "unsafe" | "macro_rules" => true,
         "const" | "async" | "extern" if function => true,
-        "use" | "const" | "static" | "type" | "let" => false,
+        "use" | "const" | "static" | "type" | "let" | "extern" => false,
         _ => return None,
     };
     let mut i = start;

@@ -1,9 +1,10 @@
 //! Slopes of the margins: one row per region, its worst, climbs at a time.
 
+use crate::bounds::evaluate::Bounds;
 use crate::bounds::linearised::Linearised;
 use crate::bounds::rows::Coefficients;
 use crate::bounds::walk::Keep;
-use crate::bounds::{Bounds, Row, graph};
+use crate::bounds::{Row, graph};
 use crate::device::Buffer;
 use crate::error::Result;
 use crate::ops::linear::{Rows, SLICES};

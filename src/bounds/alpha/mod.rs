@@ -6,8 +6,9 @@
 mod intermediate;
 mod margins;
 
+use super::evaluate::Bounds;
 use super::linearised::Linearised;
-use super::{Bounds, Row, graph};
+use super::{Row, graph};
 use crate::error::Result;
 
 pub(super) use margins::{Effort, Run, climb, run_each};

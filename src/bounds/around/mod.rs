@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rayon::prelude::*;
 
 use super::region::Region;
-use super::{Ball, Bounder, Row, is_curved, not_finite};
+use super::{Ball, Bounder, Row, not_finite};
 use crate::device::{Buffer, Device};
 use crate::error::Result;
 use crate::model::{Model, ValueId, enclosure};
@@ -79,7 +79,7 @@ impl Bounder {
     /// that are not moved, and for no runtime, whose roundings do not shrink with the ball.
     pub fn can_go_around(&self) -> bool {
         let deployed = (0..self.net.model.nodes.len()).any(|i| self.deployed(i) > 0.0);
-        let curved = self.net.model.nodes.iter().any(|node| is_curved(&node.layer));
+        let curved = (0..self.net.model.nodes.len()).any(|i| self.net.layer(i).is_curved());
         self.method.relaxes() && !self.method.optimises() && !deployed && !curved
     }
 
