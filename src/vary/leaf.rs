@@ -75,8 +75,9 @@ pub(super) fn zonotope(family: &Family, leaf: &Leaf, class: usize) -> Zonotope {
         upper: Vec::with_capacity(elements),
         class,
     };
+    let mut spans = vec![0.0; half.len()];
     for k in 0..elements {
-        let spans: Vec<f64> = half.iter().zip(&family.directions).map(|(h, d)| h * d[k]).collect();
+        spans.iter_mut().zip(&half).zip(family.directions_at(k)).for_each(|((s, h), d)| *s = h * d);
         let (m, r) = (family.value(k, &middle), spans.iter().map(|s| s.abs()).sum::<f64>());
         let (low, high) = (m - r, m + r);
         let [slope, shift, apart] = line(low, high);

@@ -1,6 +1,6 @@
 //! Light and lens: the class stays wherever it is proved to, and is lost where it is said to be.
 
-use deltamax::bounds::{Bounder, Method};
+use deltamax::bounds::{Bounder, Method, Zonotope};
 use deltamax::device::Device;
 use deltamax::model::{Layer, Model, enclosure};
 use deltamax::network::Network;
@@ -143,4 +143,54 @@ fn brackets_hold_what_can_be_worked_out() {
         let f = of(kind, direction);
         assert!(f.broken.is_none() && f.proved == if kind == Kind::Contrast { 3.0 } else { 1.0 }, "{f:?}");
     }
+}
+
+/// A margin over a box is at least what is said of it at every place, and positive wherever a generator leaves nothing open.
+#[test]
+fn margins_fall_along_generators_as_is_said() {
+    let shape = Shape::new(1, 3, 3);
+    let net = Network::new(&Device::cpu(), &network(shape, 0)).unwrap();
+    let mut rng = Rng::new(4, 8);
+    let (mut cut, mut tight) = (0, 0);
+    for method in [Method::Ibp, Method::Crown] {
+        let bounder = Bounder::new(&net, method).unwrap();
+        let mut some = |low: f32, high: f32| -> Vec<f32> { (0..shape.len()).map(|_| rng.range(low, high)).collect() };
+        let mut one = || {
+            let centre = some(0.45, 0.55);
+            let class = class_at(&net, &centre).expect("a lead");
+            let generators = vec![some(-0.4, 0.4), some(-0.04, 0.04)];
+            let (error, lower, upper) = (some(1e-6, 1e-5), vec![0.0; shape.len()], vec![1.0; shape.len()]);
+            Zonotope { centre, generators, error, lower, upper, class }
+        };
+        let zonotopes: Vec<Zonotope> = (0..40).map(|_| one()).collect();
+        for (z, margins) in zonotopes.iter().zip(bounder.zonotopes(&zonotopes).unwrap()) {
+            assert_eq!(margins[z.class].lower, f32::INFINITY);
+            let rivals: Vec<usize> = (0..margins.len()).filter(|rival| *rival != z.class).collect();
+            for _ in 0..50 {
+                let s: Vec<f32> = z.generators.iter().map(|_| rng.range(-1.0, 1.0)).collect();
+                let x: Vec<f32> = (0..shape.len())
+                    .map(|i| z.centre[i] + s.iter().zip(&z.generators).map(|(s, g)| s * g[i]).sum::<f32>())
+                    .collect();
+                let known = enclosure::forward(&net.model, &x);
+                for &rival in &rivals {
+                    let (margin, lead) = (&margins[rival], -enclosure::lead(&known, rival, z.class));
+                    assert!(margin.slopes.is_empty() == (method == Method::Ibp), "{method}");
+                    let least = |(s, [low, high]): (&f32, &[f64; 2])| {
+                        let at = |c: f64| c.abs() + f64::from(*s) * c;
+                        at(*low).min(at(*high)).min(if *low <= 0.0 && 0.0 <= *high { 0.0 } else { f64::INFINITY })
+                    };
+                    let said = f64::from(margin.lower) + s.iter().zip(&margin.slopes).map(least).sum::<f64>();
+                    assert!(lead >= said, "{method}: {lead} below {said} at {s:?}");
+                    tight += usize::from(lead - said < 0.05 * lead.abs());
+                    let outside = (0..s.len()).any(|k| {
+                        let [from, to] = margin.open(k);
+                        !(from..=to).contains(&f64::from(s[k]))
+                    });
+                    assert!(lead > 0.0 || !outside, "{method}: {lead} at {s:?}");
+                    cut += usize::from(outside && margin.lower <= 0.0);
+                }
+            }
+        }
+    }
+    assert!(cut > 100 && tight > 100, "{cut} {tight}");
 }
