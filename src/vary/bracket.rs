@@ -197,9 +197,11 @@ pub fn brackets(bounder: &Bounder, questions: &[Question<'_>], settings: &Settin
         let fine = fit.run(&narrow, |part| fine::proved(bounder, &part.iter().map(open).collect::<Vec<_>>()))?;
         narrow.iter().zip(fine).for_each(|(&k, fine)| proved[k] = fine);
         // Where nothing is proved, the class may be lost.
-        let failed = asked.iter().zip(&proved).filter(|(_, proved)| !**proved);
-        let rays = failed.flat_map(|((i, leaf), _)| {
-            leaf.points().into_iter().filter_map(move |t| Ray::through(*i, &t, leaf.reach()))
+        let failed = asked.iter().zip(&margins).zip(&proved).filter(|(_, proved)| !**proved);
+        let rays = failed.flat_map(|(((i, leaf), margins), _)| {
+            let least = margins.iter().min_by(|a, b| a.lower.total_cmp(&b.lower));
+            let points = leaf.points(least.map_or(&[], |m| &m.slopes));
+            points.into_iter().filter_map(|t| Ray::through(*i, &t, leaf.reach()))
         });
         let turns = turn::nearest(&bounder.net, questions, rays.collect(), settings.gap)?;
         tracks

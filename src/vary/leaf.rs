@@ -56,10 +56,20 @@ impl Leaf {
         Leaf(self.middle().into_iter().enumerate().map(side).collect())
     }
 
-    /// Its middle and its corners.
-    pub fn points(&self) -> Vec<Vec<f64>> {
-        let corner = |k: usize| self.0.iter().enumerate().map(|(d, ends)| ends[k >> d & 1]).collect();
-        (0..1 << self.0.len()).map(corner).chain([self.middle()]).collect()
+    /// Where of it to look for another class: the middle, and the corner where a margin of these slopes is least.
+    pub fn points(&self, slopes: &[[f64; 2]]) -> [Vec<f64>; 2] {
+        let end = |(k, [low, high]): (usize, &[f64; 2])| match slopes.get(k) {
+            Some(&[least, most]) if least + most > 0.0 => *low,
+            Some(_) => *high,
+            None => {
+                if high.abs() > low.abs() {
+                    *high
+                } else {
+                    *low
+                }
+            }
+        };
+        [self.middle(), self.0.iter().enumerate().map(end).collect()]
     }
 }
 
@@ -174,6 +184,7 @@ mod tests {
         let [a, b] = leaf.halves();
         assert_eq!((a.0[0], b.0[0]), ([-0.5, -0.125], [-0.125, 0.25]));
         assert_eq!((a.reach(), leaf.width()), (0.125, 0.75));
-        assert_eq!(leaf.points().len(), 5);
+        assert_eq!(leaf.points(&[[0.5, 1.0], [-1.0, -0.5]]), [vec![-0.125, 0.1875], vec![-0.5, 0.25]]);
+        assert_eq!(leaf.points(&[])[1], [-0.5, 0.25]);
     }
 }
