@@ -60,14 +60,42 @@ fn certified_training_and_noise() {
     assert!(noisy == again && noisy != plain);
 }
 
+/// Normalisations are in the weights of the file, which the last epoch was tried with.
+#[test]
+fn named_architectures_are_folded() {
+    let dir = folder();
+    let at = dir.path();
+    for (arch, more) in [("cnn3", "--certified 1/255 --mix 1"), ("resnet8", "")] {
+        let train = format!("train --data SHOES --arch {arch} {more} --epochs 2 --device cpu --json");
+        let told: Value =
+            serde_json::from_str(done(at, &format!("{train} --out {arch}.onnx")).lines().last().expect("a line"))
+                .unwrap();
+        done(at, &format!("{train} --out again.onnx"));
+        let path = at.join(format!("{arch}.onnx"));
+        assert!(fs::read(&path).unwrap() == fs::read(at.join("again.onnx")).unwrap());
+        let model = onnx::read(&path).expect("a model");
+        assert!(model.nodes.iter().all(|n| n.layer.scale().is_none()));
+        let predicted =
+            done(at, &format!("predict --model {arch}.onnx --data SHOES --device cpu --out {arch}.csv --json"));
+        let predicted: Value = serde_json::from_str(predicted.lines().last().expect("a line")).expect("JSON");
+        assert_eq!(predicted["accuracy"], told["history"][1]["test_accuracy"], "{arch}");
+    }
+}
+
 /// A training that was ended after some epoch and one that was not, with all that a checkpoint has to remember: noise,
 /// attacks, a best epoch.
 #[test]
 fn a_training_goes_on_where_it_was_ended() {
     let dir = folder();
     let at = dir.path();
-    let train = "train --data SHOES --channels 4 --hidden 8 --device cpu --seed 5 --quiet --epochs 5 --validation 0.3 --noise 0.01";
-    for (k, more) in ["--patience 5", "--certified 2/255 --balance"].into_iter().enumerate() {
+    let train = "train --data SHOES --device cpu --seed 5 --quiet --epochs 5 --validation 0.3 --noise 0.01";
+    let small = "--channels 4 --hidden 8";
+    let each = [
+        &format!("{small} --patience 5"),
+        &format!("{small} --certified 2/255 --balance"),
+        "--arch cnn3 --certified 2/255",
+    ];
+    for (k, more) in each.into_iter().enumerate() {
         let line = format!("{train} {more}");
         done(at, &format!("{line} --out whole-{k}.onnx --checkpoint whole-{k}"));
         let kept = fs::read(at.join(format!("whole-{k}"))).expect("a checkpoint");
@@ -90,7 +118,7 @@ fn a_training_goes_on_where_it_was_ended() {
         done(at, &format!("{line} --out done.onnx --checkpoint part-{k} --resume"));
         assert!(fs::read(at.join("done.onnx")).unwrap() == whole);
     }
-    let line = format!("{train} --patience 5 --out m.onnx --resume --checkpoint");
+    let line = format!("{train} {small} --patience 5 --out m.onnx --resume --checkpoint");
     refused(
         at,
         &format!("{line} whole-1"),
