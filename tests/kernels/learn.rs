@@ -148,7 +148,8 @@ pub fn gradients(device: &Device) -> std::result::Result<(), String> {
     if (loss - whole).abs() > 1e-5 * whole {
         return Err(format!("the loss is {loss}, in f64 {whole}"));
     }
-    let learned: Vec<usize> = (0..model.nodes.len()).filter(|&i| model.nodes[i].layer.weights()[0].len() > 0).collect();
+    let learned: Vec<usize> =
+        (0..model.nodes.len()).filter(|&i| !model.nodes[i].layer.weights()[0].is_empty()).collect();
     let mut asked = 0;
     for (&node, gradients) in learned.iter().zip(gradients.chunks(2)) {
         let shape = model.nodes[node].shape;
