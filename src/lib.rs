@@ -15,7 +15,7 @@
 //! # let path = folder.join("model.onnx");
 //! # let classes = ["boot", "shoe"].map(String::from);
 //! # let shape = deltamax::tensor::Shape::new(1, 8, 8);
-//! # onnx::write(&cnn(shape, &classes, &Architecture { channels: vec![4], hidden: 8 }, 1)?, &path)?;
+//! # onnx::write(&cnn(shape, &classes, &Architecture::strided(&[4], 8), 1)?, &path)?;
 //! // A network, on a GPU if there is one (here: on the CPU), and an image as [channel][row][column].
 //! let model = onnx::read(&path)?;
 //! let device = Device::open(&Choice::Cpu)?;

@@ -1,6 +1,7 @@
 //! A model placed on a device: forward, backward and one interval step per layer.
 
 mod interval;
+mod learn;
 mod placed;
 mod range;
 
@@ -25,6 +26,8 @@ pub struct Network {
     pub model: Arc<Model>,
     layers: Arc<Vec<Placed>>,
     gains: Arc<Vec<range::Gain>>,
+    /// By node; empty where nothing is learned.
+    norms: Arc<[Option<learn::Norm>]>,
 }
 
 /// Values of a forward pass; index = [`ValueId`]. Those no longer needed are `None`.
@@ -47,6 +50,7 @@ impl Network {
             model: Arc::new(model.clone()),
             layers: Arc::new(layers),
             gains: Arc::new(gains),
+            norms: Arc::new([]),
         })
     }
 
@@ -57,11 +61,23 @@ impl Network {
 
     /// Values of every node for `x` `[element][lane]`; keeps what `keep` says, else frees values after their last use.
     pub fn forward(&self, x: Buffer, lanes: usize, keep: bool) -> Result<Values> {
+        self.forward_with(x, lanes, keep, |_, _| Ok(()))
+    }
+
+    /// [`Network::forward`], with something to do before each node, given its first input.
+    fn forward_with(
+        &self,
+        x: Buffer,
+        lanes: usize,
+        keep: bool,
+        before: impl Fn(usize, &Buffer) -> Result<()>,
+    ) -> Result<Values> {
         let last = self.last_uses();
         let mut values: Values = vec![Some(x)];
         for (i, node) in self.model.nodes.iter().enumerate() {
             let y = self.device.alloc(node.shape.len() * lanes)?;
             let inputs: Vec<&Buffer> = node.inputs.iter().map(|&v| values[v].as_ref().expect("value in use")).collect();
+            before(i, inputs[0])?;
             self.forward_layer(i, &inputs, &y, lanes)?;
             values.push(Some(y));
             if !keep {
@@ -107,32 +123,39 @@ impl Network {
         }
     }
 
-    /// Gradients of `sum(seed * logits)` with respect to the input and, if `weights`, to every weight and bias.
-    /// `values` must come from a forward pass with `keep`.
-    pub fn backward(&self, values: &Values, seed: Buffer, lanes: usize, weights: bool) -> Result<(Buffer, Gradients)> {
+    /// The gradient of `sum(seed * logits)` by the input. `values` must come from a forward pass with `keep`.
+    pub fn backward(&self, values: &Values, seed: Buffer, lanes: usize) -> Result<Buffer> {
+        let gradient = self.walk_back(values, seed, lanes, true, |_, _, _| Ok(None))?;
+        gradient.map_or_else(|| self.device.zeros(self.model.input.len() * lanes), Ok)
+    }
+
+    /// From the logits back to the input, and as far as its gradient if `to_input`. At each node `at` sees the first input and
+    /// the gradient by the output, and may have that by the input itself.
+    fn walk_back(
+        &self,
+        values: &Values,
+        seed: Buffer,
+        lanes: usize,
+        to_input: bool,
+        mut at: impl FnMut(usize, &Buffer, &Buffer) -> Result<Option<Buffer>>,
+    ) -> Result<Option<Buffer>> {
         let d = &self.device;
         let mut grads: Values = (0..values.len()).map(|_| None).collect();
-        let mut weight_grads: Gradients = (0..self.model.nodes.len()).map(|_| None).collect();
         grads[self.model.output()] = Some(seed);
         for (i, node) in self.model.nodes.iter().enumerate().rev() {
             let Some(gy) = grads[i + 1].take() else { continue };
             let x = |k: usize| values[node.inputs[k]].as_ref().expect("kept by the forward pass");
             let elements = |k: usize| self.model.shape(node.inputs[k]).len() * lanes;
-            if let Some(a) = self.layers[i].affine().filter(|_| weights) {
-                weight_grads[i] = Some(self.weight_gradients(a, x(0), &gy, lanes)?);
-                if node.inputs[0] == 0 {
-                    // Training never uses the gradient of the images.
-                    continue;
-                }
+            if let Some(gx) = at(i, x(0), &gy)? {
+                self.merge(&mut grads, node.inputs[0], gx)?;
+                continue;
             }
             if self.layers[i].is_sum() {
-                let copy = d.alloc(gy.len())?;
-                d.copy(&gy, &copy)?;
-                self.merge(&mut grads, node.inputs[0], copy)?;
+                self.merge(&mut grads, node.inputs[0], d.copied(&gy)?)?;
                 self.merge(&mut grads, node.inputs[1], gy)?;
                 continue;
             }
-            for k in 0..node.inputs.len() {
+            for k in (0..node.inputs.len()).filter(|&k| to_input || node.inputs[k] > 0) {
                 let gx = d.alloc(elements(k))?;
                 match &self.layers[i] {
                     Placed::Affine(a) => conv_grad::input_grad(d, &a.geometry, &gy, &a.weight, &gx, lanes)?,
@@ -147,21 +170,7 @@ impl Network {
                 self.merge(&mut grads, node.inputs[k], gx)?;
             }
         }
-        let input = match grads[0].take() {
-            Some(g) => g,
-            None => d.zeros(self.model.input.len() * lanes)?,
-        };
-        Ok((input, weight_grads))
-    }
-
-    /// Gradients of a layer's weights and biases, with room up to whole groups of four so that they can be added.
-    fn weight_gradients(&self, a: &Affine, x: &Buffer, gy: &Buffer, lanes: usize) -> Result<[Buffer; 2]> {
-        let d = &self.device;
-        let room = |b: &Buffer| d.zeros(b.len().next_multiple_of(4));
-        let (gw, gb) = (room(&a.weight)?, room(&a.bias)?);
-        conv_grad::weight_grad(d, &a.geometry, x, gy, &gw, lanes)?;
-        conv_grad::bias_grad(d, &a.geometry, gy, &gb, lanes)?;
-        Ok([gw, gb])
+        Ok(grads[0].take())
     }
 
     fn merge(&self, grads: &mut Values, value: ValueId, gradient: Buffer) -> Result<()> {
@@ -183,6 +192,10 @@ impl Network {
     pub fn download(&self) -> Result<Model> {
         let mut model = (*self.model).clone();
         for (i, layer) in self.layers.iter().enumerate() {
+            if let Some([scale, shift, _]) = layer.scale() {
+                let (scale, shift) = (self.device.read(scale)?, self.device.read(shift)?);
+                model.nodes[i].layer = Layer::Scale { scale, shift };
+            }
             let Some(a) = layer.affine() else { continue };
             let outputs = a.geometry.output.channels;
             let packed: Vec<f32> = self.device.read(&a.weight)?;

@@ -17,7 +17,7 @@ pub fn gradients(net: &Network, images: &[&[f32]], classes: &[usize]) -> Result<
     let values = net.forward(x, lanes, true)?;
     let mut seed = vec![0.0f32; net.model.outputs() * lanes];
     classes.iter().enumerate().for_each(|(lane, c)| seed[c * lanes + lane] = 1.0);
-    let (gradient, _) = net.backward(&values, d.upload(&seed)?, lanes, false)?;
+    let gradient = net.backward(&values, d.upload(&seed)?, lanes)?;
     let flat = tensor::deinterleave(&d.read::<f32>(&gradient)?, elements, images.len());
     Ok(flat.chunks(elements).map(<[f32]>::to_vec).collect())
 }

@@ -91,6 +91,12 @@ impl Settings {
         self.rate * 0.5 * (1.0 + (std::f32::consts::PI * fallen).cos())
     }
 
+    /// By which share of the way running moments go to those of a minibatch: to the first, then a tenth; by less to one that is
+    /// smaller than the others, of this share of their images.
+    fn momentum(step: usize, size: f32) -> f32 {
+        size * (1.0 / step as f32).max(0.1)
+    }
+
     /// Noise on images as they are shown in this epoch.
     fn noise_in(&self, epoch: usize) -> Option<Noise> {
         let noise = Noise { seed: self.seed, draw: epoch as u32, sigma: self.noise.sqrt() as f32, clip: true };
@@ -149,7 +155,7 @@ pub fn train(
         state.history.push(epoch);
         kept.as_ref().map_or(Ok(()), |kept| kept.write(&state))?;
     }
-    let model = state.model()?;
+    let model = cnn::fold(&state.model()?).map_err(|_| diverged())?;
     // The last step comes after the last loss. Weights that leave nothing to prove are no better than none.
     model.validate().map_err(|_| diverged())?;
     if Network::new(device, &model)?.range(1.0, 1.0).map_err(|_| diverged())?.watches_any() {
@@ -179,9 +185,17 @@ fn one_epoch(
         let share = share_at(step - 1);
         let adam = Adam { rate: settings.rate_at(share), decay: settings.decay, ..Adam::default() };
         let (batch, x) = Batch::new(&net.device, &shown, batch)?;
+        let momentum = Settings::momentum(step, batch.count as f32 / settings.batch.min(train.len()) as f32);
         let (gradients, outcome) = match &settings.certified {
-            None => step::shown(net, &batch, x, 1.0)?,
-            Some(c) => c.step(net, &batch, x, share, Rng::new(settings.seed, step::ATTACKS + step as u64))?,
+            None => {
+                let pass = step::Pass::new(net, &batch, x, 1.0, momentum)?;
+                let outcome = pass.outcome;
+                (pass.gradients(net, &batch, net.no_gradients())?, outcome)
+            }
+            Some(c) => {
+                let rng = Rng::new(settings.seed, step::ATTACKS + step as u64);
+                c.step(net, &batch, x, [share, momentum], rng)?
+            }
         };
         state.step(&gradients, &adam, step as u32)?;
         sum.add(&outcome);
@@ -189,6 +203,7 @@ fn one_epoch(
     }
     let mean = |sum: f64| sum / train.len() as f64;
     let (loss, share) = (mean(sum.loss), share_at(epoch * per_epoch));
+    net.settle()?;
     if !loss.is_finite() {
         return Err(diverged());
     }

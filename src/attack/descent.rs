@@ -101,7 +101,7 @@ pub fn descend(
         let mut values = net.forward(x, lanes, true)?;
         let value = |v: usize| values[v].as_ref().expect("kept");
         let uphill = objective.look(value(0), value(net.model.output()), step, last)?;
-        let gradient = if last { None } else { Some(net.backward(&values, uphill, lanes, false)?.0) };
+        let gradient = if last { None } else { Some(net.backward(&values, uphill, lanes)?) };
         let x = values[0].take().expect("kept");
         drop(values);
         if let Some(gradient) = gradient {

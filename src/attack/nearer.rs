@@ -251,7 +251,7 @@ mod tests {
     #[test]
     fn hits_come_nearer_and_are_hits() {
         let (shape, classes) = (Shape::new(1, 8, 8), ["a", "b", "c", "d"].map(String::from));
-        let model = cnn(shape, &classes, &Architecture { channels: vec![4, 8], hidden: 16 }, 2).unwrap();
+        let model = cnn(shape, &classes, &Architecture::strided(&[4, 8], 16), 2).unwrap();
         let net = Network::new(&Device::cpu(), &model).unwrap();
         let mut rng = Rng::new(3, 3);
         let images: Vec<Vec<f32>> = (0..12).map(|_| (0..64).map(|_| rng.uniform()).collect()).collect();

@@ -344,7 +344,7 @@ mod tests {
             let pixels: Vec<f32> = (0..shape.len()).map(|_| rng.uniform()).collect();
             data.push(i.to_string(), i % 3, &pixels);
         }
-        let model = cnn(shape, &classes, &Architecture { channels: vec![4, 8], hidden: 12 }, 3).unwrap();
+        let model = cnn(shape, &classes, &Architecture::strided(&[4, 8], 12), 3).unwrap();
         let bounder = Bounder::new(&Network::new(device, &model)?, method)?;
         let settings = Settings {
             variances: vec![0.0, 0.001],

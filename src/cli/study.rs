@@ -10,6 +10,7 @@ use super::inputs::{DataArgs, ModelArgs};
 use crate::bounds::Method;
 use crate::dataset::{self, Dataset, Fit, Source, Split, Splits, shoes};
 use crate::error::Error;
+use crate::model::cnn::{Architecture, Named};
 use crate::norm::Norm;
 use crate::output::Folder;
 use crate::progress::Progress;
@@ -52,6 +53,9 @@ pub struct StudyArgs {
     /// Passes over the training images [default: 12, quick 5]
     #[arg(long, value_parser = common::whole::<1_000_000>)]
     epochs: Option<usize>,
+    /// Train this architecture, with batch normalisation while it learns [default: two convolutions and 100 neurons, without]
+    #[arg(long, value_enum, conflicts_with = "models")]
+    arch: Option<Named>,
     /// Also train a model by certified training in boxes of this half-width, such as 2/255: larger radii can be proved of it
     #[arg(long, value_name = "DELTA", conflicts_with = "models", value_parser = common::share_of_white, allow_hyphen_values = true)]
     certified: Option<f32>,
@@ -129,6 +133,7 @@ pub fn run(args: StudyArgs) -> Result<()> {
         train: train::Settings {
             epochs: args.epochs.unwrap_or(if quick { 5 } else { 12 }),
             seed: args.run.seed,
+            architecture: args.arch.map_or_else(Architecture::default, Architecture::from),
             ..train::Settings::default()
         },
         certified: args.certified.map(|delta| {

@@ -11,7 +11,7 @@ use crate::dataset::augment::{self, Policy};
 use crate::dataset::{self, split};
 use crate::error::Error;
 use crate::interrupt;
-use crate::model::cnn::{self, Architecture};
+use crate::model::cnn::{self, Architecture, Named};
 use crate::model::onnx;
 use crate::network;
 use crate::progress::Progress;
@@ -74,6 +74,9 @@ pub struct TrainArgs {
     /// Continue the training that the checkpoint keeps
     #[arg(long, requires = "checkpoint")]
     resume: bool,
+    /// An architecture by its name, with batch normalisation while it learns
+    #[arg(long, value_enum, conflicts_with_all = ["channels", "hidden"])]
+    arch: Option<Named>,
     /// Output channels of the strided 4x4 convolutions
     #[arg(long, value_delimiter = ',', default_value = "16,32", value_parser = common::whole::<{ cnn::WIDEST }>)]
     channels: Vec<usize>,
@@ -146,7 +149,7 @@ pub fn run(args: TrainArgs) -> Result<()> {
     }
     let device = args.run.open()?;
     let settings = Settings {
-        architecture: Architecture { channels: args.channels, hidden: args.hidden },
+        architecture: args.arch.map_or_else(|| Architecture::strided(&args.channels, args.hidden), Architecture::from),
         epochs: args.epochs.unwrap_or(if args.certified.is_some() { Certified::EPOCHS } else { 10 }),
         batch: args.batch,
         rate: args.rate,

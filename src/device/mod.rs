@@ -267,6 +267,13 @@ impl Device {
         Ok(())
     }
 
+    /// A copy of all of `from`, on the device.
+    pub fn copied(&self, from: &Buffer) -> Result<Buffer> {
+        let to = self.alloc(from.len)?;
+        self.copy(from, &to)?;
+        Ok(to)
+    }
+
     /// Copies all of `from` to the beginning of `to`, on the device.
     pub fn copy(&self, from: &Buffer, to: &Buffer) -> Result<()> {
         if from.len > to.len || std::ptr::eq(from, to) {

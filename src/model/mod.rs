@@ -155,6 +155,36 @@ impl Layer {
             | Layer::Gather(_) => [&[], &[]],
         }
     }
+
+    /// Weights and biases of a convolution or dense layer.
+    pub(super) fn affine_mut(&mut self) -> Option<[&mut Vec<f32>; 2]> {
+        match self {
+            Layer::Conv(c) => Some([&mut c.weight, &mut c.bias]),
+            Layer::Dense(d) => Some([&mut d.weight, &mut d.bias]),
+            Layer::Relu
+            | Layer::Activation(_)
+            | Layer::MaxPool(_)
+            | Layer::AvgPool(_)
+            | Layer::Add
+            | Layer::Scale { .. }
+            | Layer::Gather(_) => None,
+        }
+    }
+
+    /// Factors and shifts of a [`Layer::Scale`].
+    pub fn scale(&self) -> Option<[&[f32]; 2]> {
+        match self {
+            Layer::Scale { scale, shift } => Some([scale, shift]),
+            Layer::Conv(_)
+            | Layer::Dense(_)
+            | Layer::Relu
+            | Layer::Activation(_)
+            | Layer::MaxPool(_)
+            | Layer::AvgPool(_)
+            | Layer::Add
+            | Layer::Gather(_) => None,
+        }
+    }
 }
 
 impl Model {

@@ -103,7 +103,7 @@ impl Network {
         let mut grads: Vec<Option<Interval>> = (0..=last).map(|_| None).collect();
         let below = self.model.nodes[last].inputs[0];
         let [c, r] = &values[below];
-        let gradients = self.weight_gradients(a, c, seed, lanes)?;
+        let gradients = self.weight_gradients(last, a, c, seed, lanes)?;
         worst::weight_grad(d, [seed, r], &a.weight, labels, &gradients[0], size)?;
         weight_grads[last] = Some(gradients);
         let gx = [d.alloc(size.inputs * lanes)?, d.alloc(size.inputs * lanes)?];
@@ -114,10 +114,13 @@ impl Network {
             let Some(gy) = grads[i + 1].take() else { continue };
             if let Some(a) = self.layers[i].affine() {
                 let [c, r] = &values[node.inputs[0]];
-                let gradients = self.weight_gradients(a, c, &gy[0], lanes)?;
+                let gradients = self.weight_gradients(i, a, c, &gy[0], lanes)?;
                 let by_size = d.alloc(a.weight.len())?;
                 conv_grad::weight_grad(d, &a.geometry, r, &gy[1], &by_size, lanes)?;
                 interval::take_signs(d, &a.weight, &by_size, &gradients[0])?;
+                weight_grads[i] = Some(gradients);
+            }
+            if let Some(gradients) = self.norm_gradients(i, &values[node.inputs[0]], &gy, lanes)? {
                 weight_grads[i] = Some(gradients);
             }
             for (k, &input) in node.inputs.iter().enumerate().filter(|(_, input)| **input > 0) {

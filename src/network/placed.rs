@@ -118,6 +118,20 @@ impl Placed {
         }
     }
 
+    /// Factors, shifts and sizes of the factors, if it is an elementwise map of that kind.
+    pub fn scale(&self) -> Option<[&Buffer; 3]> {
+        match self {
+            Placed::Scale { scale, shift, magnitude: [size, _] } => Some([scale, shift, size]),
+            Placed::Affine(_)
+            | Placed::Relu
+            | Placed::Activation(_)
+            | Placed::MaxPool(_)
+            | Placed::AvgPool(_)
+            | Placed::Add
+            | Placed::Gather(_) => None,
+        }
+    }
+
     /// Whether it adds two values, and hands a gradient to both.
     pub fn is_sum(&self) -> bool {
         match self {

@@ -27,6 +27,7 @@ pub mod interval;
 pub mod linear;
 pub mod loss;
 pub mod noise;
+pub mod normalise;
 pub mod optimizer;
 pub mod peak;
 pub mod pool;
@@ -59,6 +60,7 @@ pub fn kernels() -> Vec<&'static Kernel> {
         linear::KERNELS,
         loss::KERNELS,
         noise::KERNELS,
+        normalise::KERNELS,
         optimizer::KERNELS,
         peak::KERNELS,
         pool::KERNELS,
@@ -89,6 +91,7 @@ pub fn cases() -> Vec<case::Case> {
         linear::cases(),
         loss::cases(),
         noise::cases(),
+        normalise::cases(),
         optimizer::cases(),
         peak::cases(),
         pool::cases(),
@@ -114,6 +117,7 @@ pub fn constants() -> Vec<(&'static str, u32)> {
     vec![
         ("CROSSED", targets::CROSSED),
         ("CAUTION", linear::CAUTION.to_bits()),
+        ("EPSILON", normalise::EPSILON.to_bits()),
         ("FARTHEST", ellipsoid::FARTHEST.to_bits()),
         ("HALVINGS", activation::table::HALVINGS as u32),
         ("INFINITE", targets::INFINITE),

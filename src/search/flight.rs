@@ -217,7 +217,7 @@ mod tests {
 
     fn bounder(device: &Device) -> Bounder {
         let classes = ["a", "b", "c"].map(String::from);
-        let model = cnn(Shape::new(1, 8, 8), &classes, &Architecture { channels: vec![4], hidden: 8 }, 3).unwrap();
+        let model = cnn(Shape::new(1, 8, 8), &classes, &Architecture::strided(&[4], 8), 3).unwrap();
         Bounder::new(&Network::new(device, &model).unwrap(), Method::CrownIbp).unwrap()
     }
 

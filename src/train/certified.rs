@@ -5,11 +5,11 @@
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::step::{self, Batch, Outcome};
+use super::step::{self, Batch, Outcome, Pass};
 use crate::device::Buffer;
 use crate::error::{Error, Result};
 use crate::network::{Gradients, Interval, Network};
-use crate::ops::{add, ball};
+use crate::ops::ball;
 use crate::rng::Rng;
 
 /// What to learn beside the classes of the images themselves.
@@ -60,29 +60,25 @@ impl Certified {
         if share >= self.warm_up { self.delta } else { self.delta * share / self.warm_up }
     }
 
-    /// Gradients of one minibatch after this share of all steps.
+    /// Gradients of one minibatch after this share of all steps. Boxes go through normalisations by the moments of the images
+    /// that are learned from beside them.
     pub(super) fn step(
         &self,
         net: &Network,
         batch: &Batch,
         x: Buffer,
-        share: f32,
+        [share, momentum]: [f32; 2],
         rng: Rng,
     ) -> Result<(Gradients, Outcome)> {
         let delta = self.delta_at(share);
+        let learned = self.mix < 1.0;
+        let shown = if learned { attacked(net, batch, &x, delta, rng)? } else { net.device.copied(&x)? };
+        let pass = Pass::new(net, batch, shown, 1.0 - self.mix, momentum)?;
         let boxes = Boxes::new(net, batch, &x, delta)?;
         let (seed, worst) = step::cross_entropy(net, &boxes.logits, batch, self.mix)?;
         let gradients = net.backward_intervals(&boxes.values, &batch.labels, &seed, batch.lanes)?;
-        let shown = if self.mix < 1.0 {
-            let x = attacked(net, batch, x, delta, rng)?;
-            let (others, shown) = step::shown(net, batch, x, 1.0 - self.mix)?;
-            for (sum, other) in gradients.iter().flatten().flatten().zip(others.iter().flatten().flatten()) {
-                add::accumulate(&net.device, other, sum)?;
-            }
-            shown
-        } else {
-            step::loss(net, batch, x)?
-        };
+        let shown = pass.outcome;
+        let gradients = if learned || net.normalises() { pass.gradients(net, batch, gradients)? } else { gradients };
         Ok((gradients, Outcome { loss: self.mixed(worst.loss, shown.loss), right: shown.right, proved: worst.right }))
     }
 
@@ -101,16 +97,16 @@ impl Certified {
 
 /// The images, each moved to where the network errs more: from a random point of the box one step of 1.25 delta up the
 /// gradient's signs (Wong et al. 2020).
-fn attacked(net: &Network, batch: &Batch, image: Buffer, delta: f32, mut rng: Rng) -> Result<Buffer> {
+fn attacked(net: &Network, batch: &Batch, image: &Buffer, delta: f32, mut rng: Rng) -> Result<Buffer> {
     let d = &net.device;
-    let images: Vec<f32> = d.read(&image)?;
+    net.settle()?;
+    let images: Vec<f32> = d.read(image)?;
     let mut x = images.clone();
     x.iter_mut().for_each(|x| *x = (*x + rng.range(-delta, delta)).clamp(0.0, 1.0));
     let values = net.forward(d.upload(&x)?, batch.lanes, true)?;
     let logits = values[net.model.output()].as_ref().expect("kept");
     let (seed, _) = step::cross_entropy(net, logits, batch, 1.0)?;
-    let (gradient, _) = net.backward(&values, seed, batch.lanes, false)?;
-    let gradient: Vec<f32> = d.read(&gradient)?;
+    let gradient: Vec<f32> = d.read(&net.backward(&values, seed, batch.lanes)?)?;
     let length = 1.25 * delta;
     x.par_iter_mut().zip(&gradient).zip(&images).with_min_len(1 << 12).for_each(|((x, g), image)| {
         let up = f32::from(*g > 0.0) - f32::from(*g < 0.0);

@@ -10,7 +10,7 @@ use crate::results::Epoch;
 /// How far a training is.
 pub(super) struct State {
     pub net: Network,
-    /// Adam's running means of each parameter's gradient and of its square, in the order of [`State::parameters`].
+    /// Adam's running means of each parameter's gradient and of its square, in the order of [`Network::parameters`].
     moments: Vec<[Buffer; 2]>,
     /// The epochs so far.
     pub history: Vec<Epoch>,
@@ -22,30 +22,31 @@ pub(super) struct State {
 pub(super) struct Best {
     pub epoch: usize,
     pub loss: f64,
-    /// In the order of [`State::parameters`].
-    weights: Vec<Buffer>,
+    /// In the order of [`State::parts`].
+    parts: Vec<Buffer>,
 }
 
 impl State {
     pub fn new(device: &Device, model: &Model) -> Result<State> {
         let mut state =
-            State { net: Network::new(device, model)?, moments: Vec::new(), history: Vec::new(), best: None };
+            State { net: Network::learning(device, model)?, moments: Vec::new(), history: Vec::new(), best: None };
         let zeros = |p: &Buffer| Ok::<_, Error>([device.zeros(p.len())?, device.zeros(p.len())?]);
-        state.moments = state.parameters().map(zeros).collect::<Result<_>>()?;
+        state.moments = state.net.parameters().map(zeros).collect::<Result<_>>()?;
         Ok(state)
     }
 
-    /// Weights and biases on the device, in turn.
-    fn parameters(&self) -> impl Iterator<Item = &Buffer> {
-        let layers = (0..self.net.model.nodes.len()).filter_map(|i| self.net.layer(i).affine());
-        layers.flat_map(|a| [&a.weight, &a.bias])
+    /// What makes the model: all that is learned, and running moments.
+    fn parts(&self) -> impl Iterator<Item = &Buffer> {
+        self.net.parameters().chain(self.net.running())
     }
 
-    /// One step of Adam, counted from 1, over all weights and biases. Biases do not decay.
+    /// One step of Adam, counted from 1, over all that is learned. Biases and shifts do not decay.
     pub fn step(&self, gradients: &Gradients, adam: &Adam, step: u32) -> Result<()> {
         let decays = [*adam, Adam { decay: 0.0, ..*adam }];
         let gradients = gradients.iter().flatten().flatten();
-        for (((p, g), [m, v]), adam) in self.parameters().zip(gradients).zip(&self.moments).zip(decays.iter().cycle()) {
+        for (((p, g), [m, v]), adam) in
+            self.net.parameters().zip(gradients).zip(&self.moments).zip(decays.iter().cycle())
+        {
             optimizer::adam(&self.net.device, g, p, m, v, adam, step)?;
         }
         Ok(())
@@ -54,16 +55,10 @@ impl State {
     /// Keeps the weights if less was lost than ever on images held out, after this epoch.
     pub fn judge(&mut self, epoch: usize, loss: f64) -> Result<()> {
         if self.best.as_ref().is_none_or(|b| loss < b.loss) {
-            let weights = self.parameters().map(|p| self.copy_of(p)).collect::<Result<_>>()?;
-            self.best = Some(Best { epoch, loss, weights });
+            let parts = self.parts().map(|p| self.net.device.copied(p)).collect::<Result<_>>()?;
+            self.best = Some(Best { epoch, loss, parts });
         }
         Ok(())
-    }
-
-    fn copy_of(&self, buffer: &Buffer) -> Result<Buffer> {
-        let copy = self.net.device.alloc(buffer.len())?;
-        self.net.device.copy(buffer, &copy)?;
-        Ok(copy)
     }
 
     /// Epochs since the best one.
@@ -74,15 +69,16 @@ impl State {
     /// The model of the best epoch, or the last one where none was judged.
     pub fn model(&self) -> Result<Model> {
         if let Some(best) = &self.best {
-            self.parameters().zip(&best.weights).try_for_each(|(p, b)| self.net.device.copy(b, p))?;
+            self.parts().zip(&best.parts).try_for_each(|(p, b)| self.net.device.copy(b, p))?;
         }
+        self.net.settle()?;
         self.net.download()
     }
 
-    /// Everything on the device as the host sees it: parameters, their moments, and those of the best epoch.
+    /// Everything on the device as the host sees it: what makes the model, Adam's memory, and the model of the best epoch.
     fn buffers(&self) -> impl Iterator<Item = &Buffer> {
-        let best = self.best.iter().flat_map(|b| &b.weights);
-        self.parameters().chain(self.moments.iter().flatten()).chain(best)
+        let best = self.best.iter().flat_map(|b| &b.parts);
+        self.parts().chain(self.moments.iter().flatten()).chain(best)
     }
 
     /// All numbers on the device.
@@ -98,8 +94,8 @@ impl State {
     /// numbers are as many as there have to be.
     pub fn restore(&mut self, history: Vec<Epoch>, best: Option<(usize, f64)>, numbers: &[f32]) -> Result<bool> {
         if let Some((epoch, loss)) = best {
-            let weights = self.parameters().map(|p| self.copy_of(p)).collect::<Result<_>>()?;
-            self.best = Some(Best { epoch, loss, weights });
+            let parts = self.parts().map(|p| self.net.device.copied(p)).collect::<Result<_>>()?;
+            self.best = Some(Best { epoch, loss, parts });
         }
         if self.buffers().map(Buffer::len).sum::<usize>() != numbers.len() {
             return Ok(false);

@@ -3,7 +3,7 @@
 use crate::dataset::Dataset;
 use crate::device::{Buffer, Device};
 use crate::error::Result;
-use crate::network::{Gradients, Network, largest};
+use crate::network::{Gradients, Network, Values, largest};
 use crate::ops::loss;
 use crate::ops::noise::{self, Noise};
 use crate::tensor;
@@ -93,11 +93,24 @@ pub fn loss(net: &Network, batch: &Batch, x: Buffer) -> Result<Outcome> {
     Ok(cross_entropy(net, &net.logits(x, batch.lanes)?, batch, 1.0)?.1)
 }
 
-/// [`loss`], and its gradients times `share`.
-pub fn shown(net: &Network, batch: &Batch, x: Buffer, share: f32) -> Result<(Gradients, Outcome)> {
-    let values = net.forward(x, batch.lanes, true)?;
-    let logits = values[net.model.output()].as_ref().expect("kept");
-    let (seed, outcome) = cross_entropy(net, logits, batch, share)?;
-    let (_, gradients) = net.backward(&values, seed, batch.lanes, true)?;
-    Ok((gradients, outcome))
+/// A minibatch that went through the network and is learned from: normalisations go by its moments.
+pub struct Pass {
+    values: Values,
+    seed: Buffer,
+    pub outcome: Outcome,
+}
+
+impl Pass {
+    /// Of which `share` of the loss counts; running moments move by `momentum`.
+    pub fn new(net: &Network, batch: &Batch, x: Buffer, share: f32, momentum: f32) -> Result<Pass> {
+        let values = net.forward_learning(x, batch.lanes, batch.count, momentum)?;
+        let logits = values[net.model.output()].as_ref().expect("kept");
+        let (seed, outcome) = cross_entropy(net, logits, batch, share)?;
+        Ok(Pass { values, seed, outcome })
+    }
+
+    /// Its gradients, added to those of all else that went through the same normalisations.
+    pub fn gradients(self, net: &Network, batch: &Batch, others: Gradients) -> Result<Gradients> {
+        net.learn(&self.values, self.seed, [batch.lanes, batch.count], others)
+    }
 }

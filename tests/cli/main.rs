@@ -13,6 +13,7 @@ mod refusals;
 mod shards;
 mod stops;
 mod streams;
+mod train;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -3,6 +3,7 @@
 
 mod browser;
 mod layout;
+mod learn;
 #[path = "../common/nets.rs"]
 mod nets;
 mod whole;
@@ -76,6 +77,8 @@ fn main() {
     trials.push(on_gpu(&missing, "whole::training".into(), whole::training));
     trials.push(Trial::test("twin::worst_case_gradients", || Ok(worst::gradients(&Device::cpu())?)));
     trials.push(on_gpu(&missing, "gpu::worst_case_gradients".into(), worst::gradients));
+    trials.push(Trial::test("twin::normalised_gradients", || Ok(learn::gradients(&Device::cpu())?)));
+    trials.push(on_gpu(&missing, "gpu::normalised_gradients".into(), learn::gradients));
     trials.push(on_gpu(&missing, "whole::bounds".into(), whole::bounds));
     trials.push(on_gpu(&missing, "whole::branching".into(), whole::branching));
     libtest_mimic::run(&args, trials).exit();

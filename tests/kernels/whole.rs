@@ -41,7 +41,7 @@ fn data(images: usize) -> Dataset {
 }
 
 fn settings() -> Settings {
-    let architecture = Architecture { channels: vec![6, 10], hidden: 12 };
+    let architecture = Architecture::strided(&[6, 10], 12);
     Settings { architecture, epochs: 3, batch: 20, seed: 5, ..Settings::default() }
 }
 
@@ -94,7 +94,7 @@ pub fn passes(gpu: &Device) -> std::result::Result<(), String> {
         let lanes = x.len() / data.shape.len();
         let values = net.forward(device.upload(&x)?, lanes, true)?;
         let logits = device.read(values.last().and_then(Option::as_ref).expect("logits"))?;
-        let (gradient, _) = net.backward(&values, device.upload(&vec![1.0f32; 3 * lanes])?, lanes, false)?;
+        let gradient = net.backward(&values, device.upload(&vec![1.0f32; 3 * lanes])?, lanes)?;
         Ok([logits, device.read(&gradient)?])
     };
     let [gpu, cpu] = [run(gpu), run(&Device::cpu())].map(|r| r.map_err(|e| e.to_string()));

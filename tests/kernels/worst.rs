@@ -4,7 +4,7 @@ use deltamax::device::Device;
 use deltamax::error::Result;
 use deltamax::model::activation::Activation;
 use deltamax::model::reference::{Number, apply};
-use deltamax::model::{Layer, Model, Source};
+use deltamax::model::{Layer, Model, Node, Source};
 use deltamax::network::Network;
 use deltamax::ops::conv::pack;
 use deltamax::ops::{ball, loss};
@@ -15,7 +15,7 @@ use crate::nets::{Net, image};
 
 /// Centre and radius.
 #[derive(Clone, Copy)]
-struct Between(f64, f64);
+pub struct Between(pub f64, pub f64);
 
 impl Number for Between {
     fn constant(value: f32) -> Self {
@@ -67,36 +67,41 @@ fn model() -> Model {
     b.finish()
 }
 
-const DELTA: f32 = 0.03;
+pub const DELTA: f32 = 0.03;
 
 /// Images, their labels.
-fn batch(model: &Model) -> (Vec<Vec<f32>>, Vec<usize>) {
+pub fn batch(model: &Model) -> (Vec<Vec<f32>>, Vec<usize>) {
     let mut rng = Rng::new(43, 0);
     ((0..19).map(|_| image(model, &mut rng)).collect(), (0..19).map(|i| i % 4).collect())
+}
+
+/// What a pixel may be.
+pub fn clipped(x: &f32) -> Between {
+    let (low, high) = (f64::from(x - DELTA).max(0.0), f64::from(x + DELTA).min(1.0));
+    Between(0.5 * (low + high), 0.5 * (high - low))
+}
+
+/// How far each class can be above the label's by the last layer, given its inputs: one row, whose worst corner counts each
+/// input once.
+pub fn worst_margins<'a>(last: &'a Node, x: &'a [Between], label: usize) -> impl Iterator<Item = f64> + 'a {
+    let Layer::Dense(d) = &last.layer else { unreachable!("the last layer is dense") };
+    let row = move |k: usize| d.weight[k * x.len()..(k + 1) * x.len()].iter().map(|w| f64::from(*w));
+    (0..d.bias.len()).map(move |k| {
+        let rows = row(k).zip(row(label)).map(|(a, b)| a - b).zip(x);
+        f64::from(d.bias[k]) - f64::from(d.bias[label]) + rows.map(|(w, x)| w * x.0 + w.abs() * x.1).sum::<f64>()
+    })
 }
 
 /// Mean cross-entropy of the worst case in f64.
 fn expected(model: &Model, images: &[Vec<f32>], labels: &[usize]) -> f64 {
     let loss = |image: &[f32], label: usize| {
-        let clipped = |x: &f32| {
-            let (low, high) = (f64::from(x - DELTA).max(0.0), f64::from(x + DELTA).min(1.0));
-            Between(0.5 * (low + high), 0.5 * (high - low))
-        };
         let mut values: Vec<Vec<Between>> = vec![image.iter().map(clipped).collect()];
         let (last, below) = model.nodes.split_last().expect("layers");
         for node in below {
             let inputs: Vec<&[Between]> = node.inputs.iter().map(|&v| values[v].as_slice()).collect();
             values.push(apply(&node.layer, &inputs, model.shape(node.inputs[0]), node.shape));
         }
-        let Layer::Dense(d) = &last.layer else { unreachable!("the last layer is dense") };
-        let x = &values[last.inputs[0]];
-        let row = |k: usize| d.weight[k * x.len()..(k + 1) * x.len()].iter().map(|w| f64::from(*w));
-        // How far each class can be above the label's, which is one row: its worst corner counts each input once.
-        let above = |k: usize| -> f64 {
-            let rows = row(k).zip(row(label)).map(|(a, b)| a - b).zip(x);
-            f64::from(d.bias[k]) - f64::from(d.bias[label]) + rows.map(|(w, x)| w * x.0 + w.abs() * x.1).sum::<f64>()
-        };
-        (0..model.outputs()).map(|k| above(k).exp()).sum::<f64>().ln()
+        worst_margins(last, &values[last.inputs[0]], label).map(f64::exp).sum::<f64>().ln()
     };
     images.iter().zip(labels).map(|(x, l)| loss(x, *l)).sum::<f64>() / images.len() as f64
 }

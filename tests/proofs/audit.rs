@@ -24,7 +24,7 @@ fn classes(n: usize) -> Vec<String> {
 }
 
 fn strided(seed: u64) -> Model {
-    let architecture = Architecture { channels: vec![4, 6], hidden: 12 };
+    let architecture = Architecture::strided(&[4, 6], 12);
     cnn(Shape::new(1, 8, 8), &classes(4), &architecture, seed).unwrap()
 }
 
