@@ -158,7 +158,8 @@ fn box_bounds_hold_with_folding_charged() {
     for seed in 0..3 {
         let mut model = random(4, 9, 3, seed);
         // The network of the file: every weight up to one percent larger or smaller, every bias off by up to 0.02.
-        model.folded = [0, 2, 4].map(|node| Folding { node, relative: 0.01, absolute: 0.02, terms: 0.0 }).to_vec();
+        model.folded =
+            [0, 2, 4].map(|node| Folding { node, relative: 0.01, absolute: 0.02, ..Folding::default() }).to_vec();
         let mut file = Model { folded: vec![], ..model.clone() };
         for node in &mut file.nodes {
             if let Layer::Dense(d) = &mut node.layer {

@@ -9,6 +9,7 @@ use rayon::prelude::*;
 
 use self::hunt::{Found, Hunt, Try};
 use crate::error::Result;
+use crate::model::Folding;
 use crate::model::enclosure::{self, Known, lead};
 use crate::network::Network;
 use crate::norm::Norm;
@@ -146,8 +147,8 @@ pub fn confirm(net: &Network, norm: Norm, image: &[f32], class: usize, broken: V
     let known = enclosure::forward(&net.model, &broken);
     let stands = others().all(|j| lead(&known, class, j) > 0.0);
     // Of what folding may have changed more digits tell nothing.
-    let more = || ahead(&enclosure::forward_twice(&net.model, &broken));
-    let open = !stands && net.model.folded.is_empty();
+    let more = || ahead(&enclosure::forward_finely(&net.model, &broken, &known));
+    let open = !stands && net.model.folded.iter().all(Folding::is_known);
     let (rival, _) = ahead(&known).or_else(|| open.then(more).flatten())?;
     Some(Hit { distance: norm.distance(image, &broken), class: rival, image: broken })
 }
