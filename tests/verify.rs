@@ -57,7 +57,7 @@ fn answer_with(model: &Model, text: &str, method: Method, seconds: f64) -> Verdi
         assert!(
             spec.cases
                 .iter()
-                .any(|c| { c.disjuncts.iter().any(|d| Witness::confirm(model, c, d, &w.input, None).is_some()) })
+                .any(|c| { c.disjuncts.iter().any(|d| Witness::confirm(model, c, d, &w.input, None, None).is_some()) })
         );
     }
     verdict
@@ -267,7 +267,7 @@ fn properties_asked_together_are_answered_as_alone() {
         for (text, verdict) in texts.iter().zip(verdicts) {
             let Ok(Verdict::Sat(w)) = verdict else { continue };
             let spec = vnnlib::parse(text).unwrap();
-            let holds = |d| Witness::confirm(&model, &spec.cases[0], d, &w.input, None).is_some();
+            let holds = |d| Witness::confirm(&model, &spec.cases[0], d, &w.input, None, None).is_some();
             assert!(spec.cases[0].disjuncts.iter().any(|d| holds(d)), "a counterexample to another property");
         }
     }

@@ -155,9 +155,11 @@ pub fn confirm(net: &Network, norm: Norm, image: &[f32], class: usize, broken: V
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::device::Device;
-    use crate::model::{Dense, Layer, Model, Node, cancelling};
+    use crate::model::{Dense, Layer, Model, Node, Origin, Ratio, cancelling};
     use crate::network::largest;
     use crate::tensor::Shape;
 
@@ -196,5 +198,15 @@ mod tests {
         assert!(enclosure::forward(&net.model, &hit.image).1[0] > 1.0);
         // What is none is none in more digits too.
         assert!(confirm(&net, Norm::Linf, &[0.2], 0, vec![0.45]).is_none());
+        // Where constants were folded, it takes to know which.
+        let ratios = vec![Ratio { factor: 1.0, offset: 0.0, divisor: [3.0, 1.0], root: true, shift: 0.0 }];
+        let layer = Some(net.model.nodes[160].layer.clone());
+        let origin = |ratios| Some(Arc::new(Origin { layer, ratios }));
+        let charge = |origin| Folding { node: 160, relative: 1e-7, origin, ..Folding::default() };
+        for (origin, found) in [(None, false), (origin(ratios), true)] {
+            let model = Model { folded: vec![charge(origin)], ..(*net.model).clone() };
+            let net = Network::new(&Device::cpu(), &model).unwrap();
+            assert_eq!(confirm(&net, Norm::Linf, &[0.2], 0, hit.image.clone()).is_some(), found);
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! The forward pass in f64 with a bound on how far it may be from the network over real numbers as its file defines
 //! it: roundings of f64 and folding errors included. Counterexamples rest on it.
 
+use std::time::Instant;
+
 use rayon::prelude::*;
 
 use super::activation::{Activation, function_of};
@@ -39,7 +41,7 @@ pub fn forward_finely(model: &Model, input: &[f32], coarse: &Known) -> Known {
 
 fn in_fixed<const N: usize>(model: &Model, input: &[f32]) -> Known {
     let errors = input.iter().map(|&v| known::<Fixed<N>>(v.into(), Fixed::<N>::LAST)).collect();
-    let (values, errors) = enclose(model, input.iter().map(|&v| Fixed::<N>::constant(v)).collect(), errors, 0.0);
+    let (values, errors) = enclose(model, input.iter().map(|&v| Fixed::<N>::constant(v)).collect(), errors, 0.0, None);
     values.iter().zip(errors).map(|(v, e)| (v.near(), v.reach(e))).unzip()
 }
 
@@ -51,7 +53,7 @@ fn in_fixed<const N: usize>(model: &Model, input: &[f32]) -> Known {
 pub fn forward_in_f32(model: &Model, input: &[f32]) -> Known {
     let input: Vec<f64> = input.iter().map(|&v| f64::from(v)).collect();
     let errors = vec![0.0; input.len()];
-    enclose(model, input, errors, UNIT)
+    enclose(model, input, errors, UNIT, None)
 }
 
 /// [`forward`] from an input that may be off by as much as `errors`, value by value: what is returned holds for every
@@ -60,7 +62,15 @@ pub fn forward_in_f32(model: &Model, input: &[f32]) -> Known {
 /// # Panics
 /// As [`forward`].
 pub fn forward_near(model: &Model, input: Vec<f64>, errors: Vec<f64>) -> Known {
-    enclose(model, input, errors, 0.0)
+    enclose(model, input, errors, 0.0, None)
+}
+
+/// [`forward_near`], which knows nothing of the outputs where it is not over by a deadline.
+///
+/// # Panics
+/// As [`forward`].
+pub fn forward_until(model: &Model, input: Vec<f64>, errors: Vec<f64>, deadline: Option<Instant>) -> Known {
+    enclose(model, input, errors, 0.0, deadline)
 }
 
 /// Unit roundoff of f32.
@@ -157,11 +167,20 @@ impl<const N: usize> Digits for Fixed<N> {
 }
 
 /// With the roundings of a runtime of this unit roundoff, beside those of the numbers that it is computed with here.
-fn enclose<N: Digits>(model: &Model, input: Vec<N>, errors: Vec<f64>, unit: f64) -> Enclosed<N> {
+fn enclose<N: Digits>(
+    model: &Model,
+    input: Vec<N>,
+    errors: Vec<f64>,
+    unit: f64,
+    deadline: Option<Instant>,
+) -> Enclosed<N> {
     assert!(input.len() == model.input.len() && errors.len() == input.len(), "the input has the model's size");
     let errors = input.iter().zip(errors).map(|(v, e)| known::<N>(v.near(), e)).collect::<Vec<f64>>();
     let mut values = vec![(input, errors)];
     for (i, node) in model.nodes.iter().enumerate() {
+        if deadline.is_some_and(|end| Instant::now() >= end) {
+            return (vec![N::constant(0.0); model.outputs()], vec![f64::INFINITY; model.outputs()]);
+        }
         let inputs: Vec<&[N]> = node.inputs.iter().map(|&v| &values[v].0[..]).collect();
         let errors: Vec<&[f64]> = node.inputs.iter().map(|&v| &values[v].1[..]).collect();
         values.push(step(model, i, &inputs, &errors, unit));
