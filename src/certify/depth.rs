@@ -83,7 +83,7 @@ pub fn choose(bounder: &Bounder, subject: &Subject, seconds: f64) -> Result<Choi
     Ok(nearest(bounder, seconds))
 }
 
-/// What is chosen where nothing is asked for: a depth that takes [`PATIENCE`] seconds an image, if whole walks would take
+/// What is chosen where nothing is asked for: a depth that takes five minutes an image, if whole walks would take
 /// several times as long; `None` if they do not.
 pub fn unasked(bounder: &Bounder) -> Option<Choice> {
     let share = if bounder.goes_around() { AROUND } else { 1.0 };
@@ -93,7 +93,7 @@ pub fn unasked(bounder: &Bounder) -> Option<Choice> {
 }
 
 /// Seconds that an image may take where nobody said.
-pub const PATIENCE: f64 = 300.0;
+const PATIENCE: f64 = 300.0;
 
 fn rate(bounder: &Bounder) -> f64 {
     if bounder.net.device.is_gpu() { GPU_RATE } else { RATE }

@@ -96,7 +96,7 @@ impl Options {
     }
 
     /// Where the network is deep: whether bounds are taken around images and, if no depth is chosen, that at which the first
-    /// image keeps to the seconds; without any, what [`depth::unasked`] says.
+    /// image keeps to the seconds; without any, a depth that takes minutes where all layers would take far longer.
     ///
     /// # Errors
     /// A fault of the device.

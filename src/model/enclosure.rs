@@ -25,7 +25,7 @@ pub fn forward(model: &Model, input: &[f32]) -> Known {
 
 /// [`forward`] in as many digits as outputs ask for of which [`forward`] knows no more than `coarse`, for ten to a hundred
 /// times the time: tells them apart where the layers of a deep network enlarge magnitudes so often that f64 cannot. Of
-/// constants that were folded it takes what the file has, as far as [`Folding::origin`] says.
+/// constants that were folded it takes what the file has, as far as [`origin`](super::Folding::origin) says.
 ///
 /// # Panics
 /// As [`forward`].
