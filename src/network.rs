@@ -10,6 +10,7 @@ pub(crate) use placed::{Affine, Bend, Placed};
 pub use range::{MOST_IN_LAYER, Range};
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::device::{Buffer, Device};
 use crate::error::{Error, Result};
@@ -24,6 +25,8 @@ pub struct Network {
     pub device: Device,
     /// What was placed.
     pub model: Arc<Model>,
+    /// When passes give up with [`Error::Timeout`], between two layers.
+    pub deadline: Option<Instant>,
     layers: Arc<Vec<Placed>>,
     gains: Arc<Vec<range::Gain>>,
     /// By node; empty where nothing is learned.
@@ -48,10 +51,24 @@ impl Network {
         Ok(Network {
             device: device.clone(),
             model: Arc::new(model.clone()),
+            deadline: None,
             layers: Arc::new(layers),
             gains: Arc::new(gains),
             norms: Arc::new([]),
         })
+    }
+
+    /// The same, whose passes give up at `deadline`.
+    pub fn until(&self, deadline: Instant) -> Network {
+        Network { deadline: Some(deadline), ..self.clone() }
+    }
+
+    /// Says [`Error::Timeout`] once the deadline, if any, is over.
+    pub(crate) fn check(&self, deadline: Option<Instant>) -> Result<()> {
+        let Some(deadline) = deadline else { return Ok(()) };
+        // The time of what was only asked for is still to come.
+        self.device.sync()?;
+        if Instant::now() >= deadline { Err(Error::Timeout) } else { Ok(()) }
     }
 
     /// The placed form of node `i`.
@@ -75,6 +92,7 @@ impl Network {
         let last = self.last_uses();
         let mut values: Values = vec![Some(x)];
         for (i, node) in self.model.nodes.iter().enumerate() {
+            self.check(self.deadline)?;
             let y = self.device.alloc(node.shape.len() * lanes)?;
             let inputs: Vec<&Buffer> = node.inputs.iter().map(|&v| values[v].as_ref().expect("value in use")).collect();
             before(i, inputs[0])?;
@@ -143,6 +161,7 @@ impl Network {
         let mut grads: Values = (0..values.len()).map(|_| None).collect();
         grads[self.model.output()] = Some(seed);
         for (i, node) in self.model.nodes.iter().enumerate().rev() {
+            self.check(self.deadline)?;
             let Some(gy) = grads[i + 1].take() else { continue };
             let x = |k: usize| values[node.inputs[k]].as_ref().expect("kept by the forward pass");
             let elements = |k: usize| self.model.shape(node.inputs[k]).len() * lanes;

@@ -38,6 +38,11 @@ pub fn data(bytes: &[u8]) {
     write(|out| out.write_all(bytes));
 }
 
+/// So many of what is called this.
+pub fn counted(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
 /// Hands on to the reader what is still held back.
 ///
 /// # Errors

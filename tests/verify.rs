@@ -57,7 +57,7 @@ fn answer_with(model: &Model, text: &str, method: Method, seconds: f64) -> Verdi
         assert!(
             spec.cases
                 .iter()
-                .any(|c| { c.disjuncts.iter().any(|d| Witness::confirm(model, c, d, &w.input, None).is_some()) })
+                .any(|c| { c.disjuncts.iter().any(|d| Witness::confirm(model, c, d, &w.input, None, None).is_some()) })
         );
     }
     verdict
@@ -158,7 +158,8 @@ fn box_bounds_hold_with_folding_charged() {
     for seed in 0..3 {
         let mut model = random(4, 9, 3, seed);
         // The network of the file: every weight up to one percent larger or smaller, every bias off by up to 0.02.
-        model.folded = [0, 2, 4].map(|node| Folding { node, relative: 0.01, absolute: 0.02, terms: 0.0 }).to_vec();
+        model.folded =
+            [0, 2, 4].map(|node| Folding { node, relative: 0.01, absolute: 0.02, ..Folding::default() }).to_vec();
         let mut file = Model { folded: vec![], ..model.clone() };
         for node in &mut file.nodes {
             if let Layer::Dense(d) = &mut node.layer {
@@ -266,7 +267,7 @@ fn properties_asked_together_are_answered_as_alone() {
         for (text, verdict) in texts.iter().zip(verdicts) {
             let Ok(Verdict::Sat(w)) = verdict else { continue };
             let spec = vnnlib::parse(text).unwrap();
-            let holds = |d| Witness::confirm(&model, &spec.cases[0], d, &w.input, None).is_some();
+            let holds = |d| Witness::confirm(&model, &spec.cases[0], d, &w.input, None, None).is_some();
             assert!(spec.cases[0].disjuncts.iter().any(|d| holds(d)), "a counterexample to another property");
         }
     }

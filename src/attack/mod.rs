@@ -9,6 +9,7 @@ use rayon::prelude::*;
 
 use self::hunt::{Found, Hunt, Try};
 use crate::error::Result;
+use crate::model::Folding;
 use crate::model::enclosure::{self, Known, lead};
 use crate::network::Network;
 use crate::norm::Norm;
@@ -146,17 +147,19 @@ pub fn confirm(net: &Network, norm: Norm, image: &[f32], class: usize, broken: V
     let known = enclosure::forward(&net.model, &broken);
     let stands = others().all(|j| lead(&known, class, j) > 0.0);
     // Of what folding may have changed more digits tell nothing.
-    let more = || ahead(&enclosure::forward_twice(&net.model, &broken));
-    let open = !stands && net.model.folded.is_empty();
+    let more = || ahead(&enclosure::forward_finely(&net.model, &broken, &known));
+    let open = !stands && net.model.folded.iter().all(Folding::is_known);
     let (rival, _) = ahead(&known).or_else(|| open.then(more).flatten())?;
     Some(Hit { distance: norm.distance(image, &broken), class: rival, image: broken })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::device::Device;
-    use crate::model::{Dense, Layer, Model, Node, cancelling};
+    use crate::model::{Dense, Layer, Model, Node, Origin, Ratio, cancelling};
     use crate::network::largest;
     use crate::tensor::Shape;
 
@@ -195,5 +198,15 @@ mod tests {
         assert!(enclosure::forward(&net.model, &hit.image).1[0] > 1.0);
         // What is none is none in more digits too.
         assert!(confirm(&net, Norm::Linf, &[0.2], 0, vec![0.45]).is_none());
+        // Where constants were folded, it takes to know which.
+        let ratios = vec![Ratio { factor: 1.0, offset: 0.0, divisor: [3.0, 1.0], root: true, shift: 0.0 }];
+        let layer = Some(net.model.nodes[160].layer.clone());
+        let origin = |ratios| Some(Arc::new(Origin { layer, ratios }));
+        let charge = |origin| Folding { node: 160, relative: 1e-7, origin, ..Folding::default() };
+        for (origin, found) in [(None, false), (origin(ratios), true)] {
+            let model = Model { folded: vec![charge(origin)], ..(*net.model).clone() };
+            let net = Network::new(&Device::cpu(), &model).unwrap();
+            assert_eq!(confirm(&net, Norm::Linf, &[0.2], 0, hit.image.clone()).is_some(), found);
+        }
     }
 }

@@ -67,9 +67,9 @@ pub fn any_f32(model: &Model) -> Result<Model> {
             node: charged,
             relative: up(relative),
             absolute: up(relative * terms + 4.0 * n * FLUSHED * largest),
-            terms: 0.0,
+            ..Folding::default()
         };
-        out.folded.extend(records().map(|f| Folding { node: charged, ..*f }).chain([own]));
+        out.folded.extend(records().map(|f| Folding { node: charged, ..f.clone() }).chain([own]));
     }
     model.becomes(out, <[f32]>::to_vec).map_err(Error::usage)
 }

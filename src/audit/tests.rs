@@ -124,8 +124,9 @@ fn folded_layers_are_charged() {
             let plain = model.clone();
             let weighted =
                 model.nodes.iter().enumerate().filter(|(_, n)| matches!(n.layer, Layer::Conv(_) | Layer::Dense(_)));
-            model.folded =
-                weighted.map(|(node, _)| Folding { node, relative: 1e-3, absolute: 1e-3, terms: 0.0 }).collect();
+            model.folded = weighted
+                .map(|(node, _)| Folding { node, relative: 1e-3, absolute: 1e-3, ..Folding::default() })
+                .collect();
             let mut rng = Rng::new(seed, 19);
             let x = image(&model, &mut rng);
             let class = predicted(&model, &doubles(&x));

@@ -313,10 +313,7 @@ impl Bounder {
     }
 
     fn check_deadline(&self) -> Result<()> {
-        let Some(deadline) = self.deadline else { return Ok(()) };
-        // The time of what was only asked for is still to come.
-        self.device().sync()?;
-        if Instant::now() >= deadline { Err(Error::Timeout) } else { Ok(()) }
+        self.net.check(self.deadline)
     }
 }
 

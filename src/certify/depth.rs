@@ -55,12 +55,10 @@ pub fn calls_for_around(bounder: &Bounder, subject: &Subject) -> Result<bool> {
 /// # Errors
 /// A fault of the device.
 pub fn choose(bounder: &Bounder, subject: &Subject, seconds: f64) -> Result<Choice> {
-    let rate = if bounder.net.device.is_gpu() { GPU_RATE } else { RATE };
-    let choice = |depth, products: f64| Choice { depth, expected: SEARCH * products / rate };
+    let choice = |depth, products: f64| Choice { depth, expected: SEARCH * products / rate(bounder) };
     let fits = |choice: &Choice| choice.expected <= seconds;
     if bounder.goes_around() {
-        let near = |depth: usize| choice(Some(depth), AROUND * bounder.price(Some(depth)));
-        return Ok((1..=bounder.nonlinear_layers()).map(near).take_while(fits).last().unwrap_or_else(|| near(1)));
+        return Ok(nearest(bounder, seconds));
     }
     let whole = choice(None, bounder.price(None));
     if fits(&whole) {
@@ -82,6 +80,35 @@ pub fn choose(bounder: &Bounder, subject: &Subject, seconds: f64) -> Result<Choi
             }
         }
     }
-    let near = |depth: usize| choice(Some(depth), bounder.price(Some(depth)));
-    Ok((1..bounder.nonlinear_layers()).map(near).take_while(fits).last().unwrap_or_else(|| near(1)))
+    Ok(nearest(bounder, seconds))
+}
+
+/// What is chosen where nothing is asked for: a depth that takes five minutes an image, if whole walks would take
+/// several times as long; `None` if they do not.
+pub fn unasked(bounder: &Bounder) -> Option<Choice> {
+    let share = if bounder.goes_around() { AROUND } else { 1.0 };
+    let whole = bounder.goes_around().then(|| bounder.nonlinear_layers());
+    let expected = SEARCH * share * bounder.price(whole) / rate(bounder);
+    (expected > WORTH_TRYING * PATIENCE).then(|| nearest(bounder, PATIENCE))
+}
+
+/// Seconds that an image may take where nobody said.
+const PATIENCE: f64 = 300.0;
+
+fn rate(bounder: &Bounder) -> f64 {
+    if bounder.net.device.is_gpu() { GPU_RATE } else { RATE }
+}
+
+/// The largest depth at which rows that end early fit.
+fn nearest(bounder: &Bounder, seconds: f64) -> Choice {
+    let (share, most) = match bounder.goes_around() {
+        true => (AROUND, bounder.nonlinear_layers()),
+        false => (1.0, bounder.nonlinear_layers() - 1),
+    };
+    let near = |depth: usize| {
+        let depth = Some(depth);
+        Choice { depth, expected: SEARCH * share * bounder.price(depth) / rate(bounder) }
+    };
+    let fits = |choice: &Choice| choice.expected <= seconds;
+    (1..=most).map(near).take_while(fits).last().unwrap_or_else(|| near(1))
 }

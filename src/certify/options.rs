@@ -96,7 +96,7 @@ impl Options {
     }
 
     /// Where the network is deep: whether bounds are taken around images and, if no depth is chosen, that at which the first
-    /// image keeps to the seconds.
+    /// image keeps to the seconds; without any, a depth that takes minutes where all layers would take far longer.
     ///
     /// # Errors
     /// A fault of the device.
@@ -109,12 +109,17 @@ impl Options {
         if self.depth.is_some() {
             return Ok(None);
         }
-        let Some(seconds) = self.seconds else {
-            // Rows that keep to patches say as much as whole ones, for less.
-            bounder.depth = bounder.around.then(|| bounder.nonlinear_layers());
-            return Ok(None);
+        let choice = match self.seconds {
+            Some(seconds) => depth::choose(bounder, &subject, seconds)?,
+            None => match depth::unasked(bounder) {
+                Some(choice) => choice,
+                None => {
+                    // Rows that keep to patches say as much as whole ones, for less.
+                    bounder.depth = bounder.around.then(|| bounder.nonlinear_layers());
+                    return Ok(None);
+                }
+            },
         };
-        let choice = depth::choose(bounder, &subject, seconds)?;
         bounder.depth = choice.depth;
         Ok(Some(choice))
     }

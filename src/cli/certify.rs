@@ -215,6 +215,10 @@ fn say_depth(path: &Path, bounder: &Bounder, options: &Options, chosen: Option<C
         (Some(seconds), Some(_)) => {
             format!("--seconds {seconds}: neurons are bounded through all {layers} nonlinear layers")
         }
+        (None, Some(Choice { depth: Some(depth), .. })) if depth < layers => format!(
+            "neurons are bounded through the nearest {depth} of {layers} nonlinear layers, which takes minutes an image; --seconds \
+             S keeps to another time, --depth {layers} goes through all"
+        ),
         (None, _) if options.depth.is_none() && search::is_deep(bounder) => format!(
             "neurons are bounded through {layers} nonlinear layers, which may take minutes an image and more; --seconds S keeps \
              to a time, --depth N to the nearest layers"

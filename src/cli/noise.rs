@@ -13,6 +13,7 @@ use crate::noise::run::{Settings, run as ask};
 use crate::noise::table::{Table, sum_up, tables};
 use crate::progress::Progress;
 use crate::results::short;
+use crate::terminal::counted;
 
 pub fn run(args: CertifyArgs) -> Result<()> {
     if !(args.confidence > 0.0 && args.confidence < 1.0 && args.risk > 0.0 && args.risk < 1.0) {
@@ -50,7 +51,7 @@ pub fn run(args: CertifyArgs) -> Result<()> {
         batch: args.batch.unwrap_or(crate::search::Settings::new(&bounder).batch),
     };
     ask(&bounder, &data, &settings, &mut table, &mut progress).with_context(kept)?;
-    progress.finish(&format!("{} images on {}", range.len(), device.describe()));
+    progress.finish(&format!("{} on {}", counted(range.len(), "image"), device.describe()));
     drop(table);
     let summary = sum_up(&args.out, &manifest)?;
     for l in &summary.levels {

@@ -12,6 +12,7 @@ use crate::dataset::{Dataset, Split};
 use crate::interrupt;
 use crate::network::{Network, largest};
 use crate::progress::Progress;
+use crate::terminal::counted;
 
 /// Images classified at once.
 const BATCH: usize = 256;
@@ -59,13 +60,13 @@ pub fn run(args: PredictArgs) -> Result<()> {
         scores.extend(net.scores(&images)?);
         progress.advance(images.len());
     }
-    progress.finish(&format!("{} images", data.len()));
+    progress.finish(&counted(data.len(), "image"));
     drop(words);
     target.write(&table(&data, &scores)?)?;
     let right = scores.iter().zip(&data.labels).filter(|(s, label)| largest(s) == **label).count();
     let summary = Summary { images: data.len(), accuracy: right as f64 / data.len() as f64 };
     warn_of_chance(summary.accuracy, data.len(), data.classes.len(), &args.run);
-    args.run.say(format!("{} images, accuracy {:.2} %", summary.images, 100.0 * summary.accuracy));
+    args.run.say(format!("{}, accuracy {:.2} %", counted(summary.images, "image"), 100.0 * summary.accuracy));
     args.run.answer(&summary)
 }
 

@@ -16,6 +16,7 @@ use crate::results::{NoiseLevel, short, write_atomically, write_json};
 use crate::shard::Shard;
 use crate::sweep::part::{self, Part};
 use crate::sweep::{self, Settings, check_variances};
+use crate::terminal::counted;
 
 /// Accuracy, per-class rates and confusion matrices under Gaussian noise.
 #[derive(Args)]
@@ -68,7 +69,7 @@ pub fn run(args: SweepArgs) -> Result<()> {
     let (range, passes) = (shard.range(data.len()), settings.passes());
     let mut progress = Progress::start(args.run.verbosity(), "noise sweep", passes * range.len());
     let called = sweep::called(&net, &data, &settings, range.clone(), &mut progress)?;
-    progress.finish(&format!("{} images, {passes} passes", range.len()));
+    progress.finish(&format!("{}, {passes} passes", counted(range.len(), "image")));
     if args.shard.is_none() {
         let levels = sweep::levels(&settings.variances, called, &data.labels, data.classes.len());
         write(folder.path(), &levels, &data.classes)?;

@@ -12,6 +12,7 @@ use crate::network::Network;
 use crate::progress::Progress;
 use crate::report::sheet::contact_sheet;
 use crate::search;
+use crate::terminal::counted;
 use crate::vary::Kind;
 use crate::vary::run::{Answer, Request, run as ask};
 use crate::vary::table::{Table, VARY, sum_up};
@@ -55,7 +56,7 @@ pub fn run(args: CertifyArgs) -> Result<()> {
     };
     let draw = |answer: &Answer<'_>| sheet(answer, &data, gap);
     ask(&bounder, &data, &request, &mut table, &mut progress, draw).with_context(kept)?;
-    progress.finish(&format!("{} images on {}", range.len(), device.describe()));
+    progress.finish(&format!("{} on {}", counted(range.len(), "image"), device.describe()));
     drop(table);
     let summary = sum_up(&args.out, &manifest)?;
     for w in &summary.ways {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
 
-use super::classes::{Choice, numbered};
+use super::classes::Choice;
 use super::folder::Entry;
 use super::source::{Found, Images};
 use super::{Dataset, Source, Split};
@@ -65,8 +65,8 @@ pub(super) fn read(folder: &Path, entries: &[Entry], source: &Source) -> Result<
             format!("the training images are {height}x{width}, the test images {}x{}", other.height, other.width),
         ));
     }
-    let largest = parts.iter().flat_map(|p| &p.labels).copied().max().unwrap_or(0);
-    let choice = Choice::new(folder, &numbered(usize::from(largest)), source)?;
+    let labels: Vec<usize> = parts.iter().flat_map(|p| &p.labels).map(|&l| l.into()).collect();
+    let choice = Choice::of_numbers(folder, &labels, source)?;
     let shape = Shape::new(1, height, width);
     let convert = |part: Option<Part>| match part {
         Some(part) => part.into_dataset(shape, &choice),

@@ -3,19 +3,20 @@
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
-use super::classes::{Choice, numbered};
+use super::classes::Choice;
 use super::folder::{Item, read_pictures};
 use super::source::{Found, Images};
 use super::{Source, picture, tree};
 use crate::error::{Error, Result};
 use crate::input;
+use crate::terminal::counted;
 
 /// Name of the list of labels: rows `file,label`, paths relative to the folder, a header if you like.
 pub(super) const LABELS: &str = "labels.csv";
 
 /// A row of the list.
 struct Row {
-    line: u64,
+    line: usize,
     file: String,
     label: String,
     /// The picture it is about, if it is there.
@@ -52,16 +53,15 @@ pub(super) fn read(root: &Path, source: &Source) -> Result<Found> {
         }
     }
     let numbers: Option<Vec<usize>> = rows.iter().map(|r| r.label.parse().ok().filter(|&n| n < 100_000)).collect();
-    let (available, labels) = match numbers {
-        Some(numbers) => (numbered(numbers.iter().copied().max().unwrap_or(0)), numbers),
+    let (choice, labels) = match numbers {
+        Some(numbers) => (Choice::of_numbers(&path, &numbers, source)?, numbers),
         None => {
             let names: BTreeSet<&String> = rows.iter().map(|r| &r.label).collect();
             let names: Vec<String> = names.into_iter().cloned().collect();
             let labels = rows.iter().map(|r| names.binary_search(&r.label).unwrap_or(0)).collect();
-            (names, labels)
+            (Choice::new(&path, &names, source)?, labels)
         }
     };
-    let choice = Choice::new(&path, &available, source)?;
     let kept: Vec<(Row, usize)> =
         rows.into_iter().zip(labels).filter_map(|(row, class)| Some((row, choice.label(class)?))).collect();
     let completed = kept.iter().any(|(row, _)| row.path.as_ref().is_some_and(|p| p.as_os_str() != row.file.as_str()));
@@ -83,7 +83,9 @@ pub(super) fn read(root: &Path, source: &Source) -> Result<Found> {
         found.notes.push(format!("{LABELS} names files without their ending; it was completed"));
     }
     if there > listed {
-        found.notes.push(format!("{} pictures that {LABELS} does not name are left out", there - listed));
+        let left = there - listed;
+        let verb = if left == 1 { "is" } else { "are" };
+        found.notes.push(format!("{} that {LABELS} does not name {verb} left out", counted(left, "picture")));
     }
     Ok(found)
 }
@@ -98,9 +100,14 @@ fn rows(root: &Path, path: &Path) -> Result<Vec<Row>> {
     let reader = reader.has_headers(false).flexible(true).trim(csv::Trim::All).delimiter(delimiter);
     let mut reader = reader.from_reader(&text[..]);
     let mut rows = Vec::new();
+    let (mut at, mut line) = (0, 1);
     for record in reader.records() {
         let record = record.map_err(|e| broken(format!("not a CSV file: {e}").replace('\n', " ")))?;
-        let line = record.position().map_or(0, |p| p.line());
+        // The reader takes a row to begin before the second half of the line break above it.
+        let begins = record.position().map_or(at, |p| p.byte() as usize).max(at);
+        let begins = begins + text[begins..].iter().take_while(|b| b.is_ascii_whitespace()).count();
+        line += text[at..begins].iter().filter(|b| **b == b'\n').count();
+        at = begins;
         let (Some(file), Some(label)) = (record.get(0), record.get(1)) else {
             return Err(broken(format!("line {line} is not of the form file,label")));
         };
@@ -146,7 +153,7 @@ mod tests {
         assert_eq!((splits.train.counts(), splits.train.names[0].ends_with(".png")), (vec![1, 2], true));
         assert!(
             splits.notes[0].contains("completed")
-                && splits.notes[1].contains("1 pictures that labels.csv does not name")
+                && splits.notes[1].contains("1 picture that labels.csv does not name")
         );
         // Semicolons, and pictures that are elsewhere than the list says, of which a header is no class.
         std::fs::write(&csv, "file;label\nimg/0.png;cat\nimg/1.png;ant, red\nimg/2.png;cat\n").unwrap();
@@ -171,5 +178,16 @@ mod tests {
         assert!(error(dir.path()).contains("line 3 names no class"));
         std::fs::write(&csv, "img/0.png,0\nimg/1.png,1\n./img/0.png,1\n").unwrap();
         assert!(error(dir.path()).contains("line 3 names img/0.png, as line 1"));
+        std::fs::write(&csv, "\r\nfile,label\r\n\r\nimg/0.png,0\r\nimg/1.png,1\r\n\r\nimg/2.png,\r\n").unwrap();
+        assert!(error(dir.path()).contains("line 7 names no class"));
+        // Numbers that begin at 1, where the network's outputs begin at 0.
+        std::fs::write(&csv, "img/0.png,1\nimg/1.png,2\nimg/2.png,1\n").unwrap();
+        let classes = ["0", "1"].map(String::from);
+        let network = Some(super::super::Network::new(crate::tensor::Shape::new(3, 3, 3), &classes));
+        let mut source = Source { network, test_share: 0.0, ..Source::new(dir.path()) };
+        let begun = load(&source).unwrap_err().to_string();
+        assert!(begun.ends_with("give --classes 1,2"), "{begun}");
+        source.classes = ["1", "2"].map(String::from).to_vec();
+        assert_eq!(load(&source).unwrap().train.counts(), [2, 1]);
     }
 }

@@ -333,7 +333,10 @@ impl Rest {
     fn said(self, mut found: Found) -> Found {
         found.notes.extend(self.notes);
         if self.beside > 0 {
-            found.notes.push(format!("{} pictures beside the class folders are left out", self.beside));
+            found.notes.push(match self.beside {
+                1 => "1 picture beside the class folders is left out".into(),
+                n => format!("{n} pictures beside the class folders are left out"),
+            });
         }
         let total: usize = self.others.values().sum();
         if total > 0 {
@@ -490,7 +493,7 @@ mod tests {
         put(dir.path(), "loose.png", 4, [1; 3]);
         let said = notes(dir.path());
         assert!(said.contains("4 files of other types are left out: 2 .heic, 1 .txt, 1 no ending"), "{said}");
-        assert!(said.contains("1 pictures beside the class folders are left out"), "{said}");
+        assert!(said.contains("1 picture beside the class folders is left out"), "{said}");
     }
 
     #[test]

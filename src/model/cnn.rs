@@ -182,7 +182,7 @@ pub fn fold(model: &Model) -> std::result::Result<Model, String> {
                 *bias = (product + shift) as f32;
             }
             let (relative, absolute) = (f32::EPSILON, 2.0 * f32::EPSILON * largest as f32);
-            after.folded.push(Folding { node: from - 1, relative, absolute, terms: 0.0 });
+            after.folded.push(Folding { node: from - 1, relative, absolute, terms: 0.0, origin: None });
             values.push(from);
         } else {
             let inputs = node.inputs.iter().map(|&v| values[v]).collect();

@@ -1,7 +1,9 @@
 //! Images come as channels, rows, columns. A network whose file takes rows, columns, channels is turned round here.
 
+use std::sync::Arc;
+
 use super::activation::function_of;
-use super::{Folding, Layer, Model, Node, Source, ValueId};
+use super::{Folding, Layer, Model, Node, Origin, Source, ValueId};
 use crate::tensor::Shape;
 
 /// Where a value of a `[row][column][channel]` image, of which `old` holds the sizes in this order, stands in
@@ -104,7 +106,18 @@ impl Model {
                 continue;
             }
             let charged = folded.iter().filter(|f| f.node == i);
-            charges.extend(charged.map(|f| Folding { node: turned.nodes.len(), ..*f }));
+            let origin = |f: &Folding| match (&f.origin, order) {
+                _ if layer == node.layer => f.origin.clone(),
+                (Some(origin), Order::Turned) if origin.layer.is_none() => {
+                    let mut ratios = vec![origin.ratios[0]; node.shape.len()];
+                    let each = ratios.len() / origin.ratios.len();
+                    (0..ratios.len()).for_each(|k| ratios[moved(k)] = origin.ratios[k / each]);
+                    Some(Arc::new(Origin { layer: None, ratios }))
+                }
+                _ => None,
+            };
+            let node_at = turned.nodes.len();
+            charges.extend(charged.map(|f| Folding { node: node_at, origin: origin(f), ..f.clone() }));
             turned.nodes.push(Node { name: node.name.clone(), layer, inputs, shape });
             turned.names.push((turned.nodes.len(), order == Order::Turned));
         }

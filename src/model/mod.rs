@@ -4,12 +4,14 @@ pub mod activation;
 mod check;
 pub mod cnn;
 pub mod enclosure;
+mod fixed;
 mod layout;
 pub mod onnx;
 pub mod pixels;
 pub mod reference;
 mod transform;
-mod twice;
+
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
@@ -36,7 +38,7 @@ pub struct Model {
 /// bits): output value `k` of the layer as the file defines it lies within `relative * sum |w x| + absolute` of what the
 /// stored f32 weights give, `w` and `x` being the stored weights and the layer's inputs. Both parts are computed from the
 /// numbers themselves, so that they hold where f32 underflows.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Folding {
     /// Index into [`Model::nodes`] of a Conv, Dense, Scale or AvgPool.
     pub node: usize,
@@ -47,6 +49,39 @@ pub struct Folding {
     /// Largest sum of magnitudes of what was added up to one constant of the layer: a runtime that adds it up itself
     /// rounds in proportion to this, not to the constant.
     pub terms: f32,
+    /// What the file has in place of the layer, where that can be said without rounding.
+    pub origin: Option<Arc<Origin>>,
+}
+
+/// A layer, or none, and behind it for each of as many groups of consecutive values a ratio.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Origin {
+    /// Before constants were folded into it.
+    pub layer: Option<Layer>,
+    /// What was folded.
+    pub ratios: Vec<Ratio>,
+}
+
+/// `(factor x + offset) / divisor + shift`: of the divisor, which is a sum, the root if `root`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Ratio {
+    /// Of the value.
+    pub factor: f64,
+    /// Added before the division.
+    pub offset: f64,
+    /// The sum is not zero, and above it where it is under a root.
+    pub divisor: [f64; 2],
+    /// Whether it is the root that divides.
+    pub root: bool,
+    /// Added after the division.
+    pub shift: f64,
+}
+
+impl Folding {
+    /// Whether it is known what the stored weights approximate, to any number of digits.
+    pub fn is_known(&self) -> bool {
+        self.origin.is_some() || self.relative == 0.0 && self.absolute == 0.0
+    }
 }
 
 /// One layer applied to earlier values.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::onnx::near::{Charge, Near};
-use super::{Layer, Model, Node};
+use super::{Layer, Model, Node, Origin, Ratio};
 
 /// A pixel `x` in `[0,1]` is given to the network as `(low + (high - low) x - mean) / std`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -61,16 +61,20 @@ impl Model {
         }
         let at = |list: &[f64], c: usize, none: f64| Near::from(*list.get(c).or(list.first()).unwrap_or(&none));
         let plane = self.input.height * self.input.width;
-        let (mut scale, mut shift, mut charge) = (vec![], vec![], Charge::default());
+        let (mut scale, mut shift, mut charge, mut ratios) = (vec![], vec![], Charge::default(), vec![]);
         for c in 0..channels {
             let std = at(std, c, 1.0);
-            let factor = charge.weight((Near::from(*high) - Near::from(*low)) / std);
-            let constant = charge.shift((Near::from(*low) - at(mean, c, 0.0)) / std);
+            let (span, least) = (Near::from(*high) - Near::from(*low), Near::from(*low) - at(mean, c, 0.0));
+            let factor = charge.weight(span / std);
+            let constant = charge.shift(least / std);
             let (Some(factor), Some(constant)) = (factor, constant) else {
                 return Err("--mean, --std and --input-range make numbers that 32 bits cannot hold".into());
             };
             scale.extend(std::iter::repeat_n(factor, plane));
             shift.extend(std::iter::repeat_n(constant, plane));
+            let exact = span.error == 0.0 && least.error == 0.0;
+            let [factor, offset, divisor] = [span, least, std].map(|v| v.value);
+            ratios.push(exact.then_some(Ratio { factor, offset, divisor: [divisor, 0.0], root: false, shift: 0.0 }));
         }
         let mut name = String::from("pixels");
         while self.nodes.iter().any(|n| n.name == name) {
@@ -78,7 +82,8 @@ impl Model {
         }
         self.nodes.iter_mut().flat_map(|n| &mut n.inputs).for_each(|v| *v += 1);
         self.folded.iter_mut().for_each(|f| f.node += 1);
-        self.folded.splice(0..0, charge.folding(0));
+        let ratios: Option<Vec<Ratio>> = ratios.into_iter().collect();
+        self.folded.splice(0..0, charge.folding(0, ratios.map(|ratios| Origin { layer: None, ratios })));
         self.nodes.insert(0, Node { name, layer: Layer::Scale { scale, shift }, inputs: vec![0], shape: self.input });
         self.validate()?;
         Ok(self)
@@ -157,7 +162,7 @@ mod tests {
         let pixels = Pixels { range: [-1.0, 1.0], mean: vec![0.1, 0.2], std: vec![0.5, 0.3] };
         let normal = model.clone().over_pixels(&pixels).unwrap();
         let exact = (1.0 - 0.1) / 0.5 + (0.0 - 0.2) / 0.3;
-        let charge = normal.folded[0];
+        let charge = &normal.folded[0];
         let room = f64::from(charge.relative) * 20.0 + 2.0 * f64::from(charge.absolute);
         assert!((out(&normal, &[1.0, 0.5]) - exact).abs() <= room && room < 1e-5);
         for wrong in [

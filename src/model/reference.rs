@@ -38,6 +38,10 @@ pub trait Number: Clone + Send + Sync {
     fn plus(&self, other: &Self) -> Self;
     /// `self * factor`.
     fn times(&self, factor: f32) -> Self;
+    /// `self + value * factor`, in place.
+    fn add(&mut self, value: &Self, factor: f32) {
+        *self = self.plus(&value.times(factor));
+    }
     /// The larger of the two.
     fn larger(&self, other: &Self) -> Self;
     /// `self / count`.
@@ -79,8 +83,11 @@ pub fn apply<N: Number>(layer: &Layer, inputs: &[&[N]], x: Shape, y: Shape) -> V
         Layer::Conv(c) => conv(c, first, x, y),
         Layer::Dense(d) => {
             let rows = d.weight.par_chunks_exact(x.len()).with_min_len(TASK.div_ceil(x.len())).zip(&d.bias);
-            let terms =
-                |row: &[f32]| row.iter().zip(first).fold(N::constant(0.0), |sum, (&w, v)| sum.plus(&v.times(w)));
+            let terms = |row: &[f32]| {
+                let mut sum = N::constant(0.0);
+                row.iter().zip(first).for_each(|(&w, v)| sum.add(v, w));
+                sum
+            };
             rows.map(|(row, &b)| N::constant(b).plus(&terms(row))).collect()
         }
         Layer::Relu => first.iter().map(|v| v.larger(&N::constant(0.0))).collect(),
@@ -122,8 +129,11 @@ fn conv<N: Number>(c: &Conv, input: &[N], x: Shape, y: Shape) -> Vec<N> {
                     else {
                         continue;
                     };
-                    let steps = values.iter().step_by(c.stride[1]);
-                    sums.iter_mut().skip(first).zip(steps).for_each(|(s, v)| *s = s.plus(&v.times(taps[ky * kw + kx])));
+                    let (tap, steps) = (taps[ky * kw + kx], values.iter().step_by(c.stride[1]));
+                    // Most are zeros where channels are in groups.
+                    if tap != 0.0 {
+                        sums.iter_mut().skip(first).zip(steps).for_each(|(s, v)| s.add(v, tap));
+                    }
                 }
             }
         }

@@ -103,7 +103,8 @@ fn starts(net: &Network, queries: &mut Queries<'_>, parts: &[&Part], first: bool
     if scattered.is_empty() {
         return Ok(points);
     }
-    let scores = net.scores(&scattered)?;
+    let who = members(parts.iter().map(|p| p.query));
+    let Some(scores) = queries.in_time(net, &who, |net, _| net.scores(&scattered))? else { return Ok(vec![]) };
     let mut scores = &scores[..];
     for (part, xs) in &drawn {
         let (own, later) = scores.split_at(xs.len());
@@ -117,7 +118,7 @@ fn starts(net: &Network, queries: &mut Queries<'_>, parts: &[&Part], first: bool
         }
     }
     points.sort_by_key(|p| p.of.query);
-    queries.charge(&members(parts.iter().map(|p| p.query)))?;
+    queries.charge(&who)?;
     points.retain(|p| queries.is_open(p.of.query));
     Ok(points)
 }
@@ -172,8 +173,10 @@ fn follow(net: &Network, queries: &mut Queries<'_>, points: Vec<Start>, steps: u
     };
     let (of, starts): (Vec<Alternative>, Vec<Vec<f32>>) = points.into_iter().map(|p| (p.of, p.x)).unzip();
     let x = placed(net, starts.iter().map(Vec::as_slice))?;
-    let ends = ends(net, queries, &of)?;
-    descend(net, &mut Violations { net, queries, of, ends }, x, steps, stride)
+    let (who, ends) = (members(of.iter().map(|of| of.query)), ends(net, queries, &of)?);
+    let found = queries
+        .in_time(net, &who, |net, queries| descend(net, &mut Violations { net, queries, of, ends }, x, steps, stride));
+    found.map(|_| ())
 }
 
 /// Inputs by lane.
@@ -234,7 +237,7 @@ impl Objective for Violations<'_, '_> {
         }
         for (&(best, _), x) in looked.iter().zip(read(d, from_ref(x), lanes, &looked)?) {
             let of = self.of[best];
-            self.queries.get(of.query).examine(&self.net.model, of.case, of.disjunct, &x, outputs[best]);
+            self.queries.get(of.query).examine(self.net, of.case, of.disjunct, &x, outputs[best]);
         }
         d.upload(&tensor::interleave(weights.iter().map(Vec::as_slice), count))
     }

@@ -93,7 +93,9 @@ fn advance(
     };
     let points: Vec<Vec<f32>> =
         turn.iter().flat_map(|(s, moves)| moves.iter().map(|&m| neighbour(&searches[*s], m))).collect();
-    let outputs = net.scores(&points.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
+    let net = net.until(queries.end(&[query]));
+    let scores = |net: &Network, _: &mut Queries<'_>| net.scores(&points.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    let Some(outputs) = queries.in_time(&net, &[query], scores)? else { return Ok(()) };
     let mut at = 0;
     for (s, moves) in turn {
         let search = &mut searches[s];
@@ -114,7 +116,7 @@ fn advance(
             let edge = queries.all()[query].edge(search.case, search.disjunct, &outputs[at + i]);
             if lack <= edge {
                 let query = queries.get(query);
-                query.examine(&net.model, search.case, search.disjunct, &points[at + i], &outputs[at + i]);
+                query.examine(&net, search.case, search.disjunct, &points[at + i], &outputs[at + i]);
             }
         }
         at += moves.len();

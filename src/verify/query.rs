@@ -6,9 +6,8 @@ use std::time::{Duration, Instant};
 use super::refute::{Part, Test, tests};
 use super::witness::Witness;
 use super::{Property, Verdict, check_fit};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::interrupt;
-use crate::model::Model;
 use crate::network::Network;
 use crate::rng::Rng;
 use crate::spec::Spec;
@@ -90,10 +89,13 @@ impl<'a> Query<'a> {
         1e-5 * self.tests[case][disjunct].iter().map(|t| t.size(outputs)).fold(0.0, f32::max)
     }
 
-    /// Checks whether `x`, where f32 arithmetic gave these outputs, is a counterexample to an alternative.
-    pub fn examine(&mut self, model: &Model, case: usize, disjunct: usize, x: &[f32], outputs: &[f32]) {
+    /// Checks whether `x`, where f32 arithmetic gave these outputs, is a counterexample to an alternative, in the time that
+    /// passes through the network have.
+    pub fn examine(&mut self, net: &Network, case: usize, disjunct: usize, x: &[f32], outputs: &[f32]) {
         let case = &self.spec.cases[case];
-        if let Some(found) = Witness::confirm(model, case, &case.disjuncts[disjunct], x, Some(outputs)) {
+        if let Some(found) =
+            Witness::confirm(&net.model, case, &case.disjuncts[disjunct], x, Some(outputs), net.deadline)
+        {
             self.offer(found);
         }
     }
@@ -167,6 +169,24 @@ impl<'a> Queries<'a> {
     pub fn deadline(&self, who: &[usize]) -> Instant {
         let least = who.iter().map(|&i| self.all[i].left()).min().unwrap_or_default();
         self.since + least.saturating_mul(who.len() as u32)
+    }
+
+    /// When all of `who` are out of time.
+    pub fn end(&self, who: &[usize]) -> Instant {
+        self.since + who.iter().map(|&i| self.all[i].left()).sum::<Duration>()
+    }
+
+    /// What `run` finds before all of `who` are out of time, which is charged to them; `None` if it does not.
+    pub fn in_time<T>(
+        &mut self,
+        net: &Network,
+        who: &[usize],
+        run: impl FnOnce(&Network, &mut Self) -> Result<T>,
+    ) -> Result<Option<T>> {
+        match run(&net.until(self.end(who)), self) {
+            Err(Error::Timeout) => self.charge(who).map(|()| None),
+            found => found.map(Some),
+        }
     }
 
     /// Divides the time since the last call evenly over `who`, and tells the answers of those that are decided or out

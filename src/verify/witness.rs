@@ -1,6 +1,7 @@
 //! Counterexamples: checked against the property as written, in terms that no rounding can upset.
 
 use std::fmt::Write;
+use std::time::Instant;
 
 use super::exact;
 use crate::model::{Model, enclosure};
@@ -32,30 +33,39 @@ pub(super) struct Outputs {
 
 impl Witness {
     /// Checks that what `input` stands for lies in `case` as written, and that over real numbers all constraints of
-    /// `disjunct` hold there. `seen` are the outputs that f32 arithmetic gave.
+    /// `disjunct` hold there. `seen` are the outputs that f32 arithmetic gave. A check that is not over by the deadline finds
+    /// nothing.
     pub fn confirm(
         model: &Model,
         case: &Case,
         disjunct: &[Linear],
         input: &[f32],
         seen: Option<&[f32]>,
+        deadline: Option<Instant>,
     ) -> Option<Witness> {
         let plain = case.point(input, false);
-        let found = plain.as_ref().and_then(|point| Witness::at(model, case, disjunct, point, seen));
+        let found = plain.as_ref().and_then(|point| Witness::at(model, case, disjunct, point, seen, deadline));
         if found.as_ref().is_some_and(|w| w.clear) {
             return found;
         }
         let ends = case.point(input, true).filter(|point| plain.as_ref() != Some(point));
-        let better = ends.and_then(|point| Witness::at(model, case, disjunct, &point, seen));
+        let better = ends.and_then(|point| Witness::at(model, case, disjunct, &point, seen, deadline));
         found.into_iter().chain(better).max_by(|a, b| a.clear.cmp(&b.clear).then(a.margin.total_cmp(&b.margin)))
     }
 
     /// As [`confirm`](Self::confirm), at exactly this point.
-    fn at(model: &Model, case: &Case, disjunct: &[Linear], point: &[Decimal], seen: Option<&[f32]>) -> Option<Witness> {
+    fn at(
+        model: &Model,
+        case: &Case,
+        disjunct: &[Linear],
+        point: &[Decimal],
+        seen: Option<&[f32]>,
+        deadline: Option<Instant>,
+    ) -> Option<Witness> {
         if !case.contains(point) {
             return None;
         }
-        let mut outputs = Outputs::at(model, point);
+        let mut outputs = Outputs::at(model, point, deadline);
         if disjunct.iter().any(|l| outputs.leaves_open(l)) {
             outputs.exact = exact::forward(model, point);
         }
@@ -104,14 +114,14 @@ impl Outputs {
         Outputs { near, errors, exact: None }
     }
 
-    fn at(model: &Model, point: &[Decimal]) -> Outputs {
+    fn at(model: &Model, point: &[Decimal], deadline: Option<Instant>) -> Outputs {
         let input: Vec<f64> = point.iter().map(Decimal::to_f64).collect();
         let off = |(x, near): (&Decimal, &f64)| match x.cmp_f64(*near).is_eq() {
             true => 0.0,
             false => x.sub(&Decimal::from_f64(*near)).abs().to_f64().next_up(),
         };
         let errors = point.iter().zip(&input).map(off).collect();
-        Outputs::new(enclosure::forward_near(model, input, errors))
+        Outputs::new(enclosure::forward_until(model, input, errors, deadline))
     }
 
     /// Sum of the terms' sizes where output `k` is of size `of(k)`.

@@ -27,7 +27,7 @@ fn model() -> Model {
     let second = norm(&mut b, second);
     let sum = b.same(Layer::Add, &[second, v]);
     let v = b.relu(sum);
-    let v = b.average_pool(v, [2, 2], [2, 2], [0, 0]);
+    let v = b.average_pool(v, [2, 2], [2, 2], [0, 0], false);
     let v = b.dense(v, 7);
     let v = norm(&mut b, v);
     let v = b.relu(v);

@@ -79,7 +79,7 @@ fn folded(mut model: Model, rng: &mut Rng) -> [Model; 2] {
         let mut sign = || 0.9 * [-1.0, 1.0][rng.below(2)];
         weight.iter_mut().for_each(|w| *w *= 1.0 + sign() * RELATIVE);
         bias.iter_mut().for_each(|b| *b += sign() * ABSOLUTE);
-        model.folded.push(Folding { node, relative: RELATIVE, absolute: ABSOLUTE, terms: 0.0 });
+        model.folded.push(Folding { node, relative: RELATIVE, absolute: ABSOLUTE, ..Folding::default() });
     }
     [model, file]
 }

@@ -7,20 +7,22 @@ use super::{Bend, Function, Piece};
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct HardSwish;
 
-const ALPHA: f64 = (1.0f32 / 6.0) as f64;
-const ENDS: [f64; 2] = [-0.5 / ALPHA, 0.5 / ALPHA];
+/// The slope of the hard sigmoid.
+pub(in super::super) const ALPHA: f32 = 1.0 / 6.0;
+const SLOPE: f64 = ALPHA as f64;
+const ENDS: [f64; 2] = [-0.5 / SLOPE, 0.5 / SLOPE];
 
 impl Function for HardSwish {
     fn value(&self, x: f64) -> f64 {
-        x * (ALPHA * x + 0.5).clamp(0.0, 1.0)
+        x * (SLOPE * x + 0.5).clamp(0.0, 1.0)
     }
 
     fn size(&self, x: f64) -> f64 {
-        if x < 2.0 * ENDS[0] { 0.0 } else { x.abs() * (x.abs() * ALPHA + 0.5).min(2.0) }
+        if x < 2.0 * ENDS[0] { 0.0 } else { x.abs() * (x.abs() * SLOPE + 0.5).min(2.0) }
     }
 
     fn slope(&self, piece: usize, x: f64) -> f64 {
-        [0.0, 2.0 * ALPHA * x + 0.5, 1.0][piece]
+        [0.0, 2.0 * SLOPE * x + 0.5, 1.0][piece]
     }
 
     fn steepest(&self) -> f64 {

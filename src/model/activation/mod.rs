@@ -7,7 +7,7 @@
 mod abs;
 mod clip;
 mod hard_sigmoid;
-mod hard_swish;
+pub(super) mod hard_swish;
 mod leaky_relu;
 mod sigmoid;
 mod tanh;
@@ -169,10 +169,27 @@ impl Activation {
 
     /// How far the function at a place within `error` of `x` may be from [`value`](Self::value) at `x`.
     pub fn drift(&self, x: f64, error: f64) -> f64 {
+        self.error(x) + self.steepest(x, error) * error
+    }
+
+    /// The largest slope within `room` of `x`, up or down.
+    pub fn steepest(&self, x: f64, room: f64) -> f64 {
         // Ends of pieces are known to within a rounding.
-        let room = error + 1e-12 * x.abs();
+        let room = room + 1e-12 * x.abs();
         let [low, high] = self.slopes(x - room, x + room);
-        self.error(x) + low.abs().max(high.abs()) * error
+        low.abs().max(high.abs())
+    }
+
+    /// Whether sums, products and choices make it.
+    pub fn is_arithmetic(&self) -> bool {
+        match self {
+            Activation::LeakyRelu(_)
+            | Activation::Clip(_)
+            | Activation::Abs(_)
+            | Activation::HardSigmoid(_)
+            | Activation::HardSwish(_) => true,
+            Activation::Sigmoid(_) | Activation::Tanh(_) => false,
+        }
     }
 }
 

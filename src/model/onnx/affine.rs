@@ -1,6 +1,6 @@
 //! Affine operators: Conv, Gemm, MatMul, BatchNormalization.
 
-use super::super::{Conv, Dense, Layer, Source, ValueId};
+use super::super::{Conv, Dense, Layer, Ratio, Source, ValueId};
 use super::build::{Builder, Live, Value};
 use super::error::OnnxResult;
 use super::near::{Charge, Near};
@@ -275,6 +275,14 @@ pub fn batch_norm(b: &mut Builder, op: &Op) -> OnnxResult<()> {
         return op.fail("a variance is zero, negative or not a number; export the network again");
     }
     let shift: Vec<Near> = (0..channels).map(|c| beta[c] - mean[c] * scale[c]).collect();
-    let live = scale::apply(b, op, x, &scale, &shift, Merge::Always)?;
+    let ratio = |c: usize| {
+        let offset = -mean[c] * gamma[c];
+        let exact = [gamma[c], beta[c], offset, variance[c], epsilon].iter().all(|v| v.error == 0.0);
+        let [factor, shift] = [gamma[c].value, beta[c].value];
+        let divisor = [variance[c].value, epsilon.value];
+        exact.then_some(Ratio { factor, offset: offset.value, divisor, root: true, shift })
+    };
+    let ratios = (0..channels).map(ratio).collect();
+    let live = scale::apply_ratios(b, op, x, [&scale, &shift], ratios, Merge::Always)?;
     b.define(op, Value::Live(live))
 }

@@ -309,7 +309,7 @@ impl<'a> Builder<'a> {
             }
         }
         let folded = self.folded.iter().filter(|f| needed[f.node + 1]);
-        Ok((nodes, folded.map(|f| Folding { node: new[f.node + 1] - 1, ..*f }).collect()))
+        Ok((nodes, folded.map(|f| Folding { node: new[f.node + 1] - 1, ..f.clone() }).collect()))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Elementwise operators: Relu, and sums, differences, products and quotients with constants or of two values.
 
-use super::super::{Layer, ValueId};
+use super::super::{Layer, Ratio, ValueId};
 use super::activation;
 use super::build::{Builder, Live, Value};
 use super::error::OnnxResult;
@@ -52,7 +52,13 @@ fn with_constant(b: &mut Builder, op: &Op, what: Arithmetic, x: Live, c: &Tensor
             if c.iter().any(|v| v.value.abs() <= v.error) {
                 return op.fail("divides by zero");
             }
-            (c.into_iter().map(|v| Near::ONE / v).collect(), all(0.0), Merge::Needed)
+            let ratio = |v: &Near| {
+                let exact = v.error == 0.0;
+                exact.then_some(Ratio { factor: 1.0, offset: 0.0, divisor: [v.value, 0.0], root: false, shift: 0.0 })
+            };
+            let (ratios, inverse) =
+                (c.iter().map(ratio).collect(), c.iter().map(|&v| Near::ONE / v).collect::<Vec<_>>());
+            return scale::apply_ratios(b, op, x, [&inverse, &all(0.0)], ratios, Merge::Needed);
         }
         (Arithmetic::Div, true) => return op.fail("division by the network's values is not supported"),
     };

@@ -1,7 +1,9 @@
 //! Constants that the reader computes: f64 numbers that carry how far they may be from the real ones, and what storing
 //! them as f32 costs.
 
-use super::super::Folding;
+use std::sync::Arc;
+
+use super::super::{Folding, Origin};
 use super::build::{Builder, Live};
 use crate::rounding::to_f32_up;
 
@@ -196,16 +198,17 @@ impl Charge {
         Some(stored)
     }
 
-    /// The charge as that of a node, if there is one.
-    pub fn folding(self, node: usize) -> Option<Folding> {
+    /// The charge as that of a node, if there is one; `origin` is what the file has there.
+    pub fn folding(self, node: usize, origin: Option<Origin>) -> Option<Folding> {
         // Devices flush what is smaller.
         let rounded = |v: f64| if v == 0.0 { 0.0 } else { to_f32_up(v).max(f32::MIN_POSITIVE) };
         let (relative, absolute, terms) = (rounded(self.relative), rounded(self.absolute), rounded(self.terms));
-        (!self.is_free() || self.terms > 0.0).then_some(Folding { node, relative, absolute, terms })
+        let origin = origin.filter(|_| !self.is_free()).map(Arc::new);
+        (!self.is_free() || self.terms > 0.0).then_some(Folding { node, relative, absolute, terms, origin })
     }
 
     pub fn record(self, b: &mut Builder, live: &Live) {
-        b.folded.extend(self.folding(live.id - 1));
+        b.folded.extend(self.folding(live.id - 1, None));
     }
 }
 

@@ -16,6 +16,7 @@ use super::write::CLASSES;
 use super::{inline, operator, proto, size, tensors};
 use crate::error::{Error, Result};
 use crate::tensor::Shape;
+use crate::terminal::counted;
 
 /// Largest file that is read, compressed or not: the limit of the format itself.
 const MAX_BYTES: u64 = 1 << 31;
@@ -248,6 +249,17 @@ fn read_graph(
     count_uses(&nodes, &mut uses);
     *uses.entry(end.clone()).or_default() += 1;
 
+    let short = |t: &proto::Tensor| {
+        let kind = t.data_type.unwrap_or(0);
+        [proto::data_type::FLOAT16, proto::data_type::BFLOAT16].contains(&kind) && uses.contains_key(&t.name)
+    };
+    if graph.initializer.iter().any(short) {
+        notes.push(
+            "its weights are 16 bit floats, taken for the numbers that they are; a runtime that computes in 16 bits rounds \
+             by more than radii pay for"
+                .into(),
+        );
+    }
     let mut external = external;
     let (mut constants, mut names) = (HashMap::new(), HashSet::new());
     for tensor in graph.initializer {
@@ -365,13 +377,15 @@ fn finish(mut b: Builder, dims: &[usize], last: usize, classes: Option<String>) 
     };
     let tiny = subnormal(&model);
     if tiny > 0 {
+        let (weights, are) = (counted(tiny, "weight"), if tiny == 1 { "is" } else { "are" });
         warnings
-            .push(format!("{tiny} weights are below 2^-126, which devices may take for zero; bounds allow for either"));
+            .push(format!("{weights} {are} below 2^-126, which devices may take for zero; bounds allow for either"));
     }
     let n = model.folded.iter().filter(|f| f.relative > 0.0 || f.absolute > 0.0).count();
     if n > 0 {
+        let (layers, hold) = (counted(n, "layer"), if n == 1 { "holds" } else { "hold" });
         warnings.push(format!(
-            "{n} layers hold constants that are no 32 bit floats; the bounds of certify and verify are charged for the \
+            "{layers} {hold} constants that are no 32 bit floats; the bounds of certify and verify are charged for the \
              difference"
         ));
     }

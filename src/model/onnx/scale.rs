@@ -1,7 +1,7 @@
 //! `y = scale x + shift` with constants: part of the layer before where that loses next to nothing, else a layer of its
 //! own.
 
-use super::super::Layer;
+use super::super::{Layer, Origin, Ratio};
 use super::build::{Builder, Live};
 use super::error::OnnxResult;
 use super::near::{Charge, Near};
@@ -21,6 +21,23 @@ pub enum Merge {
 /// Applies constants to `x`. Both vectors have the same length, a divisor of that of `x`: each constant is for as many
 /// consecutive values.
 pub fn apply(b: &mut Builder, op: &Op, x: Live, scale: &[Near], shift: &[Near], merge: Merge) -> OnnxResult<Live> {
+    let ratio = |(s, t): (&Near, &Near)| {
+        let exact = s.error == 0.0 && t.error == 0.0;
+        exact.then_some(Ratio { factor: s.value, offset: 0.0, divisor: [1.0, 0.0], root: false, shift: t.value })
+    };
+    let ratios = scale.iter().zip(shift).map(ratio).collect();
+    apply_ratios(b, op, x, [scale, shift], ratios, merge)
+}
+
+/// [`apply`], where it is known which ratios the constants are of.
+pub fn apply_ratios(
+    b: &mut Builder,
+    op: &Op,
+    x: Live,
+    [scale, shift]: [&[Near]; 2],
+    ratios: Option<Vec<Ratio>>,
+    merge: Merge,
+) -> OnnxResult<Live> {
     if scale.iter().all(|s| s.is(1.0)) && shift.iter().all(|t| t.is(0.0)) {
         return Ok(x);
     }
@@ -29,43 +46,53 @@ pub fn apply(b: &mut Builder, op: &Op, x: Live, scale: &[Near], shift: &[Near], 
         Merge::Always | Merge::Free => true,
         Merge::Needed => !kept(),
     };
-    if b.merging && wanted && merged(b, &x, scale, shift, merge == Merge::Free) {
+    if b.merging && wanted && merged(b, &x, [scale, shift], &ratios, merge == Merge::Free) {
         return Ok(x);
     }
-    layer(b, op, x, scale, shift)
+    layer(b, op, x, scale, shift, ratios)
 }
 
 /// Puts the constants into the weights of the layer that makes `x`, which nothing else reads. False, and nothing is
 /// changed, if that layer has no weights, has charges already, or holds a weight that no f32 comes near.
-fn merged(b: &mut Builder, x: &Live, scale: &[Near], shift: &[Near], free: bool) -> bool {
+fn merged(b: &mut Builder, x: &Live, [scale, shift]: [&[Near]; 2], ratios: &Option<Vec<Ratio>>, free: bool) -> bool {
     if !x.sole || x.id == 0 || b.folded.iter().any(|f| f.node + 1 == x.id) {
         return false;
     }
-    let (weight, bias) = match &mut b.nodes[x.id - 1].layer {
-        Layer::Conv(c) => (&mut c.weight, &mut c.bias),
-        Layer::Dense(d) => (&mut d.weight, &mut d.bias),
+    let layer = &mut b.nodes[x.id - 1].layer;
+    let Some([weight, bias]) = constants(layer) else { return false };
+    let out = bias.len();
+    let (Some(scale), Some(shift)) = (per_output(scale, out), per_output(shift, out)) else { return false };
+    let mut charge = Charge::default();
+    let factor = |(k, &w): (usize, &f32)| charge.weight(Near::from(w) * scale[k * out / weight.len()]);
+    let Some(new) = weight.iter().enumerate().map(factor).collect::<Option<Vec<f32>>>() else { return false };
+    let biases = bias.iter().zip(scale.iter().zip(&shift));
+    let constant = |(&v, (&s, &t)): (&f32, (&Near, &Near))| charge.shift(Near::from(v) * s + t);
+    let Some(biases) = biases.map(constant).collect::<Option<Vec<f32>>>() else { return false };
+    if free && !charge.is_free() {
+        return false;
+    }
+    let ratios = ratios.as_ref().filter(|_| !charge.is_free());
+    let origin = ratios.map(|ratios| Origin { layer: Some(layer.clone()), ratios: ratios.clone() });
+    if let Some([weight, bias]) = constants(layer) {
+        (*weight, *bias) = (new, biases);
+    }
+    b.folded.extend(charge.folding(x.id - 1, origin));
+    true
+}
+
+/// Weights and biases that others can be put into.
+fn constants(layer: &mut Layer) -> Option<[&mut Vec<f32>; 2]> {
+    match layer {
+        Layer::Conv(c) => Some([&mut c.weight, &mut c.bias]),
+        Layer::Dense(d) => Some([&mut d.weight, &mut d.bias]),
         Layer::Relu
         | Layer::Activation(_)
         | Layer::MaxPool(_)
         | Layer::AvgPool(_)
         | Layer::Add
         | Layer::Scale { .. }
-        | Layer::Gather(_) => return false,
-    };
-    let out = bias.len();
-    let (Some(scale), Some(shift)) = (per_output(scale, out), per_output(shift, out)) else { return false };
-    let mut charge = Charge::default();
-    let factor = |(k, &w): (usize, &f32)| charge.weight(Near::from(w) * scale[k * out / weight.len()]);
-    let Some(new) = weight.iter().enumerate().map(factor).collect::<Option<Vec<f32>>>() else { return false };
-    let constants = bias.iter().zip(scale.iter().zip(&shift));
-    let constant = |(&v, (&s, &t)): (&f32, (&Near, &Near))| charge.shift(Near::from(v) * s + t);
-    let Some(constants) = constants.map(constant).collect::<Option<Vec<f32>>>() else { return false };
-    if free && !charge.is_free() {
-        return false;
+        | Layer::Gather(_) => None,
     }
-    (*weight, *bias) = (new, constants);
-    charge.record(b, x);
-    true
 }
 
 /// One constant for each of `out` groups of consecutive values, if every group has one.
@@ -80,7 +107,14 @@ fn per_output(values: &[Near], out: usize) -> Option<Vec<Near>> {
 }
 
 /// A layer of their own. A factor beyond the range of f32 is a power of two, of which f32 is sure, times one within it.
-fn layer(b: &mut Builder, op: &Op, x: Live, scale: &[Near], shift: &[Near]) -> OnnxResult<Live> {
+fn layer(
+    b: &mut Builder,
+    op: &Op,
+    x: Live,
+    scale: &[Near],
+    shift: &[Near],
+    ratios: Option<Vec<Ratio>>,
+) -> OnnxResult<Live> {
     let n = x.len();
     let each = n / scale.len();
     b.spend(op, 2 * n)?;
@@ -107,7 +141,9 @@ fn layer(b: &mut Builder, op: &Op, x: Live, scale: &[Near], shift: &[Near]) -> O
         from = b.push(op, layer, vec![from], x.dims.clone())?.id;
     }
     let live = b.push(op, Layer::Scale { scale: spread(&factors), shift }, vec![from], x.dims)?;
-    charge.record(b, &live);
+    // Of two steps, none is the whole.
+    let origin = ratios.filter(|_| from == x.id).map(|ratios| Origin { layer: None, ratios });
+    b.folded.extend(charge.folding(live.id - 1, origin));
     Ok(live)
 }
 

@@ -266,7 +266,7 @@ fn batch_normalisation_folds_within_its_charge() {
     let g = statistics(Graph::new(&[1, 1, 1, 2])).floats("w", &[2, 1, 1, 1], &[0.37, -1.9]);
     let model = g.node("Conv", &["x", "w"], "z", &[]).node("BatchNormalization", &inputs, "y", &[]).read();
     assert_eq!(model.nodes.len(), 1);
-    let charge = model.folded[0];
+    let charge = &model.folded[0];
     let x = [0.3f32, 5.0];
     for (k, y) in out(&model, &x).into_iter().enumerate() {
         let (c, x) = (k / 2, f64::from(x[k % 2]));

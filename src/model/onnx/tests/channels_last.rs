@@ -84,7 +84,7 @@ fn images_are_taken_channels_first_whatever_the_file_takes() {
             node("end", Layer::Add, &[7, 0], shape),
         ],
         classes: (0..90).map(|k| k.to_string()).collect(),
-        folded: vec![Folding { node: 1, relative: 0.5, absolute: 0.0, terms: 0.0 }],
+        folded: vec![Folding { node: 1, relative: 0.5, ..Folding::default() }],
     };
     let turned = model.clone().channels_first().unwrap();
     turned.validate().unwrap();

@@ -3,6 +3,7 @@
 use num_rational::BigRational;
 
 use super::super::super::enclosure;
+use super::super::super::pixels::Pixels;
 use super::super::decode_unfolded;
 use super::*;
 
@@ -167,6 +168,41 @@ fn the_file_as_it_is_has_every_constant_in_a_layer_of_its_own() {
     // Only batch normalisation makes constants that the file does not have.
     let charged: Vec<usize> = file.folded.iter().map(|f| f.node).collect();
     assert_eq!(charged, [2]);
+}
+
+/// What the file has in place of folded constants is evaluated in as many digits as asked for: the same numbers as its own
+/// network and the folded one, and far nearer.
+#[test]
+fn folded_constants_are_known_to_any_number_of_digits() {
+    let g = Graph::new(&[1, 2, 1, 1]).floats("w", &[2, 2, 1, 1], &[0.5, -1.5, 0.3, 0.7]);
+    let g = g.floats("gamma", &[2], &[1.1, -0.3]).floats("beta", &[2], &[0.7, 0.1]).floats("mean", &[2], &[0.3, 2.0]);
+    let g = g.floats("var", &[2], &[0.9, 1.7]).floats("d", &[1], &[3.0]).node("Conv", &["x", "w"], "z", &[]);
+    let g = g.node("BatchNormalization", &STATISTICS, "n", &[]).node("Relu", &["n"], "r", &[]);
+    let g = g.node("Div", &["r", "d"], "q", &[]).node(
+        "BatchNormalization",
+        &["q", "gamma", "beta", "mean", "var"],
+        "y",
+        &[],
+    );
+    let bytes = g.bytes();
+    let (folded, file) = (decode(&bytes, None).unwrap().model, decode_unfolded(&bytes, None).unwrap());
+    assert!(folded.nodes.len() < file.nodes.len() && folded.folded.iter().all(Folding::is_known));
+    let pixels = Pixels { range: [0.0, 255.0], mean: vec![123.675, 116.28], std: vec![58.395, 57.12] };
+    let models = [folded, file].map(|model| [model.clone(), model.over_pixels(&pixels).unwrap()]);
+    for over in 0..2 {
+        let x = [0.3, 0.8];
+        let ends = |model: &Model| {
+            let coarse = enclosure::forward(model, &x);
+            let fine = [0.0, 1e60, 1e200].map(|e| enclosure::forward_finely(model, &x, &(vec![0.0; 2], vec![e; 2])));
+            for ((y, e), k) in fine.iter().flat_map(|(y, e)| y.iter().zip(e).zip(0..)) {
+                assert!((y - coarse.0[k]).abs() <= e + coarse.1[k] && *e < 1e-14 && coarse.1[k] > 1e-8, "{y} {e}");
+            }
+            fine.map(|(y, _)| y)
+        };
+        let [a, b] = [0, 1].map(|m| ends(&models[m][over]));
+        let all = a.iter().chain(&b).flatten().zip((0..2).cycle());
+        all.for_each(|(y, k)| assert!((y - a[0][k]).abs() <= 1e-15 * y.abs().max(1.0), "{y}"));
+    }
 }
 
 proptest! {
