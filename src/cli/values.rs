@@ -5,6 +5,7 @@ use clap::builder::PossibleValue;
 
 use crate::bounds::{Method, Runtime};
 use crate::dataset::{Fit, Split};
+use crate::model::cnn::Named;
 use crate::norm::Norm;
 use crate::vary::Kind;
 
@@ -72,6 +73,27 @@ impl ValueEnum for Kind {
             }
             Kind::Defocus => "A blend with the image through a disc: x + t (blurred - x)",
             Kind::MotionBlur => "A blend with the image moved sideways: x + t (blurred - x)",
+        };
+        Some(PossibleValue::new(self.name()).help(help))
+    }
+}
+
+impl ValueEnum for Named {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Named::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let help = match self {
+            Named::Cnn3 => "Two strided convolutions of 16 and 32 channels, the logits",
+            Named::Cnn5 => "Three convolutions of 32, 32 and 64 channels, 256 neurons, the logits",
+            Named::Cnn7 => {
+                "The seven layers of certified training: five convolutions of 64 and 128 channels, 512 neurons, the logits \
+                 (Shi et al. 2021)"
+            }
+            Named::Resnet8 => {
+                "A convolution, three residual blocks of 16, 32 and 64 channels, means, the logits (He et al. 2016)"
+            }
         };
         Some(PossibleValue::new(self.name()).help(help))
     }

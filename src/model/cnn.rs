@@ -57,17 +57,32 @@ impl Filter {
 }
 
 /// Architectures with a name, all with batch normalisation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Named {
-    /// Two strided convolutions of 16 and 32 channels, the logits
+    /// Two strided convolutions of 16 and 32 channels, the logits.
     Cnn3,
-    /// Three convolutions of 32, 32 and 64 channels, 256 neurons, the logits
+    /// Three convolutions of 32, 32 and 64 channels, 256 neurons, the logits.
     Cnn5,
     /// The seven layers of certified training: five convolutions of 64 and 128 channels, 512 neurons, the logits (Shi et al.
-    /// 2021)
+    /// 2021).
     Cnn7,
-    /// A convolution, three residual blocks of 16, 32 and 64 channels, means, the logits (He et al. 2016)
+    /// A convolution, three residual blocks of 16, 32 and 64 channels, means, the logits (He et al. 2016).
     Resnet8,
+}
+
+impl Named {
+    /// All, as they are listed.
+    pub const ALL: [Named; 4] = [Named::Cnn3, Named::Cnn5, Named::Cnn7, Named::Resnet8];
+
+    /// As on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Named::Cnn3 => "cnn3",
+            Named::Cnn5 => "cnn5",
+            Named::Cnn7 => "cnn7",
+            Named::Resnet8 => "resnet8",
+        }
+    }
 }
 
 impl From<Named> for Architecture {
@@ -294,7 +309,6 @@ impl Builder {
 mod tests {
     use super::super::reference;
     use super::*;
-    use clap::ValueEnum;
 
     fn model(architecture: &Architecture, side: usize) -> Result<Model> {
         cnn(Shape::new(3, side, side), &["a".into(), "b".into()], architecture, 5)
@@ -302,8 +316,8 @@ mod tests {
 
     #[test]
     fn every_architecture_is_whole_and_folds() {
-        for name in Named::value_variants() {
-            let mut model = model(&(*name).into(), 8).unwrap();
+        for name in Named::ALL {
+            let mut model = model(&name.into(), 8).unwrap();
             model.validate().unwrap();
             let mut rng = Rng::new(2, 0);
             for node in &mut model.nodes {
