@@ -372,7 +372,7 @@ fn what_the_reader_has_to_say_is_said_by_every_command() {
             let output = super::binary(at, &format!("{line}{quiet}")).output().expect("the binary starts");
             let (out, err) = super::text(&output);
             assert_eq!(output.status.code(), Some(0), "{line}\n{out}{err}");
-            let note = "m.onnx: 1 weights are below 2^-126";
+            let note = "m.onnx: 1 weight is below 2^-126";
             assert_eq!((err.matches(note).count(), out.matches(note).count()), (said, 0), "{line}\n{err}");
         }
     }

@@ -289,7 +289,7 @@ fn wrong_usage() {
     misused(at, &format!("{TRAIN} --data SHOES --certified 2/255 --mix 1.5"), &["--mix", "at most 1"]);
     misused(at, &format!("{TRAIN} --data SHOES --noise -0.1"), &["--noise", "variance"]);
     misused(at, &format!("{TRAIN} --data SHOES --arch vgg"), &["--arch", "cnn7"]);
-    misused(at, &format!("{TRAIN} --data SHOES --arch cnn3 --hidden 9"), &["--arch", "--hidden"]);
+    misused(at, &format!("{TRAIN} --data SHOES --arch cnn3"), &["--arch", "--hidden"]);
     misused(at, &format!("{TRAIN} --data SHOES --patience 3"), &["--validation"]);
     misused(at, &format!("{TRAIN} --data SHOES --validation 1"), &["--validation", "below 1"]);
     misused(at, &format!("{TRAIN} --data SHOES --resume"), &["--checkpoint"]);
