@@ -137,3 +137,25 @@ fn product(a: &[f32], b: &[f32]) -> [f64; 2] {
     }
     [sum - ROOM * size, sum + ROOM * size]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_made_up_for_along_each_generator() {
+        let margin = Margin { lower: -0.25, slopes: vec![[0.5, 0.75], [-0.5, -0.25], [0.125, 0.125], [-0.1, 0.1]] };
+        let near = |k: usize, [from, to]: [f64; 2]| {
+            let [a, b] = margin.open(k);
+            assert!(a <= from && from < a + 1e-6 && to <= b && b < to + 1e-6, "{k}: {a} to {b}");
+        };
+        // From the end where the margin is least: 0.25 / 0.5 of it, 0.25 / 0.25, more than there is, either way.
+        near(0, [-1.0, -0.5]);
+        near(1, [0.0, 1.0]);
+        near(2, [-1.0, 1.0]);
+        near(3, [-1.0, 1.0]);
+        assert_eq!(Margin::OWN.open(0), [-1.0, 1.0]);
+        let [low, high] = product(&[1.0, 2.0, 0.1], &[0.5, -0.25, 0.0]);
+        assert!(low < 0.0 && 0.0 < high && high - low < 1e-7);
+    }
+}

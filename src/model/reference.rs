@@ -113,6 +113,14 @@ pub fn apply<N: Number>(layer: &Layer, inputs: &[&[N]], x: Shape, y: Shape) -> V
 
 fn conv<N: Number>(c: &Conv, input: &[N], x: Shape, y: Shape) -> Vec<N> {
     let [kh, kw] = c.kernel;
+    let stride = c.stride[1];
+    // By kernel column, the sums whose tap is no padding: the first of them, what it reads, and how many there are.
+    let columns = (0..kw).map(|kx| {
+        let first = c.pad[1].saturating_sub(kx).div_ceil(stride);
+        let from = first * stride + kx - c.pad[1];
+        (first, from, x.width.saturating_sub(from).div_ceil(stride).min(y.width.saturating_sub(first)))
+    });
+    let columns: Vec<(usize, usize, usize)> = columns.collect();
     let mut out = vec![N::constant(0.0); y.len()];
     // Sums of one row grow side by side, each in the order of its weights: none waits for its own last addition.
     let products = y.width * x.channels * kh * kw;
@@ -122,17 +130,15 @@ fn conv<N: Number>(c: &Conv, input: &[N], x: Shape, y: Shape) -> Vec<N> {
         for (i, plane) in input.chunks_exact(x.height * x.width).enumerate() {
             let taps = &c.weight[(o * x.channels + i) * kh * kw..][..kh * kw];
             for (ky, r) in inside(row, kh, c.stride[0], c.pad[0], x.height) {
-                for kx in 0..kw {
-                    // The columns whose tap is no padding.
-                    let first = c.pad[1].saturating_sub(kx).div_ceil(c.stride[1]);
-                    let Some(values) = plane[r * x.width..][..x.width].get(first * c.stride[1] + kx - c.pad[1]..)
-                    else {
-                        continue;
-                    };
-                    let (tap, steps) = (taps[ky * kw + kx], values.iter().step_by(c.stride[1]));
+                let values = &plane[r * x.width..][..x.width];
+                for (&tap, &(first, from, count)) in taps[ky * kw..].iter().zip(&columns) {
                     // Most are zeros where channels are in groups.
-                    if tap != 0.0 {
-                        sums.iter_mut().skip(first).zip(steps).for_each(|(s, v)| s.add(v, tap));
+                    if tap != 0.0 && count > 0 {
+                        let mut at = from;
+                        for sum in &mut sums[first..first + count] {
+                            sum.add(&values[at], tap);
+                            at += stride;
+                        }
                     }
                 }
             }

@@ -22,7 +22,7 @@ pub struct Settings {
 }
 
 /// Enough boxes to close nearly every bracket, also of three parameters.
-pub const ENOUGH: usize = 8000;
+pub const ENOUGH: usize = 12_000;
 
 /// What is known of one family.
 #[derive(Clone, Debug)]
@@ -115,7 +115,11 @@ impl<'a> Track<'a> {
         if leaf.width() <= NARROWEST * self.scale(settings) {
             self.stuck = self.stuck.min(leaf.reach());
         } else {
-            self.open.extend(leaf.halves());
+            let mut parts = vec![leaf];
+            for _ in 0..cuts(margins, self.question.family.parameters()) {
+                parts = parts.iter().flat_map(Leaf::halves).collect();
+            }
+            self.open.extend(parts);
         }
     }
 
@@ -139,6 +143,16 @@ impl<'a> Track<'a> {
         let edge = way.iter().map(|w: &f64| w * proved).collect();
         Found { proved, broken: self.broken, edge, boxes: self.boxes }
     }
+}
+
+/// How often a box is cut before its parts are bounded: once along each parameter where so much is missing that it would be
+/// if the margin did not change over the box at all, so that halves would hardly be proved.
+fn cuts(margins: &[Margin], parameters: usize) -> usize {
+    let hopeless = |m: &Margin| {
+        let change: f64 = m.slopes.iter().map(|[low, high]| low.abs().max(high.abs())).sum();
+        -f64::from(m.lower) > change
+    };
+    if margins.iter().any(hopeless) { parameters } else { 1 }
 }
 
 /// The least box around what is left of a leaf where margins may not be positive.
