@@ -7,6 +7,9 @@ pub const ETA: f32 = f32::MIN_POSITIVE;
 /// the same, so that every device proves the same radii.
 pub const UNIT: f64 = 1.0 / (1u32 << 23) as f64;
 
+/// Room for the rounding of sums in f64 of at most 2^26 terms, as a share of their magnitudes.
+pub const ROOM: f64 = 1e-8;
+
 /// Products summed before the partial sum is set aside, for a sum of `n`: near the root of `n`, where the error is
 /// least, and a multiple of four, which is what kernels take at a time. Kernels and error constants share it.
 pub fn sum_block(n: usize) -> usize {

@@ -6,7 +6,7 @@ use super::rows::Coefficients;
 use crate::device::Buffer;
 use crate::error::Result;
 use crate::ops::linear::Rows;
-use crate::rounding::to_f32_down;
+use crate::rounding::{ROOM, to_f32_down};
 
 /// The inputs `centre + sum s_k generators_k + e` with every `s_k` in [-1,1] and `|e_i| <= error_i` that lie in the box
 /// from `lower` to `upper`; all `[channel][row][column]`.
@@ -98,9 +98,6 @@ impl Margin {
         }
     }
 }
-
-/// Room for the rounding of sums in f64 of at most 2^26 terms, as a share of their magnitudes.
-const ROOM: f64 = 1e-8;
 
 impl Bounder {
     /// For each of some zonotopes the margins of its class over every class, in order; infinite over itself.

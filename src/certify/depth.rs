@@ -34,6 +34,20 @@ pub struct Choice {
     pub expected: f64,
 }
 
+impl Choice {
+    /// By the products of a probe.
+    fn new(bounder: &Bounder, depth: Option<usize>, products: f64) -> Choice {
+        let rate = if bounder.net.device.is_gpu() { GPU_RATE } else { RATE };
+        Choice { depth, expected: SEARCH * products / rate }
+    }
+
+    /// By the price of rows.
+    fn priced(bounder: &Bounder, depth: Option<usize>) -> Choice {
+        let share = if bounder.goes_around() { AROUND } else { 1.0 };
+        Choice::new(bounder, depth, share * bounder.price(depth))
+    }
+}
+
 /// Whether roundings of f32, charged in every layer of a deep network, hide from linear bounds that this image has its
 /// class, be the ball as small as it may, and bounds around images would not be hidden from.
 ///
@@ -55,12 +69,11 @@ pub fn calls_for_around(bounder: &Bounder, subject: &Subject) -> Result<bool> {
 /// # Errors
 /// A fault of the device.
 pub fn choose(bounder: &Bounder, subject: &Subject, seconds: f64) -> Result<Choice> {
-    let choice = |depth, products: f64| Choice { depth, expected: SEARCH * products / rate(bounder) };
     let fits = |choice: &Choice| choice.expected <= seconds;
     if bounder.goes_around() {
         return Ok(nearest(bounder, seconds));
     }
-    let whole = choice(None, bounder.price(None));
+    let whole = Choice::priced(bounder, None);
     if fits(&whole) {
         return Ok(whole);
     }
@@ -73,7 +86,7 @@ pub fn choose(bounder: &Bounder, subject: &Subject, seconds: f64) -> Result<Choi
             Err(Error::Timeout) => {}
             outcome => {
                 drop(outcome?);
-                let tried = choice(None, (trial.products() - before) as f64);
+                let tried = Choice::new(bounder, None, (trial.products() - before) as f64);
                 if fits(&tried) {
                     return Ok(tried);
                 }
@@ -86,29 +99,17 @@ pub fn choose(bounder: &Bounder, subject: &Subject, seconds: f64) -> Result<Choi
 /// What is chosen where nothing is asked for: a depth that takes five minutes an image, if whole walks would take
 /// several times as long; `None` if they do not.
 pub fn unasked(bounder: &Bounder) -> Option<Choice> {
-    let share = if bounder.goes_around() { AROUND } else { 1.0 };
-    let whole = bounder.goes_around().then(|| bounder.nonlinear_layers());
-    let expected = SEARCH * share * bounder.price(whole) / rate(bounder);
-    (expected > WORTH_TRYING * PATIENCE).then(|| nearest(bounder, PATIENCE))
+    let whole = Choice::priced(bounder, bounder.goes_around().then(|| bounder.nonlinear_layers()));
+    (whole.expected > WORTH_TRYING * PATIENCE).then(|| nearest(bounder, PATIENCE))
 }
 
 /// Seconds that an image may take where nobody said.
 const PATIENCE: f64 = 300.0;
 
-fn rate(bounder: &Bounder) -> f64 {
-    if bounder.net.device.is_gpu() { GPU_RATE } else { RATE }
-}
-
 /// The largest depth at which rows that end early fit.
 fn nearest(bounder: &Bounder, seconds: f64) -> Choice {
-    let (share, most) = match bounder.goes_around() {
-        true => (AROUND, bounder.nonlinear_layers()),
-        false => (1.0, bounder.nonlinear_layers() - 1),
-    };
-    let near = |depth: usize| {
-        let depth = Some(depth);
-        Choice { depth, expected: SEARCH * share * bounder.price(depth) / rate(bounder) }
-    };
+    let most = bounder.nonlinear_layers() - usize::from(!bounder.goes_around());
+    let near = |depth: usize| Choice::priced(bounder, Some(depth));
     let fits = |choice: &Choice| choice.expected <= seconds;
     (1..=most).map(near).take_while(fits).last().unwrap_or_else(|| near(1))
 }

@@ -145,6 +145,11 @@ impl<'a> Track<'a> {
     }
 }
 
+/// The least margin of a box.
+fn worst(margins: &[Margin]) -> &Margin {
+    margins.iter().min_by(|a, b| a.lower.total_cmp(&b.lower)).expect("a model has classes")
+}
+
 /// How often a box is cut before its parts are bounded: once along each parameter where so much is missing that it would be
 /// if the margin did not change over the box at all, so that halves would hardly be proved.
 fn cuts(margins: &[Margin], parameters: usize) -> usize {
@@ -197,10 +202,10 @@ pub fn brackets(bounder: &Bounder, questions: &[Question<'_>], settings: &Settin
                 bounder.zonotopes(&zonotopes)
             })?);
         }
-        let mut proved: Vec<bool> = margins.iter().map(|own: &Vec<Margin>| own.iter().all(|m| m.lower > 0.0)).collect();
+        let mut proved: Vec<bool> = margins.iter().map(|own: &Vec<Margin>| worst(own).lower > 0.0).collect();
         // Where little is missing, f64 may know better.
         let close = |k: &usize| {
-            let missing = margins[*k].iter().map(|m| -f64::from(m.lower)).fold(f64::NEG_INFINITY, f64::max);
+            let missing = -f64::from(worst(&margins[*k]).lower);
             missing >= 0.0 && missing <= LOSSES * losses[asked[*k].0]
         };
         let narrow: Vec<usize> = (0..asked.len()).filter(close).collect();
@@ -213,8 +218,7 @@ pub fn brackets(bounder: &Bounder, questions: &[Question<'_>], settings: &Settin
         // Where nothing is proved, the class may be lost.
         let failed = asked.iter().zip(&margins).zip(&proved).filter(|(_, proved)| !**proved);
         let rays = failed.flat_map(|(((i, leaf), margins), _)| {
-            let least = margins.iter().min_by(|a, b| a.lower.total_cmp(&b.lower));
-            let points = leaf.points(least.map_or(&[], |m| &m.slopes));
+            let points = leaf.points(&worst(margins).slopes);
             points.into_iter().filter_map(|t| Ray::through(*i, &t, leaf.reach()))
         });
         let turns = turn::nearest(&bounder.net, questions, rays.collect(), settings.gap)?;

@@ -12,9 +12,7 @@ use super::turn::Question;
 use crate::bounds::{Bounder, Margin, Runtime};
 use crate::error::{Error, Result};
 use crate::model::enclosure;
-
-/// Room for the rounding of sums in f64, of at most 2^26 terms: as a share.
-const ROOM: f64 = 1e-8;
+use crate::rounding::ROOM;
 
 /// What the middle image may be off by in f64.
 const OFF: f64 = 1e-12;

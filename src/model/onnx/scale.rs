@@ -59,7 +59,7 @@ fn merged(b: &mut Builder, x: &Live, [scale, shift]: [&[Near]; 2], ratios: &Opti
         return false;
     }
     let layer = &mut b.nodes[x.id - 1].layer;
-    let Some([weight, bias]) = constants(layer) else { return false };
+    let Some([weight, bias]) = layer.affine_mut() else { return false };
     let out = bias.len();
     let (Some(scale), Some(shift)) = (per_output(scale, out), per_output(shift, out)) else { return false };
     let mut charge = Charge::default();
@@ -73,26 +73,11 @@ fn merged(b: &mut Builder, x: &Live, [scale, shift]: [&[Near]; 2], ratios: &Opti
     }
     let ratios = ratios.as_ref().filter(|_| !charge.is_free());
     let origin = ratios.map(|ratios| Origin { layer: Some(layer.clone()), ratios: ratios.clone() });
-    if let Some([weight, bias]) = constants(layer) {
+    if let Some([weight, bias]) = layer.affine_mut() {
         (*weight, *bias) = (new, biases);
     }
     b.folded.extend(charge.folding(x.id - 1, origin));
     true
-}
-
-/// Weights and biases that others can be put into.
-fn constants(layer: &mut Layer) -> Option<[&mut Vec<f32>; 2]> {
-    match layer {
-        Layer::Conv(c) => Some([&mut c.weight, &mut c.bias]),
-        Layer::Dense(d) => Some([&mut d.weight, &mut d.bias]),
-        Layer::Relu
-        | Layer::Activation(_)
-        | Layer::MaxPool(_)
-        | Layer::AvgPool(_)
-        | Layer::Add
-        | Layer::Scale { .. }
-        | Layer::Gather(_) => None,
-    }
 }
 
 /// One constant for each of `out` groups of consecutive values, if every group has one.
