@@ -227,6 +227,13 @@ fn radius_case(s: &Setting, rng: &mut Rng, a: Vec<f32>, mut sums: Vec<f32>, is_o
         };
         offset(&fs, lane) + (0..n).map(term).sum::<f64>()
     };
+    let (form, fa, fx) = (s.clone(), a.clone(), x.clone());
+    // How steeply it falls there.
+    let steepness = move |lane: usize, d: f64| -> f64 {
+        let pixel = |k: usize| (f64::from(fa[k * LANES + lane]), f64::from(fx[form.image(lane) * n + k]));
+        let slopes = (0..n).map(pixel).map(|(a, x)| if d < if a > 0.0 { x } else { 1.0 - x } { a.abs() } else { 0.0 });
+        slopes.sum()
+    };
     let images = s.clone();
     let check = Check::Holds(Box::new(move |out| {
         let (bounds, radii) = out[0].split_at(LANES);
@@ -234,10 +241,10 @@ fn radius_case(s: &Setting, rng: &mut Rng, a: Vec<f32>, mut sums: Vec<f32>, is_o
         let mut faults = below(bounds, &exact, 1e-2);
         for (lane, &r) in radii.iter().enumerate() {
             let proved = r == 0.0 || least(lane, f64::from(r)) > 0.0;
-            // Near 1 most pixels have no room left, and a few Newton steps do not get all the way. Rounding decides whether
-            // the last of them counts, where little was left before it.
-            let little = least(lane, f64::from(r)) <= 0.01 * least(lane, 0.0);
-            let largest = r >= 0.9 || little || least(lane, f64::from(r) * 1.05 + 1e-4) <= 0.0;
+            // The third of Newton's iterates: rounding decides whether the fourth and last proves, so it is not asked for.
+            let newton =
+                (0..3).fold(0.0, |d: f64, _| (d + least(lane, d).max(0.0) / steepness(lane, d).max(1e-9)).min(1.0));
+            let largest = f64::from(r) >= 0.99 * newton;
             if !(proved && largest && (0.0..=1.0).contains(&r)) {
                 faults.push(format!("row {lane}: radius {r}, where the form is {}", least(lane, f64::from(r))));
             }
