@@ -100,9 +100,9 @@ if python3 -c "import torch, auto_LiRPA; assert '$cuda' == 'cpu' or torch.cuda.i
         step 150 "auto_LiRPA $method" python3 "$here/peers/compare.py" --deltamax "$deltamax" --data "$data" --device "$device" --method "$method" --limit "$limit" --batch "$batch" "$@" && say "$text" \
             && row "beside auto_LiRPA" "compare.py --device $device --method $method --limit $limit --batch $batch" "$(echo "$text" | tr '\n' ' ')"
     }
-    peer crown 200 100 "$nets/conv.onnx"
+    peer crown 2000 500 "$nets/conv.onnx"
     peer ibp 10000 5000 "$nets/conv.onnx"
-    [ -f "$nets/residual.onnx" ] && peer crown 100 50 "$nets/residual.onnx"
+    [ -f "$nets/residual.onnx" ] && peer crown 500 100 "$nets/residual.onnx"
     peer crown-ibp 2000 1000 "$nets/conv.onnx"
 else
     say "-- auto_LiRPA: python3 cannot import it with PyTorch on $cuda; benches/peers/README.md says how to install it"

@@ -4,6 +4,9 @@
 //! derivative of the chosen logit is then carried back as an interval. At a kink every slope between the two sides
 //! counts, so the difference quotient of two points of the box along one input lies within the bounds as well. The
 //! gradient is that of the network with its stored weights (`Model::folded` is not charged).
+//!
+//! Where only falls from one point count (`falls`), a rectifier's slope is that of lines from its value there: the tangent
+//! where the margin grows with it, since it lies below, and chords to the ends of its range otherwise.
 
 use super::known::Known;
 use super::linearised::Linearised;
@@ -11,6 +14,7 @@ use super::region::Region;
 use super::{Ball, Bounder, Zonotope, not_finite};
 use crate::error::{Error, Result};
 use crate::model::activation::function_of;
+use crate::model::enclosure;
 use crate::model::{Layer, Pool};
 use crate::network::{Affine, Placed};
 use crate::ops::conv::Charge;
@@ -48,22 +52,33 @@ impl Bounder {
     /// ball's class logit anywhere in the ball.
     pub fn gradient_bounds(&self, balls: &[Ball<'_>]) -> Result<Vec<Vec<Span>>> {
         let rows: Vec<Vec<(usize, f64)>> = balls.iter().map(|ball| vec![(ball.class, 1.0)]).collect();
-        self.gradients(&Region::balls(self, balls)?, &rows)
+        self.gradients(&Region::balls(self, balls)?, &rows, &[])
     }
 
-    /// For every zonotope and every input element: bounds of the derivative of its class's margin over a rival anywhere in
-    /// the zonotope.
+    /// For every zonotope and every input element `[low, high]` such that the margin of its class over a rival at any `x` of
+    /// it is at least that at a point `x'` of it plus `sum_i g_i (x_i - x'_i)` for some `g_i` between them. Of each point
+    /// [every value](crate::model::enclosure::values_near) is given.
     ///
     /// # Errors
     /// A fault of the device, or numbers beyond what f32 can follow.
-    pub fn margin_gradients(&self, zonotopes: &[Zonotope], rivals: &[usize]) -> Result<Vec<Vec<Span>>> {
+    pub fn falls(
+        &self,
+        zonotopes: &[Zonotope],
+        rivals: &[usize],
+        points: &[&[enclosure::Known]],
+    ) -> Result<Vec<Vec<Span>>> {
         let row = |(z, &rival): (&Zonotope, &usize)| vec![(z.class, 1.0), (rival, -1.0)];
         let rows: Vec<Vec<(usize, f64)>> = zonotopes.iter().zip(rivals).map(row).collect();
-        self.gradients(&Region::zonotopes(self, zonotopes)?, &rows)
+        self.gradients(&Region::zonotopes(self, zonotopes)?, &rows, points)
     }
 
-    /// Bounds of the gradients of rows over the logits, one for each lane of a region.
-    fn gradients(&self, region: &Region, rows: &[Vec<(usize, f64)>]) -> Result<Vec<Vec<Span>>> {
+    /// Bounds of the gradients of rows over the logits, one for each lane of a region, or of how they fall from points.
+    fn gradients(
+        &self,
+        region: &Region,
+        rows: &[Vec<(usize, f64)>],
+        points: &[&[enclosure::Known]],
+    ) -> Result<Vec<Vec<Span>>> {
         let known = Linearised::new(self, region)?.known;
         if known.provable()?.contains(&false) {
             return Err(out_of_range());
@@ -83,7 +98,11 @@ impl Bounder {
                 (_, Placed::Affine(affine)) => vec![self.through_affine(i, affine, &above, region.lanes)?],
                 (Layer::Relu, _) => {
                     let z = values(&known, node.inputs[0], count)?;
-                    vec![above.iter().zip(z).map(|(&g, z)| through_relu(g, z)).collect()]
+                    let point = |k: usize| {
+                        let (values, errors) = &points.get(k % count)?[node.inputs[0]];
+                        Some((values[k / count], errors[k / count]))
+                    };
+                    vec![above.iter().zip(z).enumerate().map(|(k, (&g, z))| through_relu(g, z, point(k))).collect()]
                 }
                 (Layer::Activation(f), _) => {
                     let z = values(&known, node.inputs[0], count)?;
@@ -182,13 +201,22 @@ fn values(known: &Known<'_>, value: usize, count: usize) -> Result<Spans> {
     Ok((0..c.len() / lanes * count).map(span).collect())
 }
 
-fn through_relu(gradient: Span, z: Span) -> Span {
-    if z[0] > 0.0 {
-        gradient
-    } else if z[1] < 0.0 {
-        [0.0; 2]
-    } else {
-        partly(gradient)
+/// With a point within an error of a number, if falls from there are meant.
+fn through_relu(gradient: Span, z: Span, point: Option<(f64, f64)>) -> Span {
+    let side = point.map(|(at, error)| [(at - error).next_down(), (at + error).next_up()]);
+    match (z, side) {
+        ([low, _], _) if low > 0.0 => gradient,
+        ([_, high], _) if high < 0.0 => [0.0; 2],
+        // The tangent at the point lies below; a chord from it to the far end of the other side is the flattest.
+        (_, Some([at, _])) if at > 0.0 && gradient[0] >= 0.0 => gradient,
+        ([low, _], Some([at, _])) if at > 0.0 => {
+            product(gradient, [(at / (at - low).next_up()).next_down().max(0.0), 1.0])
+        }
+        (_, Some([_, at])) if at < 0.0 && gradient[0] >= 0.0 => [0.0; 2],
+        ([_, high], Some([_, at])) if at < 0.0 => {
+            product(gradient, [0.0, (high / (high - at).next_down()).next_up().min(1.0)])
+        }
+        _ => partly(gradient),
     }
 }
 
@@ -244,4 +272,43 @@ fn through_average_pool(p: &Pool, above: &[Span], x: Shape, y: Shape) -> Spans {
         }
     });
     below
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Rng;
+
+    /// Whatever a coefficient in the bounds makes of a change from the point is at least what some slope makes of it; and one
+    /// slope where the sign is known.
+    #[test]
+    fn rectifiers_fall_along_tangents_and_chords() {
+        let mut rng = Rng::new(4, 1);
+        let mut number = |from: f32, to: f32| f64::from(rng.range(from, to));
+        for _ in 0..5000 {
+            let (low, high, a, b) = (number(-1.0, 0.1), number(-0.1, 1.0), number(-1.0, 1.0), number(-1.0, 1.0));
+            if low > high {
+                continue;
+            }
+            let at = low + (high - low) * number(0.0, 1.0);
+            let gradient = [a.min(b), a.max(b)];
+            let slopes = through_relu(gradient, [low, high], Some((at, 0.0)));
+            let wide = through_relu(gradient, [low, high], None);
+            assert!(wide[0] <= slopes[0] && slopes[1] <= wide[1], "{slopes:?} in {wide:?}");
+            for k in 0..=20 {
+                let z = low + (high - low) * f64::from(k) / 20.0;
+                for c in gradient {
+                    let change = c * (z.max(0.0) - at.max(0.0));
+                    let said = slopes.map(|s| s * (z - at)).into_iter().fold(f64::INFINITY, f64::min);
+                    assert!(change >= said - 1e-12, "{c} {z} from {at}: {change} below {said}");
+                }
+            }
+        }
+        assert_eq!(through_relu([0.5, 1.0], [-1.0, 1.0], Some((0.5, 0.1))), [0.5, 1.0]);
+        assert_eq!(through_relu([0.5, 1.0], [-1.0, 1.0], Some((-0.5, 0.1))), [0.0, 0.0]);
+        let [steep, flat] = through_relu([-1.0, -1.0], [-1.0, 1.0], Some((0.5, 0.0)));
+        assert!((steep + 1.0).abs() < 1e-9 && (flat + 1.0 / 3.0).abs() < 1e-9, "{steep} {flat}");
+        // A point that may be on either side says nothing.
+        assert_eq!(through_relu([-1.0, 1.0], [-1.0, 1.0], Some((0.0, 0.1))), [-1.0, 1.0]);
+    }
 }

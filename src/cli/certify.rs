@@ -13,10 +13,12 @@ use super::common::{self, RunArgs, SayArgs, say_notes};
 use super::inputs::{DataArgs, ModelArgs, warn_of_chance};
 use super::noise;
 use super::page;
+use super::several::{self, Job};
 use super::shard;
 use super::vary;
 use crate::bounds::{Bounder, Method, Runtime};
 use crate::certify::depth::Choice;
+use crate::certify::merge::merge;
 use crate::certify::table::{self, Asked, Manifest, Table};
 use crate::certify::{Options, Sink, certify};
 use crate::dataset::{Dataset, Split};
@@ -186,6 +188,27 @@ impl CertifyArgs {
         }
     }
 
+    /// What several devices share, if several are named.
+    pub(super) fn several(&self, data: &Dataset) -> Option<Result<Job<'_>>> {
+        let job = Job {
+            run: &self.run,
+            out: &self.out,
+            ending: "",
+            items: data.len(),
+            shard: self.shard,
+            resume: Some(self.resume),
+            goes_on: false,
+        };
+        let whole = self.out.join("manifest.json");
+        let problem = if self.resume {
+            "is of a run in one piece, which one --device goes on with"
+        } else {
+            "exists already; give another --out"
+        };
+        (self.run.device.len() > 1)
+            .then(|| if whole.exists() { Err(Error::input(whole, problem).into()) } else { Ok(job) })
+    }
+
     /// Images whose rows are to come with certificates.
     pub(super) fn certified(&self, images: usize) -> BTreeSet<usize> {
         let mut all: Vec<usize> = (0..images).collect();
@@ -279,11 +302,20 @@ pub fn run(args: CertifyArgs) -> Result<()> {
         bail!(Error::input(table::table_path(&args.out), problem));
     }
     let (file, data) = args.data.load_with(&args.model, args.split, args.limit, &args.run)?;
+    match args.several(&data) {
+        Some(job) => several::run(&job?, |parts| Ok(merge(parts, &args.out).map(drop)?))?,
+        None => prove(&args, &options, &file, &data)?,
+    }
+    sum_up(&args, &options, &data)
+}
+
+/// Proves what is asked on one device.
+fn prove(args: &CertifyArgs, options: &Options, file: &NetworkFile, data: &Dataset) -> Result<()> {
     let device = args.run.open()?;
     let net = Network::new(&device, &file.model)?;
     let mut bounder = args.bounder(&net)?;
-    let chosen = options.fit(&mut bounder, &data)?;
-    say_depth(&args.model.model, &bounder, &options, chosen, &args.run);
+    let chosen = options.fit(&mut bounder, data)?;
+    say_depth(&args.model.model, &bounder, options, chosen, &args.run);
     let range = args.shard.unwrap_or(Shard::WHOLE).range(data.len());
     let mut settings = options.settings(&bounder, chosen, args.variance.clone(), args.run.seed, range.clone());
     // However the images are cut into shards, and wherever one of them was stopped, rows are the same.
@@ -293,7 +325,7 @@ pub fn run(args: CertifyArgs) -> Result<()> {
         attack: options.attack,
         depth: bounder.depth,
         around: bounder.goes_around(),
-        ..args.manifest(&device, &file, &data, Asked::Radii)
+        ..args.manifest(&device, file, data, Asked::Radii)
     };
     let table = match args.resume {
         true => Table::resume(&args.out, &manifest, |first| data.take(first).hash())?,
@@ -319,21 +351,25 @@ pub fn run(args: CertifyArgs) -> Result<()> {
     let title = format!("proving ({}{how})", args.method);
     let mut progress = Progress::start(args.run.verbosity(), &title, range.len() * settings.variances.len());
     let started = Instant::now();
-    certify(&bounder, &data, &settings, &mut folder, &mut progress).with_context(kept)?;
+    certify(&bounder, data, &settings, &mut folder, &mut progress).with_context(kept)?;
     progress.finish(&format!(
         "{} images in {:.1} s on {}",
         range.len(),
         started.elapsed().as_secs_f64(),
         device.describe()
     ));
-    drop(folder);
+    Ok(())
+}
+
+/// Says what the rows of a whole run come to.
+fn sum_up(args: &CertifyArgs, options: &Options, data: &Dataset) -> Result<()> {
     let (_, rows) = table::read_whole(&args.out)?;
     let summary = table::summarize(&rows);
     write_json(&args.out.join("summary.json"), &summary)?;
     let probes = if options.closes() { "probes and domains" } else { "probes" };
     for s in &summary {
         if s.variance == 0.0 {
-            warn_of_chance(s.accuracy, s.images, manifest.classes.len(), &args.run);
+            warn_of_chance(s.accuracy, s.images, data.classes.len(), &args.run);
         }
         let median = args.norm.text(s.proved_quantiles[2]);
         args.run.say(format!(
@@ -346,10 +382,10 @@ pub fn run(args: CertifyArgs) -> Result<()> {
         ));
     }
     if summary.iter().all(|s| s.images > 0 && s.proved_share == 0.0) {
-        say_notes(&args.out, &[nothing_proved(&options)], &args.run);
+        say_notes(&args.out, &[nothing_proved(options)], &args.run);
     }
     if args.report {
-        args.run.say(page::write(&args.out, &data)?.display());
+        args.run.say(page::write(&args.out, data)?.display());
     }
     args.run.answer(&summary)
 }

@@ -48,9 +48,10 @@ impl SayArgs {
 /// Where to run and how much to say.
 #[derive(Args, Clone, Debug)]
 pub struct RunArgs {
-    /// Where to compute: auto (a real GPU, else the CPU), gpu, cpu, or an index of `deltamax devices`
-    #[arg(long, default_value = "auto")]
-    pub device: Choice,
+    /// Where to compute: auto (a real GPU, else the CPU), gpu, cpu, or an index of `deltamax devices`; several, as in 0,1,2,
+    /// share the images of certify and sweep and the list of verify
+    #[arg(long, value_delimiter = ',', default_value = "auto")]
+    pub device: Vec<Choice>,
     /// Seed of everything random
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
@@ -68,7 +69,10 @@ impl std::ops::Deref for RunArgs {
 
 impl RunArgs {
     pub fn open(&self) -> Result<Device> {
-        let device = Device::open(&self.device)?;
+        let [device] = &self.device[..] else {
+            bail!(Error::usage("this computes on one --device; certify, sweep and verify --batch share several"));
+        };
+        let device = Device::open(device)?;
         tracing::info!(device = device.describe(), "opened");
         Ok(device)
     }

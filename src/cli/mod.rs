@@ -14,6 +14,7 @@ mod merge;
 mod noise;
 mod page;
 mod predict;
+mod several;
 mod shard;
 mod shell;
 mod shoes;

@@ -4,13 +4,15 @@ use anyhow::{Context, Result, bail};
 
 use super::certify::{CertifyArgs, kept};
 use super::common;
+use super::several;
 use crate::certify::manifest::{Asked, Manifest};
+use crate::certify::table::read_manifest;
 use crate::error::Error;
 use crate::interrupt;
 use crate::network::Network;
 use crate::noise::measured;
 use crate::noise::run::{Settings, run as ask};
-use crate::noise::table::{Table, sum_up, tables};
+use crate::noise::table::{Table, merge, sum_up, tables};
 use crate::progress::Progress;
 use crate::results::short;
 use crate::terminal::counted;
@@ -31,6 +33,10 @@ pub fn run(args: CertifyArgs) -> Result<()> {
     }
     common::check_folder(&args.out)?;
     let (file, data) = args.data.load_with(&args.model, args.split, args.limit, &args.run)?;
+    if let Some(job) = args.several(&data) {
+        several::run(&job?, |parts| Ok(merge(parts, &args.out).map(drop)?))?;
+        return say(&args, &read_manifest(&args.out)?);
+    }
     let device = args.run.open()?;
     let net = Network::new(&device, &file.model)?;
     let bounder = args.bounder(&net)?;
@@ -53,7 +59,12 @@ pub fn run(args: CertifyArgs) -> Result<()> {
     ask(&bounder, &data, &settings, &mut table, &mut progress).with_context(kept)?;
     progress.finish(&format!("{} on {}", counted(range.len(), "image"), device.describe()));
     drop(table);
-    let summary = sum_up(&args.out, &manifest)?;
+    say(&args, &manifest)
+}
+
+/// Says what the rows of a whole run come to.
+fn say(args: &CertifyArgs, manifest: &Manifest) -> Result<()> {
+    let summary = sum_up(&args.out, manifest)?;
     for l in &summary.levels {
         args.run.say(format!(
             "variance {:<6} {} images, average accuracy under noise measured {:.2} %, proved at least {:.2} %; of those right when clean, the class changes with probability at most {} for {:.2} % (proved), {:.2} % (measured)",

@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::common::{self, RunArgs, SayArgs};
 use super::inputs::{DataArgs, ModelArgs};
+use super::several::{self, Job};
 use super::shard;
 use crate::dataset::Split;
 use crate::network::Network;
@@ -62,6 +63,18 @@ pub fn run(args: SweepArgs) -> Result<()> {
     check_variances(&args.variance)?;
     let folder = Folder::open(&args.out, "sweep", &FILES, args.force)?;
     let (file, data) = args.data.load_with(&args.model, args.split, args.limit, &args.run)?;
+    if args.run.device.len() > 1 {
+        let items = data.len();
+        let job =
+            Job { run: &args.run, out: &args.out, ending: "", items, shard: args.shard, resume: None, goes_on: false };
+        return several::run(&job, |parts| {
+            let (levels, classes) = part::join(parts)?;
+            write(folder.path(), &levels, &classes)?;
+            folder.finish()?;
+            say(&levels, &classes, &args.run);
+            args.run.answer(&levels)
+        });
+    }
     let device = args.run.open()?;
     let net = Network::new(&device, &file.model)?;
     let settings = Settings { variances: args.variance, draws: args.draws, seed: args.run.seed };

@@ -4,7 +4,9 @@ use anyhow::{Context, Result, bail};
 
 use super::certify::{CertifyArgs, kept};
 use super::common;
+use super::several;
 use crate::certify::manifest::{Asked, Manifest};
+use crate::certify::table::read_manifest;
 use crate::dataset::Dataset;
 use crate::error::Error;
 use crate::interrupt;
@@ -15,7 +17,7 @@ use crate::search;
 use crate::terminal::counted;
 use crate::vary::Kind;
 use crate::vary::run::{Answer, Request, run as ask};
-use crate::vary::table::{Table, VARY, sum_up};
+use crate::vary::table::{Table, VARY, merge, sum_up};
 
 /// Images of which pictures are written.
 const PICTURES: usize = 4;
@@ -36,6 +38,10 @@ pub fn run(args: CertifyArgs) -> Result<()> {
         bail!(Error::usage(format!(
             "--vary {kind}: these images are grey, and one gain for all is what --vary darken is about"
         )));
+    }
+    if let Some(job) = args.several(&data) {
+        several::run(&job?, |parts| Ok(merge(parts, &args.out).map(drop)?))?;
+        return say(&args, &read_manifest(&args.out)?);
     }
     let device = args.run.open()?;
     let net = Network::new(&device, &file.model)?;
@@ -58,7 +64,12 @@ pub fn run(args: CertifyArgs) -> Result<()> {
     ask(&bounder, &data, &request, &mut table, &mut progress, draw).with_context(kept)?;
     progress.finish(&format!("{} on {}", counted(range.len(), "image"), device.describe()));
     drop(table);
-    let summary = sum_up(&args.out, &manifest)?;
+    say(&args, &manifest)
+}
+
+/// Says what the rows of a whole run come to.
+fn say(args: &CertifyArgs, manifest: &Manifest) -> Result<()> {
+    let summary = sum_up(&args.out, manifest)?;
     for w in &summary.ways {
         args.run.say(format!(
             "{:24} {} images, {:.1} % closed; median of those right when clean: proved {:.4}, broken {:.4}; never lost up to {}: {:.1} %{}",

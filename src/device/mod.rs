@@ -42,6 +42,18 @@ impl std::str::FromStr for Choice {
     }
 }
 
+/// As `--device` takes it.
+impl std::fmt::Display for Choice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Choice::Auto => f.write_str("auto"),
+            Choice::Gpu => f.write_str("gpu"),
+            Choice::Cpu => f.write_str("cpu"),
+            Choice::Index(index) => index.fmt(f),
+        }
+    }
+}
+
 /// One adapter as `deltamax devices` lists it.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Adapter {

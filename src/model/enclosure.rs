@@ -65,6 +65,14 @@ pub fn forward_near(model: &Model, input: Vec<f64>, errors: Vec<f64>) -> Known {
     enclose(model, input, errors, 0.0, None)
 }
 
+/// Every value of [`forward_near`], by [`ValueId`](super::ValueId): the input first, the outputs last.
+///
+/// # Panics
+/// As [`forward`].
+pub fn values_near(model: &Model, input: Vec<f64>, errors: Vec<f64>) -> Vec<Known> {
+    all(model, input, errors, 0.0, None).expect("there is no deadline")
+}
+
 /// [`forward_near`], which knows nothing of the outputs where it is not over by a deadline.
 ///
 /// # Panics
@@ -166,7 +174,7 @@ impl<const N: usize> Digits for Fixed<N> {
     }
 }
 
-/// With the roundings of a runtime of this unit roundoff, beside those of the numbers that it is computed with here.
+/// The last of [`all`]; nothing is known of the outputs where it is not over by a deadline.
 fn enclose<N: Digits>(
     model: &Model,
     input: Vec<N>,
@@ -174,18 +182,31 @@ fn enclose<N: Digits>(
     unit: f64,
     deadline: Option<Instant>,
 ) -> Enclosed<N> {
+    let unknown = || (vec![N::constant(0.0); model.outputs()], vec![f64::INFINITY; model.outputs()]);
+    all(model, input, errors, unit, deadline).and_then(|mut values| values.pop()).unwrap_or_else(unknown)
+}
+
+/// Every value with the roundings of a runtime of this unit roundoff, beside those of the numbers that it is computed with
+/// here; none where it is not over by a deadline.
+fn all<N: Digits>(
+    model: &Model,
+    input: Vec<N>,
+    errors: Vec<f64>,
+    unit: f64,
+    deadline: Option<Instant>,
+) -> Option<Vec<Enclosed<N>>> {
     assert!(input.len() == model.input.len() && errors.len() == input.len(), "the input has the model's size");
     let errors = input.iter().zip(errors).map(|(v, e)| known::<N>(v.near(), e)).collect::<Vec<f64>>();
     let mut values = vec![(input, errors)];
     for (i, node) in model.nodes.iter().enumerate() {
         if deadline.is_some_and(|end| Instant::now() >= end) {
-            return (vec![N::constant(0.0); model.outputs()], vec![f64::INFINITY; model.outputs()]);
+            return None;
         }
         let inputs: Vec<&[N]> = node.inputs.iter().map(|&v| &values[v].0[..]).collect();
         let errors: Vec<&[f64]> = node.inputs.iter().map(|&v| &values[v].1[..]).collect();
         values.push(step(model, i, &inputs, &errors, unit));
     }
-    values.pop().expect("the input at least")
+    Some(values)
 }
 
 /// The values of all layers in f64, by [`ValueId`](super::ValueId), and for each how far the layer as the file defines it

@@ -111,11 +111,11 @@ impl<'a> Track<'a> {
         if proved {
             return;
         }
-        let leaf = open_part(leaf, margins);
+        let open = open_part(leaf, margins);
         if leaf.width() <= NARROWEST * self.scale(settings) {
-            self.stuck = self.stuck.min(leaf.reach());
+            self.stuck = self.stuck.min(open.reach());
         } else {
-            let mut parts = vec![leaf];
+            let mut parts = vec![open];
             for _ in 0..cuts(margins, self.question.family.parameters()) {
                 parts = parts.iter().flat_map(Leaf::halves).collect();
             }

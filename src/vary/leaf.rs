@@ -4,10 +4,6 @@ use super::Family;
 use crate::bounds::Zonotope;
 use crate::rounding::{to_f32_down, to_f32_up};
 
-/// What a pixel of an image may be away from that of the family, so that the statement holds however the image is computed
-/// from the file in f32, or over real numbers.
-pub const SLACK: f64 = 1.0 / (1u32 << 20) as f64;
-
 /// A product of intervals `[low, high]`, one per parameter.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Leaf(pub Vec<[f64; 2]>);
@@ -73,9 +69,9 @@ impl Leaf {
     }
 }
 
-/// Every image of the family within these parameters, and what is within [`SLACK`] of one.
+/// Every image of the family within these parameters, and what is within its kind's slack of one.
 pub(super) fn zonotope(family: &Family, leaf: &Leaf, class: usize) -> Zonotope {
-    let elements = family.photo.len();
+    let (elements, slack) = (family.photo.len(), family.kind.slack());
     let (middle, half) = (leaf.middle(), leaf.half());
     let mut z = Zonotope {
         centre: Vec::with_capacity(elements),
@@ -94,7 +90,7 @@ pub(super) fn zonotope(family: &Family, leaf: &Leaf, class: usize) -> Zonotope {
         let centre = slope * m + shift;
         z.centre.push(centre as f32);
         // What f32 loses, and the roundings of f64 on numbers of a few units.
-        let mut error = apart + SLACK + (centre - f64::from(centre as f32)).abs() + 1e-12;
+        let mut error = apart + slack + (centre - f64::from(centre as f32)).abs() + 1e-12;
         for (own, span) in z.generators.iter_mut().zip(&spans) {
             let span = slope * span;
             let kept = if (span as f32).is_subnormal() { 0.0 } else { span as f32 };
@@ -102,8 +98,8 @@ pub(super) fn zonotope(family: &Family, leaf: &Leaf, class: usize) -> Zonotope {
             error += (span - f64::from(kept)).abs();
         }
         z.error.push(to_f32_up(error));
-        z.lower.push(to_f32_down((low.clamp(0.0, 1.0) - SLACK).max(0.0)));
-        z.upper.push(to_f32_up((high.clamp(0.0, 1.0) + SLACK).min(1.0)));
+        z.lower.push(to_f32_down((low.clamp(0.0, 1.0) - slack).max(0.0)));
+        z.upper.push(to_f32_up((high.clamp(0.0, 1.0) + slack).min(1.0)));
     }
     z
 }

@@ -13,8 +13,6 @@ pub mod run;
 pub mod table;
 mod turn;
 
-pub use leaf::SLACK;
-
 use std::fmt;
 
 use crate::tensor::Shape;
@@ -101,6 +99,15 @@ impl Kind {
             Kind::Darken => &[(Direction::Darker, 1.0), (Direction::Brighter, 3.0)],
             Kind::WhiteBalance => &[(Direction::Any, 1.0)],
             Kind::Defocus | Kind::MotionBlur => &[(Direction::More, 1.0)],
+        }
+    }
+
+    /// What a pixel of an image may be away from that of the family, so that what is proved holds however the image is computed
+    /// from the file in f32, or over real numbers. Light takes a few roundings of numbers up to 1, blur a sum over many pixels.
+    pub fn slack(self) -> f64 {
+        match self {
+            Kind::Brightness | Kind::Contrast | Kind::Darken | Kind::WhiteBalance => 1.0 / (1u32 << 22) as f64,
+            Kind::Defocus | Kind::MotionBlur => 1.0 / (1u32 << 20) as f64,
         }
     }
 

@@ -40,6 +40,25 @@ fn shards_of_certify_join_to_the_same_bytes() {
         assert_eq!(read(at.join("whole").join(name)), read(at.join("joined").join(name)), "{name}");
     }
     assert_eq!(json(&at.join("joined/manifest.json"))["shard"], serde_json::json!([0, 1]));
+
+    // Several devices share the same parts.
+    let several = certify.replace("--device cpu", "--device cpu,cpu");
+    let said: Value = serde_json::from_str(&done(at, &format!("{several} --out shared --json"))).expect("JSON");
+    assert_eq!((said[0]["images"].as_u64(), at.join("shared.parts").exists()), (Some(40), false));
+    for name in ["delta_max.csv", "summary.json"] {
+        assert_eq!(read(at.join("whole").join(name)), read(at.join("shared").join(name)), "{name}");
+    }
+    refused(at, &format!("{several} --out shared"), &["shared/delta_max.csv", "another --out"]);
+    refused(at, &format!("{several} --out shared --resume"), &["one --device goes on"]);
+    misused(at, &format!("{several} --out x --shard 0/2"), &["--shard"]);
+    let missing = certify.replace("--device cpu", "--device cpu,99");
+    refused(at, &format!("{missing} --out again"), &["adapter"]);
+    // As a run that was stopped leaves it.
+    done(at, &format!("{certify} --shard 0/8 --out again.parts/part0"));
+    refused(at, &format!("{several} --out again"), &["again.parts", "--resume"]);
+    done(at, &format!("{several} --out again --resume"));
+    assert_eq!(read(at.join("whole/delta_max.csv")), read(at.join("again/delta_max.csv")));
+    misused(at, "predict --model MODEL --data SHOES --out x.csv --device cpu,cpu", &["one --device"]);
 }
 
 #[test]
@@ -178,6 +197,9 @@ fn shards_of_a_sweep_join_to_the_same_bytes() {
         assert_eq!(read(at.join("whole").join(name)), read(at.join("joined").join(name)), "{name}");
     }
 
+    done(at, &format!("{sweep},cpu --out shared"));
+    assert_eq!(read(at.join("whole/sweep.json")), read(at.join("shared/sweep.json")));
+
     misused(at, "merge part0 part2 --out x", &["shard 1/3 is missing"]);
     refused(at, "merge part0 part1 part2 part1 --out x", &["part1", "given twice"]);
     refused(at, "merge part0 part1 part2 --out joined", &["joined/confusion.csv", "give another"]);
@@ -215,6 +237,8 @@ fn shards_of_a_list_of_properties_join_in_its_order() {
     done(at, "merge part2.csv part0.csv part1.csv --batch list.csv --out joined.csv");
     assert_eq!(done(at, "merge joined.csv --batch list.csv --out -"), read(at.join("joined.csv")));
     done(at, "merge whole.csv --batch list.csv --out sorted.csv");
+    done(at, "verify --batch list.csv --out shared.csv --device cpu,cpu");
+    assert!(!at.join("shared.csv.parts").exists());
     // Seconds are those of a clock.
     let answers = |name: &str| -> Vec<String> {
         let text = read(at.join(name));
@@ -223,6 +247,15 @@ fn shards_of_a_list_of_properties_join_in_its_order() {
             .collect()
     };
     assert_eq!(answers("joined.csv"), answers("sorted.csv"));
+    assert_eq!(answers("joined.csv"), answers("shared.csv"));
+    // A line that cannot be read is said at the end, and the others are answered.
+    put_text(&at.join("bad.csv"), &list.replacen("p2.vnnlib", "missing.vnnlib", 1));
+    let failed =
+        binary(at, "verify --batch bad.csv --out bad-answers.csv --device cpu,cpu").output().expect("it starts");
+    let (code, err) = (failed.status.code(), text(&failed).1);
+    assert!(code == Some(1) && err.contains("missing.vnnlib") && err.contains("part 2/6"), "{err}");
+    assert_eq!(read(at.join("bad-answers.csv")).lines().count(), read(at.join("joined.csv")).lines().count());
+    refused(at, "verify --batch list.csv --out shared.csv --device cpu,cpu", &["shared.csv", "another --out"]);
     let words: Vec<String> =
         answers("joined.csv").iter().skip(1).map(|l| l.split(',').nth(2).expect("a word").into()).collect();
     assert_eq!(words, ["unsat", "sat", "unsat", "sat", "unsat", "sat"]);

@@ -1,9 +1,9 @@
 //! Bounds of every method contain what the network really does: random networks, random balls, many points each, and
 //! the same bounds from patches as from dense rows.
 
-use deltamax::bounds::{Ball, Bounder, Decision, Method};
+use deltamax::bounds::{Ball, Bounder, Decision, Method, Zonotope};
 use deltamax::device::Device;
-use deltamax::model::{Layer, Model, Source};
+use deltamax::model::{Layer, Model, Source, enclosure};
 use deltamax::network::Network;
 use deltamax::rng::Rng;
 use deltamax::search;
@@ -191,6 +191,53 @@ fn gradient_bounds_contain_difference_quotients() {
             check_gradient(&model, &device, seed);
         }
     }
+}
+
+/// From the middle of a zonotope a margin falls no further than its slopes say, wherever in it, and what they say is little
+/// more where the zonotope is narrow.
+#[test]
+fn margins_fall_no_further_than_slopes_say() {
+    let device = Device::cpu();
+    let (mut fallen, mut said) = (0.0, 0.0);
+    for seed in 0..4 {
+        for model in [conv_net(seed), dense_net(seed), residual_net(seed), pooled_net(seed), averaged_net(seed)] {
+            let bounder = Bounder::new(&Network::new(&device, &model).unwrap(), Method::Crown).unwrap();
+            let mut rng = Rng::new(seed, 9);
+            for half in [0.002f32, 0.02, 0.1] {
+                let centre: Vec<f32> = image(&model, &mut rng).iter().map(|v| v.clamp(half, 1.0 - half)).collect();
+                let generator: Vec<f32> = centre.iter().map(|_| half * rng.range(-1.0, 1.0)).collect();
+                let along = |s: f32| centre.iter().zip(&generator).map(|(c, g)| c + s * g).collect::<Vec<f32>>();
+                let widest = |sign: f32| centre.iter().zip(&generator).map(|(c, g)| c + sign * g.abs()).collect();
+                let set = Zonotope {
+                    centre: centre.clone(),
+                    generators: vec![generator.clone()],
+                    error: vec![1e-6; centre.len()],
+                    lower: widest(-1.0),
+                    upper: widest(1.0),
+                    class: 0,
+                };
+                let middle: Vec<f64> = centre.iter().map(|&v| f64::from(v)).collect();
+                let values = enclosure::values_near(&model, middle, vec![0.0; centre.len()]);
+                let slopes = bounder.falls(&[set], &[1], &[&values]).unwrap().remove(0);
+                let margin = |x: &[f32]| {
+                    let y = deltamax::model::reference::forward(&model, x).pop().unwrap();
+                    y[0] - y[1]
+                };
+                for k in -20..=20i8 {
+                    let x = along(f32::from(k) / 20.0);
+                    let steps = x.iter().zip(&centre).map(|(a, b)| f64::from(*a) - f64::from(*b));
+                    let fall: f64 = steps.zip(&slopes).map(|(d, [low, high])| (d * low).min(d * high)).sum();
+                    let fell = margin(&x) - margin(&centre);
+                    assert!(fell >= fall - 1e-9, "{seed} {half} {k}: {fell} below {fall}");
+                    if half < 0.01 && k.abs() == 20 {
+                        fallen += fell;
+                        said += fall;
+                    }
+                }
+            }
+        }
+    }
+    assert!(said < fallen && said > fallen - 0.05, "{said} against {fallen}");
 }
 
 /// In a ball without width the bounds close in on the gradient itself.

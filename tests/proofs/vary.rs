@@ -8,7 +8,7 @@ use deltamax::rng::Rng;
 use deltamax::search::Subject;
 use deltamax::tensor::Shape;
 use deltamax::vary::bracket::{Found, Question, Settings, brackets};
-use deltamax::vary::{Direction, Family, Kind, SLACK};
+use deltamax::vary::{Direction, Family, Kind};
 
 use crate::nets::{Net, mlp};
 
@@ -82,7 +82,7 @@ fn the_class_stays_up_to_one_end_and_is_lost_at_the_other() {
                     };
                     let mut image = family.image(&t);
                     if i > 30 {
-                        let off = 0.9 * SLACK as f32;
+                        let off = 0.9 * family.kind.slack() as f32;
                         image.iter_mut().for_each(|v| *v = (*v + rng.range(-off, off)).clamp(0.0, 1.0));
                     }
                     let class = class_at(&net, &image);

@@ -8,14 +8,16 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use super::super::common;
+use super::super::several::{self, Job};
 use super::{VerifyArgs, blame, say_notes};
 use crate::device::Device;
 use crate::error::Error;
 use crate::model::onnx;
-use crate::output::{Place, STANDARD, check_own, is_standard_output, place, write_atomically};
+use crate::output::{Place, STANDARD, Target, check_own, is_standard_output, place, write_atomically};
 use crate::progress::Progress;
 use crate::spec::{Spec, vnnlib};
-use crate::verify::batch::{Instance, Results, locate, read_instances};
+use crate::terminal::counted;
+use crate::verify::batch::{self, Instance, Results, locate, read_instances};
 use crate::verify::{Loaded, Property, Verdict, verify_all};
 use crate::{interrupt, terminal};
 
@@ -47,6 +49,9 @@ pub fn run(args: &VerifyArgs, list: &Path) -> Result<()> {
     let mut instances = read_instances(list)?;
     if let Some(shard) = args.shard {
         instances = instances.drain(shard.range(instances.len())).collect();
+    }
+    if args.run.device.len() > 1 {
+        return on_several(args, list, instances.len());
     }
     let folder = list.parent().unwrap_or(Path::new(""));
     let out = args.out.clone().unwrap_or_else(|| folder.join("results.csv"));
@@ -83,6 +88,31 @@ pub fn run(args: &VerifyArgs, list: &Path) -> Result<()> {
         bail!(Error::input(list, format!("{failed} of {} instances could not be read or run", instances.len())));
     }
     Ok(())
+}
+
+/// Shares the list between devices.
+fn on_several(args: &VerifyArgs, list: &Path, items: usize) -> Result<()> {
+    let Some(out) = args.out.as_deref().filter(|out| *out != Path::new(STANDARD) && !is_standard_output(out)) else {
+        bail!(Error::usage("several devices put their answers into a file; give one as --out"));
+    };
+    if let Place::File(_) = place(out)?
+        && !args.force
+    {
+        let problem = match args.resume {
+            true => "holds answers of a run in one piece, which one --device goes on with",
+            false => "exists already; give another --out, or --force",
+        };
+        bail!(Error::input(out, problem));
+    }
+    let target = Target::choose(out, |_| false, args.force)?;
+    let job =
+        Job { run: &args.run, out, ending: ".csv", items, shard: args.shard, resume: Some(args.resume), goes_on: true };
+    several::run(&job, |parts| {
+        let (rows, text) = batch::join(list, parts)?;
+        target.write(&text)?;
+        args.run.say(format!("{} in {}", counted(rows, "answer"), out.display()));
+        Ok(())
+    })
 }
 
 /// How the file of a counterexample begins.
