@@ -13,11 +13,13 @@ use crate::report::statistics::{median, right_radii, share_at_least};
 use crate::report::stays::words;
 use crate::results::{Change, ModelResult, Trained};
 
+/// A figure of a model, one by training.
+type ByTraining = dyn Fn(&ModelResult) -> Vec<f64>;
+
 /// One figure of every model.
 struct Row {
     name: String,
-    /// Of a model, one by training.
-    of: Box<dyn Fn(&ModelResult) -> Vec<f64>>,
+    of: Box<ByTraining>,
     write: Box<dyn Fn(f64) -> String>,
 }
 
