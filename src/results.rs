@@ -223,6 +223,9 @@ pub struct ModelResult {
     /// How likely noise is to change what some images of every class are called.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub risks: Vec<RiskRow>,
+    /// Wall-clock seconds of its training.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<f64>,
     /// Further trainings with other seeds; what stands above is of the first.
     #[serde(default)]
     pub repeats: Vec<Repeat>,

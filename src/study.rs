@@ -35,8 +35,8 @@ pub struct Settings {
     pub requirements: Requirements,
     /// How each model is trained, unless its recipe says otherwise.
     pub train: train::Settings,
-    /// A further model by certified training, and its passes over the training images.
-    pub certified: Option<(train::Certified, usize)>,
+    /// How a further model is trained, by certified training.
+    pub certified: Option<train::Settings>,
     /// A further model whose training images are under Gaussian noise of this variance, in squared pixel units.
     pub noise_aug: Option<f64>,
     /// Which noise the models are shown.
@@ -221,10 +221,8 @@ fn recipes(train: &Dataset, settings: &Settings) -> Vec<Recipe> {
     let class = train.classes[rarest].to_lowercase();
     let usual = || settings.train.clone();
     let noise = settings.noise_aug.map(|noise| ("noise-DA".into(), Policy::None, train::Settings { noise, ..usual() }));
-    let certified = settings.certified.map(|(certified, epochs)| {
-        // A rare class is what worst cases give up first: the images of all-DA.
-        ("certified".into(), Policy::All, train::Settings { certified: Some(certified), epochs, ..usual() })
-    });
+    // A rare class is what worst cases give up first: the images of all-DA.
+    let certified = settings.certified.clone().map(|train| ("certified".into(), Policy::All, train));
     let study = [
         ("no-DA".into(), Policy::None, usual()),
         (format!("DA-{class}"), Policy::Classes(vec![rarest]), usual()),
@@ -264,7 +262,10 @@ fn described(settings: &Settings, test: usize, trained: bool) -> std::collection
         ("Test images certified under noise", first(settings.noisy_limit)),
     ];
     let further = [
-        ("Certified training", settings.certified.map(|(c, epochs)| format!("{epochs} epochs; {c}"))),
+        (
+            "Certified training",
+            settings.certified.as_ref().and_then(|t| Some(format!("{} epochs; {}", t.epochs, t.certified?))),
+        ),
         ("Noise augmentation", settings.noise_aug.map(|v| format!("Gaussian, variance {v}, clipped to [0,1]"))),
     ];
     let further = further.into_iter().filter_map(|(k, v)| Some((k, v?)));

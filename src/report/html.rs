@@ -3,7 +3,9 @@
 use super::chart::{PALETTE, plural};
 use super::figure::Figures;
 use super::findings::Reading;
-use super::section::{Page, Section, closing, data, example, light, noise, relevance, robustness, training, verdict};
+use super::section::{
+    Page, Section, closing, data, example, light, noise, price, relevance, robustness, training, verdict,
+};
 use crate::results::Study;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
@@ -23,6 +25,7 @@ pub fn page(study: &Study, reading: &Reading) -> (String, Figures) {
         relevance::section(&mut page),
         robustness::section(&mut page),
         light::section(&mut page),
+        price::section(&mut page),
         closing::claims(&mut page),
         Some(closing::methods(study.norm)),
         Some(closing::reproducibility(&page)),

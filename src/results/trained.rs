@@ -26,6 +26,9 @@ pub struct Repeat {
     /// Where relevance lies.
     #[serde(default)]
     pub relevance: Vec<RelevanceSummary>,
+    /// Wall-clock seconds that it learned for.
+    #[serde(default)]
+    pub seconds: Option<f64>,
 }
 
 /// One training of a model, whichever it is.
@@ -43,6 +46,8 @@ pub struct Trained<'a> {
     pub certify: &'a [CertifyRow],
     /// Where relevance lies.
     pub relevance: &'a [RelevanceSummary],
+    /// Wall-clock seconds that it learned for.
+    pub seconds: Option<f64>,
 }
 
 impl<'a> Trained<'a> {
@@ -62,6 +67,7 @@ impl ModelResult {
             sweep: &self.sweep,
             certify: &self.certify,
             relevance: &self.relevance,
+            seconds: self.seconds,
         };
         let further = self.repeats.iter().map(|r| Trained {
             file: r.file.as_deref(),
@@ -70,6 +76,7 @@ impl ModelResult {
             sweep: &r.sweep,
             certify: &r.certify,
             relevance: &r.relevance,
+            seconds: r.seconds,
         });
         std::iter::once(first).chain(further)
     }

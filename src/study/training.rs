@@ -1,6 +1,7 @@
 //! One training by one recipe, from its images to its figures.
 
 use std::path::Path;
+use std::time::Instant;
 
 use super::measure::{self, Measured, measure};
 use super::{Recipe, Settings};
@@ -71,7 +72,9 @@ impl Training<'_> {
         let mut progress = Progress::start(settings.verbosity, &title, self.recipe.train.epochs * images.len());
         let train = train::Settings { seed: self.seed(), ..self.recipe.train.clone() };
         let shown = train::Images { train: &images, validation: None, test };
+        let started = Instant::now();
         let (model, epochs) = train::train(self.device, &shown, &train, None, &mut progress)?;
+        let seconds = started.elapsed().as_secs_f64();
         let accuracy = epochs.last().and_then(|e| e.test_accuracy).unwrap_or(0.0);
         progress.finish(&format!("{label}: trained, {:.1} % of test images right", 100.0 * accuracy));
         let suffix = if self.nth == 0 { String::new() } else { format!("-{}", self.nth + 1) };
@@ -85,6 +88,7 @@ impl Training<'_> {
             hash: onnx::fingerprint(&path)?,
             file,
             epochs,
+            seconds,
             images: images.counts(),
             parameters: model.parameters(),
             measured,
@@ -93,7 +97,7 @@ impl Training<'_> {
 
     /// A training beyond the first, which the page does not show on its own.
     pub fn repeat(&self, examples: &mut Vec<usize>) -> Result<Repeat> {
-        let Done { file, hash, epochs, measured, .. } = self.done(examples)?;
+        let Done { file, hash, epochs, seconds, measured, .. } = self.done(examples)?;
         let Measured { sweep, certify, relevance, .. } = measured;
         Ok(Repeat {
             seed: self.seed(),
@@ -103,12 +107,13 @@ impl Training<'_> {
             sweep,
             certify,
             relevance,
+            seconds: Some(seconds),
         })
     }
 
     /// The first training, as the model of the page.
     pub fn first(&self, examples: &mut Vec<usize>) -> Result<ModelResult> {
-        let Done { file, hash, epochs, images, parameters, measured } = self.done(examples)?;
+        let Done { file, hash, epochs, seconds, images, parameters, measured } = self.done(examples)?;
         let classes = &self.splits.train.classes;
         let Measured { sweep, beyond, certify, examples, relevance, photos, risks } = measured;
         Ok(ModelResult {
@@ -132,6 +137,7 @@ impl Training<'_> {
             relevance,
             photos,
             risks,
+            seconds: Some(seconds),
             repeats: Vec::new(),
         })
     }
@@ -142,6 +148,7 @@ struct Done {
     file: String,
     hash: String,
     epochs: Vec<Epoch>,
+    seconds: f64,
     /// Training images per class.
     images: Vec<usize>,
     parameters: usize,

@@ -217,6 +217,7 @@ fn a_whole_study_and_its_page_again() {
     ] {
         assert!(at.join("s").join(file).is_file(), "{file}");
     }
+    assert!(!at.join("s/figures/price.csv").exists(), "nothing was paid");
     assert!(files(at).keys().all(|p| p.extension().is_none_or(|e| e != "tmp" && e != "part")));
     let page = fs::read(at.join("s/report.html")).expect("a page");
     fs::remove_file(at.join("s/report.html")).expect("removed");
@@ -238,6 +239,29 @@ fn a_whole_study_and_its_page_again() {
     misused(at, "study --require accuracy@0.5>=1 --device cpu", &["0.5 is not measured"]);
     fs::write(at.join("mine.xml"), "keep").expect("written");
     refused(at, "gate s --require accuracy>=0 --junit mine.xml", &["mine.xml", "--force"]);
+}
+
+/// It has layers of its own, and the page says what it costs.
+#[test]
+fn a_study_with_a_certified_model() {
+    let dir = folder();
+    let at = dir.path();
+    done(
+        at,
+        "study --certified 1/255 --mix 0.5 --count 67 --size 8 --epochs 1 --repeats 1 --variance 0 --method ibp --limit 4 --noisy 1 --photos 0 --proved-noise 0 --device cpu --out s --quiet",
+    );
+    let results = json(&at.join("s/results.json"));
+    let models = results["models"].as_array().expect("models");
+    assert_eq!((models.len(), &models[3]["name"]), (4, &"certified".into()));
+    for (model, layers) in models[2..].iter().zip(["Conv16(4,s2)", "Conv32(3,s1)"]) {
+        assert!(model["architecture"].as_str().is_some_and(|a| a.starts_with(layers)), "{layers}");
+        assert!(model["seconds"].as_f64().is_some_and(|s| s > 0.0));
+    }
+    let delta = models[3]["training"][0]["delta"].as_f64().expect("boxes");
+    assert!((delta - 1.0 / 255.0).abs() < 1e-6 && models[2]["training"][0].get("delta").is_none());
+    assert!(results["settings"]["Certified training"].as_str().is_some_and(|s| s.contains("0.5 of the loss")));
+    let price = fs::read_to_string(at.join("s/figures/price.csv")).expect("a table");
+    assert!(price.contains("certified,Right and proved at 1/255,1,") && !price.contains("took"), "{price}");
 }
 
 #[test]

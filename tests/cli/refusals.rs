@@ -295,6 +295,8 @@ fn wrong_usage() {
     misused(at, &format!("{TRAIN} --data SHOES --resume"), &["--checkpoint"]);
     misused(at, &format!("{TRAIN} --data SHOES --weight-decay -1"), &["--weight-decay", "at least 0"]);
     misused(at, "study --certified 0 --quick", &["--certified", "2/255"]);
+    misused(at, "study --mix 0.1 --quick", &["--certified"]);
+    misused(at, "study --certified 0.1 --mix 2 --quick", &["--mix", "at most 1"]);
     misused(at, "study --noise-aug=3 --quick", &["--noise-aug", "variance"]);
     misused(at, "certify --model MODEL --data SHOES --out o --method best", &["--method", "crown"]);
     misused(at, &format!("{certify} --tolerance 2"), &["--tolerance"]);

@@ -165,7 +165,7 @@ pub fn reproducibility(page: &Page) -> Section {
     }
 }
 
-fn duration(seconds: f64) -> String {
+pub(super) fn duration(seconds: f64) -> String {
     if seconds < 100.0 {
         format!("{} s", number(seconds))
     } else {

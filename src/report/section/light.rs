@@ -10,7 +10,7 @@ use crate::report::stays::words;
 use crate::results::{Change, ModelResult, NoiseLevel, Stays};
 
 /// What was found of one change in the photos that a model names rightly.
-fn of(model: &ModelResult, change: Change) -> impl Iterator<Item = &Stays> + Clone {
+pub(super) fn of(model: &ModelResult, change: Change) -> impl Iterator<Item = &Stays> + Clone {
     let right = model.photos.iter().filter(|p| p.predicted == p.label);
     right.flat_map(|p| &p.stays).filter(move |s| s.change == change)
 }

@@ -9,6 +9,7 @@ pub mod example;
 pub mod gallery;
 pub mod light;
 pub mod noise;
+pub mod price;
 pub mod relevance;
 pub mod risk;
 pub mod robustness;

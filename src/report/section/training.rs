@@ -51,7 +51,9 @@ pub fn section(page: &mut Page) -> Option<Section> {
             } } }
         } }
     };
-    let mut caption = "All models have the same layers and optimiser, and the same seeds; ".to_string();
+    let alike = study.models.windows(2).all(|m| m[0].architecture == m[1].architecture);
+    let layers = if alike { "layers and optimiser" } else { "optimiser" };
+    let mut caption = format!("All models have the same {layers}, and the same seeds; ");
     let certified: Vec<&str> =
         study.models.iter().filter(|m| m.training.iter().any(|e| e.delta.is_some())).map(|m| m.name.as_str()).collect();
     if certified.is_empty() {
@@ -59,7 +61,8 @@ pub fn section(page: &mut Page) -> Option<Section> {
     } else {
         let names = certified.join(", ");
         caption += &format!(
-            "apart from {names}, only their training images differ. Certified training ({names}) goes on for more epochs, and also learns from the worst case in a box around every image, which grows with the epochs: its loss is of that, mixed with attacked images, and no smaller for a better model than that of the others."
+            "apart from {names}, only their training images differ. Certified training ({names}) goes on for more epochs{}, and also learns from the worst case in a box around every image, which grows with the epochs: its loss is of that, mixed with attacked images, and no smaller for a better model than that of the others.",
+            if alike { "" } else { ", has layers of its own" }
         );
     }
     if study.models.iter().any(|m| !m.repeats.is_empty()) {
