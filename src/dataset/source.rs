@@ -8,6 +8,7 @@ use super::classes::Choice;
 use super::{Dataset, Split, cifar, folder, idx, labels, npz, picture, split, tree};
 use crate::error::{Error, Result};
 use crate::tensor::{self, Shape};
+use crate::terminal::counted;
 
 /// Largest side that images can be brought to.
 pub const MAX_SIZE: usize = 4096;
@@ -177,7 +178,13 @@ pub fn load(source: &Source) -> Result<Splits> {
     let (train, test) = match images {
         Images::Whole(data) => {
             check(path, &data, source)?;
-            let Splits { train, test, .. } = split::stratified_by(path, &data, &own, source.test_share, source.seed)?;
+            let (share, seed) = (source.test_share, source.seed);
+            let Splits { train, test, .. } = split::stratified_by(path, &data, &own, share, seed, source.only)?;
+            if let Some(part) = source.only.filter(|_| !train.is_empty() && !test.is_empty()) {
+                let taken = if part == Split::Test { test.len() } else { train.len() };
+                let all = counted(data.len(), "image");
+                notes.push(format!("{taken} of {all} are taken, the {part} part of a split (--split, --split-seed)"));
+            }
             (train, test)
         }
         Images::Split(train, test) => {
@@ -206,6 +213,15 @@ pub fn natural_size(source: &Source) -> Result<[usize; 2]> {
         Images::Split(_, test) => test.shape,
     };
     Ok(source.size.unwrap_or([shape.height, shape.width]))
+}
+
+/// How many classes the data at `source` has.
+///
+/// # Errors
+/// As [`load`].
+pub fn class_count(source: &Source) -> Result<usize> {
+    let size = source.size.or(Some([1, 1]));
+    Ok(find(&source.path, &Source { network: None, size, ..source.clone() }, 0)?.own.len())
 }
 
 /// Whether [`load`] of the data at `source` reads the file that is at `path` now.
