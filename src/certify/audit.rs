@@ -18,6 +18,7 @@ use crate::model::{Model, onnx};
 use crate::progress::{Progress, Verbosity};
 use crate::reading::{self, NetworkFile, Together};
 use crate::results::CertifyRow;
+use crate::terminal::counted;
 use crate::{interrupt, sweep, terminal};
 
 /// What to prove again.
@@ -134,7 +135,7 @@ pub(crate) fn watched(
         }
     })?;
     if let Ok(progress) = progress.into_inner() {
-        progress.finish(&format!("{} rows in {:.1} s", report.checked, started.elapsed().as_secs_f64()));
+        progress.finish(&format!("{} in {:.1} s", counted(report.checked, "row"), started.elapsed().as_secs_f64()));
     }
     Ok(report)
 }

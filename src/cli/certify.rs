@@ -33,6 +33,7 @@ use crate::rng::Rng;
 use crate::search;
 use crate::shard::Shard;
 use crate::sweep::check_variances;
+use crate::terminal::counted;
 use crate::vary::Kind;
 
 /// Prove a delta max for every image of a test set.
@@ -199,7 +200,7 @@ pub(super) fn kept(rows: &Arc<AtomicUsize>, of: usize, table: PathBuf) -> impl F
     let rows = rows.clone();
     move || {
         let rows = rows.load(Ordering::Relaxed);
-        format!("{rows} of {of} rows are kept in {}; add --resume to continue", table.display())
+        format!("{rows} of {} are kept in {}; add --resume to continue", counted(of, "row"), table.display())
     }
 }
 
@@ -321,8 +322,8 @@ pub fn run(args: CertifyArgs) -> Result<()> {
     let started = Instant::now();
     certify(&bounder, &data, &settings, &mut folder, &mut progress).with_context(kept)?;
     progress.finish(&format!(
-        "{} images in {:.1} s on {}",
-        range.len(),
+        "{} in {:.1} s on {}",
+        counted(range.len(), "image"),
         started.elapsed().as_secs_f64(),
         device.describe()
     ));
@@ -337,9 +338,9 @@ pub fn run(args: CertifyArgs) -> Result<()> {
         }
         let median = args.norm.text(s.proved_quantiles[2]);
         args.run.say(format!(
-            "variance {:<6} {} images, accuracy {:.2} %, proved > 0 for {:.2} %; median delta max {median}, {:.1} {probes} each",
+            "variance {:<6} {}, accuracy {:.2} %, proved > 0 for {:.2} %; median delta max {median}, {:.1} {probes} each",
             short(s.variance),
-            s.images,
+            counted(s.images, "image"),
             100.0 * s.accuracy,
             100.0 * s.proved_share,
             s.mean_passes

@@ -18,6 +18,7 @@ use crate::reading::NetworkFile;
 use crate::report;
 use crate::results::{self, Requirements};
 use crate::study::{Given, Settings, study, study_given};
+use crate::terminal::counted;
 use crate::{explain, sweep, tensor, train};
 
 /// The whole case study: train three models, sweep them with noise, prove a delta max for every test image, report.
@@ -258,7 +259,11 @@ fn load(args: &StudyArgs) -> Result<Data> {
     let mut splits = dataset::load(&source)?;
     common::check_train(path, &splits)?;
     common::say_notes(path, &splits.notes, &args.run);
-    progress.finish(&format!("{} images read from {}", splits.train.len() + splits.test.len(), path.display()));
+    progress.finish(&format!(
+        "{} read from {}",
+        counted(splits.train.len() + splits.test.len(), "image"),
+        path.display()
+    ));
     if args.quick {
         (splits.train, splits.test) = (splits.train.take(2000), splits.test.take(500));
     }
