@@ -216,6 +216,10 @@ fn say_depth(path: &Path, bounder: &Bounder, options: &Options, chosen: Option<C
         (Some(seconds), Some(_)) => {
             format!("--seconds {seconds}: neurons are bounded through all {layers} nonlinear layers")
         }
+        (None, Some(Choice { depth: Some(0), .. })) => format!(
+            "rows of neurons would take many minutes an image even through the nearest of {layers} nonlinear layers: they are \
+             bounded as by --method crown-ibp; --seconds S tries for S seconds, --depth N as long as it takes"
+        ),
         (None, Some(Choice { depth: Some(depth), .. })) if depth < layers => format!(
             "neurons are bounded through the nearest {depth} of {layers} nonlinear layers, which takes minutes an image; --seconds \
              S keeps to another time, --depth {layers} goes through all"
