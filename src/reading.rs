@@ -70,6 +70,8 @@ pub struct Together {
     pub data: Dataset,
     /// What their user should know about the images, a line each.
     pub notes: Vec<String>,
+    /// How many of how many images are in this part of the data, where a seed chose it.
+    pub drawn: Option<[usize; 2]>,
 }
 
 impl NetworkSource {
@@ -276,6 +278,7 @@ pub fn together(
         format!("it has as many classes as the network's output {name}, which is read; --output NAME takes another")
     }));
     let data = if split == Split::Train { splits.train } else { splits.test };
+    let drawn = splits.drawn_from.filter(|all| *all > data.len()).map(|all| [data.len(), all]);
     let input = file.model.input;
     if data.shape != input && !(flat && data.shape.len() == input.len()) {
         return Err(Error::input(&source.path, misfit(data.shape, input, flat, source.size.is_some())));
@@ -294,7 +297,7 @@ pub fn together(
         Some(limit) if limit < data.len() => data.take(limit),
         Some(_) | None => data,
     };
-    Ok(Together { file, data, notes })
+    Ok(Together { file, data, notes, drawn })
 }
 
 /// Why images do not fit a network, and what to do.

@@ -101,7 +101,7 @@ fn far_from(image: &[f32], round: usize) -> Vec<f32> {
 
 /// The smallest distance found at which each of these images gets another class, with the image; `None` where none was
 /// found. `images` are `[channel][row][column]`, their classes are `classes`. `corners`, one per image or none at all,
-/// are points to start from in every other round until an image is broken. Once a ball holds all images, others start too.
+/// are points to start from in every other round until an image is broken. Once a ball of all images failed, others are.
 pub fn attack(
     net: &Network,
     norm: Norm,

@@ -81,7 +81,7 @@ pub(crate) fn subject(request: &Request, manifest: &Manifest, verbosity: Verbosi
         Error::failed(format!("an audit reads the model that was certified, or the one given as --model: {e}"))
     })?;
     same("model", &model_path, &hash, &manifest.model_hash)?;
-    let Together { file: NetworkFile { model, hash, notes, .. }, data, notes: said } =
+    let Together { file: NetworkFile { model, hash, notes, .. }, data, notes: said, .. } =
         reading::together(&network, &source, &reading.names, split, Some(manifest.images))?;
     if verbosity == Verbosity::Normal {
         notes.iter().for_each(|note| terminal::note(format_args!("{}: {note}", model_path.display())));

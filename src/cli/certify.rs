@@ -200,7 +200,7 @@ pub(super) fn kept(rows: &Arc<AtomicUsize>, of: usize, table: PathBuf) -> impl F
     let rows = rows.clone();
     move || {
         let rows = rows.load(Ordering::Relaxed);
-        format!("{rows} of {} are kept in {}; add --resume to continue", counted(of, "row"), table.display())
+        format!("{rows} of {of} rows are kept in {}; add --resume to continue", table.display())
     }
 }
 

@@ -219,7 +219,7 @@ fn given(args: &StudyArgs, data: &Path) -> Result<(Vec<Given>, Data)> {
     }
     let test = images.expect("at least one model");
     let test = if args.quick { test.take(500) } else { test };
-    let splits = Splits { train: test.subset(&[]), test, notes: vec![] };
+    let splits = Splits { train: test.subset(&[]), test, notes: vec![], drawn_from: None };
     Ok((all, (splits, name_of(data), data.display().to_string())))
 }
 
@@ -248,6 +248,7 @@ fn load(args: &StudyArgs) -> Result<Data> {
             train: shoes::dataset(count, side, args.run.seed),
             test: shoes::balanced(TESTED, side, args.run.seed),
             notes: vec![],
+            drawn_from: None,
         };
         progress.advance(count + tested);
         progress.finish(&format!("{count} shoes drawn for training, {TESTED} of every class for testing"));

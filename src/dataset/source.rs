@@ -8,7 +8,6 @@ use super::classes::Choice;
 use super::{Dataset, Split, cifar, folder, idx, labels, npz, picture, split, tree};
 use crate::error::{Error, Result};
 use crate::tensor::{self, Shape};
-use crate::terminal::counted;
 
 /// Largest side that images can be brought to.
 pub const MAX_SIZE: usize = 4096;
@@ -136,6 +135,8 @@ pub struct Splits {
     pub test: Dataset,
     /// What was left out or changed, a line each.
     pub notes: Vec<String>,
+    /// How many images there are, where a seed chose the parts.
+    pub drawn_from: Option<usize>,
 }
 
 /// What a reader found, and what there is to say of it.
@@ -175,21 +176,16 @@ pub fn load(source: &Source) -> Result<Splits> {
     }
     let path = &source.path;
     let Found { images, own, mut notes } = find(path, source, 0)?;
-    let (train, test) = match images {
+    let (train, test, drawn_from) = match images {
         Images::Whole(data) => {
             check(path, &data, source)?;
             let (share, seed) = (source.test_share, source.seed);
             let Splits { train, test, .. } = split::stratified_by(path, &data, &own, share, seed, source.only)?;
-            if let Some(part) = source.only.filter(|_| !train.is_empty() && !test.is_empty()) {
-                let taken = if part == Split::Test { test.len() } else { train.len() };
-                let all = counted(data.len(), "image");
-                notes.push(format!("{taken} of {all} are taken, the {part} part of a split (--split, --split-seed)"));
-            }
-            (train, test)
+            (train, test, Some(data.len()))
         }
         Images::Split(train, test) => {
             check(path, if train.is_empty() { &test } else { &train }, source)?;
-            (train, test)
+            (train, test, None)
         }
     };
     let natural = test.shape;
@@ -199,7 +195,8 @@ pub fn load(source: &Source) -> Result<Splits> {
         check_room(path, train.len() + test.len(), shape)?;
     }
     notes.extend(recoloured(natural.channels, shape.channels));
-    Ok(Splits { train: resized(train, shape, source.fit), test: resized(test, shape, source.fit), notes })
+    let [train, test] = [train, test].map(|data| resized(data, shape, source.fit));
+    Ok(Splits { train, test, notes, drawn_from })
 }
 
 /// Height and width of the images as they are, or as `source` has them brought to.

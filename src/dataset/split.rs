@@ -47,7 +47,7 @@ pub fn stratified_by(
         train.push(images);
     }
     let subset = |lists: &[Vec<usize>]| data.subset(&mixed(names, lists));
-    Ok(Splits { train: subset(&train), test: subset(&test), notes: vec![] })
+    Ok(Splits { train: subset(&train), test: subset(&test), notes: vec![], drawn_from: Some(data.len()) })
 }
 
 /// FNV-1a: names to numbers, for ever the same.

@@ -182,13 +182,13 @@ fn what_a_split_leaves_is_counted() {
     pictures(&at.join("d"), &["a", "b"], [2, 2], |c, _| [90 * c as u8; 3]);
     model(&at.join("m.onnx"), Shape::new(1, 2, 2), None, vec![1.0; 2], vec![0.0, 1.0]);
     let predict = |more: &str| format!("predict --model m.onnx --data d --device cpu --out p.csv {more}");
-    assert!(said(at, &predict("")).contains("2 of 6 images are taken, the test part of a split (--split"));
-    assert!(said(at, &predict("--split train")).contains("4 of 6 images are taken, the train part"));
+    assert!(done(at, &predict("")).contains("2 of 6 images are taken, the test part of a split (--split"));
+    assert!(done(at, &predict("--split train")).contains("4 of 6 images are taken, the train part"));
     // One photo of each is enough to ask about.
     for class in ["a", "b"] {
         [1, 2].iter().for_each(|k| fs::remove_file(at.join(format!("d/{class}/{k}.png"))).expect("removed"));
     }
-    assert!(!said(at, &predict("")).contains("are taken"));
+    assert!(!done(at, &predict("")).contains("are taken"));
     refused(at, "train --data d --out t.onnx --epochs 1 --device cpu", &["class a has one image", "train and test"]);
 }
 
