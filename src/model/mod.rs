@@ -187,7 +187,7 @@ impl Conv {
                 row[..first].iter().chain(&row[first + own..]).all(|w| *w == 0.0)
             })
         };
-        let divides = |groups: &usize| inputs % groups == 0 && outputs % groups == 0;
+        let divides = |groups: &usize| inputs.is_multiple_of(*groups) && outputs.is_multiple_of(*groups);
         (1..=inputs.min(outputs)).rev().filter(divides).find(apart).unwrap_or(1)
     }
 }
