@@ -28,6 +28,11 @@ fn inside(start: u32, pad: u32, size: u32, kernel: u32) -> vec2<u32> {
     return vec2<u32>(first, max(end, start + first) - start);
 }
 
+// The input channels [first, end) of eight outputs.
+fn read_by(output: u32) -> vec2<u32> {
+    return band(output, params.out_channels, params.out_group, params.in_group);
+}
+
 fn store(channel: u32, at: u32, half: u32, near: vec4<f32>, far: vec4<f32>) {
     if (channel < params.out_channels) {
         let bias = vec4<f32>(b[channel]);
@@ -126,7 +131,8 @@ fn forward(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups
     let place = position_lane(id, groups, params.lanes / 8u);
     if (place.x < params.out_height * params.out_width) {
         let output = id.z * 8u;
-        store_forward(place, output, forward_sums(place, output, 0u, params.in_channels));
+        let read = read_by(output);
+        store_forward(place, output, forward_sums(place, output, read.x, read.y));
     }
 }
 
@@ -137,9 +143,10 @@ const SHARES: u32 = 8u;
 var<workgroup> parts: array<Tile, 64>;
 
 // The input channels [first, end) of a share.
-fn share_of(share: u32) -> vec2<u32> {
-    let size = (params.in_channels + SHARES - 1u) / SHARES;
-    return min(vec2<u32>(share, share + 1u) * size, vec2<u32>(params.in_channels));
+fn share_of(share: u32, output: u32) -> vec2<u32> {
+    let read = read_by(output);
+    let size = (read.y - read.x + SHARES - 1u) / SHARES;
+    return min(vec2<u32>(read.x) + vec2<u32>(share, share + 1u) * size, vec2<u32>(read.y));
 }
 
 fn add_tile(a: Tile, b: Tile) -> Tile {
@@ -175,7 +182,7 @@ fn forward_sliced(
     let within = place.x < params.out_height * params.out_width;
     var own = Tile();
     if (within) {
-        let share = share_of(thread / 8u);
+        let share = share_of(thread / 8u, output);
         own = forward_sums(place, output, share.x, share.y);
     }
     let sums = joined(thread, own);
@@ -264,7 +271,8 @@ fn interval(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroup
     let place = position_lane(id, groups, params.lanes / 4u);
     if (place.x < params.out_height * params.out_width) {
         let output = id.z * 8u;
-        store_intervals(place, output, interval_sums(place, output, 0u, params.in_channels));
+        let read = read_by(output);
+        store_intervals(place, output, interval_sums(place, output, read.x, read.y));
     }
 }
 
@@ -279,7 +287,7 @@ fn interval_sliced(
     let within = place.x < params.out_height * params.out_width;
     var own = Tile();
     if (within) {
-        let share = share_of(thread / 8u);
+        let share = share_of(thread / 8u, output);
         own = interval_sums(place, output, share.x, share.y);
     }
     let sums = joined(thread, own);

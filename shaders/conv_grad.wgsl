@@ -73,6 +73,7 @@ fn input_grad(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgro
     let step = params.out_height * params.out_width * 2u * half;
     let rows_a = channel_weights(channel);
     let rows_b = channel_weights(channel + 4u);
+    let read = band(channel, params.in_channels, params.in_group, params.out_group);
 
     var block = Tile();
     var total = Tile();
@@ -87,7 +88,7 @@ fn input_grad(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgro
             }
             let tap = ky * params.kernel_width + kx;
             let origin = (from_y * params.out_width + from_x) * 2u * half + place.y;
-            for (var output = 0u; output < params.out_channels; output += 4u) {
+            for (var output = read.x / 4u * 4u; output < read.y; output += 4u) {
                 let wa = output_weights(rows_a, tap, output);
                 let wb = output_weights(rows_b, tap, output);
                 let end = params.out_channels - 1u;

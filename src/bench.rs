@@ -20,6 +20,7 @@ use crate::ops::{add, ball, conv_grad, linear, peak, relax, relu, scale};
 use crate::rng::Rng;
 use crate::search::{self, Subject};
 use crate::tensor::Shape;
+use crate::terminal::counted;
 use crate::{attack, certify};
 
 pub use against::{Against, read};
@@ -154,6 +155,7 @@ fn layers() -> Vec<(&'static str, Geometry)> {
         kernel: [4, 4],
         stride: [2, 2],
         pad: [1, 1],
+        groups: 1,
     };
     vec![
         ("Conv16(4,s2) 1x28x28", conv(1, 28, 16)),
@@ -186,7 +188,7 @@ pub fn products(device: &Device) -> Result<Vec<Run>> {
     for (work, g) in layers() {
         let (x, x2) = (random(g.input.len() * lanes)?, random(g.input.len() * lanes)?);
         let (y, y2) = (random(g.output.len() * lanes)?, random(g.output.len() * lanes)?);
-        let (w, b) = (random(g.fan_in() * g.output.channels)?, random(g.output.channels)?);
+        let (w, b) = (random(g.weights())?, random(g.output.channels)?);
         let gw = device.alloc(w.len())?;
         let charge = Charge::new(g.fan_in(), 1.0);
         let mut add = |kernel, per_product: f64, run| {
@@ -338,7 +340,7 @@ pub fn method(net: &Network, data: &Dataset, method: Method, count: usize, peak:
     let (_, free, ..) = run(&bounder.without_charges())?;
     Ok(MethodRate {
         method: method.to_string(),
-        work: format!("{} images of {}", radii.len(), data.shape),
+        work: format!("{} of {}", counted(radii.len(), "image"), data.shape),
         images_per_second: radii.len() as f64 / seconds,
         probes_per_second: probes as f64 / seconds,
         probes_per_image: probes as f64 / radii.len() as f64,
@@ -372,7 +374,7 @@ pub fn branch(net: &Network, data: &Dataset, count: usize, domains: usize, peak:
     let operations = 2.0 * (bounder.products() - before) as f64;
     let (n, used) = (images.len() as f64, closed.iter().map(|(_, used)| *used).sum::<usize>() as f64);
     Ok(BranchRate {
-        work: format!("{} images of {}", images.len(), data.shape),
+        work: format!("{} of {}", counted(images.len(), "image"), data.shape),
         images_per_second: n / seconds,
         domains_per_second: used / seconds,
         domains_per_image: used / n,
@@ -401,7 +403,7 @@ pub fn attack(net: &Network, data: &Dataset, count: usize, peak: f64) -> Result<
     let passes = settings.rounds * (2 * settings.steps + 1) * images.len();
     let operations = 2.0 * (bounder.products() as f64 + (passes * net.products()) as f64);
     Ok(AttackRate {
-        work: format!("{} images of {}", images.len(), data.shape),
+        work: format!("{} of {}", counted(images.len(), "image"), data.shape),
         images_per_second: images.len() as f64 / seconds,
         broken: distances.len() as f64 / images.len() as f64,
         median_distance: crate::results::quantile(&distances, 0.5),

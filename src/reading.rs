@@ -70,6 +70,8 @@ pub struct Together {
     pub data: Dataset,
     /// What their user should know about the images, a line each.
     pub notes: Vec<String>,
+    /// How many of how many images are in this part of the data, where a seed chose it.
+    pub drawn: Option<[usize; 2]>,
 }
 
 impl NetworkSource {
@@ -100,6 +102,24 @@ impl NetworkSource {
             Some(content) => onnx::any_size(content).map_err(|e| Error::input(&self.path, e.to_string())),
             None => onnx::takes_any_size(&self.path),
         }
+    }
+
+    /// The output that is the only one of as many scores as the images have classes, where none is named and several can be
+    /// scores.
+    fn scores(&self, source: &Source) -> Result<Option<String>> {
+        if self.output.is_some() || !source.classes.is_empty() {
+            return Ok(None);
+        }
+        let outputs = match &self.content {
+            Some(content) => onnx::scores_of(content).map_err(|e| Error::input(&self.path, e.to_string()))?,
+            None => onnx::scores(&self.path)?,
+        };
+        if outputs.len() < 2 {
+            return Ok(None);
+        }
+        let classes = dataset::class_count(source)?;
+        let mut fitting = outputs.into_iter().filter(|(_, n)| *n == Some(classes)).map(|(name, _)| name);
+        Ok(fitting.next().filter(|_| fitting.next().is_none()))
     }
 
     /// Reads the file as properties mean it: the values of its own outputs over its own inputs, in their flat order.
@@ -138,6 +158,10 @@ impl NetworkSource {
                  [0,1]; --input-range 0..1 gives it those"
             ));
             pixels = Pixels::bytes();
+        }
+        let [low, high] = pixels.range;
+        if let Some(mean) = pixels.mean.iter().find(|m| **m < low || **m > high) {
+            notes.push(format!("--mean {mean} is no pixel between {low} and {high}: is --input-range 0..255 missing?"));
         }
         let pixels = (!pixels.is_plain()).then_some(pixels);
         let reading = Reading { output: self.output.clone(), pixels, names, ..Reading::default() };
@@ -233,6 +257,8 @@ pub fn together(
     limit: Option<usize>,
 ) -> Result<Together> {
     let source = &Source { only: Some(split), ..source.clone() };
+    let scores = network.scores(source)?;
+    let network = &NetworkSource { output: network.output.clone().or(scores.clone()), ..network.clone() };
     let open = network.takes_any_size()?;
     let size = match (open, source.size) {
         (false, _) => None,
@@ -248,7 +274,11 @@ pub fn together(
     let flat = taken.is_flat();
     let splits = dataset::load(&Source { network: Some(taken), ..source.clone() })?;
     let mut notes = splits.notes;
+    notes.extend(scores.map(|name| {
+        format!("it has as many classes as the network's output {name}, which is read; --output NAME takes another")
+    }));
     let data = if split == Split::Train { splits.train } else { splits.test };
+    let drawn = splits.drawn_from.filter(|all| *all > data.len()).map(|all| [data.len(), all]);
     let input = file.model.input;
     if data.shape != input && !(flat && data.shape.len() == input.len()) {
         return Err(Error::input(&source.path, misfit(data.shape, input, flat, source.size.is_some())));
@@ -267,7 +297,7 @@ pub fn together(
         Some(limit) if limit < data.len() => data.take(limit),
         Some(_) | None => data,
     };
-    Ok(Together { file, data, notes })
+    Ok(Together { file, data, notes, drawn })
 }
 
 /// Why images do not fit a network, and what to do.

@@ -390,7 +390,7 @@ fn bad_files_are_refused_in_one_line() {
     std::fs::write(folder.path("cut.onnx"), &whole[..whole.len() / 2]).unwrap();
     for (net, spec, part) in [
         ("net.onnx", "broken.vnnlib", "broken.vnnlib: line 2"),
-        ("net.onnx", "small.vnnlib", "1 inputs and 2 outputs, the network 2 and 2"),
+        ("net.onnx", "small.vnnlib", "1 input and 2 outputs, the network 2 and 2"),
         ("net.onnx", "nowhere.vnnlib", "nowhere.vnnlib"),
         ("foreign.onnx", "sat.vnnlib", "foreign.onnx"),
         ("cut.onnx", "sat.vnnlib", "cut.onnx"),

@@ -13,6 +13,8 @@ struct Params {
     stride_x: u32,
     pad_y: u32,
     pad_x: u32,
+    in_group: u32,
+    out_group: u32,
     lanes: u32,
     zero: u32,
     block: u32,
@@ -28,6 +30,13 @@ struct Tile {
     near_b: mat4x4<f32>,
     far_a: mat4x4<f32>,
     far_b: mat4x4<f32>,
+}
+
+// Channels [first, end) on the other side that eight neighbours from `channel` on, of so many, have products with, where a
+// group has so many channels on this side and on the other.
+fn band(channel: u32, channels: u32, own: u32, other: u32) -> vec2<u32> {
+    let last = min(channel + 7u, channels - 1u);
+    return vec2<u32>(channel / own, last / own + 1u) * other;
 }
 
 // acc + x * transposed w

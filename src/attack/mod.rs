@@ -88,9 +88,20 @@ impl Target {
     }
 }
 
+/// Where to start far from an image, by round: black, white, the farthest image, grey.
+fn far_from(image: &[f32], round: usize) -> Vec<f32> {
+    let value = |v: &f32| match round % 4 {
+        0 => 0.0,
+        1 => 1.0,
+        2 => f32::from(*v < 0.5),
+        _ => 0.5,
+    };
+    image.iter().map(value).collect()
+}
+
 /// The smallest distance found at which each of these images gets another class, with the image; `None` where none was
 /// found. `images` are `[channel][row][column]`, their classes are `classes`. `corners`, one per image or none at all,
-/// are points to start from in every other round until an image is broken.
+/// are points to start from in every other round until an image is broken. Once a ball of all images failed, others are.
 pub fn attack(
     net: &Network,
     norm: Norm,
@@ -111,8 +122,14 @@ pub fn attack(
     for round in 0..settings.rounds {
         // Start where the last hit was, pulled into the new ball: the way out is usually the same.
         let slots: Vec<_> = targets.iter().map(|t| t.hits.last().map(|hit| hit.slot)).collect();
-        let unbroken = corners.iter().enumerate().filter(|(i, _)| round % 2 == 0 && slots[*i].is_none());
-        let x = hunt.start(&slots, &unbroken.map(|(i, corner)| (i, corner.as_slice())).collect::<Vec<_>>())?;
+        let start = |(i, t): (usize, &Target)| match corners.get(i).filter(|_| round % 2 == 0) {
+            _ if !t.hits.is_empty() => None,
+            // From where it stands all images have been tried.
+            _ if t.failed >= most => Some((i, far_from(images[i], round))),
+            corner => Some((i, corner?.clone())),
+        };
+        let starts: Vec<(usize, Vec<f32>)> = targets.iter().enumerate().filter_map(start).collect();
+        let x = hunt.start(&slots, &starts.iter().map(|(i, start)| (*i, start.as_slice())).collect::<Vec<_>>())?;
         let nearest = |t: &Target| t.hits.last().map_or(f32::MAX, |hit| hit.distance);
         let tries = targets.iter().map(|t| Try { radius: t.radius, nearest: nearest(t), slot: t.room() });
         let found = hunt.run(x, &tries.collect::<Vec<_>>(), settings.steps, stride)?;
@@ -159,13 +176,28 @@ mod tests {
 
     use super::*;
     use crate::device::Device;
-    use crate::model::{Dense, Layer, Model, Node, Origin, Ratio, cancelling};
+    use crate::model::{Dense, Layer, Model, Node, Origin, Pool, Ratio, cancelling};
     use crate::network::largest;
     use crate::tensor::Shape;
 
     fn attacked(size: f32) -> Option<Hit> {
         let net = Network::new(&Device::cpu(), &cancelling(size)).unwrap();
         attack(&net, Norm::Linf, &[&[0.2]], &[0], &[], &Settings::default()).unwrap().remove(0)
+    }
+
+    /// The largest of many pixels: gradients lower one at a time.
+    #[test]
+    fn images_far_away_are_tried() {
+        let pool = Pool { kernel: [8, 8], stride: [1, 1], pad: [0, 0], count_include_pad: false };
+        let dense = Layer::Dense(Dense { weight: vec![1.0, 0.0], bias: vec![0.0, 0.5] });
+        let node =
+            |name: &str, layer, input, n| Node { name: name.into(), layer, inputs: vec![input], shape: Shape::flat(n) };
+        let nodes = vec![node("max", Layer::MaxPool(pool), 0, 1), node("d", dense, 1, 2)];
+        let model = Model { input: Shape::new(1, 8, 8), nodes, classes: vec!["0".into(), "1".into()], folded: vec![] };
+        let net = Network::new(&Device::cpu(), &model).unwrap();
+        let image: Vec<f32> = (0..64).map(|k| 0.9 + 0.001 * k as f32).collect();
+        let hit = attack(&net, Norm::Linf, &[&image], &[0], &[], &Settings::default()).unwrap().remove(0).unwrap();
+        assert!(hit.class == 1 && hit.distance > 0.46, "{hit:?}");
     }
 
     /// No image of the other class exists; f32 sees one beyond 0.3, where it loses a one beside a number of this size.

@@ -220,11 +220,13 @@ pub fn share(p: &Pool, real: usize) -> f64 {
 fn conv(c: &Conv, x: &Centred, from: Shape, to: Shape, mut emit: impl FnMut(Sum)) {
     let [rows, columns] = axes(c.kernel, c.stride, c.pad, from, to);
     let [kh, kw] = c.kernel;
-    for (filter, &bias) in c.weight.chunks_exact(from.channels * kh * kw).zip(&c.bias) {
+    let [filters, channels] = [to.channels, from.channels].map(|n| n / c.groups(from.channels));
+    for (k, (filter, &bias)) in c.weight.chunks_exact(from.channels * kh * kw).zip(&c.bias).enumerate() {
         for row in 0..to.height {
             for column in 0..to.width {
                 let mut sum = Sum::new(bias);
-                for (channel, taps) in filter.chunks_exact(kh * kw).enumerate() {
+                let taps = filter.chunks_exact(kh * kw).enumerate();
+                for (channel, taps) in taps.skip(k / filters * channels).take(channels) {
                     for ky in rows.taps(row) {
                         let line = (channel * from.height + rows.at(row, ky)) * from.width;
                         for kx in columns.taps(column) {

@@ -351,17 +351,19 @@ pub fn reaches(state: &State<'_>, targets: &[Target]) -> Lanes {
 fn transposed(conv: &Conv, from: Shape, c: &Coefficients) -> Coefficients {
     let [rows, columns] = axes(conv.kernel, conv.stride, conv.pad, from, c.shape);
     let [kh, kw] = conv.kernel;
+    let groups = conv.groups(from.channels);
+    let of = |channels: usize, group: usize| channels / groups * group..channels / groups * (group + 1);
     let live: Vec<bool> = c.a.iter().map(is_live).collect();
     let mut below = Coefficients::zeros(from, rows.below(&c.rows), columns.below(&c.columns));
     let inside = |r: std::ops::Range<usize>, w: &std::ops::Range<usize>| r.start.max(w.start)..r.end.min(w.end);
     let mut products: Vec<(usize, usize)> = Vec::new();
     for row in below.rows.clone() {
-        for column in below.columns.clone() {
+        for (column, group) in below.columns.clone().flat_map(|column| (0..groups).map(move |group| (column, group))) {
             products.clear();
             for y in inside(rows.readers(row), &c.rows) {
                 for x in inside(columns.readers(column), &c.columns) {
                     let (ky, kx) = (row + conv.pad[0] - y * conv.stride[0], column + conv.pad[1] - x * conv.stride[1]);
-                    for filter in 0..c.shape.channels {
+                    for filter in of(c.shape.channels, group) {
                         let place = c.place(filter, y, x);
                         if live[place] {
                             products.push((place, (filter * from.channels * kh + ky) * kw + kx));
@@ -369,7 +371,7 @@ fn transposed(conv: &Conv, from: Shape, c: &Coefficients) -> Coefficients {
                     }
                 }
             }
-            for channel in 0..from.channels {
+            for channel in of(from.channels, group) {
                 let mut sum = [0.0; LANES];
                 for &(place, weight) in &products {
                     let (a, w) = (&c.a[place], f64::from(conv.weight[weight + channel * kh * kw]));

@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::input;
 use crate::output::{Folder, Growing, whole_lines};
 use crate::results::{write_atomically, write_json};
+use crate::terminal::counted;
 
 /// A table of answers.
 pub struct Kind {
@@ -232,7 +233,7 @@ fn read_lines(dir: &Path, kind: &Kind, run: &Manifest, each: usize) -> Result<(V
     let expected = (run.end - run.start) * each;
     if records.len() != expected || whole != text.len() {
         let have = records.len();
-        return Err(Error::input(&path, format!("{have} of {expected} rows; finish it with --resume")));
+        return Err(Error::input(&path, format!("{have} of {}; finish it with --resume", counted(expected, "row"))));
     }
     let lines = String::from_utf8_lossy(&text).lines().skip(1).map(String::from).collect();
     Ok((records, lines))

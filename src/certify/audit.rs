@@ -18,6 +18,7 @@ use crate::model::{Model, onnx};
 use crate::progress::{Progress, Verbosity};
 use crate::reading::{self, NetworkFile, Together};
 use crate::results::CertifyRow;
+use crate::terminal::counted;
 use crate::{interrupt, sweep, terminal};
 
 /// What to prove again.
@@ -80,7 +81,7 @@ pub(crate) fn subject(request: &Request, manifest: &Manifest, verbosity: Verbosi
         Error::failed(format!("an audit reads the model that was certified, or the one given as --model: {e}"))
     })?;
     same("model", &model_path, &hash, &manifest.model_hash)?;
-    let Together { file: NetworkFile { model, hash, notes, .. }, data, notes: said } =
+    let Together { file: NetworkFile { model, hash, notes, .. }, data, notes: said, .. } =
         reading::together(&network, &source, &reading.names, split, Some(manifest.images))?;
     if verbosity == Verbosity::Normal {
         notes.iter().for_each(|note| terminal::note(format_args!("{}: {note}", model_path.display())));
@@ -134,7 +135,7 @@ pub(crate) fn watched(
         }
     })?;
     if let Ok(progress) = progress.into_inner() {
-        progress.finish(&format!("{} rows in {:.1} s", report.checked, started.elapsed().as_secs_f64()));
+        progress.finish(&format!("{} in {:.1} s", counted(report.checked, "row"), started.elapsed().as_secs_f64()));
     }
     Ok(report)
 }

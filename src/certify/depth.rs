@@ -28,7 +28,7 @@ const AROUND: f64 = 1.0 / 12.0;
 /// What a time per image allows.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Choice {
-    /// For [`Bounder::depth`].
+    /// For [`Bounder::depth`]; 0: neurons are bounded by intervals alone.
     pub depth: Option<usize>,
     /// Seconds that a search is expected to take.
     pub expected: f64,
@@ -97,10 +97,14 @@ pub fn choose(bounder: &Bounder, subject: &Subject, seconds: f64) -> Result<Choi
 }
 
 /// What is chosen where nothing is asked for: a depth that takes five minutes an image, if whole walks would take
-/// several times as long; `None` if they do not.
-pub fn unasked(bounder: &Bounder) -> Option<Choice> {
+/// several times as long, and none at all where the nearest layers take longer too, as in blocks whose layers read all
+/// before them, unless there have to be `rows`; `None` if whole walks do not.
+pub fn unasked(bounder: &Bounder, rows: bool) -> Option<Choice> {
     let whole = Choice::priced(bounder, bounder.goes_around().then(|| bounder.nonlinear_layers()));
-    (whole.expected > WORTH_TRYING * PATIENCE).then(|| nearest(bounder, PATIENCE))
+    let intervals = Choice { depth: Some(0), expected: 0.0 };
+    let near =
+        || Some(nearest(bounder, PATIENCE)).filter(|near| rows || near.expected <= PATIENCE).unwrap_or(intervals);
+    (whole.expected > WORTH_TRYING * PATIENCE).then(near)
 }
 
 /// Seconds that an image may take where nobody said.

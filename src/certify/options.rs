@@ -111,7 +111,7 @@ impl Options {
         }
         let choice = match self.seconds {
             Some(seconds) => depth::choose(bounder, &subject, seconds)?,
-            None => match depth::unasked(bounder) {
+            None => match depth::unasked(bounder, self.closes()) {
                 Some(choice) => choice,
                 None => {
                     // Rows that keep to patches say as much as whole ones, for less.
@@ -120,7 +120,10 @@ impl Options {
                 }
             },
         };
-        bounder.depth = choice.depth;
+        match choice.depth {
+            Some(0) => bounder.method = Method::CrownIbp,
+            depth => bounder.depth = depth,
+        }
         Ok(Some(choice))
     }
 

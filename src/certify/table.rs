@@ -14,6 +14,7 @@ use crate::input;
 use crate::output::{Growing, clear_locked, whole_lines};
 use crate::results::{CertifyRow, quantile, short, write_atomically, write_json};
 use crate::shard::Part;
+use crate::terminal::counted;
 
 /// Folder of the certificates inside a result folder.
 pub const CERTIFICATES: &str = "certificates";
@@ -247,7 +248,7 @@ pub fn read_whole(dir: &Path) -> Result<(Manifest, Vec<CertifyRow>)> {
     check_rows(&path, &manifest, &rows)?;
     if rows.len() != manifest.expected() || whole != text.len() {
         let (have, want) = (rows.len(), manifest.expected());
-        return Err(Error::input(&path, format!("{have} of {want} rows; finish it with --resume")));
+        return Err(Error::input(&path, format!("{have} of {}; finish it with --resume", counted(want, "row"))));
     }
     Ok((manifest, rows))
 }

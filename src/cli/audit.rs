@@ -10,7 +10,7 @@ use crate::audit::{Report, Sample};
 use crate::certify::audit::{Outcome, Request};
 use crate::noise;
 use crate::results::short;
-use crate::terminal;
+use crate::terminal::{self, counted};
 
 /// Prove certified radii, and probabilities of --noise, again: CPU, f64 rounded outward, none of the code that proved them
 /// first.
@@ -74,12 +74,14 @@ pub fn run(args: AuditArgs) -> Result<()> {
     }
     args.output.answer(&Answer { report, unchecked: *unchecked })?;
     if report.failures.is_empty() {
-        let zero = if report.zero > 0 { format!(" ({} rows claim nothing)", report.zero) } else { String::new() };
-        args.output.say(format!("checked {} of {rows} rows: all proofs hold{zero}", report.checked));
+        let zero =
+            if report.zero > 0 { format!(" ({} without a claim)", counted(report.zero, "row")) } else { String::new() };
+        args.output.say(format!("checked {} of {}: all proofs hold{zero}", report.checked, counted(*rows, "row")));
     }
     if *unchecked > 0 && !args.output.quiet {
         terminal::note(format_args!(
-            "{unchecked} rows have no certificate, which noise, alpha and --branch need, and were not checked"
+            "not checked, for want of the certificate that noise, alpha and --branch need: {}",
+            counted(*unchecked, "row")
         ));
     }
     Ok(outcome.check()?)

@@ -35,6 +35,7 @@ use crate::rng::Rng;
 use crate::search;
 use crate::shard::Shard;
 use crate::sweep::check_variances;
+use crate::terminal::counted;
 use crate::vary::Kind;
 
 /// Prove a delta max for every image of a test set.
@@ -238,6 +239,10 @@ fn say_depth(path: &Path, bounder: &Bounder, options: &Options, chosen: Option<C
         (Some(seconds), Some(_)) => {
             format!("--seconds {seconds}: neurons are bounded through all {layers} nonlinear layers")
         }
+        (None, Some(Choice { depth: Some(0), .. })) => format!(
+            "rows of neurons would take many minutes an image even through the nearest of {layers} nonlinear layers: they are \
+             bounded as by --method crown-ibp; --seconds S tries for S seconds, --depth N as long as it takes"
+        ),
         (None, Some(Choice { depth: Some(depth), .. })) if depth < layers => format!(
             "neurons are bounded through the nearest {depth} of {layers} nonlinear layers, which takes minutes an image; --seconds \
              S keeps to another time, --depth {layers} goes through all"
@@ -353,8 +358,8 @@ fn prove(args: &CertifyArgs, options: &Options, file: &NetworkFile, data: &Datas
     let started = Instant::now();
     certify(&bounder, data, &settings, &mut folder, &mut progress).with_context(kept)?;
     progress.finish(&format!(
-        "{} images in {:.1} s on {}",
-        range.len(),
+        "{} in {:.1} s on {}",
+        counted(range.len(), "image"),
         started.elapsed().as_secs_f64(),
         device.describe()
     ));
@@ -373,9 +378,9 @@ fn sum_up(args: &CertifyArgs, options: &Options, data: &Dataset) -> Result<()> {
         }
         let median = args.norm.text(s.proved_quantiles[2]);
         args.run.say(format!(
-            "variance {:<6} {} images, accuracy {:.2} %, proved > 0 for {:.2} %; median delta max {median}, {:.1} {probes} each",
+            "variance {:<6} {}, accuracy {:.2} %, proved > 0 for {:.2} %; median delta max {median}, {:.1} {probes} each",
             short(s.variance),
-            s.images,
+            counted(s.images, "image"),
             100.0 * s.accuracy,
             100.0 * s.proved_share,
             s.mean_passes

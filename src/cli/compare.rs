@@ -10,6 +10,7 @@ use crate::norm::Norm;
 use crate::output::Folder;
 use crate::report::compare::{self, Comparison, Entry};
 use crate::results::short;
+use crate::terminal::counted;
 
 /// Put runs of different models or dates side by side: accuracy, delta max, and whether a difference is more than chance.
 ///
@@ -75,11 +76,14 @@ fn cells(norm: Norm, e: &Entry) -> [String; 6] {
     let (scale, digits, unit) = norm.unit();
     let against = e.difference.map_or(e.apart.clone().unwrap_or("-".into()), |d| {
         if d.none() {
-            return format!("no difference on {} images", d.images);
+            return format!("no difference on {}", counted(d.images, "image"));
         }
         let [median, low, high] = [d.median, d.interval[0], d.interval[1]].map(|v| scale * v);
         let chance = if d.clear { "" } else { ", may be chance" };
-        format!("{median:+.digits$}{unit} (95 % {low:+.digits$} to {high:+.digits$}, {} images{chance})", d.images)
+        format!(
+            "{median:+.digits$}{unit} (95 % {low:+.digits$} to {high:+.digits$}, {}{chance})",
+            counted(d.images, "image")
+        )
     });
     [
         e.name.clone(),

@@ -8,6 +8,7 @@ use clap::Args;
 use super::common::{DATA, SayArgs, say_notes};
 use crate::dataset::{self, Dataset, Fit, Source, Split};
 use crate::reading::{self, NetworkFile, NetworkSource, Together};
+use crate::terminal::counted;
 
 /// Which network, and what it takes and gives.
 #[derive(Args, Clone, Debug, Default)]
@@ -112,9 +113,14 @@ impl DataArgs {
         limit: Option<usize>,
         say: &SayArgs,
     ) -> Result<(NetworkFile, Dataset)> {
-        let Together { file, data, notes } = reading::together(&args.source(), &self.source(), &[], split, limit)?;
+        let Together { file, data, notes, drawn } =
+            reading::together(&args.source(), &self.source(), &[], split, limit)?;
         say_notes(&args.model, &file.notes, say);
         say_notes(&self.data, &notes, say);
+        if let Some([taken, all]) = drawn {
+            let all = counted(all, "image");
+            say.say(format!("{taken} of {all} are taken, the {split} part of a split (--split, --split-seed)"));
+        }
         Ok((file, data))
     }
 }

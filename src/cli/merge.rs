@@ -12,6 +12,7 @@ use crate::certify::table::{self, Asked};
 use crate::error::Error;
 use crate::output::{Folder, Place, STANDARD, Target, is_standard_output, place};
 use crate::sweep::part;
+use crate::terminal::counted;
 use crate::verify::batch;
 use crate::{noise, vary};
 
@@ -67,7 +68,7 @@ fn others(args: &MergeArgs, merge: fn(&[PathBuf], &Path) -> crate::error::Result
         bail!(Error::usage("--report draws radii; leave it out for --noise and --vary"));
     }
     let rows = merge(&args.parts, &args.out)?;
-    args.output.say(format!("{rows} rows in {}", args.out.display()));
+    args.output.say(format!("{} in {}", counted(rows, "row"), args.out.display()));
     args.output.answer(&serde_json::json!({ "rows": rows, "table": args.out }))
 }
 
@@ -78,7 +79,7 @@ fn radii(args: &MergeArgs) -> Result<()> {
     }
     let rows = merge(&args.parts, &args.out)?;
     let table = table::table_path(&args.out);
-    args.output.say(format!("{rows} rows in {}", table.display()));
+    args.output.say(format!("{} in {}", counted(rows, "row"), table.display()));
     if args.report {
         args.output.say(page::again(&args.out, None, None, &args.output)?.display());
     }
@@ -115,6 +116,6 @@ fn answers(args: &MergeArgs, list: &Path) -> Result<()> {
     }
     let (rows, text) = batch::join(list, &args.parts)?;
     target.write(&text)?;
-    args.output.say(format!("{rows} answers in {}", args.out.display()));
+    args.output.say(format!("{} in {}", counted(rows, "answer"), args.out.display()));
     args.output.answer(&serde_json::json!({ "rows": rows, "table": args.out }))
 }

@@ -67,9 +67,9 @@ fn say(args: &CertifyArgs, manifest: &Manifest) -> Result<()> {
     let summary = sum_up(&args.out, manifest)?;
     for l in &summary.levels {
         args.run.say(format!(
-            "variance {:<6} {} images, average accuracy under noise measured {:.2} %, proved at least {:.2} %; of those right when clean, the class changes with probability at most {} for {:.2} % (proved), {:.2} % (measured)",
+            "variance {:<6} {}, average accuracy under noise measured {:.2} %, proved at least {:.2} %; of those right when clean, the class changes with probability at most {} for {:.2} % (proved), {:.2} % (measured)",
             short(l.variance),
-            l.images,
+            counted(l.images, "image"),
             100.0 * l.accuracy_measured,
             100.0 * l.accuracy_proved,
             args.risk,

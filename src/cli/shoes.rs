@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::common::{self, SayArgs};
 use crate::dataset::shoes;
+use crate::terminal::counted;
 
 /// Write made-up shoe photos as a folder tree: Class/Subtype/Maker/00000.png
 ///
@@ -36,8 +37,8 @@ pub fn run(args: ShoesArgs) -> anyhow::Result<()> {
     common::check_folder(&args.out)?;
     shoes::write_tree(&args.out, args.count as usize, args.size as usize, args.seed)?;
     args.output.say(format!(
-        "{} photos of {}x{} pixels in {} ({}), {:.1} s",
-        args.count,
+        "{} of {}x{} pixels in {} ({}), {:.1} s",
+        counted(args.count as usize, "photo"),
         args.size,
         args.size,
         args.out.display(),

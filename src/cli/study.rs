@@ -18,6 +18,7 @@ use crate::reading::NetworkFile;
 use crate::report;
 use crate::results::{self, Requirements};
 use crate::study::{Given, Settings, study, study_given};
+use crate::terminal::counted;
 use crate::{explain, sweep, tensor, train};
 
 /// The whole case study: train three models, sweep them with noise, prove a delta max for every test image, report.
@@ -228,7 +229,7 @@ fn given(args: &StudyArgs, data: &Path) -> Result<(Vec<Given>, Data)> {
     }
     let test = images.expect("at least one model");
     let test = if args.quick { test.take(500) } else { test };
-    let splits = Splits { train: test.subset(&[]), test, notes: vec![] };
+    let splits = Splits { train: test.subset(&[]), test, notes: vec![], drawn_from: None };
     Ok((all, (splits, name_of(data), data.display().to_string())))
 }
 
@@ -257,6 +258,7 @@ fn load(args: &StudyArgs) -> Result<Data> {
             train: shoes::dataset(count, side, args.run.seed),
             test: shoes::balanced(TESTED, side, args.run.seed),
             notes: vec![],
+            drawn_from: None,
         };
         progress.advance(count + tested);
         progress.finish(&format!("{count} shoes drawn for training, {TESTED} of every class for testing"));
@@ -268,7 +270,11 @@ fn load(args: &StudyArgs) -> Result<Data> {
     let mut splits = dataset::load(&source)?;
     common::check_train(path, &splits)?;
     common::say_notes(path, &splits.notes, &args.run);
-    progress.finish(&format!("{} images read from {}", splits.train.len() + splits.test.len(), path.display()));
+    progress.finish(&format!(
+        "{} read from {}",
+        counted(splits.train.len() + splits.test.len(), "image"),
+        path.display()
+    ));
     if args.quick {
         (splits.train, splits.test) = (splits.train.take(2000), splits.test.take(500));
     }

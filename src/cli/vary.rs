@@ -72,9 +72,9 @@ fn say(args: &CertifyArgs, manifest: &Manifest) -> Result<()> {
     let summary = sum_up(&args.out, manifest)?;
     for w in &summary.ways {
         args.run.say(format!(
-            "{:24} {} images, {:.1} % closed; median of those right when clean: proved {:.4}, broken {:.4}; never lost up to {}: {:.1} %{}",
+            "{:24} {}, {:.1} % closed; median of those right when clean: proved {:.4}, broken {:.4}; never lost up to {}: {:.1} %{}",
             format!("{}, {}", w.kind, w.direction),
-            w.images,
+            counted(w.images, "image"),
             100.0 * w.closed,
             w.proved,
             w.broken,
@@ -82,7 +82,7 @@ fn say(args: &CertifyArgs, manifest: &Manifest) -> Result<()> {
             100.0 * w.never,
             match w.unclear {
                 0 => String::new(),
-                n => format!("; {n} broken ends within the worst roundings of f32"),
+                n => format!("; {} within the worst roundings of f32", counted(n, "broken end")),
             }
         ));
     }

@@ -21,7 +21,7 @@ use sha2::{Digest, Sha256};
 
 pub use self::part::Split;
 pub use self::picture::load_image;
-pub use self::source::{Fit, MAX_SIZE, Network, Source, Splits, load, natural_size, reads};
+pub use self::source::{Fit, MAX_SIZE, Network, Source, Splits, class_count, load, natural_size, reads};
 use crate::tensor::Shape;
 
 /// Labelled images of one shape. Pixels are f32 in `[0,1]`.

@@ -34,8 +34,8 @@ const WHOLE: [(&str, &str); 7] = [
     ("arr_0", "arr_1"),
 ];
 
-/// Images `[N,H,W]`, `[N,H,W,C]` or `[N,C,H,W]` (C is 1 or 3) of integers 0..255 or floats in [0,1] or [0,255]; labels are
-/// integers `[N]` or `[N,1]`. Keys as in Keras (`x_train`, `y_train`, …), MedMNIST (`train_images`, …) or `images`/`labels`.
+/// Images `[N,H,W]`, `[N,H,W,C]` or `[N,C,H,W]` (C is 1 or 3), or rows `[N,K]` that are squares or what the network takes, of
+/// integers 0..255 or floats in [0,1] or [0,255]; labels are integers `[N]` or `[N,1]`, or one of each row `[N,K]` is 1. Keys as in Keras (`x_train`, `y_train`, …), MedMNIST (`train_images`, …) or `images`/`labels`.
 pub(super) fn read(path: &Path, source: &Source) -> Result<Found> {
     let broken = |e: zip::result::ZipError| Error::input(path, format!("not a readable .npz archive ({e})"));
     let file = input::open(path)?;
@@ -46,7 +46,7 @@ pub(super) fn read(path: &Path, source: &Source) -> Result<Found> {
         names.iter().find_map(|(x, y)| Some((key(x)?, key(y)?)))
     };
     let mut part = |names: Option<(String, String)>| -> Result<Option<Part>> {
-        names.map(|(images, labels)| read_part(path, &mut archive, images, &labels)).transpose()
+        names.map(|(images, labels)| read_part(path, source, &mut archive, images, &labels)).transpose()
     };
     let (train, mut test) = (part(pair(&TRAIN))?, part(pair(&TEST))?);
     let (mut train, mut whole) = match (&train, &test) {
@@ -101,24 +101,39 @@ impl Part {
 
 type Archive = ZipArchive<BufReader<File>>;
 
-fn read_part(path: &Path, archive: &mut Archive, images_key: String, labels_key: &str) -> Result<Part> {
+fn read_part(
+    path: &Path,
+    source: &Source,
+    archive: &mut Archive,
+    images_key: String,
+    labels_key: &str,
+) -> Result<Part> {
     let images = Array::read(path, archive, &images_key)?;
     let labels = Array::read(path, archive, labels_key)?;
     let count = images.dims.first().copied().unwrap_or(0);
-    let labels_fit = matches!(labels.dims[..], [n] | [n, 1] if n == count);
+    let labels_fit = matches!(labels.dims[..], [n] | [n, _] if n == count);
     if !labels_fit {
         let problem =
             format!("{images_key} is {:?} but {labels_key} is {:?}; one label per image", images.dims, labels.dims);
         return Err(Error::input(path, problem));
     }
+    let each = images.dims.get(1..).unwrap_or_default();
+    let row = |n: usize| {
+        let taken = source.network.as_ref().is_some_and(|net| net.is_flat() && net.input.len() == n);
+        let side = n.isqrt();
+        if side * side == n { Some(Shape::new(1, side, side)) } else { taken.then_some(Shape::new(1, 1, n)) }
+    };
     // Channels last is NumPy's habit, so it is tried first.
-    let (shape, last) = match images.dims[1..] {
-        [h, w] => (Shape::new(1, h, w), false),
-        [h, w, c] if c == 1 || c == 3 => (Shape::new(c, h, w), true),
-        [c, h, w] if c == 1 || c == 3 => (Shape::new(c, h, w), false),
+    let (shape, last) = match (each, if let [n] = each { row(*n) } else { None }) {
+        (_, Some(row)) => (row, false),
+        (&[h, w], _) => (Shape::new(1, h, w), false),
+        (&[h, w, c], _) if c == 1 || c == 3 => (Shape::new(c, h, w), true),
+        (&[c, h, w], _) if c == 1 || c == 3 => (Shape::new(c, h, w), false),
         _ => {
-            let problem =
-                format!("{images_key} is {:?}; expected [N,H,W], [N,H,W,C] or [N,C,H,W], C 1 or 3", images.dims);
+            let problem = format!(
+                "{images_key} is {:?}; expected [N,H,W], [N,H,W,C] or [N,C,H,W], C 1 or 3, or rows of square grey images",
+                images.dims
+            );
             return Err(Error::input(path, problem));
         }
     };
@@ -141,8 +156,24 @@ fn read_part(path: &Path, archive: &mut Archive, images_key: String, labels_key:
             Error::input(path, format!("{labels_key} has the label {v}; labels are whole numbers from 0"))
         })
     };
-    let labels = labels.values().map(label).collect::<Result<Vec<_>>>()?;
+    let labels = match labels.dims[..] {
+        [_, k] if k > 1 => one_hot(&labels.values().collect::<Vec<f64>>(), k).ok_or_else(|| {
+            let problem =
+                format!("{labels_key} is {:?}; one label per image, or rows of zeros and a single 1", labels.dims);
+            Error::input(path, problem)
+        })?,
+        _ => labels.values().map(label).collect::<Result<_>>()?,
+    };
     Ok(Part { key: images_key, kind: images.kind, shape, pixels, labels })
+}
+
+/// Where in each row of `k` the 1 is, if all else are zeros.
+fn one_hot(values: &[f64], k: usize) -> Option<Vec<usize>> {
+    let place = |row: &[f64]| {
+        let one = row.iter().position(|v| *v == 1.0)?;
+        (row.iter().filter(|v| **v != 0.0).count() == 1).then_some(one)
+    };
+    values.chunks_exact(k).map(place).collect()
 }
 
 /// Brings all arrays of a file to [0,1]: integers are bytes, truth values 0 and 1, and floats what their maximum says.
@@ -401,6 +432,26 @@ mod tests {
         assert_eq!((splits.train.image(0)[1], splits.test.image(0)[1]), (1.0 / 255.0, 0.2));
         let splits = read(bytes("|b1", [0, 1, 1, 0]), bytes("|b1", [0, 1, 0, 0])).unwrap();
         assert_eq!(splits.train.image(0), [0.0, 1.0], "truth values are white or black");
+    }
+
+    #[test]
+    fn rows_are_squares_and_labels_may_be_one_of_a_row() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("d.npz");
+        let labels = || ("labels", npy("|u1", "(2, 3)", &[0, 0, 1, 1, 0, 0]));
+        npz(&path, &[("images", npy("|u1", "(2, 4)", &[0, 51, 102, 255, 0, 0, 0, 0])), labels()]);
+        let all = load(&Source { test_share: 0.0, ..Source::new(&path) });
+        assert!(all.unwrap_err().to_string().contains("class 1 has no images"));
+        let network = |n: usize| Some(super::super::Network::new(Shape::flat(n), &["0", "1", "2"].map(String::from)));
+        let of = |n: usize| load(&Source { test_share: 0.0, network: network(n), ..Source::new(&path) });
+        let square = of(4).unwrap().train;
+        assert_eq!((square.shape, square.labels.clone()), (Shape::new(1, 2, 2), vec![0, 2]));
+        assert_eq!(square.image(1), [0.0, 0.2, 0.4, 1.0]);
+        npz(&path, &[("images", npy("|u1", "(2, 3)", &[0; 6])), labels()]);
+        assert_eq!(of(3).unwrap().train.shape, Shape::new(1, 1, 3));
+        assert!(of(4).unwrap_err().to_string().contains("rows of square grey images"));
+        npz(&path, &[("images", npy("|u1", "(2, 4)", &[0; 8])), ("labels", npy("|u1", "(2, 2)", &[1, 1, 0, 1]))]);
+        assert!(of(4).unwrap_err().to_string().contains("a single 1"));
     }
 
     #[test]

@@ -135,6 +135,8 @@ pub struct Splits {
     pub test: Dataset,
     /// What was left out or changed, a line each.
     pub notes: Vec<String>,
+    /// How many images there are, where a seed chose the parts.
+    pub drawn_from: Option<usize>,
 }
 
 /// What a reader found, and what there is to say of it.
@@ -174,15 +176,16 @@ pub fn load(source: &Source) -> Result<Splits> {
     }
     let path = &source.path;
     let Found { images, own, mut notes } = find(path, source, 0)?;
-    let (train, test) = match images {
+    let (train, test, drawn_from) = match images {
         Images::Whole(data) => {
             check(path, &data, source)?;
-            let Splits { train, test, .. } = split::stratified_by(path, &data, &own, source.test_share, source.seed)?;
-            (train, test)
+            let (share, seed) = (source.test_share, source.seed);
+            let Splits { train, test, .. } = split::stratified_by(path, &data, &own, share, seed, source.only)?;
+            (train, test, Some(data.len()))
         }
         Images::Split(train, test) => {
             check(path, if train.is_empty() { &test } else { &train }, source)?;
-            (train, test)
+            (train, test, None)
         }
     };
     let natural = test.shape;
@@ -192,7 +195,8 @@ pub fn load(source: &Source) -> Result<Splits> {
         check_room(path, train.len() + test.len(), shape)?;
     }
     notes.extend(recoloured(natural.channels, shape.channels));
-    Ok(Splits { train: resized(train, shape, source.fit), test: resized(test, shape, source.fit), notes })
+    let [train, test] = [train, test].map(|data| resized(data, shape, source.fit));
+    Ok(Splits { train, test, notes, drawn_from })
 }
 
 /// Height and width of the images as they are, or as `source` has them brought to.
@@ -206,6 +210,15 @@ pub fn natural_size(source: &Source) -> Result<[usize; 2]> {
         Images::Split(_, test) => test.shape,
     };
     Ok(source.size.unwrap_or([shape.height, shape.width]))
+}
+
+/// How many classes the data at `source` has.
+///
+/// # Errors
+/// As [`load`].
+pub fn class_count(source: &Source) -> Result<usize> {
+    let size = source.size.or(Some([1, 1]));
+    Ok(find(&source.path, &Source { network: None, size, ..source.clone() }, 0)?.own.len())
 }
 
 /// Whether [`load`] of the data at `source` reads the file that is at `path` now.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Dataset, Splits};
+use super::{Dataset, Split, Splits};
 use crate::error::{Error, Result};
 use crate::rng::Rng;
 
@@ -15,29 +15,39 @@ const STREAM: u64 = 0x5371;
 /// Which images of a class are for testing depends on its name and images alone: with other classes beside it, or in
 /// another order, no training image turns into a test image.
 pub fn stratified(path: &Path, data: &Dataset, share: f64, seed: u64) -> Result<Splits> {
-    stratified_by(path, data, &data.classes, share, seed)
+    stratified_by(path, data, &data.classes, share, seed, None)
 }
 
-/// [`stratified`] by other names of the classes.
-pub fn stratified_by(path: &Path, data: &Dataset, names: &[String], share: f64, seed: u64) -> Result<Splits> {
+/// [`stratified`] by other names of the classes. Where one part alone is wanted, it gets the image of a class that has no
+/// other.
+pub fn stratified_by(
+    path: &Path,
+    data: &Dataset,
+    names: &[String],
+    share: f64,
+    seed: u64,
+    only: Option<Split>,
+) -> Result<Splits> {
     let mut members = vec![Vec::new(); data.classes.len()];
     data.labels.iter().enumerate().for_each(|(i, &label)| members[label].push(i));
     let (mut train, mut test) = (Vec::new(), Vec::new());
     for (class, mut images) in members.into_iter().enumerate().filter(|(_, images)| !images.is_empty()) {
         Rng::new(seed, STREAM ^ hash(&names[class])).shuffle(&mut images);
         let count = (images.len() as f64 * share).round() as usize;
-        let count = if share > 0.0 { count.clamp(1, images.len().max(2) - 1) } else { 0 };
-        if count >= images.len() {
-            return Err(Error::input(
-                path,
-                format!("class {} has one image; a split into training and test needs two", data.classes[class]),
-            ));
-        }
+        let count = match (images.len(), only) {
+            _ if share == 0.0 => 0,
+            (1, Some(part)) => usize::from(part == Split::Test),
+            (1, None) => {
+                let problem = "has one image; a split into training and test needs two, or folders train and test";
+                return Err(Error::input(path, format!("class {} {problem}", data.classes[class])));
+            }
+            (n, _) => count.clamp(1, n - 1),
+        };
         test.push(images.split_off(images.len() - count));
         train.push(images);
     }
     let subset = |lists: &[Vec<usize>]| data.subset(&mixed(names, lists));
-    Ok(Splits { train: subset(&train), test: subset(&test), notes: vec![] })
+    Ok(Splits { train: subset(&train), test: subset(&test), notes: vec![], drawn_from: Some(data.len()) })
 }
 
 /// FNV-1a: names to numbers, for ever the same.
@@ -105,5 +115,10 @@ mod tests {
         assert_eq!(splits.test.take(10).counts(), [6, 3, 1]);
         assert!(stratified(Path::new("d"), &data(&[5, 1]), 0.2, 0).unwrap_err().to_string().contains("class 1"));
         assert!(stratified(Path::new("d"), &data(&[5, 1]), 0.0, 0).unwrap().test.is_empty());
+        let one = data(&[5, 1]);
+        for (part, counts) in [(Split::Train, [1, 0]), (Split::Test, [1, 1])] {
+            let splits = stratified_by(Path::new("d"), &one, &one.classes, 0.2, 0, Some(part)).unwrap();
+            assert_eq!(splits.test.counts(), counts);
+        }
     }
 }

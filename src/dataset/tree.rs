@@ -10,6 +10,7 @@ use super::folder::{Entry, Item, ignored, list, read_pictures};
 use super::source::{Found, Images};
 use super::{Dataset, Source, cifar, idx, labels, picture};
 use crate::error::{Error, Result};
+use crate::terminal::counted;
 
 /// A part of a data set, by the name of its folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +20,7 @@ enum Part {
     Validation,
 }
 
+/// The part that a folder is called.
 fn part(name: &str) -> Option<Part> {
     let letters: String = name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
     let stem = ["images", "image", "data", "set", "split"]
@@ -27,9 +29,20 @@ fn part(name: &str) -> Option<Part> {
     match stem {
         "train" | "training" | "segtrain" => Some(Part::Train),
         "test" | "testing" | "segtest" => Some(Part::Test),
-        "val" | "valid" | "validation" | "validate" | "dev" => Some(Part::Validation),
+        "val" | "valid" | "validation" | "validate" | "dev" | "eval" | "evaluation" => Some(Part::Validation),
         _ => None,
     }
+}
+
+/// The parts among folders: those that are called one, or, where there is one for training and another, have a word in
+/// their names that is one.
+fn parts<'a>(folders: &[&'a Entry]) -> Vec<(Part, &'a Entry)> {
+    let all = |of: fn(&str) -> Option<Part>| -> Vec<(Part, &'a Entry)> {
+        folders.iter().filter_map(|e| Some((of(&e.name)?, *e))).collect()
+    };
+    let worded = all(|name| name.split(|c: char| !c.is_alphanumeric()).find_map(part));
+    let trains = worded.iter().filter(|(p, _)| *p == Part::Train).count();
+    if trains > 0 && trains < worded.len() { worded } else { all(part) }
 }
 
 /// Whether the one folder that a folder holds is itself, or leads to, something that is told by what it holds: files of a
@@ -41,8 +54,8 @@ pub(super) fn leads_on(path: &Path, depth: usize) -> Result<bool> {
     if entries.iter().any(told) || cifar::are_pickles(&entries) {
         return Ok(true);
     }
-    let parts = |wanted: Part| entries.iter().any(|e| e.is_dir && part(&e.name) == Some(wanted));
-    if parts(Part::Train) && (parts(Part::Test) || parts(Part::Validation)) {
+    let parts = parts(&entries.iter().filter(|e| e.is_dir).collect::<Vec<_>>());
+    if parts.iter().any(|(p, _)| *p == Part::Train) && parts.iter().any(|(p, _)| *p != Part::Train) {
         return Ok(true);
     }
     match &entries[..] {
@@ -71,8 +84,7 @@ pub(super) fn read_tree(root: &Path, entries: &[Entry], source: &Source) -> Resu
     let folders: Vec<&Entry> = entries.iter().filter(|e| e.is_dir).collect();
     // Whoever names such a folder as a class means one.
     let meant = |e: &Entry| source.classes.iter().any(|c| c.trim().eq_ignore_ascii_case(&e.name));
-    let parts: Vec<(Part, &Entry)> =
-        folders.iter().filter(|e| !meant(e)).filter_map(|e| Some((part(&e.name)?, *e))).collect();
+    let parts = parts(&folders.iter().copied().filter(|e| !meant(e)).collect::<Vec<_>>());
     if !parts.is_empty() {
         return read_parts(root, entries, &parts, source);
     }
@@ -89,6 +101,9 @@ pub(super) fn read_tree(root: &Path, entries: &[Entry], source: &Source) -> Resu
     let mut rest = Rest::default();
     rest.files_beside(entries);
     let found = classes(entries);
+    if source.classes.is_empty() {
+        doubtful(root, &found)?;
+    }
     let choice = Choice::new(root, &distinct(root, &found)?, source);
     // One class is too few to learn from.
     if choice.is_err() || source.network.is_none() {
@@ -98,6 +113,37 @@ pub(super) fn read_tree(root: &Path, entries: &[Entry], source: &Source) -> Resu
     let listing = walk(root, &found, &choice, &mut rest)?;
     let [all] = read_pictures(root, [listing], &choice.names, source, &mut rest.notes)?;
     Ok(rest.said(Images::Whole(all).chosen(choice)))
+}
+
+/// Refuses folders that may be anything but classes: all of them hold parts of a data set, or they are numbered and hold the
+/// same folders.
+fn doubtful(root: &Path, found: &[Class]) -> Result<()> {
+    let mut below = found.iter().map(|c| Ok(names(&classes(&list(&c.folder)?))));
+    let Some(first) = below.next().transpose()?.filter(|first| first.len() > 1 && found.len() > 1) else {
+        return Ok(());
+    };
+    for other in below {
+        if other? != first {
+            return Ok(());
+        }
+    }
+    let (all, inner) = (names(found), listed(&first));
+    let (outer, meant) = (listed(&all), all.join(","));
+    let unnumbered = |name: &String| -> String { name.chars().filter(|c| !c.is_ascii_digit()).collect() };
+    let problem = if first.iter().any(|name| part(name) == Some(Part::Train)) {
+        format!(
+            "each of {outer} holds {inner}, which may be parts of a data set; put the classes below the parts, or, to take \
+             all that they hold, give --classes {meant}"
+        )
+    } else if all.iter().all(|name| unnumbered(name) == unnumbered(&all[0])) {
+        format!(
+            "each of {outer} holds {inner}; if those are the classes, give one of the folders as --data, or put them \
+             together; if not, give --classes {meant}"
+        )
+    } else {
+        return Ok(());
+    };
+    Err(Error::input(root, problem))
 }
 
 /// Refuses a single class that is a folder of folders: they may be the classes.
@@ -148,9 +194,9 @@ fn read_parts(root: &Path, entries: &[Entry], parts: &[(Part, &Entry)], source: 
         let whole = list(&entry.path)?.iter().any(|e| e.is_dir);
         if !whole {
             notes.push(format!(
-                "{}: {} pictures without class folders are left out",
+                "{}: left out for want of class folders: {}",
                 entry.name,
-                count_pictures(&entry.path)?
+                counted(count_pictures(&entry.path)?, "picture")
             ));
         }
         Ok(whole)
@@ -169,9 +215,9 @@ fn read_parts(root: &Path, entries: &[Entry], parts: &[(Part, &Entry)], source: 
     match (test, validation) {
         (None, Some(_)) => test = validation,
         (Some(_), Some(left)) => notes.push(format!(
-            "{}: {} pictures are left out, for testing those of {} are used",
+            "{}: {} left out, for testing those of {} are used",
             left.name,
-            count_pictures(&left.path)?,
+            counted(count_pictures(&left.path)?, "picture"),
             test.map_or("", |t| &t.name)
         )),
         (_, None) => {}
@@ -206,13 +252,16 @@ fn read_parts(root: &Path, entries: &[Entry], parts: &[(Part, &Entry)], source: 
                 let side = |name: &str, list: &[String]| {
                     if list.is_empty() { String::new() } else { format!(" {name} alone has {};", listed(list)) }
                 };
+                let remedy = match &both[..] {
+                    [] => "give them the same names, or move one of the two parts away".to_string(),
+                    both => format!("keep those of both with --classes {}", both.join(",")),
+                };
                 return refuse(format!(
-                    "{} and {} do not hold the same class folders:{}{} keep those of both with --classes {}",
+                    "{} and {} do not hold the same class folders:{}{} {remedy}",
                     train.name,
                     test.name,
                     side(&train.name, &more),
                     side(&test.name, &less),
-                    both.join(",")
                 ));
             }
             // Labels follow the order of all classes.
@@ -454,7 +503,7 @@ mod tests {
         fill("test");
         let splits = load(&Source::new(at)).unwrap();
         assert!(splits.test.names[0].starts_with("test/") && splits.train.classes == ["a", "b"]);
-        assert!(splits.notes[0].contains("valid: 4 pictures are left out"), "{:?}", splits.notes);
+        assert!(splits.notes[0].contains("valid: 4 pictures left out"), "{:?}", splits.notes);
         fill("extra");
         let message = error(at);
         assert!(
@@ -471,7 +520,7 @@ mod tests {
         // Without classes there is nothing to compare with.
         std::fs::remove_dir_all(at.join("test")).unwrap();
         put(at, "test/1.png", 3, [1; 3]);
-        assert!(notes(at).contains("test: 1 pictures without class folders are left out"));
+        assert!(notes(at).contains("test: left out for want of class folders: 1 picture"));
         let flat = tempfile::tempdir().unwrap();
         put(flat.path(), "train/1.png", 3, [1; 3]);
         put(flat.path(), "test/1.png", 3, [1; 3]);
@@ -481,6 +530,30 @@ mod tests {
         std::fs::rename(at, wrapped.path().join("set")).unwrap();
         std::fs::create_dir(at).unwrap();
         assert!(notes(wrapped.path()).contains("read from"));
+    }
+
+    #[test]
+    fn folders_that_may_be_no_classes_are_asked_about() {
+        let of = |folders: &[&str]| {
+            let dir = tempfile::tempdir().unwrap();
+            folders.iter().for_each(|f| (0..2).for_each(|i| put(dir.path(), &format!("{f}/{i}.png"), 3, [1; 3])));
+            dir
+        };
+        let folds = of(&["fold1/a", "fold1/b", "fold2/a", "fold2/b"]);
+        let message = error(folds.path());
+        assert!(message.contains("each of fold1, fold2 holds a, b;") && message.contains("--classes fold1,fold2"));
+        let classes = ["fold1", "fold2"].map(String::from).to_vec();
+        assert_eq!(load(&Source { classes, ..Source::new(folds.path()) }).unwrap().test.counts(), [1, 1]);
+        let inside = of(&["a/train", "a/test", "b/train", "b/test"]);
+        assert!(error(inside.path()).contains("each of a, b holds test, train, which may be parts"));
+        let views = of(&["a/left", "a/right", "b/left", "b/right"]);
+        assert_eq!(load(&Source::new(views.path())).unwrap().test.counts(), [1, 1]);
+        let worded = of(&["fruit train v2/a", "fruit train v2/b", "fruit test v2/a", "fruit test v2/b"]);
+        assert_eq!(load(&Source::new(worded.path())).unwrap().test.counts(), [2, 2]);
+        let vehicles = of(&["freight train", "car"]);
+        assert_eq!(load(&Source::new(vehicles.path())).unwrap().train.classes, ["car", "freight train"]);
+        let alone = of(&["train/a", "train/b", "test/unknown"]);
+        assert!(error(alone.path()).contains("give them the same names"));
     }
 
     #[test]

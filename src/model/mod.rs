@@ -100,7 +100,8 @@ pub struct Node {
 /// Every kind of layer. Closed: walks match without a wildcard.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Layer {
-    /// 2-D convolution. Groups and dilation of a file are expanded to plain weights with zeros (exact).
+    /// 2-D convolution. Groups and dilation of a file are expanded to plain weights with zeros (exact); kernels leave out those
+    /// between groups.
     Conv(Conv),
     /// Fully connected: `y = W x + b` over the flattened input.
     Dense(Dense),
@@ -172,6 +173,23 @@ pub struct Pool {
     pub pad: [usize; 2],
     /// Average pooling only: divide by the full window even where it hangs over the border.
     pub count_include_pad: bool,
+}
+
+impl Conv {
+    /// The most groups of neighbouring channels, of which a layer of so many inputs has no weights from one into another:
+    /// 1 where all channels depend on all.
+    pub fn groups(&self, inputs: usize) -> usize {
+        let (outputs, taps) = (self.bias.len(), self.kernel[0] * self.kernel[1]);
+        let apart = |groups: &usize| {
+            let own = inputs / groups * taps;
+            self.weight.chunks_exact(inputs * taps).enumerate().all(|(output, row)| {
+                let first = output / (outputs / groups) * own;
+                row[..first].iter().chain(&row[first + own..]).all(|w| *w == 0.0)
+            })
+        };
+        let divides = |groups: &usize| inputs.is_multiple_of(*groups) && outputs.is_multiple_of(*groups);
+        (1..=inputs.min(outputs)).rev().filter(divides).find(apart).unwrap_or(1)
+    }
 }
 
 impl Layer {

@@ -57,7 +57,7 @@ impl Model {
         }
         let finite = [low, high].into_iter().chain(mean).chain(std).all(|v| v.is_finite());
         if !finite || low >= high || std.iter().any(|s| *s <= 0.0) {
-            return Err("--input-range goes upward and --std is above 0".into());
+            return Err("--input-range goes upward, --std is above 0, and all are numbers".into());
         }
         let at = |list: &[f64], c: usize, none: f64| Near::from(*list.get(c).or(list.first()).unwrap_or(&none));
         let plane = self.input.height * self.input.width;

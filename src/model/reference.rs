@@ -123,16 +123,18 @@ fn conv<N: Number>(c: &Conv, input: &[N], x: Shape, y: Shape) -> Vec<N> {
     let columns: Vec<(usize, usize, usize)> = columns.collect();
     let mut out = vec![N::constant(0.0); y.len()];
     // Sums of one row grow side by side, each in the order of its weights: none waits for its own last addition.
-    let products = y.width * x.channels * kh * kw;
+    let group = [y.channels, x.channels].map(|channels| channels / c.groups(x.channels));
+    let products = y.width * group[1] * kh * kw;
     out.par_chunks_mut(y.width).with_min_len(TASK.div_ceil(products)).enumerate().for_each(|(line, sums)| {
         let (o, row) = (line / y.height, line % y.height);
         sums.fill(N::constant(c.bias[o]));
-        for (i, plane) in input.chunks_exact(x.height * x.width).enumerate() {
+        let planes = input.chunks_exact(x.height * x.width).enumerate();
+        for (i, plane) in planes.skip(o / group[0] * group[1]).take(group[1]) {
             let taps = &c.weight[(o * x.channels + i) * kh * kw..][..kh * kw];
             for (ky, r) in inside(row, kh, c.stride[0], c.pad[0], x.height) {
                 let values = &plane[r * x.width..][..x.width];
                 for (&tap, &(first, from, count)) in taps[ky * kw..].iter().zip(&columns) {
-                    // Most are zeros where channels are in groups.
+                    // Most are zeros where kernels are dilated.
                     if tap != 0.0 && count > 0 {
                         let mut at = from;
                         for sum in &mut sums[first..first + count] {

@@ -7,7 +7,9 @@
 //! all of that, and [`Network::learn`] comes last. Apart from minibatches running means of the moments take their place
 //! ([`Network::settle`]).
 
-use super::placed::Affine;
+use std::sync::Arc;
+
+use super::placed::{Affine, Placed};
 use super::{Gradients, Interval, Network, Values};
 use crate::device::{Buffer, Device};
 use crate::error::Result;
@@ -56,7 +58,8 @@ impl Network {
     /// As for [`Network::new`].
     pub fn learning(device: &Device, model: &Model) -> Result<Network> {
         let norms = model.nodes.iter().map(|n| Norm::new(device, n)).collect::<Result<Vec<_>>>()?;
-        let net = Network { norms: norms.into(), ..Network::new(device, model)? };
+        let mut net = Network { norms: norms.into(), ..Network::new(device, model)? };
+        Arc::get_mut(&mut net.layers).expect("nobody else has it yet").iter_mut().for_each(Placed::learned);
         net.settle()?;
         Ok(net)
     }

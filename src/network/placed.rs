@@ -104,6 +104,20 @@ impl Placed {
         }
     }
 
+    /// The layer as one whose weights may become any: those that are zeros now count as others do.
+    pub(super) fn learned(&mut self) {
+        match self {
+            Placed::Affine(a) => a.geometry.groups = 1,
+            Placed::Relu
+            | Placed::Activation(_)
+            | Placed::MaxPool(_)
+            | Placed::AvgPool(_)
+            | Placed::Add
+            | Placed::Scale { .. }
+            | Placed::Gather(_) => {}
+        }
+    }
+
     /// The layer as products with weights, if it is that.
     pub fn affine(&self) -> Option<&Affine> {
         match self {

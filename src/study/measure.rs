@@ -9,6 +9,7 @@ use crate::noise::measured::Settings as Draws;
 use crate::progress::Progress;
 use crate::results::{CertifyRow, Example, NoiseLevel, Photo, RelevanceSummary, RiskRow};
 use crate::search::Subject;
+use crate::terminal::counted;
 use crate::vary::Kind;
 use crate::{attack, certify, explain, noise, search, sweep};
 use rayon::prelude::*;
@@ -82,7 +83,7 @@ fn risks(net: &Network, test: &Dataset, settings: &Settings, name: &str) -> Resu
     let mut progress = Progress::start(settings.verbosity, &title, asked.variances.len() * asked.images.len());
     let mut rows = Vec::new();
     noise::run::run(&bounder, test, &asked, &mut rows, &mut progress)?;
-    progress.finish(&format!("{name}: {} images under random noise", asked.images.len()));
+    progress.finish(&format!("{name}: {} under random noise", counted(asked.images.len(), "image")));
     Ok(rows)
 }
 
@@ -147,7 +148,7 @@ fn photos(net: &Network, test: &Dataset, settings: &Settings, name: &str) -> Res
     };
     let chosen: Vec<(usize, Subject)> = chosen.into_iter().zip(subjects).collect();
     let all = side_by_side(&net.device, &chosen, &mut progress, limits)?;
-    progress.finish(&format!("{name}: {} photos under noise, other light and blur", all.len()));
+    progress.finish(&format!("{name}: {} under noise, other light and blur", counted(all.len(), "photo")));
     Ok(all)
 }
 
@@ -250,7 +251,7 @@ fn followed(
     let mut progress = Progress::start(settings.verbosity, &format!("{name}: examples"), examples.len());
     let explained = |index: &usize| example_of(net, test, settings, rows, *index);
     let all = side_by_side(&net.device, examples, &mut progress, explained)?;
-    progress.finish(&format!("{name}: {} images explained", all.len()));
+    progress.finish(&format!("{name}: {} explained", counted(all.len(), "image")));
     Ok(all)
 }
 

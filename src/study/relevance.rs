@@ -10,6 +10,7 @@ use crate::progress::Progress;
 use crate::relevance::{self, Regions};
 use crate::results::{Decided, RelevanceKind, RelevanceMap, RelevanceSummary, Shares, Spread};
 use crate::sweep;
+use crate::terminal::counted;
 
 /// Integrated gradients are measured on this many images at most: each takes many gradients.
 const INTEGRATED: usize = 128;
@@ -60,7 +61,11 @@ pub fn summary(
         }
         summaries.extend([&integrated, &plain, &certified].into_iter().filter_map(|maps| summarized(variance, maps)));
     }
-    progress.finish(&format!("{name}: relevance of {count} images at {} noise levels", variances.len()));
+    progress.finish(&format!(
+        "{name}: relevance of {} at {}",
+        counted(count, "image"),
+        counted(variances.len(), "noise level")
+    ));
     Ok(summaries)
 }
 

@@ -23,6 +23,7 @@ use crate::bounds::{Bounder, Method};
 use crate::error::{Error, Result};
 use crate::network::Network;
 use crate::spec::Spec;
+use crate::terminal::counted;
 use attack::Effort;
 use query::{Queries, members};
 use refute::Part;
@@ -183,7 +184,8 @@ pub fn check_fit(net: &Network, spec: &Spec) -> Result<()> {
         return Ok(());
     }
     Err(Error::usage(format!(
-        "the property has {} inputs and {} outputs, the network {inputs} and {outputs}; give the files that belong together",
-        spec.inputs, spec.outputs
+        "the property has {} and {}, the network {inputs} and {outputs}; give the files that belong together",
+        counted(spec.inputs, "input"),
+        counted(spec.outputs, "output")
     )))
 }

@@ -112,6 +112,7 @@ fn pixels_in_the_range_that_the_network_takes() {
     near(first("--input-range -1..1", "plain.onnx"), red / 127.5 - 1.0);
     near(first("--mean 0.485,0.456,0.406 --std 0.229,0.224,0.225", "plain.onnx"), (red / 255.0 - 0.485) / 0.229);
     near(first("--input-range 0..255 --mean 100 --std 50", "plain.onnx"), (red - 100.0) / 50.0);
+    assert!(said(at, &predict("plain.onnx", "--mean 100")).contains("is --input-range 0..255 missing"));
     refused(at, &predict("plain.onnx", "--mean 1,2"), &["--mean has 2 numbers for 3 channels"]);
     // Radii are in pixels of [0,1] whatever the network takes: the larger of two channels wins until they meet.
     for (model, more) in [("plain", ""), ("plain", "--input-range 0..255"), ("plain", "--std 0.1"), ("bytes", "")] {
@@ -172,6 +173,23 @@ fn one_output_is_two_classes() {
     done(at, &format!("{} --classes dark,light", predict("more")));
     done(at, "certify --model m.onnx --data d --device cpu --out c --limit 2 --quiet");
     done(at, "audit c --quiet");
+}
+
+#[test]
+fn what_a_split_leaves_is_counted() {
+    let dir = folder();
+    let at = dir.path();
+    pictures(&at.join("d"), &["a", "b"], [2, 2], |c, _| [90 * c as u8; 3]);
+    model(&at.join("m.onnx"), Shape::new(1, 2, 2), None, vec![1.0; 2], vec![0.0, 1.0]);
+    let predict = |more: &str| format!("predict --model m.onnx --data d --device cpu --out p.csv {more}");
+    assert!(done(at, &predict("")).contains("2 of 6 images are taken, the test part of a split (--split"));
+    assert!(done(at, &predict("--split train")).contains("4 of 6 images are taken, the train part"));
+    // One photo of each is enough to ask about.
+    for class in ["a", "b"] {
+        [1, 2].iter().for_each(|k| fs::remove_file(at.join(format!("d/{class}/{k}.png"))).expect("removed"));
+    }
+    assert!(!done(at, &predict("")).contains("are taken"));
+    refused(at, "train --data d --out t.onnx --epochs 1 --device cpu", &["class a has one image", "train and test"]);
 }
 
 #[test]

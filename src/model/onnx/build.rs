@@ -43,6 +43,8 @@ pub struct Builder<'a> {
     /// Constants of elementwise layers, and movement in front of a dense one, go into weights.
     pub merging: bool,
     pub external: External<'a>,
+    /// The file declares the input as an image, which it stays, whatever layers see it as.
+    pub input_is_image: bool,
     /// Someone relies on the input's channels, rows and columns.
     pub input_shape_used: bool,
     /// The input is turned from rows, columns, channels to channels first.
@@ -65,6 +67,7 @@ impl<'a> Builder<'a> {
             input,
             merging,
             external,
+            input_is_image: false,
             input_shape_used: false,
             input_turned: false,
             nodes: vec![],
@@ -249,7 +252,7 @@ impl<'a> Builder<'a> {
             [1, c, l] => Shape::new(c, 1, l),
             _ => return op.fail(format!("needs an image [1,C,H,W], not dimensions {:?}", live.dims)),
         };
-        if live.id == 0 && (!self.input_shape_used || self.input == shape) {
+        if live.id == 0 && !self.input_is_image && !self.input_shape_used {
             self.input = shape;
         }
         Ok((self.seen_as(op, live, shape)?, shape))

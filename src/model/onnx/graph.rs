@@ -48,6 +48,15 @@ pub fn output<'g>(
     }
 }
 
+/// The outputs that can be scores, and of how many classes where the file declares it.
+pub fn scores(graph: &proto::Graph) -> Vec<(String, Option<usize>)> {
+    let size = |o: &proto::ValueInfo| -> Option<usize> {
+        let dims = &o.ty.as_ref()?.tensor.as_ref()?.shape.as_ref()?.dim;
+        dims.iter().skip(1).map(|d| usize::try_from(d.value?).ok()).product()
+    };
+    graph.output.iter().filter(|o| may_be_scores(o)).map(|o| (o.name.clone(), size(o))).collect()
+}
+
 /// Whether a value may be one score per class: a row of floats.
 fn may_be_scores(value: &proto::ValueInfo) -> bool {
     use proto::data_type::{BFLOAT16, DOUBLE, FLOAT, FLOAT16};

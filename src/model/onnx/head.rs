@@ -6,6 +6,9 @@ use std::collections::HashMap;
 use super::error::quote;
 use super::proto::{Graph, Node, Tensor, data_type};
 
+/// What a softmax is refused with that is no such end.
+pub const ELSEWHERE: &str = "supported only as the last layer, over the classes; export the scores before it";
+
 /// A function at the end of a network that was left out.
 #[derive(Clone, Debug)]
 pub struct Head {

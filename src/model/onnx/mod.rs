@@ -38,7 +38,7 @@ pub use error::{OnnxError, OnnxResult};
 pub use external::{fingerprint, fingerprint_of};
 pub use read::{
     Choice, Loaded, any_size, decode, decode_as, decode_unfolded, load, load_as, read, read_noted, read_unfolded,
-    takes_any_size,
+    scores, scores_of, takes_any_size,
 };
 pub use write::{CLASSES, INPUT, OUTPUT, encode, is_own, write};
 

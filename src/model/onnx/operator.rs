@@ -6,7 +6,9 @@ use super::error::{OnnxError, OnnxResult, quote};
 use super::op::Op;
 use super::proto;
 use super::reduce::{self, Reduce};
-use super::{activation, affine, copies, extremes, fold, logic, movement, pad, resize, tensors, transposed, window};
+use super::{
+    activation, affine, copies, extremes, fold, head, logic, movement, pad, resize, tensors, transposed, window,
+};
 
 /// Reads nodes one after another.
 pub fn nodes(b: &mut Builder, nodes: &[proto::Node], opset: i64) -> OnnxResult<()> {
@@ -44,7 +46,7 @@ fn operator(b: &mut Builder, op: &Op) -> OnnxResult<()> {
         "Where" => logic::choose(b, op),
         "Range" => logic::range(b, op),
         "Neg" => elementwise::negate(b, op),
-        "Softmax" | "LogSoftmax" => op.fail("supported only as the last layer, over the classes"),
+        "Softmax" | "LogSoftmax" => op.fail(head::ELSEWHERE),
         "MaxPool" => window::pool(b, op, true),
         "AveragePool" => window::pool(b, op, false),
         "GlobalMaxPool" => window::global_pool(b, op, true),

@@ -13,7 +13,7 @@ use super::graph::{count_uses, input_dims, is_integer, needed, open_places, outp
 use super::head::{self, Head};
 use super::op::Op;
 use super::write::CLASSES;
-use super::{inline, operator, proto, size, tensors};
+use super::{graph, inline, operator, proto, size, tensors};
 use crate::error::{Error, Result};
 use crate::tensor::Shape;
 use crate::terminal::counted;
@@ -142,6 +142,23 @@ pub fn any_size(content: &[u8]) -> OnnxResult<bool> {
     let inputs = graph.input.iter().filter(|i| !weights.contains(i.name.as_str()));
     let open = |i: &proto::ValueInfo| open_places(i).is_some_and(|(_, open)| !open.is_empty());
     Ok(inputs.map(open).next().unwrap_or(false))
+}
+
+/// The outputs of a file that can be scores, and of how many classes where it declares that.
+///
+/// # Errors
+/// As [`load`].
+pub fn scores(path: impl AsRef<Path>) -> Result<Vec<(String, Option<usize>)>> {
+    let path = path.as_ref();
+    scores_of(&bytes(path)?).map_err(|e| Error::input(path, e.to_string()))
+}
+
+/// [`scores`] of a file that lies in memory.
+///
+/// # Errors
+/// As [`decode`].
+pub fn scores_of(content: &[u8]) -> OnnxResult<Vec<(String, Option<usize>)>> {
+    Ok(parse(content)?.graph.map_or(vec![], |graph| graph::scores(&graph)))
 }
 
 /// The bytes of an ONNX file, unpacked.
@@ -289,6 +306,7 @@ fn read_graph(
         shape_of(&dims).ok_or_else(|| OnnxError::graph(format!("an input of {dims:?} is empty or too large")))?;
 
     let mut b = Builder::new(shape, merging, external, uses);
+    b.input_is_image = matches!(dims[..], [_, _, rows, columns] if rows > 1 && columns > 1);
     b.values = constants;
     b.warnings = notes;
     b.values.insert(input.name.clone(), Value::Live(Live { id: 0, dims: dims.clone(), sole: false }));
@@ -348,7 +366,7 @@ fn check_head(head: &Head, dims: &[usize]) -> OnnxResult<()> {
     if dims[axis] == len || (head.rows && dims[axis..].iter().product::<usize>() == len) {
         Ok(())
     } else {
-        fail("supported only as the last layer, over the classes")
+        fail(head::ELSEWHERE)
     }
 }
 

@@ -216,7 +216,19 @@ fn groups_and_dilation_become_plain_weights() {
     let model = g.node("Conv", &["x", "w"], "y", &attributes).read();
     let Layer::Conv(c) = &model.nodes[0].layer else { panic!("a convolution") };
     assert_eq!(c.weight, [1.0, 0.0, 2.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 3.0, 0.0, 4.0]);
-    assert_eq!(out(&model, &counting(6)), [7.0, 36.0]);
+    assert_eq!((c.groups(2), out(&model, &counting(6))), (2, vec![7.0, 36.0]));
+}
+
+#[test]
+fn an_image_stays_one_whatever_layers_see_it_as() {
+    let rows = |input: &[i64], shape: &[i64]| {
+        let g = Graph::new(input).floats("w", &[1, 2, 1], &[1.0, 10.0]).ints("s", shape);
+        g.node("Reshape", &["x", "s"], "r", &[]).node("Conv", &["r", "w"], "y", &[]).read()
+    };
+    let (image, row) = (rows(&[1, 1, 2, 3], &[1, 2, 3]), rows(&[1, 6], &[1, 2, 3]));
+    assert_eq!((image.input, row.input), (Shape::new(1, 2, 3), Shape::new(2, 1, 3)));
+    assert_eq!(out(&image, &counting(6)), [41.0, 52.0, 63.0]);
+    assert_eq!(out(&row, &counting(6)), out(&image, &counting(6)));
 }
 
 #[test]

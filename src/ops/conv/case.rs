@@ -8,13 +8,15 @@ use crate::rounding::{sum_error, up};
 use crate::tensor::Shape;
 
 fn geometries() -> Vec<(&'static str, Geometry, usize)> {
-    let g = |input: [usize; 3], output: [usize; 3], kernel, stride, pad| Geometry {
+    let grouped = |groups, input: [usize; 3], output: [usize; 3], kernel, stride, pad| Geometry {
         input: Shape::new(input[0], input[1], input[2]),
         output: Shape::new(output[0], output[1], output[2]),
         kernel,
         stride,
         pad,
+        groups,
     };
+    let g = |input, output, kernel, stride, pad| grouped(1, input, output, kernel, stride, pad);
     vec![
         ("one channel, stride 2", g([1, 6, 6], [3, 3, 3], [4, 4], [2, 2], [1, 1]), 16),
         ("13 outputs, odd sizes", g([3, 5, 7], [13, 5, 7], [3, 3], [1, 1], [1, 1]), 80),
@@ -29,6 +31,13 @@ fn geometries() -> Vec<(&'static str, Geometry, usize)> {
         ("dense, many blocks", Geometry::dense(150, 21), 64),
         ("dense, one output", Geometry::dense(65, 1), 16),
         ("many channels", g([67, 3, 2], [9, 3, 2], [3, 3], [1, 1], [1, 1]), 48),
+        ("a group each", grouped(21, [21, 5, 4], [21, 3, 2], [3, 3], [2, 2], [1, 1]), 32),
+        ("a group each, of two outputs", grouped(6, [6, 3, 3], [12, 3, 3], [3, 3], [1, 1], [1, 1]), 16),
+        ("groups across tiles", grouped(3, [9, 4, 4], [15, 4, 4], [3, 3], [1, 1], [1, 1]), 48),
+        ("groups of whole tiles", grouped(2, [16, 3, 3], [32, 3, 3], [1, 1], [1, 1], [0, 0]), 64),
+        ("groups of many channels", grouped(2, [134, 2, 2], [18, 2, 2], [3, 3], [1, 1], [1, 1]), 16),
+        ("groups of one place", grouped(4, [12, 1, 1], [20, 1, 1], [3, 3], [1, 1], [1, 1]), 32),
+        ("groups of an image's channels", grouped(3, [3, 6, 6], [6, 3, 3], [4, 4], [2, 2], [1, 1]), 16),
     ]
 }
 
@@ -51,6 +60,18 @@ fn products(g: &Geometry, mut each: impl FnMut(usize, usize, usize)) {
     }
 }
 
+/// Packed weights with zeros between groups.
+pub(super) fn within_groups(g: &Geometry, mut w: Vec<f32>) -> Vec<f32> {
+    let (inputs, outputs) = (g.input.channels / g.groups, g.output.channels / g.groups);
+    for (i, w) in w.iter_mut().enumerate() {
+        let (channel, output) = (i / g.output.channels / (g.kernel[0] * g.kernel[1]), i % g.output.channels);
+        if channel / inputs != output / outputs {
+            *w = 0.0;
+        }
+    }
+    w
+}
+
 fn places(s: &Shape) -> impl Iterator<Item = (usize, usize, usize)> + use<> {
     let Shape { channels, height, width } = *s;
     (0..channels).flat_map(move |c| (0..height).flat_map(move |y| (0..width).map(move |x| (c, y, x))))
@@ -64,10 +85,10 @@ pub(in crate::ops) fn cases() -> Vec<Case> {
 fn layer(seed: usize, label: &str, g: Geometry, lanes: usize) -> Vec<Case> {
     let mut rng = Rng::new(seed as u64, 0);
     let (inputs, outputs) = (g.input.len() * lanes, g.output.len() * lanes);
-    let weights = g.fan_in() * g.output.channels;
+    let weights = g.weights();
     let x = random(&mut rng, inputs);
     let gy = random(&mut rng, outputs);
-    let w = random(&mut rng, weights);
+    let w = within_groups(&g, random(&mut rng, weights));
     let b = random(&mut rng, g.output.channels);
     let sum = |n: usize| Check::Value { abs: 1e-6 * n as f32, rel: 1e-6 };
     let everywhere = g.output.height * g.output.width * lanes;

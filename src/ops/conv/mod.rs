@@ -9,6 +9,8 @@ pub(super) mod twin;
 
 pub(super) use case::cases;
 
+use std::ops::Range;
+
 use bytemuck::{Pod, Zeroable};
 
 use super::flat;
@@ -38,12 +40,21 @@ pub struct Geometry {
     pub kernel: [usize; 2],
     pub stride: [usize; 2],
     pub pad: [usize; 2],
+    /// Groups of neighbouring channels: weights from one into another are zeros, and left out of sums.
+    pub groups: usize,
+}
+
+/// Channels on the other side of a convolution that `count` neighbours from `first` on have products with, where a group
+/// has so many channels on this side and on the other.
+fn band(first: usize, count: usize, [own, other]: [usize; 2]) -> Range<usize> {
+    first / own * other..((first + count - 1) / own + 1) * other
 }
 
 impl Geometry {
     /// Geometry of a convolution node.
     pub fn of(conv: &Conv, input: Shape, output: Shape) -> Self {
-        Geometry { input, output, kernel: conv.kernel, stride: conv.stride, pad: conv.pad }
+        let groups = conv.groups(input.channels);
+        Geometry { input, output, kernel: conv.kernel, stride: conv.stride, pad: conv.pad, groups }
     }
 
     /// A dense layer is a 1x1 convolution over flattened values.
@@ -54,19 +65,33 @@ impl Geometry {
             kernel: [1, 1],
             stride: [1, 1],
             pad: [0, 0],
+            groups: 1,
         }
     }
 
-    /// Products summed into one output value, at most.
+    /// Weights, zeros between groups included.
+    pub fn weights(&self) -> usize {
+        self.input.channels * self.kernel[0] * self.kernel[1] * self.output.channels
+    }
+
+    /// Products summed into one output value, at most: all that its thread does for eight outputs.
     pub fn fan_in(&self) -> usize {
-        self.input.channels * self.kernel[0] * self.kernel[1]
+        let (channels, sides) = (self.output.channels, [self.output.channels, self.input.channels]);
+        let read = self.bands(channels, sides).map(|band| band.len());
+        read.max().unwrap_or(0) * self.kernel[0] * self.kernel[1]
     }
 
     /// Products summed into one value of the input gradient, at most, counting outputs four at a time.
     pub fn fan_out(&self) -> usize {
-        self.output.channels.next_multiple_of(4)
-            * self.kernel[0].div_ceil(self.stride[0])
-            * self.kernel[1].div_ceil(self.stride[1])
+        let (channels, sides) = (self.input.channels, [self.input.channels, self.output.channels]);
+        let read = self.bands(channels, sides).map(|band| band.end.next_multiple_of(4) - band.start / 4 * 4);
+        read.max().unwrap_or(0) * self.kernel[0].div_ceil(self.stride[0]) * self.kernel[1].div_ceil(self.stride[1])
+    }
+
+    /// What threads for eight neighbours each of so many channels read.
+    fn bands(&self, channels: usize, sides: [usize; 2]) -> impl Iterator<Item = Range<usize>> {
+        let group = sides.map(|side| side / self.groups);
+        (0..channels).step_by(CHANNELS).map(move |first| band(first, CHANNELS.min(channels - first), group))
     }
 
     /// Multiply-adds of one forward pass of one lane (border clipping not subtracted).
@@ -111,6 +136,9 @@ pub(crate) struct Params {
     pub stride_x: u32,
     pub pad_y: u32,
     pub pad_x: u32,
+    /// Channels of a group.
+    pub in_group: u32,
+    pub out_group: u32,
     pub lanes: u32,
     /// Always zero: the run-time value that makes the border between blocks of a sum opaque.
     pub zero: u32,
@@ -142,6 +170,8 @@ impl Params {
             stride_x: g.stride[1] as u32,
             pad_y: g.pad[0] as u32,
             pad_x: g.pad[1] as u32,
+            in_group: (g.input.channels / g.groups) as u32,
+            out_group: (g.output.channels / g.groups) as u32,
             lanes: lanes as u32,
             zero: 0,
             block: rounding::sum_block(products) as u32,
@@ -193,7 +223,7 @@ fn sums(
     sliced: &'static Kernel,
 ) -> (&'static Kernel, [usize; 3]) {
     let few = g.output.height * g.output.width * columns * g.output.channels.div_ceil(CHANNELS) < BUSY;
-    match few && g.input.channels >= MANY {
+    match few && g.fan_in() >= MANY * g.kernel[0] * g.kernel[1] {
         true => (sliced, threads(&g.output, SHARES * columns, CHANNELS)),
         false => (whole, threads(&g.output, columns, CHANNELS)),
     }
@@ -203,7 +233,7 @@ fn sums(
 /// word.
 pub(super) fn check(g: &Geometry, lanes: usize, inputs: &[&Buffer], w: &Buffer, outputs: &[&Buffer]) -> Result<()> {
     let hold = |buffers: &[&Buffer], shape: &Shape| buffers.iter().all(|b| b.len() >= shape.len() * lanes);
-    if hold(inputs, &g.input) && hold(outputs, &g.output) && w.len() >= g.fan_in() * g.output.channels {
+    if hold(inputs, &g.input) && hold(outputs, &g.output) && w.len() >= g.weights() {
         return Ok(());
     }
     Err(Error::device(format!("values of a layer from {} to {} are not as long as it says", g.input, g.output)))

@@ -2,8 +2,8 @@
 
 use rayon::prelude::*;
 
-use super::Params;
 use super::tile::{Sum, Tap, product};
+use super::{Params, band};
 use crate::dispatch;
 use crate::kernel::Call;
 use crate::rounding::up;
@@ -33,6 +33,8 @@ struct Job<'a> {
     outputs: usize,
     /// Channels summed over, and the steps of [`Sum`].
     channels: usize,
+    /// Outputs and channels of a group.
+    group: [usize; 2],
     x_channel: usize,
     w_channel: usize,
     w_output: usize,
@@ -40,13 +42,13 @@ struct Job<'a> {
 
 impl Job<'_> {
     fn run(&self, taps: impl Fn(usize, &mut Vec<Tap>) + Sync) {
-        if self.positions == 1 && self.w_output == 1 {
+        if self.positions == 1 && self.w_output == 1 && self.group[1] == self.channels {
             return self.run_dense(&taps);
         }
         let magnitude: Vec<f32>;
         let mut job = *self;
         if job.radius.is_some() {
-            magnitude = job.w.iter().map(|w| w.abs()).collect();
+            magnitude = job.w.par_iter().with_min_len(1 << 14).map(|w| w.abs()).collect();
             job.w2 = &magnitude;
         }
         job.run_planes(&taps);
@@ -130,14 +132,16 @@ unsafe fn position_sums_lanes<L: Lanes>(
 ) {
     let at = |o| (position, o, lane);
     let mut o = from;
+    // Outputs that share few channels are summed one by one.
+    let to_tiles = if job.group[0] < 4 { from } else { to };
     unsafe {
         match (job.radius.is_some(), blocks) {
             (false, N) => {
-                while o + 8 <= to {
+                while o + 8 <= to_tiles {
                     tile::<L, 8, N, false>(job, taps, at(o));
                     o += 8;
                 }
-                while o + 4 <= to {
+                while o + 4 <= to_tiles {
                     tile::<L, 4, N, false>(job, taps, at(o));
                     o += 4;
                 }
@@ -147,7 +151,7 @@ unsafe fn position_sums_lanes<L: Lanes>(
                 }
             }
             (false, _) => {
-                while o + 8 <= to {
+                while o + 8 <= to_tiles {
                     tile::<L, 8, 1, false>(job, taps, at(o));
                     o += 8;
                 }
@@ -157,7 +161,7 @@ unsafe fn position_sums_lanes<L: Lanes>(
                 }
             }
             (true, N) => {
-                while o + 4 <= to {
+                while o + 4 <= to_tiles {
                     tile::<L, 4, N, true>(job, taps, at(o));
                     o += 4;
                 }
@@ -167,7 +171,7 @@ unsafe fn position_sums_lanes<L: Lanes>(
                 }
             }
             (true, _) => {
-                while o + 4 <= to {
+                while o + 4 <= to_tiles {
                     tile::<L, 4, 1, true>(job, taps, at(o));
                     o += 4;
                 }
@@ -187,9 +191,10 @@ unsafe fn tile<L: Lanes, const M: usize, const B: usize, const PAIR: bool>(
     (position, output, lane): (usize, usize, usize),
 ) {
     let lanes = job.params.lanes as usize;
+    let band = band(output, M, job.group);
     let sum = Sum {
         taps,
-        channels: job.channels,
+        channels: band.len(),
         x_channel: job.x_channel,
         w_channel: job.w_channel,
         w_output: job.w_output,
@@ -197,14 +202,15 @@ unsafe fn tile<L: Lanes, const M: usize, const B: usize, const PAIR: bool>(
         block: job.params.block as usize,
     };
     let (x2, w2) = (job.radius.unwrap_or(&[]), job.w2);
-    let w_start = (output - job.w_first) * job.w_output;
+    let w_start = (output - job.w_first) * job.w_output + band.start * job.w_channel;
+    let x_start = band.start * job.x_channel * lanes + lane;
     unsafe {
         let [total, total2] = product::<L, M, B, PAIR>(
             &sum,
             job.w.as_ptr().add(w_start),
-            job.x.as_ptr().add(lane),
+            job.x.as_ptr().add(x_start),
             w2.as_ptr().wrapping_add(w_start),
-            x2.as_ptr().wrapping_add(lane),
+            x2.as_ptr().wrapping_add(x_start),
         );
         for m in 0..M {
             let bias = job.bias.map_or(0.0, |b| b[output + m]);
@@ -280,6 +286,7 @@ fn forward_job<'a>(p: &'a Params, x: &'a [f32], w: &'a [f32], y: &mut [f32]) -> 
         positions: (p.out_height * p.out_width) as usize,
         outputs: p.out_channels as usize,
         channels: p.in_channels as usize,
+        group: [p.out_group, p.in_group].map(|n| n as usize),
         x_channel: (p.in_height * p.in_width) as usize,
         w_channel: (p.kernel_height * p.kernel_width * p.out_channels) as usize,
         w_output: 1,
@@ -319,6 +326,7 @@ pub(in crate::ops) fn input_grad(call: Call<'_>) {
         positions: (p.in_height * p.in_width) as usize,
         outputs: p.in_channels as usize,
         channels: p.out_channels as usize,
+        group: [p.in_group, p.out_group].map(|n| n as usize),
         x_channel: (p.out_height * p.out_width) as usize,
         w_channel: 1,
         w_output: (p.kernel_height * p.kernel_width * p.out_channels) as usize,
@@ -330,6 +338,7 @@ pub(in crate::ops) fn input_grad(call: Call<'_>) {
 fn check(p: &Params, inputs: usize, weights: usize, outputs: usize) {
     let lanes = p.lanes as usize;
     assert_eq!(lanes % 16, 0);
+    assert!(p.in_channels / p.in_group == p.out_channels / p.out_group);
     assert!(inputs >= (p.in_channels * p.in_height * p.in_width) as usize * lanes);
     assert!(outputs >= (p.out_channels * p.out_height * p.out_width) as usize * lanes);
     assert!(weights >= (p.in_channels * p.kernel_height * p.kernel_width * p.out_channels) as usize);
@@ -420,6 +429,7 @@ pub(in crate::ops) fn bias_grad(call: Call<'_>) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::case::within_groups;
     use super::super::{self as conv, Charge, Geometry};
     use crate::device::Device;
     use crate::ops::conv_grad;
@@ -437,6 +447,7 @@ mod tests {
             kernel: k,
             stride: s,
             pad: p,
+            groups: 1,
         };
         vec![
             g(1, 6, 6, 3, [4, 4], [2, 2], [1, 1], 3, 3),
@@ -444,6 +455,7 @@ mod tests {
             g(2, 7, 5, 8, [2, 3], [2, 1], [0, 1], 3, 5),
             g(4, 4, 4, 5, [1, 1], [2, 2], [0, 0], 2, 2),
             Geometry::dense(150, 21),
+            Geometry { groups: 5, ..g(10, 4, 4, 15, [3, 3], [1, 1], [1, 1], 4, 4) },
         ]
     }
 
@@ -478,7 +490,7 @@ mod tests {
             for lanes in [16, 48, 80] {
                 let mut rng = Rng::new(case as u64, lanes as u64);
                 let x = random(&mut rng, g.input.len() * lanes);
-                let w = random(&mut rng, g.fan_in() * g.output.channels);
+                let w = within_groups(g, random(&mut rng, g.weights()));
                 let b = random(&mut rng, g.output.channels);
                 let gy = random(&mut rng, g.output.len() * lanes);
                 let mut y: Vec<f64> = (0..g.output.len() * lanes)
@@ -525,7 +537,7 @@ mod tests {
             let true_radius: Vec<f32> = c.iter().map(|_| rng.uniform() * 1e-3).collect();
             let r: Vec<f32> =
                 true_radius.iter().zip(&c).map(|(r, c)| crate::rounding::up(r + 1.001 * charge.g * c.abs())).collect();
-            let w = random(&mut rng, g.fan_in() * g.output.channels);
+            let w = within_groups(g, random(&mut rng, g.weights()));
             let b = random(&mut rng, g.output.channels);
             // f64 sums of f32 products err by less than 1e-12 here, far below the slack that is checked.
             let mut centre: Vec<f64> = (0..g.output.len() * lanes)

@@ -1,6 +1,6 @@
 //! Graphs that hold more than a chain of operators: several outputs, functions, branches, heads.
 
-use super::super::{Choice, decode_as};
+use super::super::{Choice, decode_as, scores_of};
 use super::*;
 
 fn classifier(g: Graph) -> super::super::Loaded {
@@ -77,6 +77,8 @@ fn one_of_several_outputs_is_read() {
     let named = |name: &str| Choice { output: Some(name.into()), ..Choice::classifier() };
     assert_eq!(decode_as(&g.bytes(), None, &named("r")).unwrap().model.nodes.len(), 1);
     assert!(decode_as(&g.bytes(), None, &named("q")).unwrap_err().to_string().contains("no output 'q'"));
+    g.0.output[1] = value("r", &[1, 4]);
+    assert_eq!(scores_of(&g.bytes()).unwrap(), [("y".into(), Some(3)), ("r".into(), Some(4))]);
     // Only one of them is a row of scores.
     g.0.output[1] = value("r", &[1, 3, 4, 4]);
     let loaded = decode_as(&g.bytes(), None, &Choice::classifier()).unwrap();
