@@ -284,7 +284,7 @@ fn what_cannot_be_asked_stops_nobody_else() {
     ];
     let (verdicts, _, order) = together(&absolute(), &texts, &[20.0; 5], Method::Crown);
     assert_eq!(words(&verdicts), ["sat", "error", "error", "unsat", "unsat"]);
-    assert!(verdicts[1].as_ref().unwrap_err().contains("1 inputs") && verdicts[2].is_err());
+    assert!(verdicts[1].as_ref().unwrap_err().contains("1 input") && verdicts[2].is_err());
     // As soon as it is known: errors and what needs no thought first, proofs after counterexamples.
     assert_eq!(order, [1, 2, 4, 0, 3]);
 }
