@@ -76,6 +76,7 @@ pub fn run(
                 proved: found.proved,
                 broken: found.broken.as_ref().map_or(f64::INFINITY, |b| b.scale),
                 clear: found.broken.as_ref().is_some_and(|b| b.clear),
+                at: found.broken.iter().flat_map(|b| &b.t).map(f64::to_string).collect::<Vec<_>>().join(" "),
             };
             table.push(&answer.families.iter().map(row).collect::<Vec<_>>())?;
             progress.advance(1);

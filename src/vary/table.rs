@@ -34,12 +34,14 @@ pub struct Row {
     pub broken: f64,
     /// Whether every f32 runtime sees it lost there, see [`Turn`](super::bracket::Turn).
     pub clear: bool,
+    /// All parameters there, separated by spaces; empty where no such place was found.
+    pub at: String,
 }
 
 /// `vary.csv`.
 pub static VARY: Kind = Kind {
     file: "vary.csv",
-    header: "index,file,label,predicted,kind,direction,proved,broken,clear",
+    header: "index,file,label,predicted,kind,direction,proved,broken,clear,at",
     key: &[4, 5],
     variance: None,
 };
@@ -118,7 +120,7 @@ impl Table {
     pub fn push(&mut self, rows: &[Row]) -> Result<()> {
         let line = |r: &Row| {
             let who = format!("{},{},{},{}", r.index, quoted(&r.file), r.label, r.predicted);
-            format!("{who},{},{},{},{},{}\n", r.kind, r.direction, r.proved, r.broken, r.clear)
+            format!("{who},{},{},{},{},{},{}\n", r.kind, r.direction, r.proved, r.broken, r.clear, r.at)
         };
         let new = rows.iter().filter(|r| !self.has(r.index, &r.kind, &r.direction));
         let lines: Vec<String> = new.map(line).collect();
