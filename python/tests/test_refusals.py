@@ -92,7 +92,7 @@ def test_readings(model, images):
         return lambda: deltamax.certify(model, images, device="cpu", **choices)
 
     refused(ValueError, "model: mean has 3 numbers for 1 channels", certify(mean=[0.1, 0.2, 0.3]))
-    refused(ValueError, "input_range goes upward and std is above 0", certify(std=0))
+    refused(ValueError, "input_range goes upward, std is above 0", certify(std=0))
     refused(ValueError, "input_range goes upward", certify(input_range=(1, 0)))
     refused(ValueError, "input_range goes upward", certify(mean=np.nan))
     refused(ValueError, "input_range has 3 numbers", certify(input_range=(0, 1, 2)))
@@ -109,7 +109,7 @@ def test_properties(model, tmp_path):
     refused(FileNotFoundError, "no.vnnlib", verify(tmp_path / "no.vnnlib"))
     refused(ValueError, "property: ", verify("(nonsense"))
     small = "(declare-const X_0 Real)(declare-const Y_0 Real)(assert (<= X_0 1))(assert (>= X_0 0))(assert (<= Y_0 0))"
-    refused(ValueError, "the property has 1 inputs and 1 outputs, the network 64 and 3", verify(small))
+    refused(ValueError, "the property has 1 input and 1 output, the network 64 and 3", verify(small))
     refused(ValueError, "timeout", verify(small, timeout=0))
     refused(TypeError, "property is a path, not int", verify(3))
     refused(ValueError, "manifest.json", deltamax.audit, tmp_path)
