@@ -21,6 +21,19 @@ pub struct Kernel {
     pub twin: fn(Call<'_>),
 }
 
+impl Kernel {
+    /// A kernel of this source with the parameters `P`, in workgroups of 64 threads, which reads and writes so many buffers.
+    pub(crate) const fn of<P>(
+        source: &'static str,
+        name: &'static str,
+        entry: &'static str,
+        [reads, writes]: [usize; 2],
+        twin: fn(Call<'_>),
+    ) -> Kernel {
+        Kernel { name, source, entry, workgroup: [64, 1, 1], params: size_of::<P>(), reads, writes, twin }
+    }
+}
+
 impl std::fmt::Debug for Kernel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Kernel({})", self.name)

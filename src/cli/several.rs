@@ -100,11 +100,10 @@ fn parts_beside(job: &Job<'_>) -> Result<PathBuf> {
 }
 
 /// The command line of this process without what its parts are told otherwise.
-fn words_of(all: impl Iterator<Item = OsString>) -> Vec<OsString> {
+fn words_of(mut all: impl Iterator<Item = OsString>) -> Vec<OsString> {
     /// Flags with a value, and switches. A part says nothing, and draws no page.
     const VALUES: [&str; 2] = ["--device", "--out"];
     const SWITCHES: [&str; 6] = ["--resume", "--force", "--report", "--json", "--quiet", "-q"];
-    let mut all = all.peekable();
     let mut words = vec![];
     while let Some(word) = all.next() {
         let text = word.to_string_lossy();

@@ -12,16 +12,7 @@ use crate::kernel::{Call, Kernel};
 const FEW: usize = 4;
 
 const fn row(name: &'static str, entry: &'static str, reads: usize, twin: fn(Call<'_>)) -> Kernel {
-    Kernel {
-        name,
-        source: shader!("conv_grad", "flat", "opaque", "tile"),
-        entry,
-        workgroup: [64, 1, 1],
-        params: size_of::<Params>(),
-        reads,
-        writes: 1,
-        twin,
-    }
+    Kernel::of::<Params>(shader!("conv_grad", "flat", "opaque", "tile"), name, entry, [reads, 1], twin)
 }
 
 /// Vector-Jacobian product. Reads gy, w; writes gx.

@@ -14,16 +14,13 @@ use crate::rounding::{down, up};
 use crate::simd::{Lanes, each};
 
 const fn row(name: &'static str, entry: &'static str, twin: fn(Call<'_>)) -> Kernel {
-    Kernel {
+    Kernel::of::<Params>(
+        shader!("ellipsoid", "flat", "opaque", "rounding", "slices", "sums", "window"),
         name,
-        source: shader!("ellipsoid", "flat", "opaque", "rounding", "slices", "sums", "window"),
         entry,
-        workgroup: [64, 1, 1],
-        params: size_of::<Params>(),
-        reads: 6,
-        writes: 1,
+        [6, 1],
         twin,
-    }
+    )
 }
 
 /// Lower bounds over ellipsoids, and how far these may grow. Reads A, centres, radii, rows, sums, axes; writes result.

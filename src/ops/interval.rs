@@ -19,16 +19,7 @@ struct Params {
 }
 
 const fn row(name: &'static str, entry: &'static str, reads: usize, writes: usize, twin: fn(Call<'_>)) -> Kernel {
-    Kernel {
-        name,
-        source: shader!("interval", "flat"),
-        entry,
-        workgroup: [64, 1, 1],
-        params: size_of::<Params>(),
-        reads,
-        writes,
-        twin,
-    }
+    Kernel::of::<Params>(shader!("interval", "flat"), name, entry, [reads, writes], twin)
 }
 
 pub static ENDS: Kernel = row("interval_ends", "ends", 2, 2, ends_twin);

@@ -52,16 +52,7 @@ impl Params {
 }
 
 const fn row(name: &'static str, entry: &'static str, reads: usize, writes: usize, twin: fn(Call<'_>)) -> Kernel {
-    Kernel {
-        name,
-        source: shader!("normalise", "flat"),
-        entry,
-        workgroup: [64, 1, 1],
-        params: size_of::<Params>(),
-        reads,
-        writes,
-        twin,
-    }
+    Kernel::of::<Params>(shader!("normalise", "flat"), name, entry, [reads, writes], twin)
 }
 
 pub static MOMENTS: Kernel = row("normalise_moments", "moments", 1, 2, moments_twin);

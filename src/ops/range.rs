@@ -32,16 +32,7 @@ struct Params {
 }
 
 const fn row(name: &'static str, entry: &'static str, twin: fn(Call<'_>)) -> Kernel {
-    Kernel {
-        name,
-        source: shader!("range", "rounding", "slices"),
-        entry,
-        workgroup: [64, 1, 1],
-        params: size_of::<Params>(),
-        reads: 0,
-        writes: 2,
-        twin,
-    }
+    Kernel::of::<Params>(shader!("range", "rounding", "slices"), name, entry, [0, 2], twin)
 }
 
 /// Changes values and marks.

@@ -22,16 +22,7 @@ struct Params {
 }
 
 const fn row(name: &'static str, entry: &'static str, reads: usize, writes: usize, twin: fn(Call<'_>)) -> Kernel {
-    Kernel {
-        name,
-        source: shader!("relu", "flat", "rounding"),
-        entry,
-        workgroup: [64, 1, 1],
-        params: size_of::<Params>(),
-        reads,
-        writes,
-        twin,
-    }
+    Kernel::of::<Params>(shader!("relu", "flat", "rounding"), name, entry, [reads, writes], twin)
 }
 
 pub static FORWARD: Kernel = row("relu_forward", "forward", 1, 1, forward_twin);

@@ -35,16 +35,7 @@ impl Params {
 }
 
 const fn row(name: &'static str, entry: &'static str, reads: usize, writes: usize, twin: fn(Call<'_>)) -> Kernel {
-    Kernel {
-        name,
-        source: shader!("scale", "flat", "rounding"),
-        entry,
-        workgroup: [64, 1, 1],
-        params: size_of::<Params>(),
-        reads,
-        writes,
-        twin,
-    }
+    Kernel::of::<Params>(shader!("scale", "flat", "rounding"), name, entry, [reads, writes], twin)
 }
 
 pub static FORWARD: Kernel = row("scale_forward", "forward", 3, 1, forward_twin);

@@ -85,16 +85,7 @@ impl std::ops::Deref for Params {
 }
 
 const fn row(name: &'static str, entry: &'static str, twin: fn(Call<'_>)) -> Kernel {
-    Kernel {
-        name,
-        source: shader!("select", "flat", "lines", "rounding", "windows"),
-        entry,
-        workgroup: [64, 1, 1],
-        params: size_of::<Params>(),
-        reads: 2,
-        writes: 1,
-        twin,
-    }
+    Kernel::of::<Params>(shader!("select", "flat", "lines", "rounding", "windows"), name, entry, [2, 1], twin)
 }
 
 /// Reads centre, radius; writes the relaxation table and the picks.

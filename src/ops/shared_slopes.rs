@@ -57,16 +57,13 @@ impl std::ops::Deref for Params {
 }
 
 const fn kernel(name: &'static str, entry: &'static str, [reads, writes]: [usize; 2], twin: fn(Call<'_>)) -> Kernel {
-    Kernel {
+    Kernel::of::<Params>(
+        shader!("shared_slopes", "adam", "flat", "lines", "window"),
         name,
-        source: shader!("shared_slopes", "adam", "flat", "lines", "window"),
         entry,
-        workgroup: [64, 1, 1],
-        params: size_of::<Params>(),
-        reads,
-        writes,
+        [reads, writes],
         twin,
-    }
+    )
 }
 
 /// Reads A, centres, radii, rows; writes the corners.

@@ -26,16 +26,7 @@ struct Params {
 }
 
 const fn kernel(name: &'static str, entry: &'static str, writes: usize, twin: fn(Call<'_>)) -> Kernel {
-    Kernel {
-        name,
-        source: shader!("signs", "adam"),
-        entry,
-        workgroup: [64, 1, 1],
-        params: size_of::<Params>(),
-        reads: 3,
-        writes,
-        twin,
-    }
+    Kernel::of::<Params>(shader!("signs", "adam"), name, entry, [3, writes], twin)
 }
 
 /// Reads rows, targets, multipliers; changes A.

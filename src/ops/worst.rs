@@ -34,16 +34,7 @@ impl Params {
 }
 
 const fn row(name: &'static str, entry: &'static str, reads: usize, twin: fn(Call<'_>)) -> Kernel {
-    Kernel {
-        name,
-        source: shader!("worst", "flat"),
-        entry,
-        workgroup: [64, 1, 1],
-        params: size_of::<Params>(),
-        reads,
-        writes: 1,
-        twin,
-    }
+    Kernel::of::<Params>(shader!("worst", "flat"), name, entry, [reads, 1], twin)
 }
 
 pub static RAISE_RIVALS: Kernel = row("worst_raise_rivals", "raise_rivals", 4, raise_rivals_twin);

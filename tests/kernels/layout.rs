@@ -94,7 +94,9 @@ fn host_params(kernel: &str) -> Result<Vec<(String, String)>, String> {
     for op in ops.iter().filter(|s| !s.is_test) {
         let tokens = source::tokens(&op.code);
         if tokens.iter().any(|t| t.text == name) {
-            let sized = tokens.windows(4).filter(|w| w[0].text == "size_of" && w[2].text == "<").map(|w| w[3].text);
+            // `size_of::<Params>()`, or `Kernel::of::<Params>(...)`, which takes it.
+            let takes = |w: &&[Token<'_>]| ["size_of", "of"].contains(&w[0].text) && w[2].text == "<";
+            let sized = tokens.windows(4).filter(takes).map(|w| w[3].text);
             let mut sized: Vec<&str> = sized.collect();
             sized.dedup();
             let found =

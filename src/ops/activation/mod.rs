@@ -56,16 +56,7 @@ impl Curves {
 }
 
 const fn row(name: &'static str, entry: &'static str, reads: usize, writes: usize, twin: fn(Call<'_>)) -> Kernel {
-    Kernel {
-        name,
-        source: shader!("activation", "flat", "rounding"),
-        entry,
-        workgroup: [64, 1, 1],
-        params: size_of::<Params>(),
-        reads,
-        writes,
-        twin,
-    }
+    Kernel::of::<Params>(shader!("activation", "flat", "rounding"), name, entry, [reads, writes], twin)
 }
 
 pub static FORWARD: Kernel = row("activation_forward", "forward", 2, 1, twin::forward);

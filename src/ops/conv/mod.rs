@@ -186,16 +186,7 @@ impl Params {
 const SOURCE: &str = shader!("conv", "flat", "opaque", "rounding", "tile");
 
 const fn row(name: &'static str, entry: &'static str, reads: usize, writes: usize) -> Kernel {
-    Kernel {
-        name,
-        source: SOURCE,
-        entry,
-        workgroup: [64, 1, 1],
-        params: size_of::<Params>(),
-        reads,
-        writes,
-        twin: twin::forward,
-    }
+    Kernel::of::<Params>(SOURCE, name, entry, [reads, writes], twin::forward)
 }
 
 /// `y = w * x + b`. Reads x, w, b; writes y.

@@ -32,16 +32,7 @@ struct Params {
 }
 
 const fn row(name: &'static str, entry: &'static str, [reads, writes]: [usize; 2], twin: fn(Call<'_>)) -> Kernel {
-    Kernel {
-        name,
-        source: shader!("descent", "flat"),
-        entry,
-        workgroup: [64, 1, 1],
-        params: size_of::<Params>(),
-        reads,
-        writes,
-        twin,
-    }
+    Kernel::of::<Params>(shader!("descent", "flat"), name, entry, [reads, writes], twin)
 }
 
 /// Sixteen points by sixteen parts of their elements, which are summed up.

@@ -199,16 +199,7 @@ impl std::ops::Deref for Params {
 const SOURCE: &str = shader!("linear", "flat", "opaque", "rounding", "slices", "sums", "window");
 
 const fn kernel(name: &'static str, entry: &'static str, reads: usize, writes: usize) -> Kernel {
-    Kernel {
-        name,
-        source: SOURCE,
-        entry,
-        workgroup: [64, 1, 1],
-        params: size_of::<Params>(),
-        reads,
-        writes,
-        twin: twin::seed,
-    }
+    Kernel::of::<Params>(SOURCE, name, entry, [reads, writes], twin::seed)
 }
 
 /// Starts rows at the outputs of an affine layer: `A = ± weights of the neuron`. Reads w, b, rows; writes A, sums.

@@ -129,16 +129,7 @@ impl std::ops::Deref for Params {
 }
 
 const fn row(name: &'static str, entry: &'static str, reads: usize, writes: usize, twin: fn(Call<'_>)) -> Kernel {
-    Kernel {
-        name,
-        source: shader!("pool", "flat", "opaque", "rounding", "windows"),
-        entry,
-        workgroup: [64, 1, 1],
-        params: size_of::<Params>(),
-        reads,
-        writes,
-        twin,
-    }
+    Kernel::of::<Params>(shader!("pool", "flat", "opaque", "rounding", "windows"), name, entry, [reads, writes], twin)
 }
 
 pub static MAX_FORWARD: Kernel = row("pool_max_forward", "max_forward", 1, 1, twin::max_forward);

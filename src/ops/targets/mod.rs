@@ -58,16 +58,7 @@ impl Params {
 }
 
 const fn row(name: &'static str, entry: &'static str, [reads, writes]: [usize; 2], twin: fn(Call<'_>)) -> Kernel {
-    Kernel {
-        name,
-        source: shader!("targets", "flat", "rounding", "slices"),
-        entry,
-        workgroup: [64, 1, 1],
-        params: size_of::<Params>(),
-        reads,
-        writes,
-        twin,
-    }
+    Kernel::of::<Params>(shader!("targets", "flat", "rounding", "slices"), name, entry, [reads, writes], twin)
 }
 
 /// Reads centre, radius, marks; writes lower and upper ends.
