@@ -1,6 +1,7 @@
 //! Measures this device: f32 peak, every product kernel against it, and the methods against the work they must do.
 
 mod against;
+mod predicted;
 
 use std::rc::Rc;
 use std::time::Instant;
@@ -24,6 +25,7 @@ use crate::terminal::counted;
 use crate::{attack, certify};
 
 pub use against::{Against, read};
+pub use predicted::{GPUS, Gpu, Predicted};
 
 /// Images there are to search.
 pub const IMAGES: usize = 1000;
@@ -37,6 +39,12 @@ pub struct KernelRate {
     pub gflops: f64,
     /// Share of the peak measured in the same run.
     pub share: f64,
+    /// Of one run.
+    #[serde(default)]
+    pub seconds: f64,
+    /// Of one run.
+    #[serde(default)]
+    pub traffic: Traffic,
 }
 
 /// One measured elementwise kernel.
@@ -45,6 +53,12 @@ pub struct StreamRate {
     pub kernel: String,
     /// Bytes read and written per second, in 10^9.
     pub gigabytes: f64,
+    /// Of one run.
+    #[serde(default)]
+    pub seconds: f64,
+    /// Of one run.
+    #[serde(default)]
+    pub traffic: Traffic,
 }
 
 /// One measured method.
@@ -113,6 +127,9 @@ pub struct Report {
     pub methods: Vec<MethodRate>,
     pub branch: BranchRate,
     pub attack: AttackRate,
+    /// All of it, beside what [`GPUS`] would take.
+    #[serde(default)]
+    pub predicted: Vec<Predicted>,
     /// Beside an earlier report, if one was named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub against: Option<Against>,
@@ -177,6 +194,15 @@ pub struct Run {
     pub run: Box<dyn Fn() -> Result<()>>,
 }
 
+impl Run {
+    /// What one run of it gives the device to do.
+    fn traffic(&self, device: &Device) -> Result<Traffic> {
+        let before = device.traffic();
+        (self.run)()?;
+        Ok(device.traffic().since(&before))
+    }
+}
+
 /// The product kernels on layers of every kind.
 pub fn products(device: &Device) -> Result<Vec<Run>> {
     let lanes = if device.is_gpu() { 1024 } else { 256 };
@@ -217,17 +243,13 @@ pub fn kernels(device: &Device) -> Result<(f64, Vec<KernelRate>)> {
     for measured in products(device)? {
         let chains = || peak::multiply_add(device, &out, rounds).map(drop);
         let [seconds, beside] = fastest(device, [&measured.run, &chains])?;
-        let rate = measured.amount / seconds;
+        let (rate, traffic) = (measured.amount / seconds, measured.traffic(device)?);
         peak = peak.max(operations / beside).max(rate);
-        rates.push((measured.kernel, measured.work, rate));
+        let (kernel, work) = (measured.kernel.into(), measured.work.into());
+        rates.push(KernelRate { kernel, work, gflops: rate / 1e9, share: rate, seconds, traffic });
     }
-    let rate = |(kernel, work, rate): (&str, &str, f64)| KernelRate {
-        kernel: kernel.into(),
-        work: work.into(),
-        gflops: rate / 1e9,
-        share: rate / peak,
-    };
-    Ok((peak, rates.into_iter().map(rate).collect()))
+    rates.iter_mut().for_each(|rate| rate.share /= peak);
+    Ok((peak, rates))
 }
 
 /// Multiply-adds of one forward pass, border taps that fall outside not counted.
@@ -284,8 +306,8 @@ pub fn elementwise(device: &Device) -> Result<Vec<Run>> {
 pub fn streams(device: &Device) -> Result<Vec<StreamRate>> {
     let rate = |measured: Run| -> Result<StreamRate> {
         let [seconds] = fastest(device, [&measured.run])?;
-        let rate = measured.amount / seconds;
-        Ok(StreamRate { kernel: measured.kernel.into(), gigabytes: rate / 1e9 })
+        let (gigabytes, traffic) = (measured.amount / seconds / 1e9, measured.traffic(device)?);
+        Ok(StreamRate { kernel: measured.kernel.into(), gigabytes, seconds, traffic })
     };
     elementwise(device)?.into_iter().map(rate).collect()
 }

@@ -66,7 +66,7 @@ impl Settings {
         let threads = rayon::current_num_threads();
         // Fine enough that radii of different devices agree within a thousandth; probes of intervals cost next to nothing.
         let (batch, usual, tolerance) = match bounder.method {
-            Method::Ibp => (if gpu { 4096 } else { 128 * threads }, 3e-4, 1e-4),
+            Method::Ibp => (if gpu { 4096 } else { 64 * threads }, 3e-4, 1e-4),
             Method::CrownIbp => (if gpu { 1024 } else { 64 * threads }, 0.2, 2e-4),
             Method::Crown => (if gpu { 512 } else { 32 * threads }, 0.37, 2e-4),
             Method::Alpha => (if gpu { 512 } else { 32 * threads }, 0.4, 2e-4),

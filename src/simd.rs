@@ -9,6 +9,8 @@
 /// Every method requires that the CPU has the implementor's instruction set; `load`/`store` need 16 valid floats.
 #[allow(clippy::missing_safety_doc)] // said once, above
 pub trait Lanes: Copy {
+    /// Whether one register holds all sixteen, and there are many of them.
+    const WIDE: bool;
     unsafe fn splat(x: f32) -> Self;
     unsafe fn load(p: *const f32) -> Self;
     unsafe fn store(self, p: *mut f32);
@@ -39,6 +41,7 @@ pub fn each<T: Copy, const N: usize>(mut of: impl FnMut(usize) -> T) -> [T; N] {
 pub struct Plain([f32; 16]);
 
 impl Lanes for Plain {
+    const WIDE: bool = false;
     #[inline(always)]
     unsafe fn splat(x: f32) -> Self {
         Plain([x; 16])
@@ -90,6 +93,7 @@ pub mod x86 {
     pub struct Avx512(__m512);
 
     impl Lanes for Avx512 {
+        const WIDE: bool = true;
         #[inline(always)]
         unsafe fn splat(x: f32) -> Self {
             Avx512(unsafe { _mm512_set1_ps(x) })
@@ -136,6 +140,7 @@ pub mod x86 {
     pub struct Avx2(__m256, __m256);
 
     impl Lanes for Avx2 {
+        const WIDE: bool = false;
         #[inline(always)]
         unsafe fn splat(x: f32) -> Self {
             let v = unsafe { _mm256_set1_ps(x) };
@@ -204,7 +209,8 @@ pub enum Level {
 pub fn level() -> Level {
     #[cfg(target_arch = "x86_64")]
     {
-        if std::arch::is_x86_feature_detected!("avx512f") {
+        static L2: std::sync::LazyLock<bool> = std::sync::LazyLock::new(|| std::env::var_os("L2").is_some());
+        if std::arch::is_x86_feature_detected!("avx512f") && !*L2 {
             return Level::Avx512;
         }
         if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {

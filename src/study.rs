@@ -3,6 +3,7 @@
 
 mod data;
 mod measure;
+pub mod part;
 mod relevance;
 mod training;
 
@@ -11,17 +12,19 @@ use std::path::Path;
 use std::time::Instant;
 
 use self::measure::Measured;
+use self::part::Part;
 use self::training::Training;
 use crate::bounds::{Bounder, Method};
 use crate::dataset::augment::Policy;
 use crate::dataset::{Dataset, Splits};
 use crate::device::Device;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::network::Network;
 use crate::norm::Norm;
 use crate::progress::{Verbosity, duration};
 use crate::results::{ModelResult, Picture, Requirements, Study};
+use crate::shard::Shard;
 use crate::{sweep, terminal, train};
 
 /// What to study.
@@ -88,38 +91,57 @@ pub struct Given {
     pub file: String,
 }
 
-/// Runs the whole study; models and results go to `dir` as they are made.
-pub fn study(device: &Device, splits: &Splits, settings: &Settings, dir: &Path) -> Result<Study> {
+/// Trains and measures those models that belong to the shard; their files go to `dir` as they are made. [`part::whole`] makes
+/// one study of all shards.
+///
+/// # Errors
+/// Of training and measuring, and if there are fewer trainings than shards.
+pub fn study(device: &Device, splits: &Splits, settings: &Settings, shard: Shard, dir: &Path) -> Result<Part> {
     let mut clock = Clock::new(settings);
-    let mut models: Vec<ModelResult> = Vec::new();
-    // Chosen by the first model, the same for all.
-    let mut examples = Vec::new();
     let recipes = recipes(&splits.train, settings);
-    let total = recipes.len() * settings.repeats;
-    for nth in 0..settings.repeats {
-        for (k, recipe) in recipes.iter().enumerate() {
-            let place = [k, recipes.len()];
-            let training = Training { device, splits, settings, dir, recipe, place, nth };
-            if nth == 0 {
-                models.push(training.first(&mut examples)?);
-            } else {
-                models[k].repeats.push(training.repeat(&mut examples)?);
-            }
-            clock.tell(nth * recipes.len() + k + 1, total, "trainings");
+    let names: Vec<String> = recipes.iter().map(|recipe| recipe.name.clone()).collect();
+    let training = |nth, k: usize| {
+        let (recipe, place) = (&recipes[k], [k, recipes.len()]);
+        Training { device, splits, settings, dir, recipe, place, nth }
+    };
+    let mine = dealt(shard, settings.repeats * recipes.len(), "trainings")?;
+    // Chosen by the first model, the same for all.
+    let mut examples = if mine[0] > 0 { training(0, 0).examples()? } else { vec![] };
+    let (mut models, mut repeats) = (Vec::new(), Vec::new());
+    for (i, &unit) in mine.iter().enumerate() {
+        let (nth, k) = (unit / recipes.len(), unit % recipes.len());
+        if nth == 0 {
+            models.push(training(0, k).first(&mut examples)?);
+        } else {
+            repeats.push((names[k].clone(), nth, training(nth, k).repeat(&mut examples)?));
         }
+        clock.tell(i + 1, mine.len(), "trainings");
     }
-    Ok(whole(device, splits, settings, models, &clock))
+    let study = framed(device, splits, settings, models, &clock, true);
+    Ok(Part::new(shard, (names, settings.repeats), settings, study, repeats, examples))
 }
 
-/// The same study of models that are there already: nothing is trained. They take the images of `splits.test`.
-pub fn study_given(device: &Device, splits: &Splits, settings: &Settings, given: &[Given]) -> Result<Study> {
+/// The same of models that are there already: nothing is trained. They take the images of `splits.test`.
+///
+/// # Errors
+/// Of measuring, and if there are fewer models than shards.
+pub fn study_given(
+    device: &Device,
+    splits: &Splits,
+    settings: &Settings,
+    given: &[Given],
+    shard: Shard,
+) -> Result<Part> {
     let mut clock = Clock::new(settings);
+    let net = |k: usize| Network::new(device, &given[k].model);
+    let label = |k: usize| measure::label(&given[k].name, [k, given.len()]);
+    let mine = dealt(shard, given.len(), "models")?;
+    let mut examples =
+        if mine[0] > 0 { measure::examples(&net(0)?, &splits.test, settings, &label(0))? } else { vec![] };
     let mut models = Vec::new();
-    let mut examples = Vec::new();
-    for (k, one) in given.iter().enumerate() {
-        let net = Network::new(device, &one.model)?;
-        let label = measure::label(&one.name, [k, given.len()]);
-        let of = measure::Of { label: &label, first: true, further: given.len() - k - 1 };
+    for (i, &k) in mine.iter().enumerate() {
+        let (one, net) = (&given[k], net(k)?);
+        let of = measure::Of { label: &label(k), first: true, further: mine.len() - i - 1 };
         let measured = measure::measure(&net, &splits.test, settings, &of, &mut examples)?;
         let Measured { sweep, beyond, certify, examples, relevance, photos, risks } = measured;
         models.push(ModelResult {
@@ -136,14 +158,30 @@ pub fn study_given(device: &Device, splits: &Splits, settings: &Settings, given:
             risks,
             ..ModelResult::default()
         });
-        clock.tell(k + 1, given.len(), "models");
+        clock.tell(i + 1, mine.len(), "models");
     }
-    Ok(whole(device, splits, settings, models, &clock))
+    let names = given.iter().map(|one| one.name.clone()).collect();
+    let study = framed(device, splits, settings, models, &clock, false);
+    Ok(Part::new(shard, (names, 1), settings, study, vec![], examples))
+}
+
+/// Which of so many trainings or models are a shard's: dealt out in turn, since the first training of each model takes longest.
+fn dealt(shard: Shard, of: usize, what: &str) -> Result<Vec<usize>> {
+    if shard.of > of {
+        return Err(Error::usage(format!("a study of {of} {what} has so many shards at most, not {}", shard.of)));
+    }
+    Ok((shard.index..of).step_by(shard.of).collect())
 }
 
 /// The results with all that surrounds them.
-fn whole(device: &Device, splits: &Splits, settings: &Settings, models: Vec<ModelResult>, clock: &Clock) -> Study {
-    let trained = models.iter().any(|m| !m.training.is_empty());
+fn framed(
+    device: &Device,
+    splits: &Splits,
+    settings: &Settings,
+    models: Vec<ModelResult>,
+    clock: &Clock,
+    trained: bool,
+) -> Study {
     let mut study = Study {
         title: title(settings, &splits.test.classes),
         command: settings.command.clone(),

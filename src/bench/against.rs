@@ -97,8 +97,15 @@ mod tests {
         Report {
             device: "a device".into(),
             peak_gflops: 100.0,
-            kernels: vec![KernelRate { kernel: "conv".into(), work: "layer".into(), gflops: kernel, share: 0.5 }],
-            streams: vec![StreamRate { kernel: "relu".into(), gigabytes: stream }],
+            kernels: vec![KernelRate {
+                kernel: "conv".into(),
+                work: "layer".into(),
+                gflops: kernel,
+                share: 0.5,
+                seconds: one,
+                traffic,
+            }],
+            streams: vec![StreamRate { kernel: "relu".into(), gigabytes: stream, seconds: one, traffic }],
             methods: vec![],
             branch: BranchRate {
                 work: work.clone(),
@@ -123,6 +130,7 @@ mod tests {
                 seconds: one,
                 traffic,
             },
+            predicted: vec![],
             against: None,
         }
     }

@@ -128,8 +128,18 @@ pub fn run(args: BenchArgs) -> Result<()> {
         methods,
         branch,
         attack,
+        predicted: vec![],
         against: None,
     };
+    report.predicted = report.predictions();
+    let milliseconds = |seconds: f64| format!("{:15.3}", 1e3 * seconds);
+    let names = bench::GPUS.map(|gpu| format!("{:>15}", gpu.name)).join("  ");
+    args.run.say(format!("\n{:44}  {:>15}  {names}", "milliseconds", "here"));
+    for p in &report.predicted {
+        let others: Vec<String> = p.predicted.iter().map(|s| milliseconds(*s)).collect();
+        args.run.say(format!("{:44}  {}  {}", p.what, milliseconds(p.seconds), others.join("  ")));
+    }
+    args.run.say("of GPUs, predicted: the longer of operations at the peak and bytes at the bandwidth of the data sheet, and 5 us for every\ndispatch of this run, whose batches a GPU may take larger.");
     report.against = earlier.map(|earlier| report.beside(&earlier));
     if let Some(against) = &report.against {
         args.run.say(format!("\nnow/then, then on {}", against.device));

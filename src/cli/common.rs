@@ -1,5 +1,6 @@
 //! Flags that several commands share.
 
+use std::ffi::OsString;
 use std::path::Path;
 
 use anyhow::{Result, bail};
@@ -99,8 +100,29 @@ pub fn say_notes(path: &Path, notes: &[String], say: &SayArgs) {
 
 /// The command line of this process, as one pastes it into a shell.
 pub fn command_line() -> String {
-    let words = std::env::args_os().skip(1).map(|w| terminal::shell_word(&w.to_string_lossy()));
+    command_without(&[])
+}
+
+/// The same without these flags, which have values.
+pub fn command_without(flags: &[&str]) -> String {
+    let words = without(std::env::args_os().skip(1), flags, &[]);
+    let words = words.iter().map(|w| terminal::shell_word(&w.to_string_lossy()));
     std::iter::once("deltamax".to_string()).chain(words).collect::<Vec<_>>().join(" ")
+}
+
+/// The words of a command line but for some flags: those of `valued` are followed by a value, in a word of its own or after `=`.
+pub fn without(mut words: impl Iterator<Item = OsString>, valued: &[&str], switches: &[&str]) -> Vec<OsString> {
+    let mut kept = vec![];
+    while let Some(word) = words.next() {
+        let text = word.to_string_lossy();
+        let with_value = |flag: &&str| text.strip_prefix(flag).is_some_and(|rest| rest.starts_with('='));
+        if valued.contains(&&*text) {
+            words.next();
+        } else if !switches.contains(&&*text) && !valued.iter().any(with_value) {
+            kept.push(word);
+        }
+    }
+    kept
 }
 
 /// Where the one file of a command goes, settled before hours are spent on what goes into it. Refuses one of the command's

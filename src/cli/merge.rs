@@ -6,23 +6,24 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use super::common::{self, SayArgs};
-use super::{page, sweep};
+use super::{page, study, sweep};
 use crate::certify::merge::merge;
 use crate::certify::table::{self, Asked};
 use crate::error::Error;
 use crate::output::{Folder, Place, STANDARD, Target, is_standard_output, place};
+use crate::study::part as study_part;
 use crate::sweep::part;
 use crate::terminal::counted;
 use crate::verify::batch;
 use crate::{noise, vary};
 
-/// Join the shards of one run of certify, sweep or verify --batch; refuses gaps and duplicates.
+/// Join the shards of one run of certify, sweep, study or verify --batch; refuses gaps and duplicates.
 #[derive(Args)]
 #[command(after_help = "Examples:
   deltamax merge part0 part1 part2 --out whole
   deltamax merge part0.csv part1.csv --batch instances.csv --out results.csv")]
 pub struct MergeArgs {
-    /// What all shards wrote: folders of certify or sweep, files of verify
+    /// What all shards wrote: folders of certify, sweep or study, files of verify
     #[arg(required = true)]
     parts: Vec<PathBuf>,
     /// Folder for the joined results; of verify the file, `-` is standard output
@@ -43,6 +44,12 @@ pub fn run(args: MergeArgs) -> Result<()> {
         return answers(&args, list);
     }
     common::check_folder(&args.out)?;
+    if args.parts.iter().any(|dir| dir.join(study_part::FILE).is_file()) {
+        if args.report {
+            bail!(Error::usage("a study has its page anyway; leave out --report"));
+        }
+        return study::join(&args.parts, &args.out, &args.output);
+    }
     if args.parts.iter().any(|dir| dir.join(part::FILE).is_file()) {
         return levels(&args);
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use super::common::RunArgs;
+use super::common::{RunArgs, without};
 use crate::device::{Choice, Device};
 use crate::error::Error;
 use crate::progress::Progress;
@@ -99,23 +99,9 @@ fn parts_beside(job: &Job<'_>) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// The command line of this process without what its parts are told otherwise.
-fn words_of(mut all: impl Iterator<Item = OsString>) -> Vec<OsString> {
-    /// Flags with a value, and switches. A part says nothing, and draws no page.
-    const VALUES: [&str; 2] = ["--device", "--out"];
-    const SWITCHES: [&str; 6] = ["--resume", "--force", "--report", "--json", "--quiet", "-q"];
-    let mut words = vec![];
-    while let Some(word) = all.next() {
-        let text = word.to_string_lossy();
-        if VALUES.contains(&&*text) {
-            all.next();
-        } else if !SWITCHES.contains(&&*text)
-            && !VALUES.iter().any(|flag| text.strip_prefix(flag).is_some_and(|rest| rest.starts_with('=')))
-        {
-            words.push(word);
-        }
-    }
-    words
+/// The command line of this process without what its parts are told otherwise: they say nothing, and draw no page.
+fn words_of(all: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    without(all, &["--device", "--out"], &["--resume", "--force", "--report", "--json", "--quiet", "-q"])
 }
 
 /// The parts, and how far they are.

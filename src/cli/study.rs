@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args;
 
-use super::common::{self, RunArgs};
+use super::common::{self, RunArgs, SayArgs};
 use super::inputs::{DataArgs, ModelArgs};
+use super::shard;
 use crate::bounds::Method;
 use crate::dataset::{self, Dataset, Fit, Source, Split, Splits, shoes};
 use crate::error::Error;
@@ -16,8 +17,9 @@ use crate::output::Folder;
 use crate::progress::Progress;
 use crate::reading::NetworkFile;
 use crate::report;
-use crate::results::{self, Requirements};
-use crate::study::{Given, Settings, study, study_given};
+use crate::results::{self, Requirements, Study, write_json};
+use crate::shard::Shard;
+use crate::study::{Given, Settings, part, study, study_given};
 use crate::terminal::counted;
 use crate::{explain, sweep, tensor, train};
 
@@ -104,6 +106,9 @@ pub struct StudyArgs {
     /// Radius of the noise box of the dominance pictures [default: 1/255, with --norm l2 the length of that on every pixel]
     #[arg(long, value_parser = common::length, allow_negative_numbers = true)]
     delta: Option<f32>,
+    // Trainings, or models of --models.
+    #[arg(long, value_name = "i/N", value_parser = shard::parse, help = shard::HELP)]
+    shard: Option<Shard>,
     #[command(flatten)]
     run: RunArgs,
 }
@@ -161,18 +166,37 @@ pub fn run(args: StudyArgs) -> Result<()> {
         delta: args.delta.unwrap_or(explain::usual_delta(args.norm, splits.test.shape)),
         name,
         source,
-        command: common::command_line(),
+        command: common::command_without(&["--shard"]),
         verbosity: args.run.verbosity(),
     };
-    let study = match &given[..] {
-        [] => study(&device, &splits, &settings, folder.path())?,
-        _ => study_given(&device, &splits, &settings, &given)?,
+    let shard = args.shard.unwrap_or(Shard::WHOLE);
+    let found = match &given[..] {
+        [] => study(&device, &splits, &settings, shard, folder.path())?,
+        _ => study_given(&device, &splits, &settings, &given, shard)?,
     };
+    if args.shard.is_none() {
+        return page(part::whole(vec![found])?, folder, &args.out, &args.run);
+    }
+    write_json(&folder.path().join(part::FILE), &found)?;
+    folder.finish()?;
+    args.run.say(format!("{}, part {shard}; merge joins all", args.out.display()));
+    args.run.answer(&serde_json::json!({ "part": args.out }))
+}
+
+/// Writes the page of a study beside its models.
+fn page(study: Study, folder: Folder, out: &Path, say: &SayArgs) -> Result<()> {
     report::write(&study, folder.path())?;
     folder.finish()?;
-    let page = args.out.join("report.html");
-    args.run.say(format!("{}  ({:.0} s on {})", page.display(), study.seconds.unwrap_or(0.0), study.device));
-    args.run.answer(&serde_json::json!({ "report": page, "seconds": study.seconds }))
+    let page = out.join("report.html");
+    say.say(format!("{}  ({:.0} s on {})", page.display(), study.seconds.unwrap_or(0.0), study.device));
+    say.answer(&serde_json::json!({ "report": page, "seconds": study.seconds }))
+}
+
+/// Joins the shards of a study, and writes its page.
+pub fn join(parts: &[PathBuf], out: &Path, say: &SayArgs) -> Result<()> {
+    let folder = open(out, report::load(out).is_ok())?;
+    let study = part::join(parts, folder.path())?;
+    page(study, folder, out, say)
 }
 
 /// Share of worst cases in certified training: what proves most of made-up shoes at no loss of accuracy.
@@ -185,7 +209,7 @@ fn sample(text: &str) -> Result<usize, String> {
 
 /// The folder of a study; `known` where another may be replaced that has no list of its files.
 fn open(out: &Path, known: bool) -> crate::error::Result<Folder> {
-    Folder::open(out, "study", &["figures", "no-DA.onnx", "all-DA.onnx", "report.html", "results.json"], known)
+    Folder::open(out, "study", &["figures", "no-DA.onnx", "all-DA.onnx", "report.html", "results.json", part::FILE], known)
 }
 
 /// Drawings of every class for testing: enough to say something of the rare one.

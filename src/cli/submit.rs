@@ -40,7 +40,7 @@ pub struct SubmitArgs {
     /// Replace scripts of the same names, whoever wrote them
     #[arg(long)]
     force: bool,
-    /// What to run: certify, sweep or verify --batch with its flags, but for --shard, --out and --resume
+    /// What to run: certify, sweep, study or verify --batch with its flags, but for --shard, --out and --resume
     #[arg(last = true, required = true, value_name = "COMMAND")]
     command: Vec<String>,
     #[command(flatten)]
@@ -118,8 +118,8 @@ impl Run {
     /// Refuses now what every task would refuse.
     fn check(&self, check: impl Fn(&[String]) -> Result<(), clap::Error>) -> Result<()> {
         let command = self.command[0].as_str();
-        if !["certify", "sweep", "verify"].contains(&command) {
-            bail!(Error::usage(format!("submit runs certify, sweep and verify --batch, not '{command}'")));
+        if !["certify", "sweep", "study", "verify"].contains(&command) {
+            bail!(Error::usage(format!("submit runs certify, sweep, study and verify --batch, not '{command}'")));
         }
         if command == "verify" && self.list.is_none() {
             bail!(Error::usage("submit spreads a list of properties: verify --batch LIST"));
@@ -154,9 +154,9 @@ impl Run {
         Ok(())
     }
 
-    /// Whether the command goes on where it was stopped; a sweep is over before that would pay.
+    /// Whether the command goes on where it was stopped. A sweep is over before that would pay, and a study begins a part again.
     fn resumes(&self) -> bool {
-        self.command[0] != "sweep"
+        !["sweep", "study"].contains(&self.command[0].as_str())
     }
 
     /// Where the parts are, up to their number.

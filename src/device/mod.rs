@@ -361,7 +361,7 @@ impl Device {
         if writes.iter().enumerate().any(twice) {
             return Err(Error::device(format!("{}: one buffer is bound twice", kernel.name)));
         }
-        self.counters.dispatched();
+        self.counters.dispatched(reads.iter().chain(writes).map(|buffer| buffer.len).sum());
         match &*self.backend {
             Backend::Cpu(c) => c.run(kernel, params, reads, writes)?,
             Backend::Gpu(g) => g.run(kernel, params, reads, writes, groups(kernel, threads)?)?,

@@ -18,6 +18,9 @@ pub struct Traffic {
     pub submissions: u64,
     /// Kernels started.
     pub dispatches: u64,
+    /// Bytes of the buffers they were given: what kernels read and write that touch every word once.
+    #[serde(default)]
+    pub bound: u64,
 }
 
 impl Traffic {
@@ -30,6 +33,7 @@ impl Traffic {
             waited_seconds: self.waited_seconds - before.waited_seconds,
             submissions: self.submissions - before.submissions,
             dispatches: self.dispatches - before.dispatches,
+            bound: self.bound - before.bound,
         }
     }
 }
@@ -42,6 +46,7 @@ pub(super) struct Counters {
     waited_nanoseconds: AtomicU64,
     submissions: AtomicU64,
     dispatches: AtomicU64,
+    bound: AtomicU64,
 }
 
 impl Counters {
@@ -57,8 +62,10 @@ impl Counters {
         self.submissions.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub fn dispatched(&self) {
+    /// Counts a kernel with buffers of so many words.
+    pub fn dispatched(&self, words: usize) {
         self.dispatches.fetch_add(1, Ordering::Relaxed);
+        self.bound.fetch_add(4 * words as u64, Ordering::Relaxed);
     }
 
     /// Counts a wait and its time.
@@ -79,6 +86,7 @@ impl Counters {
             waited_seconds: of(&self.waited_nanoseconds) as f64 / 1e9,
             submissions: of(&self.submissions),
             dispatches: of(&self.dispatches),
+            bound: of(&self.bound),
         }
     }
 }

@@ -150,7 +150,7 @@ impl Flights<'_> {
             timed.deadline = own.or(bounder.deadline);
             let bound = |balls: &[Ball<'_>]| match room {
                 Some(room) => room.share(|| probe(&timed, balls)),
-                None => probe(&timed, balls),
+                None => in_pool(&timed, || probe(&timed, balls)),
             };
             let outcomes = match fit.run(&balls, bound) {
                 Err(Error::Timeout) if own.is_some() => None,
@@ -178,6 +178,19 @@ impl Flights<'_> {
             hand_over(finished)?;
         }
     }
+}
+
+/// On the CPU backend, in one of the threads that its kernels share: each of a probe's many kernels would else be handed over to
+/// them, and be waited for, by one that looks on.
+fn in_pool<T: Send>(bounder: &Bounder, work: impl FnOnce() -> T + Send) -> T {
+    if bounder.net.device.is_gpu() {
+        return work();
+    }
+    let heed = interrupt::inherited();
+    rayon::scope(|_| {
+        heed();
+        work()
+    })
 }
 
 /// What bounds prove of a deep network that cost next to nothing.

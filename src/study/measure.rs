@@ -1,6 +1,9 @@
 //! What is measured of a model, however it was made: accuracy under noise, brackets, examples, relevance.
 
+use std::ops::Range;
+
 use super::{Settings, relevance};
+use crate::bounds::Bounder;
 use crate::dataset::Dataset;
 use crate::device::Device;
 use crate::error::Result;
@@ -192,6 +195,35 @@ fn choose_examples(test: &Dataset, rows: &[CertifyRow], early: usize) -> Vec<usi
     classes.into_iter().filter_map(middle).take(EXAMPLES).collect()
 }
 
+/// The images of `range` at one noise level, each with its bracket.
+fn brackets(
+    bounder: &Bounder,
+    test: &Dataset,
+    settings: &Settings,
+    variance: f64,
+    range: Range<usize>,
+    progress: &mut Progress,
+) -> Result<Vec<CertifyRow>> {
+    let asked = certify::Settings {
+        variances: vec![variance],
+        seed: settings.sweep.seed,
+        range,
+        search: search::Settings::new(bounder),
+        attack: Some(attack::Settings::default()),
+        close: None,
+    };
+    certify::collect(bounder, test, &asked, progress)
+}
+
+/// The examples that a model chooses, from nothing but what is measured for it, where others are measured elsewhere.
+pub fn examples(net: &Network, test: &Dataset, settings: &Settings, label: &str) -> Result<Vec<usize>> {
+    let clean = settings.limit.min(test.len());
+    let mut progress = Progress::start(settings.verbosity, &format!("{label}: choosing examples"), clean);
+    let rows = brackets(&settings.bounder(net)?, test, settings, 0.0, 0..clean, &mut progress)?;
+    progress.finish(&format!("{label}: examples chosen for all models"));
+    Ok(choose_examples(test, &rows, settings.noisy_limit.min(test.len())))
+}
+
 /// The bracket of every clean test image, and of the first images (and the examples) under noise. Chooses the examples
 /// from the clean brackets where there are none yet.
 fn delta_max(
@@ -214,15 +246,7 @@ fn delta_max(
         let count = if variance == 0.0 { clean } else { noisy };
         let beyond = examples.iter().filter(|e| **e >= count).map(|&e| e..e + 1);
         for range in std::iter::once(0..count).chain(beyond.collect::<Vec<_>>()) {
-            let settings = certify::Settings {
-                variances: vec![variance],
-                seed: settings.sweep.seed,
-                range,
-                search: search::Settings::new(&bounder),
-                attack: Some(attack::Settings::default()),
-                close: None,
-            };
-            rows.extend(certify::collect(&bounder, test, &settings, &mut progress)?);
+            rows.extend(brackets(&bounder, test, settings, variance, range, &mut progress)?);
         }
         if examples.is_empty() {
             *examples = choose_examples(test, &rows, noisy);

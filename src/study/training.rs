@@ -64,40 +64,43 @@ impl Training<'_> {
         }
     }
 
-    /// Trains, writes the model, and measures it.
-    fn done(&self, examples: &mut Vec<usize>) -> Result<Done> {
-        let (settings, test, label) = (self.settings, &self.splits.test, self.label());
+    /// Trains.
+    fn learned(&self) -> Result<Learned> {
+        let (settings, label) = (self.settings, self.label());
         let images = augmented(self.splits, &self.recipe.policy, settings, self.seed(), &label);
         let title = format!("{label}: learning");
         let mut progress = Progress::start(settings.verbosity, &title, self.recipe.train.epochs * images.len());
         let train = train::Settings { seed: self.seed(), ..self.recipe.train.clone() };
-        let shown = train::Images { train: &images, validation: None, test };
+        let shown = train::Images { train: &images, validation: None, test: &self.splits.test };
         let started = Instant::now();
         let (model, epochs) = train::train(self.device, &shown, &train, None, &mut progress)?;
         let seconds = started.elapsed().as_secs_f64();
         let accuracy = epochs.last().and_then(|e| e.test_accuracy).unwrap_or(0.0);
         progress.finish(&format!("{label}: trained, {:.1} % of test images right", 100.0 * accuracy));
+        Ok(Learned { net: Network::new(self.device, &model)?, epochs, seconds, images: images.counts() })
+    }
+
+    /// The examples that this training chooses for all models. Its model is not kept: it is made, and measured, elsewhere.
+    pub fn examples(&self) -> Result<Vec<usize>> {
+        measure::examples(&self.learned()?.net, &self.splits.test, self.settings, &self.label())
+    }
+
+    /// Trains, writes the model, and measures it.
+    fn done(&self, examples: &mut Vec<usize>) -> Result<Done> {
+        let learned = self.learned()?;
         let suffix = if self.nth == 0 { String::new() } else { format!("-{}", self.nth + 1) };
         let file = format!("{}{suffix}.onnx", file_name(&self.recipe.name));
         let path = self.dir.join(&file);
-        onnx::write(&model, &path)?;
-        let net = Network::new(self.device, &model)?;
-        let of = measure::Of { label: &label, first: self.nth == 0, further: self.further() };
-        let measured = measure(&net, test, settings, &of, examples)?;
-        Ok(Done {
-            hash: onnx::fingerprint(&path)?,
-            file,
-            epochs,
-            seconds,
-            images: images.counts(),
-            parameters: model.parameters(),
-            measured,
-        })
+        onnx::write(&learned.net.model, &path)?;
+        let of = measure::Of { label: &self.label(), first: self.nth == 0, further: self.further() };
+        let measured = measure(&learned.net, &self.splits.test, self.settings, &of, examples)?;
+        Ok(Done { hash: onnx::fingerprint(&path)?, file, learned, measured })
     }
 
     /// A training beyond the first, which the page does not show on its own.
     pub fn repeat(&self, examples: &mut Vec<usize>) -> Result<Repeat> {
-        let Done { file, hash, epochs, seconds, measured, .. } = self.done(examples)?;
+        let Done { file, hash, learned, measured } = self.done(examples)?;
+        let Learned { epochs, seconds, .. } = learned;
         let Measured { sweep, certify, relevance, .. } = measured;
         Ok(Repeat {
             seed: self.seed(),
@@ -113,7 +116,8 @@ impl Training<'_> {
 
     /// The first training, as the model of the page.
     pub fn first(&self, examples: &mut Vec<usize>) -> Result<ModelResult> {
-        let Done { file, hash, epochs, seconds, images, parameters, measured } = self.done(examples)?;
+        let Done { file, hash, learned, measured } = self.done(examples)?;
+        let Learned { net, epochs, seconds, images } = learned;
         let classes = &self.splits.train.classes;
         let Measured { sweep, beyond, certify, examples, relevance, photos, risks } = measured;
         Ok(ModelResult {
@@ -125,7 +129,7 @@ impl Training<'_> {
                 Policy::All => (0..classes.len()).collect(),
             },
             train_counts: images,
-            parameters,
+            parameters: net.model.parameters(),
             architecture: format!("{} FC{}", self.recipe.train.architecture, classes.len()),
             file: Some(file),
             hash: Some(hash),
@@ -144,14 +148,19 @@ impl Training<'_> {
 }
 
 /// What came of a training.
-struct Done {
-    file: String,
-    hash: String,
+struct Learned {
+    net: Network,
     epochs: Vec<Epoch>,
     seconds: f64,
     /// Training images per class.
     images: Vec<usize>,
-    parameters: usize,
+}
+
+/// A training, its model's file, and its figures.
+struct Done {
+    file: String,
+    hash: String,
+    learned: Learned,
     measured: Measured,
 }
 

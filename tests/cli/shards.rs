@@ -61,6 +61,60 @@ fn shards_of_certify_join_to_the_same_bytes() {
     misused(at, "predict --model MODEL --data SHOES --out x.csv --device cpu,cpu", &["one --device"]);
 }
 
+/// Results of a study without what tells of a run alone.
+fn found(study: &Path) -> Value {
+    fn timeless(value: &mut Value) {
+        match value {
+            Value::Object(map) => {
+                ["seconds", "started", "command"].iter().for_each(|key| drop(map.remove(*key)));
+                map.values_mut().for_each(timeless);
+            }
+            Value::Array(values) => values.iter_mut().for_each(timeless),
+            _ => {}
+        }
+    }
+    let mut results = json(&study.join("results.json"));
+    timeless(&mut results);
+    results
+}
+
+#[test]
+fn shards_of_a_study_join_to_the_same_results() {
+    let dir = folder();
+    let at = dir.path();
+    let study = "study --count 80 --size 8 --epochs 1 --repeats 2 --variance 0,0.005 --method ibp --limit 9 --noisy 2 --photos 0 --proved-noise 1 --device cpu";
+    done(at, &format!("{study} --out whole"));
+    (0..4).for_each(|i| drop(done(at, &format!("{study} --shard {i}/4 --out part{i}"))));
+    done(at, "merge part3 part1 part0 part2 --out joined");
+    assert!(found(&at.join("whole")) == found(&at.join("joined")), "results differ");
+    let command = json(&at.join("joined/results.json"))["command"].as_str().expect("text").to_string();
+    assert_eq!(command, format!("deltamax {study} --out part0"));
+    for name in ["no-DA.onnx", "no-DA-2.onnx", "all-DA.onnx", "all-DA-2.onnx"] {
+        let [whole, joined] = ["whole", "joined"].map(|folder| fs::read(at.join(folder).join(name)));
+        assert!(whole.is_ok() && whole.ok() == joined.ok(), "{name}");
+    }
+    assert!(read(at.join("joined/report.html")).contains("<svg"));
+
+    refused(at, "merge part0 part1 part3 --out gap", &["shard 2/4 is missing"]);
+    refused(at, "merge part0 part1 part1 part3 --out twice", &["shard 1/4 is given twice"]);
+    done(at, &format!("{study} --seed 1 --shard 2/4 --out other"));
+    refused(at, "merge part0 part1 other part3 --out mixed", &["other", "--seed (1, not 0)", "study this shard again"]);
+    fs::copy(at.join("part0/no-DA.onnx"), at.join("part1/DA-slippers.onnx")).expect("a copy");
+    refused(at, "merge part0 part1 part2 part3 --out changed", &["DA-slippers.onnx", "study this shard again"]);
+    put_text(&at.join("part2/study_part.json"), "{");
+    refused(at, "merge part0 part1 part2 part3 --out broken", &["part2/study_part.json", "study --shard"]);
+    misused(at, &format!("{study} --shard 0/7 --out many"), &["6 trainings", "not 7"]);
+
+    // Models that are there already.
+    let given = "study --models MODEL twin.onnx --data SHOES --variance 0,0.005 --method ibp --limit 4 --noisy 2 --device cpu";
+    fs::copy(World::path("model.onnx"), at.join("twin.onnx")).expect("a copy");
+    done(at, &format!("{given} --out given"));
+    (0..2).for_each(|i| drop(done(at, &format!("{given} --shard {i}/2 --out given{i}"))));
+    done(at, "merge given0 given1 --out again");
+    assert!(found(&at.join("given")) == found(&at.join("again")), "results differ");
+    misused(at, "merge given0 given1 --out page --report", &["--report"]);
+}
+
 #[test]
 fn gaps_and_duplicates_are_refused_by_name() {
     let dir = folder();
@@ -309,7 +363,7 @@ fn scripts_for_a_cluster_do_what_they_say() {
     done(at, &format!("{certify} --shard 0/1 --out whole"));
     let submit = |rest: &str| format!("submit --shards 3 --out run {rest}");
     let refuse = |rest: &str, hints: &[&str]| misused(at, &submit(rest), hints);
-    refuse("-- train --data SHOES", &["submit runs certify, sweep and verify --batch, not 'train'"]);
+    refuse("-- train --data SHOES", &["submit runs certify, sweep, study and verify --batch, not 'train'"]);
     refuse("-- certify --model MODEL", &["certify of each task", "--data"]);
     refuse(&format!("-- {certify} --shard 0/2"), &["--shard", "cannot be used multiple times"]);
     refuse(&format!("-- {certify} --methods ibp"), &["--methods"]);

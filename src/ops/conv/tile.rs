@@ -25,23 +25,31 @@ pub struct Sum<'a> {
     pub block: usize,
 }
 
-/// The sums of `M` outputs over `16 N` lanes, for the pair (`w`, `x`) and, if `PAIR`, for (`w2`, `x2`) too.
+/// The sums of `M` outputs over `16 N` lanes.
 ///
 /// # Safety
 /// Every offset of `sum` must be valid for the pointers, and the CPU must support `L`.
 #[inline(always)]
-pub unsafe fn product<L: Lanes, const M: usize, const N: usize, const PAIR: bool>(
+pub unsafe fn product<L: Lanes, const M: usize, const N: usize>(
     sum: &Sum<'_>,
     w: *const f32,
     x: *const f32,
-    w2: *const f32,
-    x2: *const f32,
-) -> [[[L; N]; M]; 2] {
+) -> [[L; N]; M] {
     unsafe {
         let zero = [[L::splat(0.0); N]; M];
-        let (mut total, mut total2) = (zero, zero);
-        let (mut acc, mut acc2) = (zero, zero);
-        let mut filled = 0;
+        let mut total = zero;
+        // Of one channel every tap is one product, too few for loops within loops.
+        if sum.channels == 1 {
+            for taps in sum.taps.chunks(sum.block) {
+                let mut acc = zero;
+                for tap in taps {
+                    multiply(&mut acc, w.add(tap.w), sum.w_output, x.add(tap.x * sum.lanes));
+                }
+                add_into(&mut total, &acc);
+            }
+            return total;
+        }
+        let (mut acc, mut filled) = (zero, 0);
         let x_step = sum.x_channel * sum.lanes;
         for tap in sum.taps {
             let mut channel = 0;
@@ -50,22 +58,7 @@ pub unsafe fn product<L: Lanes, const M: usize, const N: usize, const PAIR: bool
                 let mut xo = tap.x * sum.lanes + channel * x_step;
                 let mut wo = tap.w + channel * sum.w_channel;
                 for _ in 0..take {
-                    let xs: [L; N] = each(|n| L::load(x.add(xo + 16 * n)));
-                    for m in 0..M {
-                        let weight = L::splat(*w.add(wo + m * sum.w_output));
-                        for n in 0..N {
-                            acc[m][n] = acc[m][n].mul_acc(weight, xs[n]);
-                        }
-                    }
-                    if PAIR {
-                        let xs: [L; N] = each(|n| L::load(x2.add(xo + 16 * n)));
-                        for m in 0..M {
-                            let weight = L::splat(*w2.add(wo + m * sum.w_output));
-                            for n in 0..N {
-                                acc2[m][n] = acc2[m][n].mul_acc(weight, xs[n]);
-                            }
-                        }
-                    }
+                    multiply(&mut acc, w.add(wo), sum.w_output, x.add(xo));
                     xo += x_step;
                     wo += sum.w_channel;
                 }
@@ -74,19 +67,31 @@ pub unsafe fn product<L: Lanes, const M: usize, const N: usize, const PAIR: bool
                 if filled == sum.block {
                     add_into(&mut total, &acc);
                     acc = zero;
-                    if PAIR {
-                        add_into(&mut total2, &acc2);
-                        acc2 = zero;
-                    }
                     filled = 0;
                 }
             }
         }
         add_into(&mut total, &acc);
-        if PAIR {
-            add_into(&mut total2, &acc2);
+        total
+    }
+}
+
+/// Adds products of one weight per output with lanes of one place.
+#[inline(always)]
+unsafe fn multiply<L: Lanes, const M: usize, const N: usize>(
+    acc: &mut [[L; N]; M],
+    w: *const f32,
+    w_output: usize,
+    x: *const f32,
+) {
+    unsafe {
+        let xs: [L; N] = each(|n| L::load(x.add(16 * n)));
+        for m in 0..M {
+            let weight = L::splat(*w.add(m * w_output));
+            for n in 0..N {
+                acc[m][n] = acc[m][n].mul_acc(weight, xs[n]);
+            }
         }
-        [total, total2]
     }
 }
 

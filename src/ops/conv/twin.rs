@@ -1,5 +1,7 @@
 //! CPU twins of the convolution kernels: register tiles over lanes, rayon over lane blocks and output rows.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::tile::{Sum, Tap, product};
@@ -60,7 +62,8 @@ impl Job<'_> {
         let lanes = self.params.lanes as usize;
         let width = 16 * N;
         let groups = self.outputs.div_ceil(TASK_OUTPUTS);
-        let splits = (2 * rayon::current_num_threads()).div_ceil(groups).min(lanes.div_ceil(width));
+        // Groups may differ in length, and threads are to have done at the same time.
+        let splits = (4 * rayon::current_num_threads()).div_ceil(groups).min(lanes.div_ceil(width));
         let share = lanes.div_ceil(width).div_ceil(splits) * width;
         let mut list = Vec::new();
         taps(0, &mut list);
@@ -130,62 +133,70 @@ unsafe fn position_sums_lanes<L: Lanes>(
     lane: usize,
     blocks: usize,
 ) {
-    let at = |o| (position, o, lane);
-    let mut o = from;
-    // Outputs that share few channels are summed one by one.
-    let to_tiles = if job.group[0] < 4 { from } else { to };
+    // First all centres, then all radii: what the outputs of one stream read stays in the nearest cache.
     unsafe {
-        match (job.radius.is_some(), blocks) {
-            (false, N) => {
-                while o + 8 <= to_tiles {
-                    tile::<L, 8, N, false>(job, taps, at(o));
-                    o += 8;
-                }
-                while o + 4 <= to_tiles {
-                    tile::<L, 4, N, false>(job, taps, at(o));
-                    o += 4;
-                }
-                while o < to {
-                    tile::<L, 1, N, false>(job, taps, at(o));
-                    o += 1;
-                }
-            }
-            (false, _) => {
-                while o + 8 <= to_tiles {
-                    tile::<L, 8, 1, false>(job, taps, at(o));
-                    o += 8;
-                }
-                while o < to {
-                    tile::<L, 1, 1, false>(job, taps, at(o));
-                    o += 1;
-                }
-            }
-            (true, N) => {
-                while o + 4 <= to_tiles {
-                    tile::<L, 4, N, true>(job, taps, at(o));
-                    o += 4;
-                }
-                while o < to {
-                    tile::<L, 1, N, true>(job, taps, at(o));
-                    o += 1;
-                }
-            }
-            (true, _) => {
-                while o + 4 <= to_tiles {
-                    tile::<L, 4, 1, true>(job, taps, at(o));
-                    o += 4;
-                }
-                while o < to {
-                    tile::<L, 1, 1, true>(job, taps, at(o));
-                    o += 1;
-                }
+        stream::<L, false>(job, taps, position, from..to, lane, blocks);
+        if job.radius.is_some() {
+            stream::<L, true>(job, taps, position, from..to, lane, blocks);
+        }
+    }
+}
+
+/// Sums of values with weights, or of radii with the weights' magnitudes.
+#[inline(always)]
+unsafe fn stream<L: Lanes, const RADII: bool>(
+    job: &Job<'_>,
+    taps: &[Tap],
+    position: usize,
+    of: Range<usize>,
+    lane: usize,
+    blocks: usize,
+) {
+    unsafe {
+        if L::WIDE && blocks == N {
+            return outputs::<L, 8, N, RADII>(job, taps, position, of, lane);
+        }
+        for block in 0..blocks {
+            let lane = lane + 16 * block;
+            // Registers of eight lanes hold no more sums than these.
+            match L::WIDE {
+                true => outputs::<L, 8, 1, RADII>(job, taps, position, of.clone(), lane),
+                false => outputs::<L, 4, 1, RADII>(job, taps, position, of.clone(), lane),
             }
         }
     }
 }
 
+/// Sums of some outputs at one position, `M` of them at a time while there are so many.
 #[inline(always)]
-unsafe fn tile<L: Lanes, const M: usize, const B: usize, const PAIR: bool>(
+unsafe fn outputs<L: Lanes, const M: usize, const B: usize, const RADII: bool>(
+    job: &Job<'_>,
+    taps: &[Tap],
+    position: usize,
+    outputs: Range<usize>,
+    lane: usize,
+) {
+    let mut o = outputs.start;
+    // Outputs that share few channels are summed one by one.
+    let alone = job.group[0] < 4;
+    unsafe {
+        while !alone && o + M <= outputs.end {
+            tile::<L, M, B, RADII>(job, taps, (position, o, lane));
+            o += M;
+        }
+        while !alone && o + 4 <= outputs.end {
+            tile::<L, 4, B, RADII>(job, taps, (position, o, lane));
+            o += 4;
+        }
+        while o < outputs.end {
+            tile::<L, 1, B, RADII>(job, taps, (position, o, lane));
+            o += 1;
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn tile<L: Lanes, const M: usize, const B: usize, const RADII: bool>(
     job: &Job<'_>,
     taps: &[Tap],
     (position, output, lane): (usize, usize, usize),
@@ -202,33 +213,27 @@ unsafe fn tile<L: Lanes, const M: usize, const B: usize, const PAIR: bool>(
         lanes,
         block: job.params.block as usize,
     };
-    let (x2, w2) = (job.radius.unwrap_or(&[]), job.w2);
     let w_start = (output - job.w_first) * job.w_output + band.start * job.w_channel;
     let x_start = band.start * job.x_channel * lanes + lane;
     unsafe {
-        let [total, total2] = product::<L, M, B, PAIR>(
-            &sum,
-            job.w.as_ptr().add(w_start),
-            job.x.as_ptr().add(x_start),
-            w2.as_ptr().wrapping_add(w_start),
-            x2.as_ptr().wrapping_add(x_start),
-        );
+        let (w, x) = if RADII { (job.w2, job.radius.unwrap_or(&[])) } else { (job.w, job.x) };
+        let total = product::<L, M, B>(&sum, w.as_ptr().wrapping_add(w_start), x.as_ptr().wrapping_add(x_start));
         for m in 0..M {
             let bias = job.bias.map_or(0.0, |b| b[output + m]);
             let start = ((output + m) * job.positions + position) * lanes + lane;
             for n in 0..B {
                 let y = job.y.get().add(start + 16 * n);
-                let centre = total[m][n].add(L::splat(bias));
-                centre.store(y);
-                if PAIR {
+                if RADII {
                     let p = job.params;
                     let fixed = up(p.bias_error * bias.abs() + p.floor);
                     let y2 = job.y2.get().add(start + 16 * n);
-                    total2[m][n].store(y2);
+                    total[m][n].store(y2);
                     for lane in 0..16 {
                         let radius = up(*y2.add(lane) * p.scale + fixed);
                         *y2.add(lane) = up(radius + p.inflate * (*y.add(lane)).abs());
                     }
+                } else {
+                    total[m][n].add(L::splat(bias)).store(y);
                 }
             }
         }
