@@ -3,6 +3,8 @@
 //! Hot loops are written once, generic over [`Lanes`], and instantiated by [`dispatch!`](crate::dispatch) for AVX-512, AVX2 and plain
 //! Rust. Results differ between them only by the fusing of multiply and add.
 
+use std::sync::LazyLock;
+
 /// Sixteen lanes of f32. Methods are inlined into a function that enables the instruction set.
 ///
 /// # Safety
@@ -23,6 +25,11 @@ pub trait Lanes: Copy {
     unsafe fn abs(self) -> Self;
     /// Lane `i` is `p[index[i]]`; every index must be valid.
     unsafe fn gather(p: *const f32, index: &[i32; 16]) -> Self;
+    /// The same of a row of `len` words, which may be read whole.
+    #[inline(always)]
+    unsafe fn choose(p: *const f32, _len: usize, index: &[i32; 16]) -> Self {
+        unsafe { Self::gather(p, index) }
+    }
 }
 
 /// An array of what `of` says of each place, in order. Kernels need it inlined whatever unit of code their caller is in,
@@ -134,6 +141,28 @@ pub mod x86 {
         unsafe fn gather(p: *const f32, index: &[i32; 16]) -> Self {
             unsafe { Avx512(_mm512_i32gather_ps::<4>(_mm512_loadu_si512(index.as_ptr().cast()), p)) }
         }
+        /// A gather takes as long as sixteen loads. A short row fits into registers, of which two are chosen from at a time.
+        #[inline(always)]
+        unsafe fn choose(p: *const f32, len: usize, index: &[i32; 16]) -> Self {
+            if len > 128 {
+                return unsafe { Self::gather(p, index) };
+            }
+            unsafe {
+                let index = _mm512_loadu_si512(index.as_ptr().cast());
+                let pair = _mm512_srli_epi32::<5>(index);
+                let register = |from: usize| {
+                    let there = len.saturating_sub(from).min(16);
+                    _mm512_maskz_loadu_ps(((1u32 << there) - 1) as __mmask16, p.wrapping_add(from))
+                };
+                let mut chosen = _mm512_permutex2var_ps(register(0), index, register(16));
+                for k in 1..len.div_ceil(32) {
+                    let other = _mm512_permutex2var_ps(register(32 * k), index, register(32 * k + 16));
+                    let here = _mm512_cmpeq_epi32_mask(pair, _mm512_set1_epi32(k as i32));
+                    chosen = _mm512_mask_mov_ps(chosen, here, other);
+                }
+                Avx512(chosen)
+            }
+        }
     }
 
     #[derive(Clone, Copy)]
@@ -205,19 +234,33 @@ pub enum Level {
     Plain,
 }
 
-/// The best level of this machine.
+/// The level that twins run at: the best of this machine, or the one that the environment variable `DELTAMAX_SIMD` names
+/// (`avx512`, `avx2`, `plain`) if the machine has it, so that all can be tested on one.
 pub fn level() -> Level {
-    #[cfg(target_arch = "x86_64")]
-    {
-        static L2: std::sync::LazyLock<bool> = std::sync::LazyLock::new(|| std::env::var_os("L2").is_some());
-        if std::arch::is_x86_feature_detected!("avx512f") && !*L2 {
-            return Level::Avx512;
-        }
-        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
-            return Level::Avx2;
+    static LEVEL: LazyLock<Level> = LazyLock::new(|| {
+        let wanted = std::env::var("DELTAMAX_SIMD").unwrap_or_default();
+        let all = [("avx512", Level::Avx512), ("avx2", Level::Avx2), ("plain", Level::Plain)];
+        let first = all.iter().position(|(name, _)| *name == wanted).unwrap_or(0);
+        all[first..].iter().map(|(_, level)| *level).find(|level| level.is_here()).unwrap_or(Level::Plain)
+    });
+    *LEVEL
+}
+
+impl Level {
+    /// Whether this machine has it.
+    fn is_here(self) -> bool {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => std::arch::is_x86_feature_detected!("avx512f"),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => {
+                std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma")
+            }
+            #[cfg(not(target_arch = "x86_64"))]
+            Level::Avx512 | Level::Avx2 => false,
+            Level::Plain => true,
         }
     }
-    Level::Plain
 }
 
 /// Name of the instruction set the twins use on this machine.
@@ -306,5 +349,30 @@ impl Shared {
     /// The pointer; a method, so that closures capture the whole wrapper.
     pub fn get(self) -> *mut f32 {
         self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Lanes;
+
+    dispatch! {
+        fn chosen = chosen_lanes(row: &[f32], index: &[i32; 16], out: &mut [f32; 16])
+    }
+
+    #[inline(always)]
+    unsafe fn chosen_lanes<L: Lanes>(row: &[f32], index: &[i32; 16], out: &mut [f32; 16]) {
+        unsafe { L::choose(row.as_ptr(), row.len(), index).store(out.as_mut_ptr()) };
+    }
+
+    #[test]
+    fn a_row_of_any_length_is_chosen_from() {
+        for len in [1, 2, 15, 16, 17, 31, 32, 33, 48, 64, 65, 97, 100, 127, 128, 129, 500] {
+            let row: Vec<f32> = (0..len).map(|i| i as f32).collect();
+            let index = std::array::from_fn(|i| ((i * 37 + 5 * len) % len) as i32);
+            let mut out = [-1.0; 16];
+            chosen(&row, &index, &mut out);
+            assert_eq!(out, index.map(|i| i as f32), "{len}");
+        }
     }
 }

@@ -120,7 +120,7 @@ unsafe fn ellipsoid_sums_lanes<L: Lanes>(
 ) {
     let (lanes, elements) = (p.lanes as usize, (p.channels * p.size_y * p.size_x) as usize);
     unsafe {
-        let mut sums = [Blocked::<L>::new(p), Blocked::<L>::new(p), Blocked::<L>::new(p)];
+        let mut sums = Blocked::<L, 3>::new(p);
         let (zero, negative) = (L::splat(0.0), L::splat(-1.0));
         for at in places.elements(0..elements) {
             let coefficients = places.clip(L::load(a.as_ptr().add(at.element * lanes)), at);
@@ -128,11 +128,9 @@ unsafe fn ellipsoid_sums_lanes<L: Lanes>(
             let [fall, rise] = places.look_up::<L, 2>(axes.as_ptr(), 2, at);
             // One of the two products is zero.
             let step = coefficients.max(zero).mul(fall).mul_acc(coefficients.mul(negative).max(zero), rise);
-            sums[0].add(coefficients, c);
-            sums[1].add(coefficients.abs(), c.abs());
-            sums[2].add(step, step);
+            sums.add([(coefficients, c), (coefficients.abs(), c.abs()), (step, step)]);
         }
-        *total = [sums[0].value(), sums[1].value(), sums[2].value()];
+        *total = sums.values();
     }
 }
 

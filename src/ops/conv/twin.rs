@@ -13,6 +13,8 @@ use crate::simd::{Lanes, Shared};
 
 /// Blocks of sixteen lanes per register tile.
 const N: usize = 2;
+/// As many where so few outputs are summed that they go one by one: one output over fewer would wait for its own sums.
+const ALONE: usize = 8;
 /// Outputs one task computes at a position.
 const TASK_OUTPUTS: usize = 32;
 
@@ -95,7 +97,7 @@ impl Job<'_> {
 
     fn run_planes(&self, taps: &(impl Fn(usize, &mut Vec<Tap>) + Sync)) {
         let lanes = self.params.lanes as usize;
-        let width = 16 * N;
+        let width = 16 * if self.outputs < 4 { ALONE } else { N };
         let blocks = lanes.div_ceil(width);
         let groups = self.outputs.div_ceil(TASK_OUTPUTS);
         // A task keeps its lane block's window in cache: several positions, some outputs.
@@ -153,8 +155,10 @@ unsafe fn stream<L: Lanes, const RADII: bool>(
     blocks: usize,
 ) {
     unsafe {
-        if L::WIDE && blocks == N {
-            return outputs::<L, 8, N, RADII>(job, taps, position, of, lane);
+        match blocks {
+            N if L::WIDE => return outputs::<L, 8, N, RADII>(job, taps, position, of, lane),
+            ALONE if L::WIDE => return outputs::<L, 1, ALONE, RADII>(job, taps, position, of, lane),
+            _ => {}
         }
         for block in 0..blocks {
             let lane = lane + 16 * block;
@@ -184,7 +188,7 @@ unsafe fn outputs<L: Lanes, const M: usize, const B: usize, const RADII: bool>(
             tile::<L, M, B, RADII>(job, taps, (position, o, lane));
             o += M;
         }
-        while !alone && o + 4 <= outputs.end {
+        while M > 4 && !alone && o + 4 <= outputs.end {
             tile::<L, 4, B, RADII>(job, taps, (position, o, lane));
             o += 4;
         }
@@ -493,7 +497,7 @@ mod tests {
     fn value_kernels_agree_with_f64() {
         let device = Device::cpu();
         for (case, g) in geometries().iter().enumerate() {
-            for lanes in [16, 48, 80] {
+            for lanes in [16, 48, 80, 144] {
                 let mut rng = Rng::new(case as u64, lanes as u64);
                 let x = random(&mut rng, g.input.len() * lanes);
                 let w = within_groups(g, random(&mut rng, g.weights()));

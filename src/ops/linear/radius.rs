@@ -84,18 +84,16 @@ unsafe fn largest_radius_lanes<L: Lanes>(ball: &Ball<'_>, lowers: &mut [f32], ra
 unsafe fn form_at_image<L: Lanes>(ball: &Ball<'_>) -> (Block, Block, Block) {
     let (lanes, stride) = (ball.p.lanes as usize, (ball.p.channels * ball.p.height * ball.p.width) as usize);
     unsafe {
-        let (mut dots, mut sizes, mut slopes) =
-            (Blocked::<L>::new(ball.p), Blocked::<L>::new(ball.p), Blocked::<L>::new(ball.p));
+        let mut sums = Blocked::<L, 3>::new(ball.p);
         let one = L::splat(1.0);
         for k in 0..stride {
             let c = L::load(ball.a.as_ptr().add(k * lanes + ball.lane));
             let pixel = L::gather(ball.x.as_ptr().add(k), &ball.index);
-            dots.add(c, pixel);
-            sizes.add(c.abs(), pixel.abs());
-            slopes.add(c.abs(), one);
+            sums.add([(c, pixel), (c.abs(), pixel.abs()), (c.abs(), one)]);
         }
+        let [dots, sizes, slopes] = sums.values();
         let share = |sum: Block| each(|i| ball.p.charge * sum[i]);
-        (share(dots.value()), share(sizes.value()), slopes.value())
+        (share(dots), share(sizes), slopes)
     }
 }
 
@@ -104,7 +102,7 @@ unsafe fn form_at_image<L: Lanes>(ball: &Ball<'_>) -> (Block, Block, Block) {
 unsafe fn fall<L: Lanes>(ball: &Ball<'_>, d: &Block) -> (Block, Block) {
     let (lanes, stride) = (ball.p.lanes as usize, (ball.p.channels * ball.p.height * ball.p.width) as usize);
     unsafe {
-        let mut falls = Blocked::<L>::new(ball.p);
+        let mut falls = Blocked::<L, 1>::new(ball.p);
         let mut active = [0.0f32; BLOCK];
         let mut rooms = [0.0f32; BLOCK];
         let (mut pixels, mut coefficients) = ([0.0f32; BLOCK], [0.0f32; BLOCK]);
@@ -118,9 +116,9 @@ unsafe fn fall<L: Lanes>(ball: &Ball<'_>, d: &Block) -> (Block, Block) {
                 active[i] += if room > d[i] { coefficients[i].abs() } else { 0.0 };
                 rooms[i] = room.min(d[i]);
             }
-            falls.add(c.abs(), L::load(rooms.as_ptr()));
+            falls.add([(c.abs(), L::load(rooms.as_ptr()))]);
         }
-        let falls = falls.value();
+        let [falls] = falls.values();
         (each(|i| up(falls[i] * (1.0 + 2.0 * ball.p.g))), active)
     }
 }

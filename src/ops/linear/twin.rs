@@ -16,41 +16,45 @@ fn slice_elements(p: &Params, s: usize) -> std::ops::Range<usize> {
     (s * share).min(n)..((s + 1) * share).min(n)
 }
 
-/// A sum set aside every `block` terms.
+/// Sums side by side, set aside every `block` terms.
 #[derive(Clone, Copy)]
-pub(in crate::ops) struct Blocked<L> {
-    total: L,
-    part: L,
+pub(in crate::ops) struct Blocked<L, const N: usize> {
+    total: [L; N],
+    part: [L; N],
     filled: u32,
     block: u32,
 }
 
-impl<L: Lanes> Blocked<L> {
+impl<L: Lanes, const N: usize> Blocked<L, N> {
     #[inline(always)]
     pub(in crate::ops) unsafe fn new(p: &Params) -> Self {
-        let zero = unsafe { L::splat(0.0) };
+        let zero = [unsafe { L::splat(0.0) }; N];
         Blocked { total: zero, part: zero, filled: 0, block: p.block }
     }
 
-    /// Adds `a * b`.
+    /// Adds a product to each.
     #[inline(always)]
-    pub(in crate::ops) unsafe fn add(&mut self, a: L, b: L) {
+    pub(in crate::ops) unsafe fn add(&mut self, products: [(L, L); N]) {
         unsafe {
-            self.part = self.part.mul_acc(a, b);
+            for (part, (a, b)) in self.part.iter_mut().zip(products) {
+                *part = part.mul_acc(a, b);
+            }
             self.filled += 1;
             if self.filled == self.block {
-                self.total = self.total.add(self.part);
-                self.part = L::splat(0.0);
+                self.total = each(|i| self.total[i].add(self.part[i]));
+                self.part = [L::splat(0.0); N];
                 self.filled = 0;
             }
         }
     }
 
     #[inline(always)]
-    pub(in crate::ops) unsafe fn value(&self) -> Block {
-        let mut out = [0.0; BLOCK];
-        unsafe { self.total.add(self.part).store(out.as_mut_ptr()) };
-        out
+    pub(in crate::ops) unsafe fn values(&self) -> [Block; N] {
+        each(|i| {
+            let mut out = [0.0; BLOCK];
+            unsafe { self.total[i].add(self.part[i]).store(out.as_mut_ptr()) };
+            out
+        })
     }
 }
 
@@ -112,7 +116,7 @@ unsafe fn seed_rows_lanes<L: Lanes>(
     unsafe {
         let sign = L::load(sign.as_ptr());
         for (a, w) in a.chunks_mut(lanes).zip(w.chunks_exact(outputs)) {
-            L::gather(w.as_ptr(), output).mul(sign).store(a[..BLOCK].as_mut_ptr());
+            L::choose(w.as_ptr(), outputs, output).mul(sign).store(a[..BLOCK].as_mut_ptr());
         }
     }
 }
@@ -165,7 +169,7 @@ dispatch! {
 unsafe fn relu_lanes<L: Lanes>(task: &Task<'_>, table: &[f32], bias: &[f32]) {
     let (p, lanes, places) = (task.p, task.p.lanes as usize, task.places);
     unsafe {
-        let [mut intercepts, mut bends, mut constants, mut sizes] = [Blocked::<L>::new(p); 4];
+        let mut sums = Blocked::<L, 4>::new(p);
         let zero = L::splat(0.0);
         for at in places.elements(task.elements.clone()) {
             let pointer = task.a.get().add(at.element * lanes + task.lane);
@@ -175,16 +179,13 @@ unsafe fn relu_lanes<L: Lanes>(task: &Task<'_>, table: &[f32], bias: &[f32]) {
             // One of the two products is exactly zero.
             let c = rise.mul(lower).mul_acc(fall, upper);
             c.store(pointer);
-            intercepts.add(fall, intercept);
             // Intercepts of max pooling have either sign, so that their sum says nothing of its own error.
-            bends.add(fall.abs(), intercept.abs());
-            constants.add(c, places.look_up_shared(bias.as_ptr(), at));
-            sizes.add(c.abs(), magnitude);
+            let (bend, constant) = ((fall.abs(), intercept.abs()), (c, places.look_up_shared(bias.as_ptr(), at)));
+            sums.add([(fall, intercept), bend, constant, (c.abs(), magnitude)]);
         }
-        let error = charged(&bends.value(), p.g);
-        settle(p, task.sums, task.slice, task.lane, intercepts.value(), error);
-        let error = charged(&sizes.value(), p.charge);
-        settle(p, task.sums, task.slice, task.lane, constants.value(), error);
+        let [intercepts, bends, constants, sizes] = sums.values();
+        settle(p, task.sums, task.slice, task.lane, intercepts, charged(&bends, p.g));
+        settle(p, task.sums, task.slice, task.lane, constants, charged(&sizes, p.charge));
     }
 }
 
@@ -232,16 +233,14 @@ unsafe fn lift_sums_lanes<L: Lanes>(
 ) {
     let lanes = p.lanes as usize;
     unsafe {
-        let (mut constants, mut sizes) = (Blocked::<L>::new(p), Blocked::<L>::new(p));
+        let mut sums = Blocked::<L, 2>::new(p);
         let zero = L::splat(0.0);
         for at in places.elements(slice_elements(p, slice)) {
             let above = places.clip(L::load(a.as_ptr().add(at.element * lanes)), at).max(zero);
             let [foot] = places.look_up::<L, 1>(feet.as_ptr(), 1, at);
-            constants.add(above, foot);
-            sizes.add(above, foot.abs());
+            sums.add([(above, foot), (above, foot.abs())]);
         }
-        *constant = constants.value();
-        *size = sizes.value();
+        [*constant, *size] = sums.values();
     }
 }
 
@@ -260,17 +259,16 @@ dispatch! {
 unsafe fn affine_lanes<L: Lanes>(task: &Task<'_>, bias: &[f32], magnitude: &[f32]) {
     let (p, lanes, places) = (task.p, task.p.lanes as usize, task.places);
     unsafe {
-        let (mut constants, mut sizes) = (Blocked::<L>::new(p), Blocked::<L>::new(p));
+        let mut sums = Blocked::<L, 2>::new(p);
         for at in places.elements(task.elements.clone()) {
             let pointer = task.a.get().add(at.element * lanes + task.lane);
             let c = places.clip(L::load(pointer), at);
             c.store(pointer);
             let [m] = places.look_up::<L, 1>(magnitude.as_ptr(), 1, at);
-            constants.add(c, places.look_up_shared(bias.as_ptr(), at));
-            sizes.add(c.abs(), m);
+            sums.add([(c, places.look_up_shared(bias.as_ptr(), at)), (c.abs(), m)]);
         }
-        let error = charged(&sizes.value(), p.g);
-        settle(p, task.sums, task.slice, task.lane, constants.value(), error);
+        let [constants, sizes] = sums.values();
+        settle(p, task.sums, task.slice, task.lane, constants, charged(&sizes, p.g));
     }
 }
 
@@ -330,17 +328,15 @@ unsafe fn box_sums_lanes<L: Lanes>(
 ) {
     let (lanes, elements) = (p.lanes as usize, (p.channels * p.size_y * p.size_x) as usize);
     unsafe {
-        let (mut dots, mut spans) = (Blocked::<L>::new(p), Blocked::<L>::new(p));
+        let mut sums = Blocked::<L, 2>::new(p);
         let g = L::splat(p.g);
         for at in places.elements(0..elements) {
             let coefficients = places.clip(L::load(a.as_ptr().add(at.element * lanes)), at);
             let [c] = places.look_up::<L, 1>(centre.as_ptr(), 1, at);
             let [r] = places.look_up::<L, 1>(radius.as_ptr(), 1, at);
-            dots.add(coefficients, c);
-            spans.add(coefficients.abs(), r.mul_acc(g, c.abs()));
+            sums.add([(coefficients, c), (coefficients.abs(), r.mul_acc(g, c.abs()))]);
         }
-        *dot = dots.value();
-        *span = spans.value();
+        [*dot, *span] = sums.values();
     }
 }
 
