@@ -265,21 +265,22 @@ fn forward_taps(p: &Params, position: usize, taps: &mut Vec<Tap>) {
 /// Taps of the input position `(y, x)` in the output plane: every kernel tap that reads it.
 fn input_taps(p: &Params, position: usize, taps: &mut Vec<Tap>) {
     let (y, x) = (position / p.in_width as usize, position % p.in_width as usize);
-    let (sy, sx) = (p.stride_y as usize, p.stride_x as usize);
-    for ky in 0..p.kernel_height as usize {
-        let Some(oy) = (y + p.pad_y as usize).checked_sub(ky) else { continue };
-        if oy % sy != 0 || oy / sy >= p.out_height as usize {
-            continue;
-        }
-        for kx in 0..p.kernel_width as usize {
-            let Some(ox) = (x + p.pad_x as usize).checked_sub(kx) else { continue };
-            if ox % sx == 0 && ox / sx < p.out_width as usize {
-                let at = oy / sy * p.out_width as usize + ox / sx;
-                let tap = ky * p.kernel_width as usize + kx;
-                taps.push(Tap { x: at, w: tap * p.out_channels as usize });
-            }
+    let along_y = readers(y + p.pad_y as usize, [p.kernel_height, p.stride_y, p.out_height]);
+    let along_x = readers(x + p.pad_x as usize, [p.kernel_width, p.stride_x, p.out_width]);
+    for (ky, oy) in along_y {
+        for (kx, ox) in along_x.clone() {
+            let tap = ky * p.kernel_width as usize + kx;
+            taps.push(Tap { x: oy * p.out_width as usize + ox, w: tap * p.out_channels as usize });
         }
     }
+}
+
+/// Along one axis, taps of the kernel that read padded place `at`, rising, each with the output that it is of.
+fn readers(at: usize, [kernel, stride, outputs]: [u32; 3]) -> impl Iterator<Item = (usize, usize)> + Clone {
+    let (kernel, stride) = (kernel as usize, stride as usize);
+    let last = (at / stride).min(outputs as usize - 1);
+    let places = (0..=last).rev().map(move |output| (at - output * stride, output));
+    places.take_while(move |(tap, _)| *tap < kernel)
 }
 
 fn forward_job<'a>(p: &'a Params, x: &'a [f32], w: &'a [f32], y: &mut [f32]) -> Job<'a> {

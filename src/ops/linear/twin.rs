@@ -74,6 +74,9 @@ unsafe fn settle(p: &Params, sums: Shared, slice: usize, lane: usize, constant: 
     }
 }
 
+/// Elements of all rows that one task seeds.
+const SEEDED: usize = 64;
+
 pub(super) fn seed(call: Call<'_>) {
     let p: Params = call.params();
     let ([w, b, rows], [a, sums]) = call.buffers();
@@ -87,21 +90,21 @@ pub(super) fn seed(call: Call<'_>) {
     let elements = (p.channels * p.size_y * p.size_x) as usize;
     assert!(w.len() >= elements * outputs && target.iter().all(|&t| t == NONE || (t & !NEGATED) < outputs as u32));
     // A few elements of all rows at a time, so that weights and coefficients are both read in order.
-    a[..elements * lanes].par_chunks_mut(16 * lanes).zip(w.par_chunks(16 * outputs)).for_each(|(a, w)| {
+    a[..elements * lanes].par_chunks_mut(SEEDED * lanes).zip(w.par_chunks(SEEDED * outputs)).for_each(|(a, w)| {
         for lane in (0..lanes).step_by(BLOCK) {
             let target = &target[lane..lane + BLOCK];
             let unused = |i: usize| target[i] == NONE;
             let output = each(|i| if unused(i) { 0 } else { (target[i] & !NEGATED) as i32 });
             let sign = each(|i| if unused(i) { 0.0 } else { sign(target[i]) });
-            seed_rows(&mut a[lane..], w, [lanes, outputs], &output, &sign);
+            seed_rows(a, w, [lanes, outputs, lane], &output, &sign);
         }
     });
 }
 
 dispatch! {
-    /// `a[k][row] = sign[row] * w[k][output[row]]` for sixteen rows; every output is one of `w`'s.
+    /// `a[k][row] = sign[row] * w[k][output[row]]` for sixteen rows from `lane` on; every output is one of `w`'s.
     fn seed_rows = seed_rows_lanes(
-        a: &mut [f32], w: &[f32], steps: [usize; 2], output: &[i32; BLOCK], sign: &Block
+        a: &mut [f32], w: &[f32], sizes: [usize; 3], output: &[i32; BLOCK], sign: &Block
     )
 }
 
@@ -109,14 +112,18 @@ dispatch! {
 unsafe fn seed_rows_lanes<L: Lanes>(
     a: &mut [f32],
     w: &[f32],
-    [lanes, outputs]: [usize; 2],
+    [lanes, outputs, lane]: [usize; 3],
     output: &[i32; BLOCK],
     sign: &Block,
 ) {
+    let elements = a.len() / lanes;
+    assert!(lane + BLOCK <= lanes && w.len() >= elements * outputs);
     unsafe {
         let sign = L::load(sign.as_ptr());
-        for (a, w) in a.chunks_mut(lanes).zip(w.chunks_exact(outputs)) {
-            L::choose(w.as_ptr(), outputs, output).mul(sign).store(a[..BLOCK].as_mut_ptr());
+        // Plain indices: iterators of pieces are no part of a function for wide registers.
+        for k in 0..elements {
+            let row = L::choose(w.as_ptr().add(k * outputs), outputs, output);
+            row.mul(sign).store(a.as_mut_ptr().add(k * lanes + lane));
         }
     }
 }
