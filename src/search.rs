@@ -46,6 +46,9 @@ pub struct Settings {
     pub seconds: Option<f64>,
 }
 
+/// Fine enough that radii of different devices agree within a thousandth.
+const TOLERANCE: f32 = 2e-4;
+
 /// Radius of the first probe by linear bounds, as a share of the largest; around images, where a small ball costs as much
 /// as a larger one.
 const FEELER: f32 = 1e-6;
@@ -64,12 +67,11 @@ impl Settings {
     pub fn new(bounder: &Bounder) -> Self {
         let gpu = bounder.net.device.is_gpu();
         let threads = rayon::current_num_threads();
-        // Fine enough that radii of different devices agree within a thousandth; probes of intervals cost next to nothing.
-        let (batch, usual, tolerance) = match bounder.method {
-            Method::Ibp => (if gpu { 4096 } else { 64 * threads }, 3e-4, 1e-4),
-            Method::CrownIbp => (if gpu { 1024 } else { 64 * threads }, 0.2, 2e-4),
-            Method::Crown => (if gpu { 512 } else { 32 * threads }, 0.37, 2e-4),
-            Method::Alpha => (if gpu { 512 } else { 32 * threads }, 0.4, 2e-4),
+        let (batch, usual) = match bounder.method {
+            Method::Ibp => (if gpu { 4096 } else { 64 * threads }, 3e-4),
+            Method::CrownIbp => (if gpu { 1024 } else { 64 * threads }, 0.2),
+            Method::Crown => (if gpu { 512 } else { 32 * threads }, 0.37),
+            Method::Alpha => (if gpu { 512 } else { 32 * threads }, 0.4),
         };
         let most = bounder.norm.largest(bounder.net.model.input.len());
         let (feeler, growth) = match (is_deep(bounder), bounder.goes_around()) {
@@ -79,7 +81,7 @@ impl Settings {
         };
         let in_flight = if gpu { IN_FLIGHT } else { 1 };
         Settings {
-            tolerance,
+            tolerance: TOLERANCE,
             batch,
             in_flight,
             max_probes: 30,

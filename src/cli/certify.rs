@@ -69,7 +69,7 @@ pub struct CertifyArgs {
     /// Balls probed at once; on a GPU two such batches are in flight (default: by method and device)
     #[arg(long, value_parser = common::whole::<1_000_000>)]
     pub(super) batch: Option<usize>,
-    /// Stop when the radius is within this share of what the bounds can prove (default: 1e-4 for ibp, else 2e-4)
+    /// Stop when the radius is within this share of what the bounds can prove [default: 2e-4]
     #[arg(long)]
     tolerance: Option<f32>,
     /// Close the bracket further by splitting it into up to N domains per image, by the signs of neurons
