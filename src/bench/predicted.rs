@@ -54,11 +54,13 @@ impl Report {
             seconds,
             predicted: GPUS.iter().map(|gpu| gpu.seconds(operations, traffic)).collect(),
         };
-        let kernels = self.kernels.iter().map(|k| {
-            one(format!("{} of {}", k.kernel, k.work), k.seconds, 1e9 * k.gflops * k.seconds, &k.traffic)
-        });
+        let kernels = self
+            .kernels
+            .iter()
+            .map(|k| one(format!("{} of {}", k.kernel, k.work), k.seconds, 1e9 * k.gflops * k.seconds, &k.traffic));
         let streams = self.streams.iter().map(|s| one(s.kernel.clone(), s.seconds, 0.0, &s.traffic));
-        let searches = self.methods.iter().map(|m| (&*m.method, &m.work, m.seconds, m.megaflop_per_image, m.images, &m.traffic));
+        let searches =
+            self.methods.iter().map(|m| (&*m.method, &m.work, m.seconds, m.megaflop_per_image, m.images, &m.traffic));
         let (b, a) = (&self.branch, &self.attack);
         let searches = searches.chain([
             ("+branch", &b.work, b.seconds, b.megaflop_per_image, b.images, &b.traffic),

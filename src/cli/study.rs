@@ -209,7 +209,12 @@ fn sample(text: &str) -> Result<usize, String> {
 
 /// The folder of a study; `known` where another may be replaced that has no list of its files.
 fn open(out: &Path, known: bool) -> crate::error::Result<Folder> {
-    Folder::open(out, "study", &["figures", "no-DA.onnx", "all-DA.onnx", "report.html", "results.json", part::FILE], known)
+    Folder::open(
+        out,
+        "study",
+        &["figures", "no-DA.onnx", "all-DA.onnx", "report.html", "results.json", part::FILE],
+        known,
+    )
 }
 
 /// Drawings of every class for testing: enough to say something of the rare one.

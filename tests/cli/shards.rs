@@ -106,7 +106,8 @@ fn shards_of_a_study_join_to_the_same_results() {
     misused(at, &format!("{study} --shard 0/7 --out many"), &["6 trainings", "not 7"]);
 
     // Models that are there already.
-    let given = "study --models MODEL twin.onnx --data SHOES --variance 0,0.005 --method ibp --limit 4 --noisy 2 --device cpu";
+    let given =
+        "study --models MODEL twin.onnx --data SHOES --variance 0,0.005 --method ibp --limit 4 --noisy 2 --device cpu";
     fs::copy(World::path("model.onnx"), at.join("twin.onnx")).expect("a copy");
     done(at, &format!("{given} --out given"));
     (0..2).for_each(|i| drop(done(at, &format!("{given} --shard {i}/2 --out given{i}"))));
