@@ -95,7 +95,7 @@ fn shards_of_a_study_join_to_the_same_results() {
     }
     assert!(read(at.join("joined/report.html")).contains("<svg"));
 
-    refused(at, "merge part0 part1 part3 --out gap", &["shard 2/4 is missing"]);
+    misused(at, "merge part0 part1 part3 --out gap", &["shard 2/4 is missing"]);
     refused(at, "merge part0 part1 part1 part3 --out twice", &["shard 1/4 is given twice"]);
     done(at, &format!("{study} --seed 1 --shard 2/4 --out other"));
     refused(at, "merge part0 part1 other part3 --out mixed", &["other", "--seed (1, not 0)", "study this shard again"]);
