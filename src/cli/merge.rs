@@ -58,6 +58,11 @@ pub fn run(args: MergeArgs) -> Result<()> {
     {
         bail!(Error::input(dir, "holds a sweep in one piece; merge joins those of sweep --shard"));
     }
+    if let Some(dir) =
+        args.parts.iter().find(|dir| dir.join("results.json").is_file() && !table::table_path(dir).is_file())
+    {
+        bail!(Error::input(dir, "holds a study in one piece; merge joins those of study --shard"));
+    }
     if let Some(file) = args.parts.iter().find(|part| part.is_file()) {
         bail!(Error::input(file, "is a file; to join those of verify, give their list as --batch"));
     }
