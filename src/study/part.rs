@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::input;
 use crate::model::onnx;
 use crate::progress::Verbosity;
-use crate::results::{DataSummary, Repeat, Study};
+use crate::results::{DataSummary, Repeat, Study, write_atomically};
 use crate::shard::{self, Differences, Shard};
 
 /// [`FILE`]: some of the models of a study, or of their trainings.
@@ -154,7 +154,7 @@ pub fn join(dirs: &[PathBuf], out: &Path) -> Result<Study> {
             if Path::new(file).file_name() != Some(file.as_ref()) || Some(&*onnx::fingerprint(&path)?) != hash {
                 return Err(Error::input(&path, "is not the model that its part measured; study this shard again"));
             }
-            std::fs::copy(&path, out.join(file)).map_err(Error::io(&path, "copying"))?;
+            write_atomically(&out.join(file), &input::read(&path, u64::MAX)?)?;
         }
     }
     whole(parts.into_iter().map(|(part, _)| part).collect())

@@ -9,7 +9,7 @@ use super::{Params, band};
 use crate::dispatch;
 use crate::kernel::Call;
 use crate::rounding::up;
-use crate::simd::{Lanes, Shared};
+use crate::simd::{Lanes, Shared, each};
 
 /// Blocks of sixteen lanes per register tile.
 const N: usize = 2;
@@ -355,22 +355,24 @@ fn check(p: &Params, inputs: usize, weights: usize, outputs: usize) {
     assert!(weights >= (p.in_channels * p.kernel_height * p.kernel_width * p.out_channels) as usize);
 }
 
+/// Input channels whose gradients of one tap are summed together: what they read of `gy` is the same.
+const TOGETHER: usize = 4;
+
 pub(in crate::ops) fn weight_grad(call: Call<'_>) {
     let p: Params = call.params();
     let ([x, gy], [gw]) = call.buffers();
     check(&p, x.len(), gw.len(), gy.len());
-    let outputs = p.out_channels as usize;
-    let taps = (p.kernel_height * p.kernel_width) as usize;
-    gw[..p.in_channels as usize * taps * outputs].par_chunks_mut(outputs).enumerate().for_each(|(k, gw)| {
-        let (channel, tap) = (k / taps, k % taps);
-        let pairs = weight_pairs(&p, channel, tap);
-        gw.fill(0.0);
-        weight_row(&p, &pairs, x, gy, gw);
+    let (channels, taps) = (p.in_channels as usize, (p.kernel_height * p.kernel_width) as usize);
+    let gw = Shared(gw.as_mut_ptr());
+    (0..channels.div_ceil(TOGETHER) * taps).into_par_iter().for_each(|task| {
+        let (first, tap) = (task / taps * TOGETHER, task % taps);
+        let pairs = weight_pairs(&p, tap);
+        weight_rows(&p, &pairs, first..(first + TOGETHER).min(channels), tap, x, gy, gw);
     });
 }
 
-/// Lane rows (in x, in gy's plane) that meet at this tap.
-fn weight_pairs(p: &Params, channel: usize, tap: usize) -> Vec<(usize, usize)> {
+/// Lane rows (in the planes of x and of gy) that meet at this tap.
+fn weight_pairs(p: &Params, tap: usize) -> Vec<(usize, usize)> {
     let (ky, kx) = (tap / p.kernel_width as usize, tap % p.kernel_width as usize);
     let mut pairs = Vec::with_capacity((p.out_height * p.out_width) as usize);
     for oy in 0..p.out_height as usize {
@@ -381,8 +383,7 @@ fn weight_pairs(p: &Params, channel: usize, tap: usize) -> Vec<(usize, usize)> {
         for ox in 0..p.out_width as usize {
             let x = (ox * p.stride_x as usize + kx).wrapping_sub(p.pad_x as usize);
             if x < p.in_width as usize {
-                let from = (channel * p.in_height as usize + y) * p.in_width as usize + x;
-                pairs.push((from, oy * p.out_width as usize + ox));
+                pairs.push((y * p.in_width as usize + x, oy * p.out_width as usize + ox));
             }
         }
     }
@@ -390,42 +391,91 @@ fn weight_pairs(p: &Params, channel: usize, tap: usize) -> Vec<(usize, usize)> {
 }
 
 dispatch! {
-    /// One row `[out]` of the weight gradient.
-    fn weight_row = weight_row_lanes(p: &Params, pairs: &[(usize, usize)], x: &[f32], gy: &[f32], gw: &mut [f32])
+    /// Rows `[out]` of the weight gradient, of one tap and some input channels.
+    fn weight_rows = weight_rows_lanes(
+        p: &Params, pairs: &[(usize, usize)], channels: Range<usize>, tap: usize, x: &[f32], gy: &[f32], gw: Shared
+    )
 }
 
 #[inline(always)]
-unsafe fn weight_row_lanes<L: Lanes>(p: &Params, pairs: &[(usize, usize)], x: &[f32], gy: &[f32], gw: &mut [f32]) {
-    const M: usize = 8;
+unsafe fn weight_rows_lanes<L: Lanes>(
+    p: &Params,
+    pairs: &[(usize, usize)],
+    channels: Range<usize>,
+    tap: usize,
+    x: &[f32],
+    gy: &[f32],
+    gw: Shared,
+) {
+    let outputs = p.out_channels as usize;
+    let (mut c, taps) = (channels.start, (p.kernel_height * p.kernel_width) as usize);
+    let at = |c: usize, o: usize| ((c * taps + tap) * outputs + o, c, o);
+    unsafe {
+        while L::WIDE && c + TOGETHER <= channels.end {
+            let mut o = 0;
+            while o + 4 <= outputs {
+                weight_tile::<L, TOGETHER, 4>(p, pairs, at(c, o), x, gy, gw);
+                o += 4;
+            }
+            (o..outputs).for_each(|o| weight_tile::<L, TOGETHER, 1>(p, pairs, at(c, o), x, gy, gw));
+            c += TOGETHER;
+        }
+        // Registers of eight lanes hold no more sums than these.
+        while !L::WIDE && c + 2 <= channels.end {
+            let mut o = 0;
+            while o + 2 <= outputs {
+                weight_tile::<L, 2, 2>(p, pairs, at(c, o), x, gy, gw);
+                o += 2;
+            }
+            (o..outputs).for_each(|o| weight_tile::<L, 2, 1>(p, pairs, at(c, o), x, gy, gw));
+            c += 2;
+        }
+        for c in c..channels.end {
+            let mut o = 0;
+            while o + 8 <= outputs {
+                weight_tile::<L, 1, 8>(p, pairs, at(c, o), x, gy, gw);
+                o += 8;
+            }
+            (o..outputs).for_each(|o| weight_tile::<L, 1, 1>(p, pairs, at(c, o), x, gy, gw));
+        }
+    }
+}
+
+/// The gradient of `C` input channels' and `M` outputs' weights of one tap, the first of which is at `start` of `gw`.
+#[inline(always)]
+unsafe fn weight_tile<L: Lanes, const C: usize, const M: usize>(
+    p: &Params,
+    pairs: &[(usize, usize)],
+    (start, channel, output): (usize, usize, usize),
+    x: &[f32],
+    gy: &[f32],
+    gw: Shared,
+) {
     let lanes = p.lanes as usize;
-    let plane = (p.out_height * p.out_width) as usize * lanes;
-    let mut o = 0;
-    while o < gw.len() {
-        let m = M.min(gw.len() - o);
-        unsafe {
-            let mut acc = [L::splat(0.0); M];
-            for &(from, to) in pairs {
-                for lane in (0..lanes).step_by(16) {
-                    let xs = L::load(x.as_ptr().add(from * lanes + lane));
-                    let g = gy.as_ptr().add(o * plane + to * lanes + lane);
-                    if m == M {
-                        for (i, a) in acc.iter_mut().enumerate() {
-                            *a = a.mul_acc(xs, L::load(g.add(i * plane)));
-                        }
-                    } else {
-                        for (i, a) in acc.iter_mut().enumerate().take(m) {
-                            *a = a.mul_acc(xs, L::load(g.add(i * plane)));
-                        }
+    let of_input = (p.in_height * p.in_width) as usize * lanes;
+    let of_output = (p.out_height * p.out_width) as usize * lanes;
+    let next = (p.kernel_height * p.kernel_width * p.out_channels) as usize;
+    unsafe {
+        let (x, gy) = (x.as_ptr().add(channel * of_input), gy.as_ptr().add(output * of_output));
+        let mut acc = [[L::splat(0.0); M]; C];
+        for &(from, to) in pairs {
+            for lane in (0..lanes).step_by(16) {
+                let xs: [L; C] = each(|c| L::load(x.add(c * of_input + from * lanes + lane)));
+                for m in 0..M {
+                    let g = L::load(gy.add(m * of_output + to * lanes + lane));
+                    for c in 0..C {
+                        acc[c][m] = acc[c][m].mul_acc(xs[c], g);
                     }
                 }
             }
-            for (i, a) in acc.iter().enumerate().take(m) {
+        }
+        for (c, acc) in acc.iter().enumerate() {
+            for (m, sum) in acc.iter().enumerate() {
                 let mut spread = [0.0f32; 16];
-                a.store(spread.as_mut_ptr());
-                gw[o + i] = spread.iter().sum();
+                sum.store(spread.as_mut_ptr());
+                *gw.get().add(start + c * next + m) = spread.iter().sum();
             }
         }
-        o += m;
     }
 }
 
