@@ -265,7 +265,7 @@ mod tests {
         };
         ["train", "test"].into_iter().for_each(to);
         let message = error(dir.path());
-        assert!(message.contains("test holds t10k-images-idx3-ubyte.gz; put such files of all parts side by side"));
+        assert!(message.contains("train holds train-images-idx3-ubyte; put such files of all parts side by side"));
     }
 
     #[test]

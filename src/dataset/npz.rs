@@ -88,21 +88,21 @@ pub(super) fn read(path: &Path, source: &Source) -> Result<Found> {
 fn left_out(path: &Path, archive: &mut Archive, keys: &[String], parts: &[&Part]) -> Vec<String> {
     let read = |key: &String| parts.iter().any(|p| p.keys.contains(key));
     let is_there = |wanted: &str| keys.iter().any(|k| k.eq_ignore_ascii_case(wanted));
-    let (mut count, mut images, mut others) = (0, vec![], vec![]);
+    let (mut count, mut images, mut others) = (0usize, vec![], vec![]);
     for key in keys.iter().filter(|k| !read(k)) {
         let dims = Array::open(path, archive, key).map_or(vec![], |(header, _)| header.dims);
         if dims.len() < 3 && !parts.iter().any(|p| dims.len() > 1 && p.each == dims[1..]) {
             others.push(key.clone());
             continue;
         }
-        count += dims[0];
+        count = dims[0].saturating_add(count);
         let pair = TRAIN.iter().chain(&TEST).find(|(x, _)| key.eq_ignore_ascii_case(x));
         let missing = pair.filter(|(_, y)| !is_there(y)).map(|(_, y)| format!(" (without {y})"));
         images.push(key.clone() + &missing.unwrap_or_default());
     }
     let mut notes = vec![];
     if !images.is_empty() {
-        notes.push(format!("{} of {} {} left out", counted(count, "image"), images.join(", "), are(count)));
+        notes.push(format!("{} of {} {} left out", counted(count, "image"), some(&images), are(count)));
     }
     if !others.is_empty() {
         let n = others.len();

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::terminal::counted;
 
 /// A part of a data set, by the name of its folder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Part {
     Train,
     Test,
@@ -131,9 +131,13 @@ fn doubtful(root: &Path, found: &[Class]) -> Result<Option<String>> {
     let below = found.iter().map(|c| Ok(names(&classes(&list(&c.folder)?)))).collect::<Result<Vec<_>>>()?;
     let Some((first, others)) = below.split_first().filter(|(_, others)| !others.is_empty()) else { return Ok(None) };
     let are_same = first.len() > 1 && others.iter().all(|other| other == first);
-    let common: Vec<String> = first.iter().filter(|f| others.iter().all(|o| o.contains(f))).cloned().collect();
     let unnumbered = |name: &String| -> String { name.chars().filter(|c| !c.is_ascii_digit()).collect() };
     let are_numbered = all.iter().all(|name| unnumbered(name) == unnumbered(&all[0]));
+    let common = match are_same {
+        true => first.clone(),
+        false if are_numbered => first.iter().filter(|f| others.iter().all(|o| o.contains(f))).cloned().collect(),
+        false => vec![],
+    };
     let (outer, inner, meant) = (listed(&all), listed(&common), all.join(","));
     let has = |folders: &[String], is: fn(Part) -> bool| folders.iter().any(|name| part(name).is_some_and(is));
     let is_split = |folders: &Vec<String>| has(folders, |p| p == Part::Train) && has(folders, |p| p != Part::Train);
@@ -148,7 +152,7 @@ fn doubtful(root: &Path, found: &[Class]) -> Result<Option<String>> {
              together; if not, give --classes {meant}"
         )
     } else {
-        let folds = (are_numbered && common.len() > 1).then(|| {
+        let folds = (!are_same && common.len() > 1).then(|| {
             format!("{outer} are the classes, and each holds {inner}: if those are, give one of the folders as --data")
         });
         let split = below.iter().position(is_split).map(|k| {
@@ -330,6 +334,8 @@ fn classes_below(part: &Entry) -> Result<Vec<Class>> {
 
 /// Refuses parts that hold files of data sets, where they hold no classes.
 fn holding_files(root: &Path, parts: &[(Part, &Entry)]) -> Result<()> {
+    let mut parts = parts.to_vec();
+    parts.sort_by_key(|(part, _)| *part);
     for (_, part) in parts {
         let Some(file) = list(&part.path)?.into_iter().find(|e| !e.is_dir && source::is_data(&e.name)) else {
             continue;
@@ -689,8 +695,8 @@ mod tests {
             ["a/2.png", "b/2.png"].into_iter().for_each(|name| put(&at.join(part).join("img"), name, 3, [7, 8, 9]));
             std::fs::write(at.join(part).join(labels::LABELS), list).unwrap();
         }
-        refused("test holds labels.csv; give that folder as --data");
-        assert_eq!(load(&Source::new(at.join("test"))).unwrap().test.len(), 2);
+        refused("train holds labels.csv; give that folder as --data");
+        assert_eq!(load(&Source::new(at.join("train"))).unwrap().test.len(), 2);
         // A list of another name, and a wrapper around it.
         let list = at.join("test").join(labels::LABELS);
         std::fs::rename(&list, at.join("test/Labels.CSV")).unwrap();
