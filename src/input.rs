@@ -62,6 +62,18 @@ pub fn read_text(path: &Path, limit: u64) -> Result<String> {
     String::from_utf8(read(path, limit)?).map_err(damaged)
 }
 
+/// The text of bytes in UTF-16 that begin with its mark; `None` for others.
+pub fn utf16(bytes: &[u8]) -> Option<String> {
+    let of: fn([u8; 2]) -> u16 = match bytes {
+        [0xff, 0xfe, ..] => u16::from_le_bytes,
+        [0xfe, 0xff, ..] => u16::from_be_bytes,
+        _ => return None,
+    };
+    let (pairs, left) = bytes[2..].as_chunks();
+    let units: Vec<u16> = pairs.iter().map(|&b| of(b)).collect();
+    String::from_utf16(&units).ok().filter(|_| left.is_empty())
+}
+
 /// Bytes that a compressed file of `stored` bytes is taken to hold at most. Only repetition shrinks by more than this
 /// factor; a small file that unpacks to very much is a trap.
 pub fn room(stored: u64) -> u64 {

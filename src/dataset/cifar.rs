@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::classes::{Choice, numbered};
 use super::folder::Entry;
+use super::rest::Seen;
 use super::source::{Found, Images};
 use super::{Dataset, Source};
 use crate::error::{Error, Result};
@@ -27,6 +28,11 @@ fn is_cifar10_train(name: &str) -> bool {
     name.starts_with("data_batch_") && name.ends_with(".bin")
 }
 
+/// Whether a file name is that of what comes with CIFAR files: names of classes, and a page about them.
+fn is_beside(name: &str) -> bool {
+    matches!(name, "batches.meta.txt" | "fine_label_names.txt" | "coarse_label_names.txt" | "readme.html")
+}
+
 /// CIFAR-10 (`data_batch_*.bin`, `test_batch.bin`, `batches.meta.txt`) or CIFAR-100 (`train.bin`, `test.bin`,
 /// `fine_label_names.txt`; fine labels). Training and test files are the split, in file order.
 pub(super) fn read(folder: &Path, entries: &[Entry], source: &Source) -> Result<Found> {
@@ -34,12 +40,16 @@ pub(super) fn read(folder: &Path, entries: &[Entry], source: &Source) -> Result<
     // CIFAR-100 has the coarse label first.
     let (label_bytes, classes, names) =
         if ten { (1, 10, "batches.meta.txt") } else { (2, 100, "fine_label_names.txt") };
+    let mut seen = Seen::new("beside the CIFAR files");
+    entries.iter().filter(|e| !e.is_dir && is_beside(&e.name)).for_each(|e| seen.add(&e.path));
     let names = class_names(&folder.join(names), classes)?;
     let choice = Choice::new(folder, &names, source)?;
     let (mut train, mut test) =
         (Dataset::empty(SHAPE, choice.names.clone()), Dataset::empty(SHAPE, choice.names.clone()));
+    let mut there = vec![0; classes];
     for entry in entries.iter().filter(|e| !e.is_dir && is_batch(&e.name)) {
         let path = folder.join(&entry.name);
+        seen.add(&path);
         let bytes = input::read(&path, 1 << 32)?;
         let record = label_bytes + SHAPE.len();
         if bytes.is_empty() || bytes.len() % record != 0 {
@@ -55,6 +65,7 @@ pub(super) fn read(folder: &Path, entries: &[Entry], source: &Source) -> Result<
                     format!("label {class} in record {i}, but there are {classes} classes; not a CIFAR-{classes} file");
                 return Err(Error::input(path, problem));
             }
+            there[class] += 1;
             if let Some(label) = choice.label(class) {
                 part.names.push(format!("{stem}-{i:05}"));
                 part.labels.push(label);
@@ -63,7 +74,7 @@ pub(super) fn read(folder: &Path, entries: &[Entry], source: &Source) -> Result<
         }
     }
     let images = if test.is_empty() { Images::Whole(train) } else { Images::Split(train, test) };
-    Ok(images.chosen(choice))
+    Ok(images.chosen(choice, &there, seen))
 }
 
 /// One name a line; numbers where the file is missing.
@@ -110,6 +121,12 @@ mod tests {
         let mut source = Source::new(dir.path());
         source.classes = vec!["j".into(), "0".into()];
         assert_eq!(load(&source).unwrap().test.labels, [0, 1]);
+        ["readme.html", "data_batch_3.bin.part"].into_iter().for_each(|name| put(name, b""));
+        super::super::testing::put(dir.path(), "cats/1.png", 3, [1; 3]);
+        let classes = "8 images of b, c, d, e, f, g, h, i are left out";
+        let pictures = "1 picture beside the CIFAR files is left out";
+        let others = "1 file of other types is left out: 1 .part";
+        assert_eq!(load(&source).unwrap().notes, [classes, pictures, others]);
         put("test_batch.bin", &records(&[10], false));
         assert!(load(&source).unwrap_err().to_string().contains("label 10"));
         put("test_batch.bin", &records(&[9], false)[..3000]);

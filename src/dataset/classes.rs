@@ -5,7 +5,9 @@ use std::path::Path;
 use unicode_normalization::UnicodeNormalization;
 
 use super::Source;
+use super::rest::{are, some};
 use crate::error::{Error, Result};
+use crate::terminal::counted;
 
 /// The classes kept, in order, and where each class of the file goes.
 #[derive(Debug)]
@@ -15,8 +17,10 @@ pub(super) struct Choice {
     pub own: Vec<String>,
     /// New label of each class of the file; `None` leaves its images out.
     map: Vec<Option<usize>>,
-    /// What there is to say of classes that were left out.
-    pub notes: Vec<String>,
+    /// The classes of the file.
+    available: Vec<String>,
+    /// Why some are left out, where nobody asked for it.
+    why: String,
 }
 
 impl Choice {
@@ -56,6 +60,15 @@ impl Choice {
         Choice::new(path, &numbered(largest), source)
     }
 
+    /// What there is to say of classes that are left out, where the file has so many images of each.
+    pub fn left_out(&self, there: &[usize]) -> Option<String> {
+        let left = self.available.iter().zip(&self.map).zip(there).filter(|((_, label), n)| label.is_none() && **n > 0);
+        let (names, counts): (Vec<String>, Vec<usize>) = left.map(|((name, _), &n)| (name.clone(), n)).unzip();
+        let n = counts.iter().sum();
+        let said = || format!("{} of {} {} left out{}", counted(n, "image"), listed(&names), are(n), self.why);
+        (n > 0).then(said)
+    }
+
     /// New label of class `class` of the file.
     pub fn label(&self, class: usize) -> Option<usize> {
         self.map[class]
@@ -64,7 +77,8 @@ impl Choice {
 
 /// `wanted` are names (exact, else whatever the case) or numbers of `available`; empty wants all.
 fn plain(path: &Path, available: &[String], wanted: &[String]) -> Result<Choice> {
-    let mut choice = Choice { names: Vec::new(), own: Vec::new(), map: vec![None; available.len()], notes: vec![] };
+    let map = vec![None; available.len()];
+    let mut choice = Choice { names: vec![], own: vec![], map, available: available.to_vec(), why: String::new() };
     if wanted.is_empty() {
         choice.names = available.to_vec();
         choice.map = (0..available.len()).map(Some).collect();
@@ -160,14 +174,8 @@ impl Outputs<'_> {
         }
         // More classes than the network knows: the others are left out if it is whole without them.
         if !ordered && places.iter().flatten().count() == outputs {
-            let strange: Vec<String> =
-                classes.iter().zip(&places).filter(|(_, p)| p.is_none()).map(|(c, _)| c.clone()).collect();
             let mut choice = self.place(available, classes, &places);
-            choice.notes.push(format!(
-                "images of {} are left out: the network knows {}",
-                listed(&strange),
-                listed(self.names)
-            ));
+            choice.why = format!(": the network knows {}", listed(self.names));
             return Ok(choice);
         }
         let common: Vec<String> =
@@ -197,7 +205,8 @@ impl Outputs<'_> {
         let mut distinct: Vec<&String> = names.iter().collect();
         distinct.sort_unstable();
         let twice = distinct.windows(2).any(|w| w[0] == w[1]);
-        Choice { names: if twice { self.names.to_vec() } else { names }, own, map, notes: vec![] }
+        let names = if twice { self.names.to_vec() } else { names };
+        Choice { names, own, map, available: available.to_vec(), why: String::new() }
     }
 }
 
@@ -207,7 +216,7 @@ pub(super) fn composed(name: &str) -> String {
 }
 
 /// Whether two names differ at most in the case of letters and in how accents are written.
-fn is_same(a: &str, b: &str) -> bool {
+pub(super) fn is_same(a: &str, b: &str) -> bool {
     a.eq_ignore_ascii_case(b) || composed(a).to_lowercase() == composed(b).to_lowercase()
 }
 
@@ -220,6 +229,16 @@ fn is_called(line: &str, class: &str) -> bool {
         || line.contains(',') && line.split(',').any(|part| is_same(part.trim(), class))
 }
 
+/// How often each label occurs.
+pub(super) fn tally(labels: impl IntoIterator<Item = usize>) -> Vec<usize> {
+    let mut counts = vec![];
+    for label in labels {
+        counts.resize(counts.len().max(label + 1), 0);
+        counts[label] += 1;
+    }
+    counts
+}
+
 /// Class names for labels that are plain numbers: `"0"`, `"1"`, … up to the largest in use.
 pub(super) fn numbered(largest: usize) -> Vec<String> {
     (0..=largest).map(|n| n.to_string()).collect()
@@ -227,8 +246,7 @@ pub(super) fn numbered(largest: usize) -> Vec<String> {
 
 /// The names for people, cut short after ten.
 pub(super) fn listed(names: &[String]) -> String {
-    let shown = names.iter().take(10).map(String::as_str).collect::<Vec<_>>().join(", ");
-    if names.len() > 10 { format!("{shown}, … ({} classes)", names.len()) } else { shown }
+    if names.len() > 10 { format!("{} ({} classes)", some(names), names.len()) } else { some(names) }
 }
 
 #[cfg(test)]
@@ -268,7 +286,8 @@ mod tests {
         // Fewer classes than outputs, more, and others.
         assert_eq!(labels(choose(&["c", "b"], &[], Some(known)).unwrap(), 2), [Some(2), Some(0)]);
         let more = choose(&["a", "b", "c", "x"], &[], Some(known)).unwrap();
-        assert!(more.notes[0].contains("images of x are left out"));
+        assert_eq!(more.left_out(&[1, 1, 1, 2]).unwrap(), "2 images of x are left out: the network knows b, A, c");
+        assert_eq!(more.left_out(&[1, 1, 1, 0]), None);
         assert_eq!(labels(more, 4), [Some(1), Some(0), Some(2), None]);
         let other = choose(&["a", "b", "x"], &[], Some(known)).unwrap_err().to_string();
         assert!(other.contains("a, b, x") && other.contains("b, A, c") && other.contains("--classes a,b,x"), "{other}");

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use image::RgbImage;
 use rayon::prelude::*;
+use walkdir::{DirEntry, WalkDir};
 
 use super::{Dataset, Source, picture, source};
 use crate::error::{Error, Result};
@@ -23,15 +24,24 @@ pub(super) fn list(path: &Path) -> Result<Vec<Entry>> {
         let entry = entry.map_err(Error::io(path, "reading"))?;
         let name = entry.file_name().to_string_lossy().into_owned();
         if !ignored(&name) {
-            entries.push(Entry { name, is_dir: entry.path().is_dir(), path: entry.path() });
+            let path = entry.path();
+            // Only links have to be followed to know.
+            let kind = entry.file_type().map_err(Error::io(&path, "reading"))?;
+            entries.push(Entry { name, is_dir: kind.is_dir() || (kind.is_symlink() && path.is_dir()), path });
         }
     }
     entries.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(entries)
 }
 
+/// Everything below a folder, in order, links followed; what systems leave there is not seen.
+pub(super) fn walk(top: &Path) -> impl Iterator<Item = walkdir::Result<DirEntry>> {
+    let visible = |e: &DirEntry| e.depth() == 0 || !ignored(&e.file_name().to_string_lossy());
+    WalkDir::new(top).follow_links(true).sort_by_file_name().into_iter().filter_entry(visible)
+}
+
 /// Hidden entries, thumbnails of file managers and system folders.
-pub(super) fn ignored(name: &str) -> bool {
+fn ignored(name: &str) -> bool {
     const SYSTEM: [&str; 9] = [
         "__MACOSX",
         "@eaDir",

@@ -5,8 +5,9 @@ use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
 
-use super::classes::Choice;
+use super::classes::{Choice, tally};
 use super::folder::Entry;
+use super::rest::Seen;
 use super::source::{Found, Images};
 use super::{Dataset, Source, Split};
 use crate::error::{Error, Result};
@@ -51,6 +52,12 @@ pub(super) fn read(folder: &Path, entries: &[Entry], source: &Source) -> Result<
             }
         }
     }
+    let mut seen = Seen::new("beside the IDX files");
+    for images in train.iter().chain(&test) {
+        // A gzipped twin is the same file.
+        let is_its = |name: &str| [plain(images), &labels_of(images)].contains(&plain(name));
+        entries.iter().filter(|e| !e.is_dir && is_its(&e.name)).for_each(|e| seen.add(&e.path));
+    }
     // What is one part only is split later.
     let only = source.only.filter(|_| train.is_some() && test.is_some());
     let read_part = |name: Option<&str>, part: Split| {
@@ -76,7 +83,7 @@ pub(super) fn read(folder: &Path, entries: &[Entry], source: &Source) -> Result<
         (Some(train), None) => Images::Whole(train.into_dataset(shape, &choice)),
         (train, test) => Images::Split(convert(train), convert(test)),
     };
-    Ok(images.chosen(choice))
+    Ok(images.chosen(choice, &tally(labels), seen))
 }
 
 impl Part {
@@ -93,9 +100,19 @@ impl Part {
     }
 }
 
+/// The name of a file without what compression adds.
+fn plain(name: &str) -> &str {
+    name.strip_suffix(".gz").unwrap_or(name)
+}
+
+/// What the file with the labels of these images is called.
+fn labels_of(images: &str) -> String {
+    plain(images).replace("images", "labels").replace("idx3", "idx1")
+}
+
 fn read_part(folder: &Path, images: &str, entries: &[Entry], wanted: bool) -> Result<Part> {
-    let stem = images.strip_suffix(".gz").unwrap_or(images).replace("images", "labels").replace("idx3", "idx1");
-    let labels = entries.iter().map(|e| e.name.as_str()).find(|n| n.strip_suffix(".gz").unwrap_or(n) == stem);
+    let stem = labels_of(images);
+    let labels = entries.iter().map(|e| e.name.as_str()).find(|n| plain(n) == stem);
     let images_path = folder.join(images);
     let Some(labels) = labels else {
         return Err(Error::input(&images_path, format!("its labels are missing; put {stem} (or .gz) beside it")));
@@ -161,7 +178,7 @@ mod tests {
     use std::io::Write;
 
     use super::super::load;
-    use super::super::testing::error;
+    use super::super::testing::{error, put};
     use super::*;
 
     fn idx(dims: &[u32], bytes: &[u8]) -> Vec<u8> {
@@ -203,6 +220,7 @@ mod tests {
         source.classes = vec!["2".into(), "1".into()];
         let splits = load(&source).unwrap();
         assert_eq!((splits.test.labels, splits.test.names[1].as_str()), (vec![0, 1, 0, 1], "t10k-00002"));
+        assert_eq!(splits.notes, ["4 images of 0 are left out"]);
         source.size = Some([4, 4]);
         assert_eq!(load(&source).unwrap().train.shape, Shape::new(1, 4, 4));
     }
@@ -220,6 +238,34 @@ mod tests {
             std::fs::remove_file(dir.path().join(format!("t10k-{part}-ubyte.gz"))).unwrap();
         }
         assert_eq!(load(&Source::new(dir.path())).unwrap().test.counts(), [1, 1, 1]);
+    }
+
+    #[test]
+    fn whatever_else_is_there_is_counted() {
+        let dir = folder();
+        ["loose.png", "cat/1.png"].into_iter().for_each(|name| put(dir.path(), name, 3, [1; 3]));
+        std::fs::write(dir.path().join("notes.txt"), "").unwrap();
+        // The same file twice is none too many; labels without images are.
+        std::fs::write(dir.path().join("train-images-idx3-ubyte.gz"), "").unwrap();
+        std::fs::remove_file(dir.path().join("t10k-images-idx3-ubyte.gz")).unwrap();
+        let pictures = "2 pictures beside the IDX files are left out";
+        let data = "1 data file is left out: t10k-labels-idx1-ubyte.gz";
+        let others = "1 file of other types is left out: 1 .txt";
+        assert_eq!(load(&Source::new(dir.path())).unwrap().notes, [pictures, data, others]);
+    }
+
+    #[test]
+    fn parts_side_by_side() {
+        let (dir, whole) = (tempfile::tempdir().unwrap(), folder());
+        let to = |part: &str| {
+            std::fs::create_dir(dir.path().join(part)).unwrap();
+            let files = std::fs::read_dir(whole.path()).unwrap().map(|e| e.unwrap());
+            let its = files.filter(|e| e.file_name().to_string_lossy().contains("t10k") == (part == "test"));
+            its.for_each(|e| std::fs::rename(e.path(), dir.path().join(part).join(e.file_name())).unwrap());
+        };
+        ["train", "test"].into_iter().for_each(to);
+        let message = error(dir.path());
+        assert!(message.contains("train holds train-images-idx3-ubyte; put such files of all parts side by side"));
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod labels;
 mod npz;
 mod part;
 mod picture;
+mod rest;
 #[cfg(feature = "study")]
 pub mod shoes;
 mod source;

@@ -4,16 +4,18 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
 
+use zip::read::ZipFile;
 use zip::{CompressionMethod, ZipArchive};
 
-use super::classes::Choice;
+use super::classes::{Choice, tally};
 use super::idx::PER_IMAGE;
+use super::rest::{Seen, are, some};
 use super::source::{Found, Images};
 use super::{Dataset, Source};
 use crate::error::{Error, Result};
 use crate::input;
 use crate::tensor::Shape;
-use crate::terminal;
+use crate::terminal::{self, counted};
 
 /// Names under which a pair of images and labels is found.
 const TRAIN: [(&str, &str); 4] = [
@@ -70,17 +72,51 @@ pub(super) fn read(path: &Path, source: &Source) -> Result<Found> {
     let convert = |part: Option<Part>, name: &str| {
         part.map_or(Dataset::empty(shape, choice.names.clone()), |p| p.into_dataset(name, &choice))
     };
+    let left = left_out(path, &mut archive, &keys, &parts);
     let images = match whole {
         Some(whole) => Images::Whole(whole.into_dataset("image", &choice)),
         None => Images::Split(convert(train, "train"), convert(test, "test")),
     };
-    Ok(images.chosen(choice))
+    let mut seen = Seen::new("beside the .npz file");
+    seen.add(path);
+    let mut found = images.chosen(choice, &tally(labels), seen);
+    found.notes.extend(left);
+    Ok(found)
+}
+
+/// What there is to say of arrays that are not read.
+fn left_out(path: &Path, archive: &mut Archive, keys: &[String], parts: &[&Part]) -> Vec<String> {
+    let read = |key: &String| parts.iter().any(|p| p.keys.contains(key));
+    let is_there = |wanted: &str| keys.iter().any(|k| k.eq_ignore_ascii_case(wanted));
+    let (mut count, mut images, mut others) = (0usize, vec![], vec![]);
+    for key in keys.iter().filter(|k| !read(k)) {
+        let dims = Array::open(path, archive, key).map_or(vec![], |(header, _)| header.dims);
+        if dims.len() < 3 && !parts.iter().any(|p| dims.len() > 1 && p.each == dims[1..]) {
+            others.push(key.clone());
+            continue;
+        }
+        count = dims[0].saturating_add(count);
+        let pair = TRAIN.iter().chain(&TEST).find(|(x, _)| key.eq_ignore_ascii_case(x));
+        let missing = pair.filter(|(_, y)| !is_there(y)).map(|(_, y)| format!(" (without {y})"));
+        images.push(key.clone() + &missing.unwrap_or_default());
+    }
+    let mut notes = vec![];
+    if !images.is_empty() {
+        notes.push(format!("{} of {} {} left out", counted(count, "image"), some(&images), are(count)));
+    }
+    if !others.is_empty() {
+        let n = others.len();
+        notes.push(format!("{} {} left out: {}", counted(n, "other array"), are(n), some(&others)));
+    }
+    notes
 }
 
 /// Images as `[image][channel][row][column]`, and their labels in the file.
 struct Part {
-    /// Key of the images.
-    key: String,
+    /// Of images and labels.
+    keys: [String; 2],
+    /// Dimensions of one image in the file.
+    each: Vec<usize>,
     kind: Kind,
     shape: Shape,
     pixels: Vec<f32>,
@@ -164,7 +200,8 @@ fn read_part(
         })?,
         _ => labels.values().map(label).collect::<Result<_>>()?,
     };
-    Ok(Part { key: images_key, kind: images.kind, shape, pixels, labels })
+    let each = each.to_vec();
+    Ok(Part { keys: [images_key, labels_key.to_string()], each, kind: images.kind, shape, pixels, labels })
 }
 
 /// Where in each row of `k` the 1 is, if all else are zeros.
@@ -184,7 +221,7 @@ fn into_unit_range<'a>(path: &Path, parts: impl Iterator<Item = &'a mut Part>) -
     let refuse = |problem: String| Err(Error::input(path, problem));
     let mut first: Option<(String, f32, bool)> = None;
     let (mut largest, mut integer) = (0.0f32, false);
-    for Part { key, kind, pixels, .. } in parts {
+    for Part { keys: [key, _], kind, pixels, .. } in parts {
         if let Some(at) = pixels.iter().position(|v| !v.is_finite()) {
             return refuse(format!("{key} has {} at value {at}; pixels must be finite", pixels[at]));
         }
@@ -236,12 +273,12 @@ struct Array {
 }
 
 impl Array {
-    fn read(path: &Path, archive: &mut Archive, key: &str) -> Result<Array> {
+    /// What an array is, and its file from the first value on.
+    fn open<'a>(path: &Path, archive: &'a mut Archive, key: &str) -> Result<(Header, ZipFile<'a, BufReader<File>>)> {
         let broken = |why: &str| Error::input(path, format!("array {key}: {why}"));
         let name = [format!("{key}.npy"), key.to_string()].into_iter().find(|n| archive.index_for_name(n).is_some());
         let name = name.ok_or_else(|| broken("not found"))?;
         let mut entry = archive.by_name(&name).map_err(|e| broken(&format!("unreadable ({e})")))?;
-        let (stored, plain) = (entry.compressed_size(), entry.compression() == CompressionMethod::Stored);
         let cut = |_| broken("cut short or damaged; write the file again");
 
         let mut start = [0; 8];
@@ -254,7 +291,14 @@ impl Array {
         let length = u64::from(u32::from_le_bytes(length));
         let mut header = String::new();
         entry.by_ref().take(length.min(1 << 16)).read_to_string(&mut header).map_err(cut)?;
-        let Header { kind, dims } = Header::parse(&header).map_err(|why| broken(&why))?;
+        Ok((Header::parse(&header).map_err(|why| broken(&why))?, entry))
+    }
+
+    fn read(path: &Path, archive: &mut Archive, key: &str) -> Result<Array> {
+        let broken = |why: &str| Error::input(path, format!("array {key}: {why}"));
+        let cut = |_| broken("cut short or damaged; write the file again");
+        let (Header { kind, dims }, entry) = Array::open(path, archive, key)?;
+        let (stored, plain) = (entry.compressed_size(), entry.compression() == CompressionMethod::Stored);
         let count = dims.iter().try_fold(1u64, |n, &d| n.checked_mul(d as u64)).unwrap_or(u64::MAX);
         let total = count.saturating_mul(kind.bytes as u64);
         let images = dims.first().map_or(0, |&n| n as u64);
@@ -384,6 +428,35 @@ mod tests {
             assert_eq!((splits.test.shape, splits.test.labels.clone()), (Shape::new(3, 2, 2), vec![1, 0]));
             assert_eq!(splits.train.image(1)[4..8], [13.0, 16.0, 19.0, 22.0].map(|v| v / 255.0));
         }
+    }
+
+    #[test]
+    fn arrays_that_are_not_read_are_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("d.npz");
+        let images = |n: u8| npy("|u1", &format!("({n}, 1, 2)"), &vec![9; 2 * usize::from(n)]);
+        let labels = |n: u8| npy("|u1", &format!("({n},)"), &(0..n).map(|k| k % 2).collect::<Vec<_>>());
+        let said = |arrays: &[(&str, Vec<u8>)]| {
+            npz(&path, arrays);
+            load(&Source::new(&path)).unwrap().notes
+        };
+        let part = |x: &'static str, y: &'static str, n: u8| [(x, images(n)), (y, labels(n))];
+        let medical =
+            [("train_images", "train_labels", 4), ("test_images", "test_labels", 2), ("val_images", "val_labels", 3)];
+        let notes = said(&medical.map(|(x, y, n)| part(x, y, n)).concat());
+        assert_eq!(notes, ["3 images of val_images are left out", "1 other array is left out: val_labels"]);
+        let train = part("x_train", "y_train", 4);
+        let halved = [&train[..], &[("x_test", images(1))]].concat();
+        assert_eq!(said(&halved), ["1 image of x_test (without y_test) is left out"]);
+        let more = [&train[..], &part("images", "labels", 2), &[("names", npy("<U3", "(1,)", &[0; 12]))]].concat();
+        assert_eq!(said(&more), ["2 images of images are left out", "2 other arrays are left out: labels, names"]);
+        assert!(said(&train).is_empty());
+        // In a folder, what else is there; of two files, one is to be named.
+        super::super::testing::put(dir.path(), "loose.png", 3, [1; 3]);
+        assert_eq!(load(&Source::new(dir.path())).unwrap().notes, ["1 picture beside the .npz file is left out"]);
+        std::fs::copy(&path, dir.path().join("e.npz")).unwrap();
+        let message = load(&Source::new(dir.path())).unwrap_err().to_string();
+        assert!(message.contains("holds d.npz, e.npz; give one of them as --data"), "{message}");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::classes::Choice;
+use super::rest::Seen;
 use super::{Dataset, Split, cifar, folder, idx, labels, npz, picture, split, tree};
 use crate::error::{Error, Result};
 use crate::tensor::{self, Shape};
@@ -145,6 +146,8 @@ pub(super) struct Found {
     /// What the data calls each class.
     pub own: Vec<String>,
     pub notes: Vec<String>,
+    /// Of which files that is.
+    pub seen: Seen,
 }
 
 pub(super) enum Images {
@@ -155,9 +158,9 @@ pub(super) enum Images {
 }
 
 impl Images {
-    /// With nothing to say but what the choice of classes says.
-    pub fn chosen(self, choice: Choice) -> Found {
-        Found { images: self, own: choice.own, notes: choice.notes }
+    /// Read of the files seen, with so many images of each class there; nothing to say but what the choice of classes says.
+    pub fn chosen(self, choice: Choice, there: &[usize], seen: Seen) -> Found {
+        Found { images: self, notes: choice.left_out(there).into_iter().collect(), own: choice.own, seen }
     }
 }
 
@@ -175,7 +178,8 @@ pub fn load(source: &Source) -> Result<Splits> {
         return Err(Error::usage("the test share is at least 0 and below 1"));
     }
     let path = &source.path;
-    let Found { images, own, mut notes } = find(path, source, 0)?;
+    let Found { images, own, mut notes, seen } = find(path, source, 0)?;
+    notes.extend(seen.rest(path));
     let (train, test, drawn_from) = match images {
         Images::Whole(data) => {
             check(path, &data, source)?;
@@ -225,16 +229,16 @@ pub fn class_count(source: &Source) -> Result<usize> {
 pub fn reads(source: &Path, path: &Path) -> bool {
     let (Ok(source), Ok(path)) = (source.canonicalize(), path.canonicalize()) else { return false };
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let is_data = picture::is_picture(&name)
-        || idx::is_idx(&name)
-        || cifar::is_batch(&name)
-        || name == labels::LABELS
-        || name.ends_with(".npz");
-    source == path || (is_data && path.starts_with(source))
+    source == path || ((picture::is_picture(&name) || is_data(&name)) && path.starts_with(source))
+}
+
+/// Whether a file of this name holds images, or is part of a data set, without being a picture.
+pub(super) fn is_data(name: &str) -> bool {
+    idx::is_idx(name) || cifar::is_batch(name) || name == labels::LABELS || name.ends_with(".npz")
 }
 
 /// Folders that hold nothing but one other are looked through so deep.
-const DEEPEST: usize = 3;
+pub(super) const DEEPEST: usize = 3;
 
 fn find(path: &Path, source: &Source, depth: usize) -> Result<Found> {
     let meta = std::fs::metadata(path)

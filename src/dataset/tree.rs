@@ -1,19 +1,17 @@
 //! A tree of pictures: a folder for each class, below folders for training and testing if there are such.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use walkdir::WalkDir;
-
-use super::classes::{Choice, composed, listed};
-use super::folder::{Entry, Item, ignored, list, read_pictures};
+use super::classes::{Choice, composed, is_same, listed};
+use super::folder::{self, Entry, Item, list, read_pictures};
+use super::rest::{Seen, some};
 use super::source::{Found, Images};
-use super::{Dataset, Source, cifar, idx, labels, picture};
+use super::{Source, cifar, idx, labels, picture, source};
 use crate::error::{Error, Result};
 use crate::terminal::counted;
 
 /// A part of a data set, by the name of its folder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Part {
     Train,
     Test,
@@ -89,6 +87,11 @@ pub(super) fn read_tree(root: &Path, entries: &[Entry], source: &Source) -> Resu
         return read_parts(root, entries, &parts, source);
     }
     if folders.is_empty() {
+        let arrays: Vec<String> = entries.iter().filter(|e| e.name.ends_with(".npz")).map(|e| e.name.clone()).collect();
+        if arrays.len() > 1 {
+            let problem = format!("holds {}; give one of them as --data", some(&arrays));
+            return Err(Error::input(root, problem));
+        }
         let problem = if entries.iter().any(|e| picture::is_picture(&e.name)) {
             "the images lie side by side; put those of each class into a folder of its own, or add a labels.csv"
         } else if entries.is_empty() {
@@ -98,64 +101,100 @@ pub(super) fn read_tree(root: &Path, entries: &[Entry], source: &Source) -> Resu
         };
         return Err(Error::input(root, problem));
     }
-    let mut rest = Rest::default();
-    rest.files_beside(entries);
     let found = classes(entries);
-    if source.classes.is_empty() {
-        doubtful(root, &found)?;
-    }
-    let choice = Choice::new(root, &distinct(root, &found)?, source);
-    // One class is too few to learn from.
-    if choice.is_err() || source.network.is_none() {
-        above(&found)?;
+    let doubts = if source.classes.is_empty() { doubtful(root, &found)? } else { None };
+    let all = distinct(root, &found)?;
+    let choice = Choice::new(root, &all, source);
+    if choice.is_err() || is_for_learning(source) {
+        lone(root, entries, "")?;
     }
     let choice = choice?;
-    let listing = walk(root, &found, &choice, &mut rest)?;
-    let [all] = read_pictures(root, [listing], &choice.names, source, &mut rest.notes)?;
-    Ok(rest.said(Images::Whole(all).chosen(choice)))
+    let mut walk = Walk::new(root, &all, &choice);
+    let listing = walk.pictures(&found)?;
+    let mut notes = Vec::from_iter(doubts);
+    let [images] = read_pictures(root, [listing], &choice.names, source, &mut notes)?;
+    let Walk { there, seen, .. } = walk;
+    let mut found = Images::Whole(images).chosen(choice, &there, seen);
+    found.notes.extend(notes);
+    Ok(found)
+}
+
+/// Whether images are wanted to learn from, for which one class is too few.
+fn is_for_learning(source: &Source) -> bool {
+    source.network.is_none() && source.only.is_none()
 }
 
 /// Refuses folders that may be anything but classes: all of them hold parts of a data set, or they are numbered and hold the
-/// same folders.
-fn doubtful(root: &Path, found: &[Class]) -> Result<()> {
-    let mut below = found.iter().map(|c| Ok(names(&classes(&list(&c.folder)?))));
-    let Some(first) = below.next().transpose()?.filter(|first| first.len() > 1 && found.len() > 1) else {
-        return Ok(());
-    };
-    for other in below {
-        if other? != first {
-            return Ok(());
-        }
-    }
-    let (all, inner) = (names(found), listed(&first));
-    let (outer, meant) = (listed(&all), all.join(","));
+/// same folders. What is said where only some do.
+fn doubtful(root: &Path, found: &[Class]) -> Result<Option<String>> {
+    let all = names(found);
+    let below = found.iter().map(|c| Ok(names(&classes(&list(&c.folder)?)))).collect::<Result<Vec<_>>>()?;
+    let Some((first, others)) = below.split_first().filter(|(_, others)| !others.is_empty()) else { return Ok(None) };
+    let are_same = first.len() > 1 && others.iter().all(|other| other == first);
     let unnumbered = |name: &String| -> String { name.chars().filter(|c| !c.is_ascii_digit()).collect() };
-    let problem = if first.iter().any(|name| part(name) == Some(Part::Train)) {
+    let are_numbered = all.iter().all(|name| unnumbered(name) == unnumbered(&all[0]));
+    let common = match are_same {
+        true => first.clone(),
+        false if are_numbered => first.iter().filter(|f| others.iter().all(|o| o.contains(f))).cloned().collect(),
+        false => vec![],
+    };
+    let (outer, inner, meant) = (listed(&all), listed(&common), all.join(","));
+    let has = |folders: &[String], is: fn(Part) -> bool| folders.iter().any(|name| part(name).is_some_and(is));
+    let is_split = |folders: &Vec<String>| has(folders, |p| p == Part::Train) && has(folders, |p| p != Part::Train);
+    let problem = if are_same && has(first, |p| p == Part::Train) {
         format!(
             "each of {outer} holds {inner}, which may be parts of a data set; put the classes below the parts, or, to take \
              all that they hold, give --classes {meant}"
         )
-    } else if all.iter().all(|name| unnumbered(name) == unnumbered(&all[0])) {
+    } else if are_same && are_numbered {
         format!(
             "each of {outer} holds {inner}; if those are the classes, give one of the folders as --data, or put them \
              together; if not, give --classes {meant}"
         )
     } else {
-        return Ok(());
+        let folds = (!are_same && common.len() > 1).then(|| {
+            format!("{outer} are the classes, and each holds {inner}: if those are, give one of the folders as --data")
+        });
+        let split = below.iter().position(is_split).map(|k| {
+            let (name, inner) = (&all[k], listed(&below[k]));
+            format!("{name} is a class, and holds {inner}: if those are parts of a data set, give it as --data")
+        });
+        return Ok(folds.or(split));
     };
     Err(Error::input(root, problem))
 }
 
-/// Refuses a single class that is a folder of folders: they may be the classes.
-fn above(found: &[Class]) -> Result<()> {
-    let [only] = found else { return Ok(()) };
-    let below = names(&classes(&list(&only.folder)?));
-    if below.len() < 2 {
-        return Ok(());
+/// Refuses a single folder that may be no class: of folders that may be the classes, or of pictures that a list names.
+/// `or` is another remedy than to read that folder alone.
+fn lone(root: &Path, entries: &[Entry], or: &str) -> Result<()> {
+    let listed_so = |e: &&Entry| !e.is_dir && e.name.eq_ignore_ascii_case(labels::LABELS);
+    let (mut folder, mut inside) = (root.to_path_buf(), None);
+    // Deeper is no wrapper.
+    for depth in 0..2 * source::DEEPEST {
+        let entries = inside.as_deref().unwrap_or(entries);
+        let folders: Vec<&Entry> = entries.iter().filter(|e| e.is_dir).collect();
+        let problem = match (entries.iter().find(listed_so), &folders[..]) {
+            (Some(list), _) if list.name == labels::LABELS => format!("holds {}; give it as --data", list.name),
+            (Some(list), [_]) => format!("{} is not read by this name; call it {}", list.name, labels::LABELS),
+            // Pictures make it a class.
+            _ if entries.iter().any(|e| !e.is_dir && picture::is_picture(&e.name)) => break,
+            (_, [only]) => {
+                folder.clone_from(&only.path);
+                inside = Some(list(&folder)?);
+                continue;
+            }
+            (_, [_, _, ..]) if depth > 0 => {
+                let below: Vec<String> = folders.iter().map(|e| e.name.clone()).collect();
+                let below = listed(&below);
+                format!(
+                    "is the only folder and holds {below}; if those are classes or parts of a data set, give it as --data{or}"
+                )
+            }
+            _ => break,
+        };
+        return Err(Error::input(&folder, problem));
     }
-    let problem =
-        format!("is the only folder and holds {}; if those are the classes, give it as --data", listed(&below));
-    Err(Error::input(&only.folder, problem))
+    Ok(())
 }
 
 /// Folders of parts: those for training and for testing are read, or the one there is.
@@ -185,110 +224,132 @@ fn read_parts(root: &Path, entries: &[Entry], parts: &[(Part, &Entry)], source: 
         }
     };
     let (mut train, mut test, validation) = (of(Part::Train)?, of(Part::Test)?, of(Part::Validation)?);
-    let mut rest = Rest::default();
-    rest.files_beside(entries);
-    let mut notes = vec![];
     // Pictures that lie side by side have no classes.
-    let mut labelled = |e: Option<&Entry>| -> Result<bool> {
-        let Some(entry) = e else { return Ok(false) };
-        let whole = list(&entry.path)?.iter().any(|e| e.is_dir);
-        if !whole {
-            notes.push(format!(
-                "{}: left out for want of class folders: {}",
-                entry.name,
-                counted(count_pictures(&entry.path)?, "picture")
-            ));
-        }
-        Ok(whole)
-    };
-    let have = [labelled(train)?, labelled(test)?, labelled(validation)?];
+    let has_classes = |e: Option<&Entry>| e.map_or(Ok(false), |e| Ok(list(&e.path)?.iter().any(|e| e.is_dir)));
+    let have = [has_classes(train)?, has_classes(test)?, has_classes(validation)?];
     if have == [false; 3] {
+        holding_files(root, parts)?;
         let all: Vec<String> = parts.iter().map(|(_, e)| e.name.clone()).collect();
         return refuse(format!(
-            "{split} look like parts of a data set, but hold no class folders; put a folder for each class into them, or, if \
-             they are classes, give --classes {}",
+            "{split} look like parts of a data set, but hold no class folders; put a folder for each class into them, or list \
+             their pictures in a {} beside them, or, if they are classes, give --classes {}",
+            labels::LABELS,
             all.join(",")
         ));
     }
+    let unlabelled: Vec<&Entry> =
+        [train, test, validation].into_iter().zip(have).filter_map(|(e, have)| e.filter(|_| !have)).collect();
     (train, test) = (train.filter(|_| have[0]), test.filter(|_| have[1]));
-    let validation = validation.filter(|_| have[2]);
-    match (test, validation) {
-        (None, Some(_)) => test = validation,
-        (Some(_), Some(left)) => notes.push(format!(
-            "{}: {} left out, for testing those of {} are used",
-            left.name,
-            counted(count_pictures(&left.path)?, "picture"),
-            test.map_or("", |t| &t.name)
-        )),
-        (_, None) => {}
+    let mut unused = validation.filter(|_| have[2]);
+    if test.is_none() {
+        test = unused.take();
     }
-    let below = |part: &Entry, rest: &mut Rest| -> Result<Vec<Class>> {
-        let entries = list(&part.path)?;
-        // A part that is wrapped in another folder of its name.
-        if let [only] = &entries[..]
-            && only.is_dir
-            && only.name == part.name
-        {
-            return Ok(classes(&list(&only.path)?));
+    let read: Vec<&Entry> = train.into_iter().chain(test).collect();
+    let found = read.iter().map(|part| classes_below(part)).collect::<Result<Vec<_>>>()?;
+    let of_each =
+        read.iter().zip(&found).map(|(part, found)| distinct(&part.path, found)).collect::<Result<Vec<_>>>()?;
+    let (at, mut all) = (if read.len() > 1 { root } else { &read[0].path }, of_each[0].clone());
+    if let [_, of_test] = &of_each[..] {
+        all.extend(of_test.iter().filter(|n| !of_each[0].contains(n)).cloned());
+        all.sort();
+    }
+    let choice = Choice::new(at, &all, source);
+    if let ([train, test], [of_train, of_test]) = (&read[..], &of_each[..]) {
+        let kept = |n: &&String| match &choice {
+            Ok(choice) => choice.label(all.iter().position(|a| a == *n).unwrap_or(0)).is_some(),
+            // What the network does not take may be what one part alone has.
+            Err(_) => source.classes.is_empty(),
+        };
+        let only = |some: &[String], others: &[String]| -> Vec<String> {
+            some.iter().filter(kept).filter(|n| !others.contains(n)).cloned().collect()
+        };
+        let (more, less) = (only(of_train, of_test), only(of_test, of_train));
+        if let Some((a, b)) = more.iter().find_map(|a| Some((a, less.iter().find(|b| is_same(a, b))?))) {
+            return refuse(format!("{a} of {} is {b} in {}; rename one to the other", train.name, test.name));
         }
-        rest.files_beside(&entries);
-        Ok(classes(&entries))
-    };
+        if !more.is_empty() || !less.is_empty() {
+            let both: Vec<String> = of_train.iter().filter(|n| of_test.contains(n)).cloned().collect();
+            let side = |name: &str, list: &[String]| {
+                if list.is_empty() { String::new() } else { format!(" {name} alone has {};", listed(list)) }
+            };
+            let remedy = match &both[..] {
+                [] => "give them the same names, or move one of the two parts away".to_string(),
+                both => format!("keep those of both with --classes {}", both.join(",")),
+            };
+            return refuse(format!(
+                "{} and {} do not hold the same class folders:{}{} {remedy}",
+                train.name,
+                test.name,
+                side(&train.name, &more),
+                side(&test.name, &less),
+            ));
+        }
+    }
+    if all.len() == 1 && (choice.is_err() || is_for_learning(source)) {
+        holding_files(root, parts)?;
+        let both = match &read[..] {
+            [train, test] => format!(", or move them up into {} and {}", train.name, test.name),
+            _ => String::new(),
+        };
+        lone(&read[0].path, &list(&read[0].path)?, &both)?;
+    }
+    let choice = choice?;
+    let mut walk = Walk::new(root, &all, &choice);
+    // Labels follow the order of all classes.
+    let mut listings = [vec![], vec![]];
+    for (listing, classes) in listings.iter_mut().zip(&found) {
+        let ordered = all.iter().filter_map(|n| classes.iter().find(|c| c.name == *n).cloned());
+        *listing = walk.pictures(&ordered.collect::<Vec<_>>())?;
+    }
+    let mut notes = vec![];
+    let [first, second] = read_pictures(root, listings, &choice.names, source, &mut notes)?;
+    for part in unlabelled {
+        let (name, n) = (&part.name, walk.seen.leave(&part.path));
+        notes.extend((n > 0).then(|| format!("{name}: left out for want of class folders: {}", counted(n, "picture"))));
+    }
+    if let Some(part) = unused {
+        let (name, n, used) = (&part.name, walk.seen.leave(&part.path), test.map_or("", |t| &t.name));
+        let pictures = counted(n, "picture");
+        notes.extend((n > 0).then(|| format!("{name}: {pictures} left out, for testing those of {used} are used")));
+    }
     let images = match (train, test) {
-        (Some(train), Some(test)) => {
-            let (a, b) = (below(train, &mut rest)?, below(test, &mut rest)?);
-            let (of_train, of_test) = (distinct(&train.path, &a)?, distinct(&test.path, &b)?);
-            let mut all = of_train.clone();
-            all.extend(of_test.iter().filter(|n| !of_train.contains(n)).cloned());
-            all.sort();
-            let choice = Choice::new(root, &all, source)?;
-            let kept = |n: &&String| choice.label(all.iter().position(|a| a == *n).unwrap_or(0)).is_some();
-            let only = |some: &[String], others: &[String]| -> Vec<String> {
-                some.iter().filter(kept).filter(|n| !others.contains(n)).cloned().collect()
-            };
-            let (more, less) = (only(&of_train, &of_test), only(&of_test, &of_train));
-            if !more.is_empty() || !less.is_empty() {
-                let both: Vec<String> = of_train.iter().filter(|n| of_test.contains(n)).cloned().collect();
-                let side = |name: &str, list: &[String]| {
-                    if list.is_empty() { String::new() } else { format!(" {name} alone has {};", listed(list)) }
-                };
-                let remedy = match &both[..] {
-                    [] => "give them the same names, or move one of the two parts away".to_string(),
-                    both => format!("keep those of both with --classes {}", both.join(",")),
-                };
-                return refuse(format!(
-                    "{} and {} do not hold the same class folders:{}{} {remedy}",
-                    train.name,
-                    test.name,
-                    side(&train.name, &more),
-                    side(&test.name, &less),
-                ));
-            }
-            // Labels follow the order of all classes.
-            let ordered = |classes: &[Class]| -> Vec<Class> {
-                all.iter().filter_map(|n| classes.iter().find(|c| c.name == *n).cloned()).collect()
-            };
-            let (a, b) = (ordered(&a), ordered(&b));
-            let listings = [walk_of(root, &a, &all, &choice, &mut rest)?, walk_of(root, &b, &all, &choice, &mut rest)?];
-            let [train, test] = read_pictures(root, listings, &choice.names, source, &mut rest.notes)?;
-            Images::Split(train, test).chosen(choice)
-        }
-        (Some(one), None) | (None, Some(one)) => {
-            let found = below(one, &mut rest)?;
-            let choice = Choice::new(&one.path, &distinct(&one.path, &found)?, source)?;
-            let listing = walk(root, &found, &choice, &mut rest)?;
-            let [all] = read_pictures(root, [listing], &choice.names, source, &mut rest.notes)?;
-            if train.is_some() {
-                Images::Whole(all).chosen(choice)
-            } else {
-                Images::Split(Dataset::empty(all.shape, choice.names.clone()), all).chosen(choice)
-            }
-        }
-        (None, None) => return refuse("holds no part with class folders".into()),
+        (Some(_), Some(_)) => Images::Split(first, second),
+        (Some(_), None) => Images::Whole(first),
+        (None, _) => Images::Split(second, first),
     };
-    let mut found = rest.said(images);
+    let Walk { there, seen, .. } = walk;
+    let mut found = images.chosen(choice, &there, seen);
     found.notes.extend(notes);
     Ok(found)
+}
+
+/// The class folders of a part, which may be wrapped in another folder of its name.
+fn classes_below(part: &Entry) -> Result<Vec<Class>> {
+    let entries = list(&part.path)?;
+    Ok(match &entries[..] {
+        [only] if only.is_dir && only.name == part.name => classes(&list(&only.path)?),
+        _ => classes(&entries),
+    })
+}
+
+/// Refuses parts that hold files of data sets, where they hold no classes.
+fn holding_files(root: &Path, parts: &[(Part, &Entry)]) -> Result<()> {
+    let mut parts = parts.to_vec();
+    parts.sort_by_key(|(part, _)| *part);
+    for (_, part) in parts {
+        let Some(file) = list(&part.path)?.into_iter().find(|e| !e.is_dir && source::is_data(&e.name)) else {
+            continue;
+        };
+        let remedy = if file.name == labels::LABELS {
+            "give that folder as --data, or list the pictures of all parts in one such file beside them"
+        } else if file.name.ends_with(".npz") {
+            "give that file as --data"
+        } else {
+            "put such files of all parts side by side into one folder"
+        };
+        return Err(Error::input(root, format!("{} holds {}; {remedy}", part.name, file.name)));
+    }
+    Ok(())
 }
 
 /// The names of classes, each of which there is once.
@@ -305,37 +366,51 @@ fn distinct(path: &Path, classes: &[Class]) -> Result<Vec<String>> {
     }
 }
 
-fn walk(root: &Path, classes: &[Class], choice: &Choice, rest: &mut Rest) -> Result<Vec<Item>> {
-    walk_of(root, classes, &names(classes), choice, rest)
+/// Pictures of class folders.
+struct Walk<'a> {
+    root: &'a Path,
+    /// Classes, in the order of labels.
+    all: &'a [String],
+    choice: &'a Choice,
+    seen: Seen,
+    /// How many of each class there are.
+    there: Vec<usize>,
 }
 
-/// Every picture below the chosen class folders, sorted by class folder and path. The labels are those of `all`.
-fn walk_of(root: &Path, classes: &[Class], all: &[String], choice: &Choice, rest: &mut Rest) -> Result<Vec<Item>> {
-    let mut listing = Vec::new();
-    for class in classes {
-        let place = all.iter().position(|n| *n == class.name).and_then(|k| choice.label(k));
-        let Some(label) = place else { continue };
-        let (before, top) = (listing.len(), &class.folder);
-        for path in files(top)? {
-            if picture::is_picture(&path.to_string_lossy()) {
-                listing.push(Item { path: path.strip_prefix(root).unwrap_or(&path).to_path_buf(), label });
-            } else {
-                rest.count(&path.to_string_lossy());
-            }
-        }
-        if listing.len() == before {
-            let problem = "no pictures below this class folder; add images, remove it, or leave it out with --classes";
-            return Err(Error::input(top, problem));
-        }
+impl<'a> Walk<'a> {
+    fn new(root: &'a Path, all: &'a [String], choice: &'a Choice) -> Walk<'a> {
+        Walk { root, all, choice, seen: Seen::new("beside the class folders"), there: vec![0; all.len()] }
     }
-    Ok(listing)
+
+    /// Every picture below the chosen class folders, sorted by class folder and path.
+    fn pictures(&mut self, classes: &[Class]) -> Result<Vec<Item>> {
+        let mut listing = Vec::new();
+        for Class { name, folder } in classes {
+            let Some(class) = self.all.iter().position(|n| n == name) else { continue };
+            let Some(label) = self.choice.label(class) else {
+                self.there[class] += self.seen.leave(folder);
+                continue;
+            };
+            let before = listing.len();
+            for path in files(folder)?.into_iter().filter(|p| picture::is_picture(&p.to_string_lossy())) {
+                self.seen.add(&path);
+                listing.push(Item { path: path.strip_prefix(self.root).unwrap_or(&path).to_path_buf(), label });
+            }
+            if listing.len() == before {
+                let problem =
+                    "no pictures below this class folder; add images, remove it, or leave it out with --classes";
+                return Err(Error::input(folder, problem));
+            }
+            self.there[class] += listing.len() - before;
+        }
+        Ok(listing)
+    }
 }
 
 /// Every file below a folder, sorted.
 fn files(top: &Path) -> Result<Vec<PathBuf>> {
-    let visible = |e: &walkdir::DirEntry| e.depth() == 0 || !ignored(&e.file_name().to_string_lossy());
     let mut found = Vec::new();
-    for entry in WalkDir::new(top).follow_links(true).sort_by_file_name().into_iter().filter_entry(visible) {
+    for entry in folder::walk(top) {
         let entry = entry.map_err(|e| {
             let why = e.io_error().map_or_else(|| e.to_string(), |cause| cause.to_string());
             Error::input(e.path().unwrap_or(top), format!("cannot be read ({why}); repair or remove it"))
@@ -345,56 +420,6 @@ fn files(top: &Path) -> Result<Vec<PathBuf>> {
         }
     }
     Ok(found)
-}
-
-/// Pictures below a folder.
-pub(super) fn count_pictures(path: &Path) -> Result<usize> {
-    Ok(files(path)?.iter().filter(|p| picture::is_picture(&p.to_string_lossy())).count())
-}
-
-/// Files that were left out, by their ending, and whatever else there is to say.
-#[derive(Default)]
-struct Rest {
-    notes: Vec<String>,
-    others: BTreeMap<String, usize>,
-    /// Pictures beside class folders.
-    beside: usize,
-}
-
-impl Rest {
-    fn count(&mut self, name: &str) {
-        let name = name.rsplit(['/', '\\']).next().unwrap_or(name);
-        let ending = name.rsplit_once('.').map_or("no ending".into(), |(_, e)| format!(".{}", e.to_lowercase()));
-        *self.others.entry(ending).or_default() += 1;
-    }
-
-    fn files_beside(&mut self, entries: &[Entry]) {
-        for entry in entries.iter().filter(|e| !e.is_dir) {
-            if picture::is_picture(&entry.name) {
-                self.beside += 1;
-            } else {
-                self.count(&entry.name);
-            }
-        }
-    }
-
-    /// What was found, with what was left out added to what there is to say.
-    fn said(self, mut found: Found) -> Found {
-        found.notes.extend(self.notes);
-        if self.beside > 0 {
-            found.notes.push(match self.beside {
-                1 => "1 picture beside the class folders is left out".into(),
-                n => format!("{n} pictures beside the class folders are left out"),
-            });
-        }
-        let total: usize = self.others.values().sum();
-        if total > 0 {
-            let kinds: Vec<String> = self.others.iter().map(|(ending, n)| format!("{n} {ending}")).collect();
-            let (files, are) = if total == 1 { ("file", "is") } else { ("files", "are") };
-            found.notes.push(format!("{total} {files} of other types {are} left out: {}", kinds.join(", ")));
-        }
-        found
-    }
 }
 
 #[cfg(test)]
@@ -564,9 +589,128 @@ mod tests {
             std::fs::write(dir.path().join(name), "nothing").unwrap();
         }
         put(dir.path(), "loose.png", 4, [1; 3]);
+        let others = "4 files of other types are left out: 2 .heic, 1 .txt, 1 no ending";
         let said = notes(dir.path());
-        assert!(said.contains("4 files of other types are left out: 2 .heic, 1 .txt, 1 no ending"), "{said}");
-        assert!(said.contains("1 picture beside the class folders is left out"), "{said}");
+        assert_eq!(said, format!("1 picture beside the class folders is left out\n{others}"));
+        // Also below classes that are not asked for, where a list and arrays are data of their own.
+        put(dir.path(), "Clogs/1.png", 4, [1; 3]);
+        for name in ["Clogs/labels.csv", "all.npz"] {
+            std::fs::write(dir.path().join(name), "nothing").unwrap();
+        }
+        #[cfg(unix)]
+        std::os::unix::fs::symlink("nowhere.png", dir.path().join("Clogs/lost.png")).unwrap();
+        let classes = ["Boots", "Shoes"].map(String::from).to_vec();
+        let said = load(&Source { classes, ..Source::new(dir.path()) }).unwrap().notes;
+        let data = "2 data files are left out: Clogs/labels.csv, all.npz";
+        assert_eq!(
+            said[..3],
+            ["1 image of Clogs is left out", "1 picture beside the class folders is left out", data].map(String::from)
+        );
+        #[cfg(unix)]
+        assert!(said[3].ends_with(", 1 unreadable") && said[3].starts_with("5 files of other types"), "{said:?}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_is_no_picture() {
+        let dir = tree();
+        let _socket = std::os::unix::net::UnixListener::bind(dir.path().join("Shoes/pipe.png")).unwrap();
+        assert_eq!(notes(dir.path()), "1 file of other types is left out: 1 special file");
+    }
+
+    #[test]
+    fn parts_that_are_left_out_are_counted_with_their_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = dir.path();
+        for name in ["train/a", "train/b", "train/c", "test/a", "test/b", "val/a", "val/b"] {
+            put(at, &format!("{name}/1.png"), 3, [7, 8, 9]);
+        }
+        let said = |classes: &[&str]| {
+            let classes = classes.iter().map(|c| c.to_string()).collect();
+            load(&Source { classes, ..Source::new(at) }).map(|splits| splits.notes).map_err(|e| e.to_string())
+        };
+        ["val/a/2.heic", "val/notes.txt"]
+            .into_iter()
+            .for_each(|name| std::fs::write(at.join(name), "nothing").unwrap());
+        let lines = said(&["a", "b"]).unwrap();
+        assert_eq!(lines[0], "1 image of c is left out");
+        assert_eq!(lines[1], "val: 2 pictures left out, for testing those of test are used");
+        assert_eq!((lines[2].as_str(), lines.len()), ("2 files of other types are left out: 1 .heic, 1 .txt", 3));
+        // For a network of two outputs too, the parts are compared before the outputs are counted.
+        let network = Some(super::super::Network::new(Shape::new(3, 3, 3), &["0", "1"].map(String::from)));
+        let asked = load(&Source { network, ..Source::new(at) }).unwrap_err().to_string();
+        assert!(asked.contains("train alone has c; keep those of both with --classes a,b"), "{asked}");
+        std::fs::rename(at.join("train/c"), at.join("train/Owl")).unwrap();
+        put(at, "test/owl/1.png", 3, [1; 3]);
+        assert!(said(&[]).unwrap_err().contains("Owl of train is owl in test; rename one"));
+        assert_eq!(said(&["a", "b"]).unwrap()[0], "2 images of Owl, owl are left out");
+    }
+
+    #[test]
+    fn what_may_be_no_class_is_said() {
+        let of = |folders: &[&str]| {
+            let dir = tempfile::tempdir().unwrap();
+            folders.iter().for_each(|f| (0..2).for_each(|i| put(dir.path(), &format!("{f}/{i}.png"), 3, [1; 3])));
+            dir
+        };
+        let uneven = of(&["fold1/a", "fold1/b", "fold2/a", "fold2/b", "fold2/c"]);
+        assert!(notes(uneven.path()).contains("fold1, fold2 are the classes, and each holds a, b"));
+        let beside = of(&["data/train/a", "data/test/a", "models/a"]);
+        assert!(notes(beside.path()).contains("data is a class, and holds test, train"));
+        assert_eq!(notes(of(&["x/left", "x/right", "y/left", "y/right", "y/top"]).path()), "");
+    }
+
+    /// Whoever does what a refusal says is not refused again.
+    #[test]
+    fn remedies_work() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = dir.path();
+        let refused = |hint: &str| {
+            let message = error(at);
+            assert!(message.contains(hint), "{message}");
+        };
+        for part in ["train", "test"] {
+            ["a/1.png", "b/1.png"].into_iter().for_each(|name| put(at, &format!("{part}/images/{name}"), 3, [7, 8, 9]));
+        }
+        refused(
+            "holds a, b; if those are classes or parts of a data set, give it as --data, or move them up into train and test",
+        );
+        put(&at.join("train/images"), "a/2.png", 3, [7, 8, 9]);
+        put(&at.join("train/images"), "b/2.png", 3, [7, 8, 9]);
+        assert_eq!(load(&Source::new(at.join("train/images"))).unwrap().test.len(), 2);
+        for part in ["train", "test"] {
+            ["a", "b"].into_iter().for_each(|name| {
+                std::fs::rename(at.join(part).join("images").join(name), at.join(part).join(name)).unwrap();
+            });
+            std::fs::remove_dir(at.join(part).join("images")).unwrap();
+        }
+        assert_eq!(load(&Source::new(at)).unwrap().test.len(), 2);
+        // Lists in the parts.
+        for part in ["train", "test"] {
+            let list = "img/a/1.png,a\nimg/b/1.png,b\nimg/a/2.png,a\nimg/b/2.png,b\n";
+            std::fs::create_dir(at.join(part).join("img")).unwrap();
+            ["a", "b"]
+                .into_iter()
+                .for_each(|c| std::fs::rename(at.join(part).join(c), at.join(part).join("img").join(c)).unwrap());
+            ["a/2.png", "b/2.png"].into_iter().for_each(|name| put(&at.join(part).join("img"), name, 3, [7, 8, 9]));
+            std::fs::write(at.join(part).join(labels::LABELS), list).unwrap();
+        }
+        refused("train holds labels.csv; give that folder as --data");
+        assert_eq!(load(&Source::new(at.join("train"))).unwrap().test.len(), 2);
+        // A list of another name, and a wrapper around it.
+        let list = at.join("test").join(labels::LABELS);
+        std::fs::rename(&list, at.join("test/Labels.CSV")).unwrap();
+        let message = error(&at.join("test"));
+        assert!(message.contains("Labels.CSV is not read by this name; call it labels.csv"), "{message}");
+        std::fs::remove_dir_all(at.join("train")).unwrap();
+        std::fs::create_dir(at.join("w")).unwrap();
+        std::fs::rename(at.join("test"), at.join("w/set")).unwrap();
+        std::fs::rename(at.join("w/set/img"), at.join("w/set/dogs")).unwrap();
+        std::fs::remove_file(at.join("w/set/Labels.CSV")).unwrap();
+        std::fs::write(at.join("README"), "").unwrap();
+        let message = error(at);
+        assert!(message.contains("dogs: is the only folder and holds a, b"), "{message}");
+        assert_eq!(load(&Source::new(at.join("w/set/dogs"))).unwrap().test.len(), 2);
     }
 
     #[test]

@@ -29,11 +29,8 @@ pub fn read(path: impl AsRef<Path>) -> Result<Spec> {
 /// The text of a file: UTF-8, or UTF-16 that begins with its mark. Bytes of other encodings, which belong into comments,
 /// become replacement characters. `None` for what is no text.
 fn decode(bytes: Vec<u8>) -> Option<String> {
-    let units = |of: fn([u8; 2]) -> u16| bytes[2..].as_chunks().0.iter().map(|&b| of(b)).collect::<Vec<u16>>();
     match bytes[..] {
-        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] if bytes.len() % 2 == 1 => None,
-        [0xff, 0xfe, ..] => String::from_utf16(&units(u16::from_le_bytes)).ok(),
-        [0xfe, 0xff, ..] => String::from_utf16(&units(u16::from_be_bytes)).ok(),
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => crate::input::utf16(&bytes),
         _ if bytes.contains(&0) => None,
         _ => Some(String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned())),
     }

@@ -230,4 +230,26 @@ fn folders_above_the_classes_are_named() {
         refused(at, &line, &["d/images", "the only folder", "holds a, b", "give it as --data"]);
     }
     done(at, &predict("d/images"));
+    // However deep they are, and where a single output is asked about.
+    fs::create_dir(at.join("w")).expect("made");
+    fs::rename(at.join("d"), at.join("w/My Data (1)")).expect("moved");
+    let train = "train --data w --out t.onnx --epochs 1 --device cpu";
+    for line in [predict("w"), train.into()] {
+        refused(at, &line, &["w/My Data (1)/images", "holds a, b", "give it as --data"]);
+    }
+}
+
+#[test]
+fn images_of_classes_that_are_left_out_are_counted() {
+    let dir = folder();
+    let at = dir.path();
+    pictures(&at.join("d"), &["a", "b", "owl"], [2, 2], |c, _| [90 * c as u8; 3]);
+    fs::write(at.join("d/owl/notes.txt"), "").expect("written");
+    model(&at.join("m.onnx"), Shape::new(1, 2, 2), None, vec![1.0; 2], vec![0.0, 1.0]);
+    fs::write(at.join("names.txt"), "a\nb\n").expect("written");
+    let predict = |more: &str| said(at, &format!("predict --model m.onnx --data d --device cpu --out p.csv {more}"));
+    let others = "d: 1 file of other types is left out: 1 .txt\n";
+    assert!(predict("--classes a,b").contains(&format!("d: 3 images of owl are left out\n{others}")));
+    let known = "d: 3 images of owl are left out: the network knows a, b\n";
+    assert!(predict("--classes-file names.txt").contains(&format!("{known}{others}")));
 }
