@@ -44,8 +44,11 @@ pub enum Decision {
     Open,
 }
 
-/// What a domain's climb may cost.
-const CLIMB: Effort = Effort { rounds: 1, steps: 3, rate: 0.4 };
+/// What a domain's climb may cost where a tree goes on from ball to ball, which ends the sooner the more domains there are.
+const HASTY: Effort = Effort { rounds: 1, steps: 3, rate: 0.4 };
+
+/// Likewise where all of one box is asked for: a few domains whose slopes are good prove what thousands of hasty ones leave open.
+const PATIENT: Effort = Effort { rounds: 1, steps: 8, rate: 0.2 };
 
 /// Domains that one thread bounds at once, and a GPU, where they fit.
 const BATCH: [usize; 2] = [32, 1024];
@@ -147,7 +150,7 @@ impl Bounder {
             }
             let bound = |part: &[Domain]| {
                 let home: Vec<&Root> = part.iter().map(|d| &roots[rows[d.row].lane]).collect();
-                self.bound(&home, rows, part)
+                self.bound(&home, rows, part, PATIENT)
             };
             let parts = batch.par_chunks(share).map(bound);
             let parts: Vec<Result<Vec<Bounded>>> = parts.collect();
@@ -178,14 +181,14 @@ impl Bounder {
     }
 
     /// Bounds each domain's row; `home[i]` is the box of `domains[i]`.
-    fn bound(&self, home: &[&Root], rows: &[Row], domains: &[Domain]) -> Result<Vec<Bounded>> {
+    fn bound(&self, home: &[&Root], rows: &[Row], domains: &[Domain], climb: Effort) -> Result<Vec<Bounded>> {
         let own = own_rows(rows, domains);
         let region = Domain::region(self, home)?;
         let state = Domain::state(self, &region, home, domains)?;
         let mut bounds = self.evaluate(&state, &own, false)?;
         let at_once: Vec<bool> = bounds.lower.iter().map(|b| *b > 0.0).collect();
         if at_once.contains(&false) {
-            alpha::climb(&state, &own, &mut bounds, false, CLIMB, |_, _| Ok(()))?;
+            alpha::climb(&state, &own, &mut bounds, false, climb, |_, _| Ok(()))?;
         }
         let each: Vec<usize> = (0..domains.len()).collect();
         let run = alpha::run_each(&state, &own, &each)?;

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::domain::Domain;
 use super::progress::Bounded;
 use super::root::Root;
-use super::{Row, roots};
+use super::{HASTY, Row, roots};
 use crate::bounds::region::Region;
 use crate::bounds::{Ball, Bounder};
 use crate::device::Fit;
@@ -214,7 +214,7 @@ impl Tree {
             let homes: Vec<&Root> = part.iter().map(|(t, _)| &trees[*t].root).collect();
             let rows: Vec<Row> = part.iter().map(|(t, b)| trees[*t].rows[b.domain.row].clone()).collect();
             let own = |(row, (_, b)): (usize, &(usize, &Branch))| Domain { row, ..b.domain.clone() };
-            roomy.bound(&homes, &rows, &part.iter().enumerate().map(own).collect::<Vec<_>>())
+            roomy.bound(&homes, &rows, &part.iter().enumerate().map(own).collect::<Vec<_>>(), HASTY)
         };
         let bounded = Fit::new(if gpu { share } else { batch.len() }).run(&batch, |all| {
             Ok(all.par_chunks(part).map(bound).collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
