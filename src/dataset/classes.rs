@@ -65,7 +65,12 @@ impl Choice {
         let left = self.available.iter().zip(&self.map).zip(there).filter(|((_, label), n)| label.is_none() && **n > 0);
         let (names, counts): (Vec<String>, Vec<usize>) = left.map(|((name, _), &n)| (name.clone(), n)).unzip();
         let n = counts.iter().sum();
-        let said = || format!("{} of {} {} left out{}", counted(n, "image"), listed(&names), are(n), self.why);
+        let class = match names.iter().all(|name| name.parse::<u32>().is_ok()) {
+            true if names.len() == 1 => "class ",
+            true => "classes ",
+            false => "",
+        };
+        let said = || format!("{} of {class}{} {} left out{}", counted(n, "image"), listed(&names), are(n), self.why);
         (n > 0).then(said)
     }
 

@@ -220,7 +220,7 @@ mod tests {
         source.classes = vec!["2".into(), "1".into()];
         let splits = load(&source).unwrap();
         assert_eq!((splits.test.labels, splits.test.names[1].as_str()), (vec![0, 1, 0, 1], "t10k-00002"));
-        assert_eq!(splits.notes, ["4 images of 0 are left out"]);
+        assert_eq!(splits.notes, ["4 images of class 0 are left out"]);
         source.size = Some([4, 4]);
         assert_eq!(load(&source).unwrap().train.shape, Shape::new(1, 4, 4));
     }

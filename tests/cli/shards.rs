@@ -103,7 +103,7 @@ fn shards_of_a_study_join_to_the_same_results() {
     refused(at, "merge part0 part1 part2 part3 --out changed", &["DA-slippers.onnx", "study this shard again"]);
     put_text(&at.join("part2/study_part.json"), "{");
     refused(at, "merge part0 part1 part2 part3 --out broken", &["part2/study_part.json", "study --shard"]);
-    misused(at, &format!("{study} --shard 0/7 --out many"), &["6 trainings", "not 7"]);
+    misused(at, &format!("{study} --shard 0/7 --out many --quiet"), &["6 trainings", "not 7"]);
     refused(at, "merge whole joined --out pieces", &["whole", "in one piece", "study --shard"]);
 
     // Models that are there already.
