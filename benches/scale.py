@@ -147,9 +147,6 @@ def panel(rows, axis, column, title, left, top, width=300, height=210):
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in line)
         out.append(f'<polyline points="{path}" fill="none" stroke="{COLOURS[method]}" stroke-width="2"/>')
         out += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{COLOURS[method]}"/>' for x, y in line]
-        if line:
-            x, y = line[-1]
-            out.append(f'<text x="{x - 6:.1f}" y="{y - 6:.1f}" text-anchor="end" fill="{COLOURS[method]}">{method}</text>')
     return out
 
 
@@ -157,15 +154,17 @@ def chart(rows, path):
     per_image = lambda r: max(r["seconds"] - r["alone"], 1e-6) / (r["images"] - 1)
     whole = lambda r: r["seconds"]
     memory = lambda r: r["mib"]
-    out = []
+    out = [
+        f'<text x="{1040 + 55 * k}" y="12" fill="{COLOURS[m]}" font-weight="bold">{m}</text>' for k, m in enumerate(METHODS)
+    ]
     for k, axis in enumerate(NAMES):
         time_of, what = (whole, "seconds") if axis == "images" else (per_image, "seconds per image")
-        out += panel(rows, axis, time_of, what, 300 * k, 0)
-        out += panel(rows, axis, memory, "peak memory, MiB", 300 * k, 220)
+        out += panel(rows, axis, time_of, what, 300 * k, 10)
+        out += panel(rows, axis, memory, "peak memory, MiB", 300 * k, 230)
     body = "\n".join(out)
     path.write_text(
-        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1200 430" font-family="sans-serif" font-size="11">\n'
-        f'<rect width="1200" height="430" fill="#fff"/>\n{body}\n</svg>\n'
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1200 440" font-family="sans-serif" font-size="11">\n'
+        f'<rect width="1200" height="440" fill="#fff"/>\n{body}\n</svg>\n'
     )
 
 
