@@ -155,7 +155,7 @@ def chart(rows, path):
     whole = lambda r: r["seconds"]
     memory = lambda r: r["mib"]
     out = [
-        f'<text x="{1040 + 55 * k}" y="12" fill="{COLOURS[m]}" font-weight="bold">{m}</text>' for k, m in enumerate(METHODS)
+        f'<text x="{960 + 80 * k}" y="12" fill="{COLOURS[m]}" font-weight="bold">{m}</text>' for k, m in enumerate(METHODS)
     ]
     for k, axis in enumerate(NAMES):
         time_of, what = (whole, "seconds") if axis == "images" else (per_image, "seconds per image")
