@@ -181,16 +181,10 @@ impl Flights<'_> {
 }
 
 /// On the CPU backend, in one of the threads that its kernels share: each of a probe's many kernels would else be handed over to
-/// them, and be waited for, by one that looks on.
+/// them, and be waited for, by one that looks on. That thread serves others afterwards: a wish to stop is heeded by the one that
+/// asks, between two probes.
 fn in_pool<T: Send>(bounder: &Bounder, work: impl FnOnce() -> T + Send) -> T {
-    if bounder.net.device.is_gpu() {
-        return work();
-    }
-    let heed = interrupt::inherited();
-    rayon::scope(|_| {
-        heed();
-        work()
-    })
+    if bounder.net.device.is_gpu() { work() } else { rayon::scope(|_| work()) }
 }
 
 /// What bounds prove of a deep network that cost next to nothing.
