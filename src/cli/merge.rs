@@ -53,15 +53,11 @@ pub fn run(args: MergeArgs) -> Result<()> {
     if args.parts.iter().any(|dir| dir.join(part::FILE).is_file()) {
         return levels(&args);
     }
-    if let Some(dir) =
-        args.parts.iter().find(|dir| dir.join(sweep::RATES).is_file() && !table::table_path(dir).is_file())
-    {
-        bail!(Error::input(dir, "holds a sweep in one piece; merge joins those of sweep --shard"));
-    }
-    if let Some(dir) =
-        args.parts.iter().find(|dir| dir.join("results.json").is_file() && !table::table_path(dir).is_file())
-    {
-        bail!(Error::input(dir, "holds a study in one piece; merge joins those of study --shard"));
+    for (file, job) in [(sweep::RATES, "sweep"), ("results.json", "study")] {
+        let is_whole = |dir: &&PathBuf| dir.join(file).is_file() && !table::table_path(dir).is_file();
+        if let Some(dir) = args.parts.iter().find(is_whole) {
+            bail!(Error::input(dir, format!("holds a {job} in one piece; merge joins those of {job} --shard")));
+        }
     }
     if let Some(file) = args.parts.iter().find(|part| part.is_file()) {
         bail!(Error::input(file, "is a file; to join those of verify, give their list as --batch"));

@@ -151,10 +151,11 @@ pub fn join(dirs: &[PathBuf], out: &Path) -> Result<Study> {
     for (part, dir) in &parts {
         for (file, hash) in part.files() {
             let path = dir.join(file);
-            if Path::new(file).file_name() != Some(file.as_ref()) || Some(&*onnx::fingerprint(&path)?) != hash {
+            let content = input::read(&path, u64::MAX)?;
+            if Path::new(file).file_name() != Some(file.as_ref()) || Some(&*onnx::fingerprint_of(&content)) != hash {
                 return Err(Error::input(&path, "is not the model that its part measured; study this shard again"));
             }
-            write_atomically(&out.join(file), &input::read(&path, u64::MAX)?)?;
+            write_atomically(&out.join(file), &content)?;
         }
     }
     whole(parts.into_iter().map(|(part, _)| part).collect())
