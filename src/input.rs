@@ -62,6 +62,30 @@ pub fn read_text(path: &Path, limit: u64) -> Result<String> {
     String::from_utf8(read(path, limit)?).map_err(damaged)
 }
 
+/// The content of a file, unpacked if it is gzip (whatever its name says).
+///
+/// # Errors
+/// [`Error::Io`], and [`Error::Input`] if the content is longer than `limit` bytes or the compression is damaged.
+pub fn read_maybe_gz(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    let file = File::open(path).map_err(Error::io(path, "opening"))?;
+    let mut bytes = vec![];
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(Error::io(path, "reading"))?;
+    if bytes.starts_with(&[0x1f, 0x8b]) {
+        let mut plain = vec![];
+        let room = room(bytes.len() as u64).min(limit);
+        let unpacked = flate2::read::MultiGzDecoder::new(&bytes[..]).take(room + 1).read_to_end(&mut plain);
+        unpacked.map_err(|e| Error::input(path, format!("damaged gzip file ({e}); copy it again")))?;
+        if room < limit && plain.len() as u64 > room {
+            return Err(Error::input(path, "unpacks to 200 times its size and more; unpack it, if that is right"));
+        }
+        bytes = plain;
+    }
+    if bytes.len() as u64 > limit {
+        return Err(Error::input(path, format!("is longer than {limit} bytes")));
+    }
+    Ok(bytes)
+}
+
 /// The text of bytes in UTF-16 that begin with its mark; `None` for others.
 pub fn utf16(bytes: &[u8]) -> Option<String> {
     let of: fn([u8; 2]) -> u16 = match bytes {

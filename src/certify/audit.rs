@@ -200,9 +200,10 @@ pub(crate) fn read_certificate<C: DeserializeOwned>(path: &Path, without: &str) 
     if !path.exists() {
         return Ok(None);
     }
-    let text = input::read_text(path, 1 << 30)?;
+    input::regular(path)?;
+    let text = input::read_maybe_gz(path, 1 << 30)?;
     let bad = |e| Error::input(path, format!("is not a certificate ({e}); {without}"));
-    serde_json::from_str(&text).map(Some).map_err(bad)
+    serde_json::from_slice(&text).map(Some).map_err(bad)
 }
 
 /// What a row claims, with its certificate if there is one.

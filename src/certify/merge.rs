@@ -28,8 +28,8 @@ pub fn merge(dirs: &[PathBuf], out: &Path) -> Result<usize> {
     let (mut rows, mut certificates) = (Vec::new(), Vec::new());
     for (_, dir) in &parts {
         let (_, found) = read_whole(dir)?;
-        let certificate = found.iter().map(|r| (certificate_path(dir, r.index, r.variance), r.index, r.variance));
-        certificates.extend(certificate.filter(|(path, ..)| path.exists()));
+        let certificate = found.iter().map(|r| certificate_path(dir, r.index, r.variance));
+        certificates.extend(certificate.filter(|path| path.exists()));
         rows.extend(found);
     }
     let level = |variance: f64| whole.variances.iter().position(|v| *v == variance);
@@ -42,9 +42,9 @@ pub fn merge(dirs: &[PathBuf], out: &Path) -> Result<usize> {
         let folder = out.join(CERTIFICATES);
         fs::create_dir_all(&folder).map_err(Error::io(&folder, "creating the folder"))?;
     }
-    for (path, index, variance) in &certificates {
+    for path in &certificates {
         let content = fs::read(path).map_err(Error::io(path, "reading"))?;
-        write_atomically(&certificate_path(out, *index, *variance), &content)?;
+        write_atomically(&out.join(CERTIFICATES).join(path.file_name().unwrap_or_default()), &content)?;
     }
     write_json(&out.join("summary.json"), &summarize(&rows))?;
     folder.finish_unlisted()?;

@@ -5,6 +5,8 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use serde::Serialize;
 
 use super::manifest::continued;
@@ -315,15 +317,22 @@ pub(crate) fn lacks(rows: usize) -> String {
 
 /// Where a result folder keeps the certificate of a row.
 pub fn certificate_path(dir: &Path, index: usize, variance: f64) -> PathBuf {
-    dir.join(CERTIFICATES).join(format!("{index}_{}.json", short(variance)))
+    certificate_named(dir, &format!("{index}_{}", short(variance)))
 }
 
-/// Writes the certificate of a row. What stands in it is up to those who make and audit it: the report reads this table,
-/// and knows no bound.
-pub fn keep_certificate(dir: &Path, index: usize, variance: f64, certificate: &impl Serialize) -> Result<()> {
-    let path = certificate_path(dir, index, variance);
-    let text = serde_json::to_vec(certificate).map_err(|e| Error::input(&path, e.to_string()))?;
-    write_atomically(&path, &text)
+/// Where a result folder keeps a certificate of this name: zipped, or as earlier versions did.
+pub(crate) fn certificate_named(dir: &Path, name: &str) -> PathBuf {
+    let folder = dir.join(CERTIFICATES);
+    let plain = folder.join(format!("{name}.json"));
+    if plain.exists() { plain } else { folder.join(format!("{name}.json.gz")) }
+}
+
+/// Writes a certificate. What stands in it is up to those who make and audit it: the report reads this table, and knows no
+/// bound.
+pub fn keep_certificate(path: &Path, certificate: &impl Serialize) -> Result<()> {
+    let mut zip = GzEncoder::new(Vec::new(), Compression::default());
+    serde_json::to_writer(&mut zip, certificate).map_err(|e| Error::input(path, e.to_string()))?;
+    write_atomically(path, &zip.finish().map_err(Error::io(path, "zipping"))?)
 }
 
 /// What a run found, per variance.

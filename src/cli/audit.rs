@@ -18,7 +18,7 @@ use crate::terminal::{self, counted};
 #[command(after_help = "Example: deltamax audit proofs --sample 100
 
 Every radius is proved for the real image u8/255, of which a file of results speaks, not for the nearest f32. Slopes and domains are taken from \
-DIR/certificates/INDEX_VARIANCE.json where there is such a file (certify --certificates); rows made by alpha or --branch, \
+DIR/certificates/INDEX_VARIANCE.json.gz where there is such a file (certify --certificates); rows made by alpha or --branch, \
 and all of --noise, need it.")]
 pub struct AuditArgs {
     /// Folder written by certify or merge

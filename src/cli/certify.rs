@@ -415,7 +415,7 @@ impl Sink for Folder<'_> {
     }
 
     fn proof(&mut self, index: usize, variance: f64, certificate: &Certificate) -> crate::error::Result<()> {
-        table::keep_certificate(self.out, index, variance, certificate)
+        table::keep_certificate(&table::certificate_path(self.out, index, variance), certificate)
     }
 
     fn row(&mut self, row: CertifyRow) -> crate::error::Result<()> {

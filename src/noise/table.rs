@@ -10,10 +10,10 @@ use serde::Serialize;
 use super::run::Sink;
 use crate::certify::answers::{self, Answers, Contents, Kind};
 use crate::certify::manifest::{Asked, Manifest};
-use crate::certify::table::{CERTIFICATES, lacks, quoted};
+use crate::certify::table::{CERTIFICATES, certificate_named, keep_certificate, lacks, quoted};
 use crate::error::{Error, Result};
 use crate::results::certificate::NoiseCertificate;
-use crate::results::{RiskRow, SigmaRow, quantile, short, write_atomically, write_json};
+use crate::results::{RiskRow, SigmaRow, quantile, short, write_json};
 
 /// `noise.csv`.
 pub static RISKS: Kind = Kind {
@@ -114,9 +114,7 @@ impl Sink for Table {
     }
 
     fn proof(&mut self, index: usize, variance: Option<f64>, certificate: &NoiseCertificate) -> Result<()> {
-        let path = certificate_path(&self.dir, index, variance);
-        let text = serde_json::to_vec(certificate).map_err(|e| Error::input(&path, e.to_string()))?;
-        write_atomically(&path, &text)
+        keep_certificate(&certificate_path(&self.dir, index, variance), certificate)
     }
 
     fn risk(&mut self, r: RiskRow) -> Result<()> {
@@ -137,7 +135,7 @@ impl Sink for Table {
 /// Where a folder keeps what proves the row of an image at a variance, or that of its largest noise.
 pub fn certificate_path(dir: &Path, index: usize, variance: Option<f64>) -> PathBuf {
     let of = variance.map_or("sigma".into(), short);
-    dir.join(CERTIFICATES).join(format!("{index}_{of}.json"))
+    certificate_named(dir, &format!("{index}_{of}"))
 }
 
 /// The rows of a finished run.

@@ -7,11 +7,6 @@ mod relation;
 mod sexpr;
 pub mod vnnlib;
 
-use std::io::Read;
-use std::path::Path;
-
-use crate::error::{Error, Result};
-use crate::input;
 use decimal::Decimal;
 
 pub use case::{Bound, Case, Range};
@@ -84,30 +79,6 @@ impl Linear {
         let constant = self.constant.to_f32_down();
         constant.is_finite().then_some((row, constant))
     }
-}
-
-/// The content of a file, unpacked if it is gzip (whatever its name says).
-///
-/// # Errors
-/// [`Error::Io`], and [`Error::Input`] if the content is longer than `limit` bytes or the compression is damaged.
-pub fn read_maybe_gz(path: &Path, limit: u64) -> Result<Vec<u8>> {
-    let file = std::fs::File::open(path).map_err(Error::io(path, "opening"))?;
-    let mut bytes = vec![];
-    file.take(limit + 1).read_to_end(&mut bytes).map_err(Error::io(path, "reading"))?;
-    if bytes.starts_with(&[0x1f, 0x8b]) {
-        let mut plain = vec![];
-        let room = input::room(bytes.len() as u64).min(limit);
-        let unpacked = flate2::read::MultiGzDecoder::new(&bytes[..]).take(room + 1).read_to_end(&mut plain);
-        unpacked.map_err(|e| Error::input(path, format!("damaged gzip file ({e}); copy it again")))?;
-        if room < limit && plain.len() as u64 > room {
-            return Err(Error::input(path, "unpacks to 200 times its size and more; unpack it, if that is right"));
-        }
-        bytes = plain;
-    }
-    if bytes.len() as u64 > limit {
-        return Err(Error::input(path, format!("is longer than {limit} bytes")));
-    }
-    Ok(bytes)
 }
 
 #[cfg(test)]

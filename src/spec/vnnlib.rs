@@ -21,7 +21,7 @@ const MAX_VALUES: usize = 1 << 24;
 /// [`Error::Io`], or [`Error::Input`] with line and column.
 pub fn read(path: impl AsRef<Path>) -> Result<Spec> {
     let path = path.as_ref();
-    let bytes = super::read_maybe_gz(path, MAX_BYTES)?;
+    let bytes = crate::input::read_maybe_gz(path, MAX_BYTES)?;
     let text = decode(bytes).ok_or_else(|| Error::input(path, "not a text file; a VNN-LIB property is needed"))?;
     parse(&text).map_err(|e| Error::input(path, e))
 }

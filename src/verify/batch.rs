@@ -32,7 +32,7 @@ const HEADER: [&str; 4] = ["onnx", "vnnlib", "result", "seconds"];
 /// # Errors
 /// [`Error::Input`] with the line.
 pub fn read_instances(path: &Path) -> Result<Vec<Instance>> {
-    let bytes = crate::spec::read_maybe_gz(path, 1 << 28)?;
+    let bytes = crate::input::read_maybe_gz(path, 1 << 28)?;
     let mut reader =
         csv::ReaderBuilder::new().has_headers(false).trim(csv::Trim::All).flexible(true).from_reader(&bytes[..]);
     let mut instances = vec![];

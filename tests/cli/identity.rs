@@ -157,7 +157,7 @@ fn folders_out_of_order() {
     // A run that was killed between a certificate and its row leaves neither behind.
     put(&table, &rows);
     cut(&table, 2);
-    let kept = |i: usize| at.join(format!("o/certificates/{i}_0.json"));
+    let kept = |i: usize| at.join(format!("o/certificates/{i}_0.json.gz"));
     put(kept(3), "{\"relu\":[");
     done(at, &resume.replace("--certificates all", ""));
     assert!(kept(0).exists() && kept(1).exists() && !kept(2).exists() && !kept(3).exists());

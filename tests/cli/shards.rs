@@ -223,7 +223,7 @@ fn shards_of_noise_and_light_join_to_the_same_bytes() {
     let rows = read(&table);
     let certified = |row: &&str| {
         let cells: Vec<&str> = row.split(',').collect();
-        let path = at.join(format!("njoined/certificates/{}_{}.json", cells[0], cells[4]));
+        let path = at.join(format!("njoined/certificates/{}_{}.json.gz", cells[0], cells[4]));
         path.is_file() && cells[9].parse::<f64>().is_ok_and(|p| p < 1.0)
     };
     let row = rows.lines().skip(1).find(certified).expect("a row with a certificate");

@@ -163,7 +163,7 @@ pub fn scores_of(content: &[u8]) -> OnnxResult<Vec<(String, Option<usize>)>> {
 
 /// The bytes of an ONNX file, unpacked.
 pub(super) fn bytes(path: &Path) -> Result<Vec<u8>> {
-    crate::spec::read_maybe_gz(path, MAX_BYTES)
+    crate::input::read_maybe_gz(path, MAX_BYTES)
 }
 
 /// Where the other files of a model lie.
