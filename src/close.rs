@@ -45,6 +45,9 @@ impl Bracket {
 const STEP: f32 = 0.05;
 const MOST: f32 = 0.3;
 
+/// How many times the domains before it a ball about [`STEP`] further out takes.
+const GROWTH: f64 = 3.5;
+
 /// Nearer ones are tried only where nothing is left to halve, and not below the nearest.
 const NEAR: f32 = 0.01;
 const NEAREST: f32 = 1e-3;
@@ -76,6 +79,8 @@ struct Track<'a> {
     /// Domains before the ball that the tree is on; `None` where it is to get another.
     planted: Option<usize>,
     seconds: f64,
+    /// Seconds before the first ball.
+    began: f64,
     done: bool,
 }
 
@@ -89,12 +94,21 @@ impl Track<'_> {
         settings.domains.saturating_sub(self.domains())
     }
 
+    /// How far out a ball may lie that what is left of the budget should suffice for.
+    fn affordable(&self, settings: &Settings) -> f32 {
+        let domains = self.left(settings) as f64 / self.domains() as f64;
+        let seconds = settings.seconds.map_or(f64::INFINITY, |s| (s - self.seconds) / (self.seconds - self.began));
+        // Neither is a number before there was anything to go by.
+        (f64::from(STEP) * domains.min(seconds).max(0.0).ln_1p() / GROWTH.ln()) as f32
+    }
+
     /// Whether the bracket is closed, or its budget spent.
     fn is_over(&self, settings: &Settings, most: f32) -> bool {
         let (low, high) = (self.bracket.proved, self.high(most));
         let narrow = high <= low * (1.0 + settings.tolerance);
         let late = settings.seconds.is_some_and(|s| self.seconds >= s);
-        low <= 0.0 || narrow || late || self.left(settings) < LEAST || self.step < NEAREST
+        let step = self.step.min(self.affordable(settings));
+        low <= 0.0 || narrow || late || self.left(settings) < LEAST || step < NEAREST
     }
 
     /// No image of this distance is proved.
@@ -154,6 +168,7 @@ pub fn close(
         tree: None,
         planted: None,
         seconds,
+        began: seconds,
         done: false,
     };
     let mut tracks: Vec<Track<'_>> = subjects.iter().zip(brackets).zip(spent).map(track).collect();
@@ -164,6 +179,7 @@ pub fn close(
     timed.deadline = until.or(bounder.deadline);
     let closed = |tracks: Vec<Track<'_>>| Ok(tracks.into_iter().map(|t| (t.bracket.clone(), t.domains())).collect());
     pull_in(bounder, settings, &mut tracks)?;
+    tracks.iter_mut().for_each(|track| track.began = track.seconds);
     loop {
         let started = Instant::now();
         // What was proved before the time was over stays.
@@ -223,7 +239,8 @@ fn plant(bounder: &Bounder, settings: &Settings, tracks: &mut [Track<'_>], fit: 
     for (i, track) in tracks.iter_mut().enumerate().filter(|(_, t)| !t.done) {
         track.done = track.is_over(settings, most);
         if !track.done && track.planted.is_none() {
-            asked.push((i, (track.bracket.proved * (1.0 + track.step)).min(track.high(most))));
+            let step = track.step.min(track.affordable(settings));
+            asked.push((i, (track.bracket.proved * (1.0 + step)).min(track.high(most))));
         }
     }
     let planted = fit.run(&asked, |asked| {
