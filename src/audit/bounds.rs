@@ -15,6 +15,15 @@ pub struct Interval {
     pub upper: Vec<f64>,
     /// Of an input: what more is known of it.
     pub round: Option<Round>,
+    /// Of an input: which part of it counts.
+    pub cut: Option<Cut>,
+}
+
+/// Only inputs `x` with `form . x + constant <= 0` count.
+#[derive(Clone, Debug)]
+pub struct Cut {
+    pub form: Vec<f64>,
+    pub constant: f64,
 }
 
 /// Inputs of which a linear form falls below its value at a centre by no more than `radius` times its norm, in units of
@@ -49,7 +58,7 @@ impl Interval {
         };
         let lower = image.iter().map(|&x| down(f64::from(x) - radius).max(0.0)).collect();
         let upper = image.iter().map(|&x| up(f64::from(x) + radius).min(1.0)).collect();
-        Interval { lower, upper, round }
+        Interval { lower, upper, round, cut: None }
     }
 
     pub fn len(&self) -> usize {
@@ -64,6 +73,18 @@ impl Interval {
     pub fn push(&mut self, lower: f64, upper: f64) {
         self.lower.push(lower);
         self.upper.push(upper);
+    }
+
+    /// Whether an element has no value left. Of a set of which something is cut off that may be; of any other it is a fault.
+    pub fn is_empty(&self) -> bool {
+        (0..self.len()).any(|k| self.lower[k] > self.upper[k])
+    }
+
+    /// What is known of an element, if more, and in the same place if not.
+    pub fn meet(&mut self, k: usize, lower: f64, upper: f64) {
+        // max and min pass over NaN.
+        self.lower[k] = self.lower[k].max(lower);
+        self.upper[k] = self.upper[k].min(upper);
     }
 
     /// # Errors

@@ -2,6 +2,9 @@
 //! Network Verification", 2020; multipliers by Wang et al., "Beta-CROWN", 2021).
 
 use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+
+use rayon::prelude::*;
 
 use super::bounds::Interval;
 use super::certificate::fail;
@@ -10,7 +13,7 @@ use super::rows::LANES;
 use super::state::State;
 use super::walk::{self, Stop, Target};
 use crate::error::Result;
-use crate::results::certificate::{Assumed, Branches, Leaf};
+use crate::results::certificate::{Assumed, Branches, Home, Leaf};
 
 /// Lower bounds of `logit_class - logit_j`, for all j but the class itself, on a box inside that of the state: the least
 /// over the leaves of j.
@@ -24,14 +27,68 @@ pub fn margins(state: &State<'_>, class: usize, input: &Interval, branches: &Bra
             return fail(format!("the leaves of class {rival} do not cover the ball"));
         }
     }
-    let leaves: Vec<&Leaf> = branches.leaves.iter().filter(|l| rivals.contains(&l.rival)).collect();
-    let bounds = bounds(state, class, input, &branches.unstable, &leaves);
-    let least = |rival: usize| {
-        let own = leaves.iter().zip(&bounds).filter(|(l, _)| l.rival == rival).map(|(_, b)| *b);
+    let least = leasts(state, class, input, branches)?;
+    Ok(rivals.iter().map(|&rival| (rival, least[rival])).collect())
+}
+
+/// By class, the least bound of its leaves.
+pub fn leasts(state: &State<'_>, class: usize, input: &Interval, branches: &Branches) -> Result<Vec<f64>> {
+    let least = Mutex::new(vec![f64::INFINITY; state.model.outputs()]);
+    let note = |rival: usize, bound: f64| {
+        let least = &mut least.lock().unwrap_or_else(PoisonError::into_inner)[rival];
         // A bound that is no number proves nothing.
-        own.fold(f64::INFINITY, |m, b| if b.is_nan() { f64::NEG_INFINITY } else { m.min(b) })
+        *least = if bound.is_nan() { f64::NEG_INFINITY } else { least.min(bound) };
     };
-    Ok(rivals.iter().map(|&rival| (rival, least(rival))).collect())
+    Tree { class, input, branches, note: &note }.descend(state, None)?;
+    Ok(least.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// What is left of a home of the box, or part of it, that `state` is about, in which `unstable` are the neurons with slopes;
+/// none where nothing is.
+pub fn left<'a>(
+    state: &State<'a>,
+    class: usize,
+    unstable: &[(usize, usize)],
+    home: &Home,
+    renewed: &[usize],
+) -> Result<Option<State<'a>>> {
+    let lines = bent(whole(state), state, unstable, &home.slopes, &home.assumed);
+    let target = vec![(class, 1.0), (home.rival, -1.0)];
+    let cut = walk::forms(state, [&lines; LANES], &[target]).remove(0);
+    state.left(cut, &home.assumed, renewed)
+}
+
+/// Homes and leaves on their way to bounds.
+struct Tree<'a> {
+    class: usize,
+    input: &'a Interval,
+    branches: &'a Branches,
+    /// Takes the bound of a leaf of a rival.
+    note: &'a (dyn Fn(usize, f64) + Sync),
+}
+
+impl Tree<'_> {
+    /// Bounds all leaves in a home, or the ball, that `state` is about.
+    fn descend(&self, state: &State<'_>, home: Option<usize>) -> Result<()> {
+        let Branches { homes, leaves, renewed, .. } = self.branches;
+        let is_rival = |rival: usize| rival != self.class && rival < state.model.outputs();
+        let own: Vec<&Leaf> = leaves.iter().filter(|l| l.home == home && is_rival(l.rival)).collect();
+        let unstable = home.map_or(&self.branches.unstable, |home| &homes[home].unstable);
+        // What is cut off is so for the smaller ball as well.
+        let input = Interval { cut: state.values[0].cut.clone(), ..self.input.clone() };
+        for (leaf, bound) in own.iter().zip(bounds(state, self.class, &input, unstable, &own)) {
+            (self.note)(leaf.rival, bound);
+        }
+        let inner: Vec<&Home> = homes.iter().filter(|h| h.within == home).collect();
+        let inside = |h: &&Home| homes.iter().position(|other| std::ptr::eq(other, *h));
+        inner.par_iter().try_for_each(|h| {
+            // Where nothing is left all leaves are proved.
+            match left(state, self.class, unstable, h, renewed)? {
+                Some(left) => self.descend(&left, inside(h)),
+                None => Ok(()),
+            }
+        })
+    }
 }
 
 /// Of each leaf by itself.
@@ -43,17 +100,16 @@ pub fn bounds(
     leaves: &[&Leaf],
 ) -> Vec<f64> {
     let whole = whole(state);
-    let mut bounds = Vec::with_capacity(leaves.len());
-    for leaves in leaves.chunks(LANES) {
-        let bent = |leaf: &&Leaf| bent(whole.clone(), state, unstable, leaf);
+    let some = |leaves: &[&Leaf]| {
+        let bent = |leaf: &&Leaf| bent(whole.clone(), state, unstable, &leaf.slopes, &leaf.assumed);
         let lines: Vec<Vec<Option<Vec<Line>>>> = leaves.iter().map(bent).collect();
         // Unused lanes repeat the last leaf.
         let own = std::array::from_fn(|lane| &lines[lane.min(lines.len() - 1)][..]);
         let targets: Vec<Target> = leaves.iter().map(|leaf| vec![(class, 1.0), (leaf.rival, -1.0)]).collect();
         let lower = walk::bound_by(state, own, state.model.output(), &targets, Stop::Input, input);
-        bounds.extend_from_slice(&lower[..leaves.len()]);
-    }
-    bounds
+        lower[..leaves.len()].to_vec()
+    };
+    leaves.par_chunks(LANES).flat_map_iter(some).collect()
 }
 
 /// The lines of every ReLU on the whole ball: standard lower slopes, over all that is known about its inputs.
@@ -69,14 +125,15 @@ fn whole(state: &State<'_>) -> Vec<Option<Vec<Line>>> {
     state.lines.iter().enumerate().map(relu).collect()
 }
 
-/// The same with a leaf's slopes and signs.
+/// The same with a domain's slopes and signs.
 fn bent(
     mut lines: Vec<Option<Vec<Line>>>,
     state: &State<'_>,
     unstable: &[(usize, usize)],
-    leaf: &Leaf,
+    slopes: &[u8],
+    assumed: &[Assumed],
 ) -> Vec<Option<Vec<Line>>> {
-    for (&(node, k), &slope) in unstable.iter().zip(&leaf.slopes) {
+    for (&(node, k), &slope) in unstable.iter().zip(slopes) {
         let z = &state.values[state.model.nodes[node].inputs[0]];
         if let Some(lines) = &mut lines[node] {
             let (l, u) = (z.lower[k], z.upper[k]);
@@ -85,7 +142,7 @@ fn bent(
             lines[k] = if state.keep { line.kept(slope) } else { line };
         }
     }
-    for a in &leaf.assumed {
+    for a in assumed {
         if let Some(lines) = &mut lines[a.node] {
             lines[a.neuron] = Line::assumed(a);
         }
@@ -138,7 +195,12 @@ mod tests {
     /// Leaves by their signs: 3 is neuron 3 at least zero, -3 at most.
     fn covered(leaves: &[&[i32]]) -> bool {
         let assumed = |&s: &i32| Assumed { node: 1, neuron: s.unsigned_abs() as usize, active: s > 0, beta: 0.0 };
-        let leaf = |signs: &&[i32]| Leaf { rival: 0, assumed: signs.iter().map(assumed).collect(), slopes: vec![] };
+        let leaf = |signs: &&[i32]| Leaf {
+            rival: 0,
+            home: None,
+            assumed: signs.iter().map(assumed).collect(),
+            slopes: vec![],
+        };
         let leaves: Vec<Leaf> = leaves.iter().map(leaf).collect();
         cover(&leaves.iter().collect::<Vec<_>>())
     }

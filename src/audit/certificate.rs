@@ -1,10 +1,12 @@
 //! Whether a certificate makes sense for a network. Any slopes in [0,1] and any multipliers from zero up give a valid
 //! bound, and domains one more where they cover the ball, so that checking takes no search and believes nothing.
 
+use std::collections::HashSet;
+
 use crate::error::{Error, Result};
 use crate::model::{Layer, Model, Node};
 use crate::norm::Norm;
-use crate::results::certificate::{Branches, Certificate, NoiseCertificate};
+use crate::results::certificate::{Assumed, Branches, Certificate, NoiseCertificate};
 
 /// # Errors
 /// Names what makes no sense: a slope that is not a number in `[0,1]`, a multiplier below zero, a node that is no ReLU
@@ -55,23 +57,61 @@ pub fn check_noise(certificate: &NoiseCertificate, model: &Model) -> Result<()> 
 }
 
 fn check_branches(branches: &Branches, model: &Model) -> Result<()> {
-    let relu = |(node, neuron): (usize, usize)| relu_node(model, node).is_some_and(|n| neuron < n.shape.len());
-    if let Some((node, neuron)) = branches.unstable.iter().find(|at| !relu(**at)) {
-        return fail(format!("no ReLU has the node {node} and the neuron {neuron}"));
+    check_neurons(&branches.unstable, model)?;
+    for (at, home) in branches.homes.iter().enumerate() {
+        let name = format!("home {at}");
+        if home.within.is_some_and(|within| within >= at) || home.rival >= model.outputs() {
+            return fail(format!("{name} is over no class, or in one that does not come before it"));
+        }
+        check_neurons(&home.unstable, model)?;
+        check_domain(branches, model, &name, home.within, home.rival, &home.assumed, &home.slopes)?;
     }
     for (at, leaf) in branches.leaves.iter().enumerate() {
-        if leaf.slopes.len() != branches.unstable.len() {
-            let (have, want) = (leaf.slopes.len(), branches.unstable.len());
-            return fail(format!("leaf {at} has {have} slopes, needs {want}"));
+        let name = format!("leaf {at}");
+        if leaf.home.is_some_and(|home| home >= branches.homes.len()) {
+            return fail(format!("{name} is in a home that is not there"));
         }
-        for a in &leaf.assumed {
-            if !relu((a.node, a.neuron)) {
-                return fail(format!("no ReLU has the node {} and the neuron {}", a.node, a.neuron));
-            }
-            if !(a.beta >= 0.0 && a.beta.is_finite()) {
-                return fail(format!("leaf {at} has the multiplier {}, below zero or no number", a.beta));
-            }
+        check_domain(branches, model, &name, leaf.home, leaf.rival, &leaf.assumed, &leaf.slopes)?;
+    }
+    match branches.renewed.iter().find(|node| **node >= model.nodes.len()) {
+        Some(node) => fail(format!("the network has no node {node}")),
+        None => Ok(()),
+    }
+}
+
+fn check_neurons(neurons: &[(usize, usize)], model: &Model) -> Result<()> {
+    let relu = |(node, neuron): (usize, usize)| relu_node(model, node).is_some_and(|n| neuron < n.shape.len());
+    match neurons.iter().find(|at| !relu(**at)) {
+        Some((node, neuron)) => fail(format!("no ReLU has the node {node} and the neuron {neuron}")),
+        None => Ok(()),
+    }
+}
+
+/// Whether a domain is part of its home, and has slopes for what is unstable there.
+fn check_domain(
+    branches: &Branches,
+    model: &Model,
+    name: &str,
+    home: Option<usize>,
+    rival: usize,
+    assumed: &[Assumed],
+    slopes: &[u8],
+) -> Result<()> {
+    let home = home.map(|home| &branches.homes[home]);
+    let (have, want) = (slopes.len(), home.map_or(&branches.unstable, |home| &home.unstable).len());
+    if have != want {
+        return fail(format!("{name} has {have} slopes, needs {want}"));
+    }
+    for a in assumed {
+        check_neurons(&[(a.node, a.neuron)], model)?;
+        if !(a.beta >= 0.0 && a.beta.is_finite()) {
+            return fail(format!("{name} has the multiplier {}, below zero or no number", a.beta));
         }
+    }
+    let sign = |a: &Assumed| (a.node, a.neuron, a.active);
+    let own: HashSet<_> = assumed.iter().map(sign).collect();
+    if home.is_some_and(|home| home.rival != rival || !home.assumed.iter().all(|a| own.contains(&sign(a)))) {
+        return fail(format!("{name} is not part of its home"));
     }
     Ok(())
 }

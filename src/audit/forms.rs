@@ -57,6 +57,11 @@ impl Forms {
         if let Some(branches) = &mut certificate.branches {
             branches.unstable.iter_mut().for_each(|(node, _)| relu(node));
             branches.leaves.iter_mut().flat_map(|l| &mut l.assumed).for_each(|a| relu(&mut a.node));
+            for home in &mut branches.homes {
+                home.assumed.iter_mut().for_each(|a| relu(&mut a.node));
+                home.unstable.iter_mut().for_each(|(node, _)| relu(node));
+            }
+            branches.renewed.iter_mut().for_each(|node| *node = self.read.get(node).copied().unwrap_or(self.none));
         }
         certificate
     }

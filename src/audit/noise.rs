@@ -48,7 +48,7 @@ fn cloud(image: &[f32], sigma: f64, slack: f64, radius: f64) -> Interval {
         round.fall.push(fall);
         round.rise.push(rise);
     }
-    Interval { lower: vec![0.0; n], upper: vec![1.0; n], round: Some(round) }
+    Interval { lower: vec![0.0; n], upper: vec![1.0; n], round: Some(round), cut: None }
 }
 
 /// An upper bound of the probability that noise of deviation `sigma`, added to an image and clipped to `[0,1]`, makes the

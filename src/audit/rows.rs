@@ -71,6 +71,12 @@ impl Coefficients {
         all
     }
 
+    /// Widened to all of the value.
+    pub fn spread_whole(self) -> Coefficients {
+        let shape = self.shape;
+        self.widened(&(0..shape.height), &(0..shape.width))
+    }
+
     /// Widened to a window that also holds another.
     pub fn widened(self, rows: &Range<usize>, columns: &Range<usize>) -> Coefficients {
         let union = |a: &Range<usize>, b: &Range<usize>| a.start.min(b.start)..a.end.max(b.end);

@@ -2,14 +2,14 @@
 
 use super::Method;
 use super::activation;
-use super::bounds::{self, Interval};
+use super::bounds::{self, Cut, Interval};
 use super::lines::{self, Given, Line, Peak};
 use super::rounding::Charge;
 use super::rows::LANES;
 use super::walk::{self, Stop, Target};
 use crate::error::Result;
 use crate::model::{Layer, Model, ValueId};
-use crate::results::certificate::{Certificate, NeuronRows, NeuronSlopes, NoiseCertificate};
+use crate::results::certificate::{Assumed, Certificate, LowerSlopes, NeuronRows, NeuronSlopes, NoiseCertificate};
 use crate::tensor::Shape;
 
 /// Bounds of every value and relaxations of every nonlinear layer.
@@ -30,6 +30,8 @@ pub struct State<'a> {
     rows: Option<Stop>,
     /// How many rows were walked for neurons.
     pub forms: usize,
+    /// As [`Choice::lean`].
+    lean: f64,
 }
 
 /// What the slopes of a relaxation are.
@@ -61,7 +63,8 @@ impl<'a> State<'a> {
             Method::CrownNearest(depth) => Some(Stop::After(depth)),
         };
         let (sizes, lines, peaks) = (Vec::new(), Vec::new(), Vec::new());
-        let mut state = State { model, charge, values, sizes, lines, peaks, keep, rows, forms: 0 };
+        let lean = choice.lean;
+        let mut state = State { model, charge, values, sizes, lines, peaks, keep, rows, forms: 0, lean };
         let standard = |node: usize| choice.noise.and_then(|n| n.standard.iter().find(|s| s.node == node));
         // By value: whether every path from the input is affine.
         let mut straight = vec![true];
@@ -70,29 +73,12 @@ impl<'a> State<'a> {
             value.check(node)?;
             state.values.push(value);
             state.sizes.push(sizes);
-            let x = &state.values[node.inputs[0]];
-            let (mut line, mut peak) = (None, None);
-            match &node.layer {
-                Layer::Relu if method != Method::Ibp => {
-                    let given = standard(i).map_or(Given::Standard(choice.lean), Given::Lower);
-                    line = Some(lines::relu(x, given, keep));
-                }
-                Layer::Activation(f) if method != Method::Ibp => line = Some(activation::lines(f, x)),
-                Layer::MaxPool(p) if method != Method::Ibp => {
-                    peak = Some(lines::peaks(p, x, model.shape(node.inputs[0]), node.shape, choice.lean));
-                }
-                Layer::Conv(_)
-                | Layer::Dense(_)
-                | Layer::Relu
-                | Layer::Activation(_)
-                | Layer::MaxPool(_)
-                | Layer::AvgPool(_)
-                | Layer::Add
-                | Layer::Scale { .. }
-                | Layer::Gather(_) => {}
+            if method == Method::Ibp {
+                state.lines.push(None);
+                state.peaks.push(None);
+            } else {
+                state.relax(i, standard(i));
             }
-            state.lines.push(line);
-            state.peaks.push(peak);
             // Of one layer over a box intervals say all there is to say; of affine layers over a ball rows do, which are
             // as cheap there as anything else.
             straight.push(is_affine(&node.layer) && node.inputs.iter().all(|&v| straight[v]));
@@ -121,6 +107,66 @@ impl<'a> State<'a> {
         Ok(state)
     }
 
+    /// Relaxes node `i`, whose inputs are bounded, by the standard slopes or given ones.
+    fn relax(&mut self, i: usize, given: Option<&LowerSlopes>) {
+        let node = &self.model.nodes[i];
+        let x = &self.values[node.inputs[0]];
+        let (mut line, mut peak) = (None, None);
+        match &node.layer {
+            Layer::Relu => {
+                let given = given.map_or(Given::Standard(self.lean), Given::Lower);
+                line = Some(lines::relu(x, given, self.keep));
+            }
+            Layer::Activation(f) => line = Some(activation::lines(f, x)),
+            Layer::MaxPool(p) => {
+                peak = Some(lines::peaks(p, x, self.model.shape(node.inputs[0]), node.shape, self.lean));
+            }
+            Layer::Conv(_)
+            | Layer::Dense(_)
+            | Layer::AvgPool(_)
+            | Layer::Add
+            | Layer::Scale { .. }
+            | Layer::Gather(_) => {}
+        }
+        self.lines.push(line);
+        self.peaks.push(peak);
+    }
+
+    /// The part of the box on which a row may not be positive, where `cut` says that, and where neurons have the signs that are
+    /// assumed; neurons of the listed nodes are bounded anew. None where nothing is left.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn left(&self, cut: Cut, assumed: &[Assumed], renewed: &[usize]) -> Result<Option<State<'a>>> {
+        let model = self.model;
+        let input = Interval { cut: Some(cut), ..self.values[0].clone() };
+        let (sizes, lines, peaks) = (Vec::new(), Vec::new(), Vec::new());
+        let mut state = State { values: vec![input], sizes, lines, peaks, ..*self };
+        for (i, known) in self.values[1..].iter().enumerate() {
+            let (mut value, sizes) = bounds::step(model, i, &state.values, self.charge);
+            (0..value.len()).for_each(|k| value.meet(k, known.lower[k], known.upper[k]));
+            for a in assumed.iter().filter(|a| model.nodes[a.node].inputs[0] == i + 1) {
+                let (lower, upper) = if a.active { (0.0, f64::INFINITY) } else { (f64::NEG_INFINITY, 0.0) };
+                value.meet(a.neuron, lower, upper);
+            }
+            if value.is_empty() {
+                return Ok(None);
+            }
+            state.values.push(value);
+            state.sizes.push(sizes);
+            state.relax(i, None);
+            if renewed.contains(&i) {
+                let unstable = state.unstable(i + 1);
+                state.bound_rows(i + 1, &both_sides(&unstable));
+                if state.values[i + 1].is_empty() {
+                    return Ok(None);
+                }
+            }
+            state.values[i + 1].check(&model.nodes[i])?;
+        }
+        Ok(Some(state))
+    }
+
     /// [`refine`](Self::refine) with given slopes, or only those that are listed.
     fn refine_with(&mut self, value: ValueId, given: &NeuronSlopes, only: Option<&[NeuronRows]>) -> Result<()> {
         let standard = self.lines.clone();
@@ -145,27 +191,26 @@ impl<'a> State<'a> {
     }
 
     fn refine_some(&mut self, value: ValueId, which: &[usize]) -> Result<()> {
-        let both: Vec<(usize, f64)> = which.iter().flat_map(|&k| [(k, 1.0), (k, -1.0)]).collect();
-        self.refine_rows(value, &both)
+        self.refine_rows(value, &both_sides(which))
     }
 
     /// Bounds elements of a value from below, or from above where the sign is negative.
     fn refine_rows(&mut self, value: ValueId, rows: &[(usize, f64)]) -> Result<()> {
+        self.bound_rows(value, rows);
+        self.values[value].check(&self.model.nodes[value - 1])
+    }
+
+    fn bound_rows(&mut self, value: ValueId, rows: &[(usize, f64)]) {
         self.forms += rows.len();
         for chunk in rows.chunks(LANES) {
             let targets: Vec<Target> = chunk.iter().map(|&row| vec![row]).collect();
             let bounds = walk::bound(self, value, &targets, self.rows.unwrap_or(Stop::Input), &self.values[0]);
             let known = &mut self.values[value];
             for (&(k, sign), bound) in chunk.iter().zip(bounds) {
-                // max and min pass over NaN.
-                if sign > 0.0 {
-                    known.lower[k] = known.lower[k].max(bound);
-                } else {
-                    known.upper[k] = known.upper[k].min(-bound);
-                }
+                let (lower, upper) = if sign > 0.0 { (bound, f64::INFINITY) } else { (f64::NEG_INFINITY, -bound) };
+                known.meet(k, lower, upper);
             }
         }
-        self.values[value].check(&self.model.nodes[value - 1])
     }
 
     /// Elements of a value that decide a relaxation, or that rows may end at, neighbours together.
@@ -232,6 +277,11 @@ impl<'a> State<'a> {
         }
         margins
     }
+}
+
+/// Rows that bound these elements from both sides.
+fn both_sides(which: &[usize]) -> Vec<(usize, f64)> {
+    which.iter().flat_map(|&k| [(k, 1.0), (k, -1.0)]).collect()
 }
 
 /// Elements in this order have their neighbours beside them.

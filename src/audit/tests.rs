@@ -1,6 +1,7 @@
 //! The auditor against exact rational evaluation, against sampled points, and against false claims.
 
 mod exact;
+mod homes;
 mod nets;
 
 use exact::{forward_exact, rational};
@@ -400,7 +401,7 @@ fn domains_with_any_multipliers_are_sound_and_others_are_rejected() {
             });
             let assumed: Vec<Assumed> = assumed.collect();
             let slopes = unstable.iter().map(|_| rng.below(256) as u8).collect();
-            let leaf = Leaf { rival: (class + 1) % model.outputs(), assumed, slopes };
+            let leaf = Leaf { rival: (class + 1) % model.outputs(), home: None, assumed, slopes };
             let bound = branches::bounds(&state, class, &ball, &unstable, &[&leaf])[0];
             assert!(bound.is_finite());
             for _ in 0..60 {
@@ -415,9 +416,9 @@ fn domains_with_any_multipliers_are_sound_and_others_are_rejected() {
                     assert!(bound <= y[class] - y[leaf.rival]);
                 }
             }
-            let whole = |rival| Leaf { rival, assumed: vec![], slopes: leaf.slopes.clone() };
+            let whole = |rival| Leaf { rival, home: None, assumed: vec![], slopes: leaf.slopes.clone() };
             let leaves = (0..model.outputs()).map(whole).collect();
-            let branches = Some(Branches { unstable: unstable.clone(), leaves });
+            let branches = Some(Branches { unstable: unstable.clone(), leaves, homes: vec![], renewed: vec![] });
             let sound = Certificate { branches, ..Certificate::default() };
             check(&model, &x, class, 1e-4, Method::Crown, Some(&sound)).unwrap();
             let refused = |change: &dyn Fn(&mut Branches), what: &str| {

@@ -8,7 +8,7 @@
 //! [`super::bounds::step`]. A layer whose weights were folded is charged `sum_j |a_j| d_j` more, `d_j` being how far its
 //! output may be from that of the file.
 
-use super::bounds::{Fold, Interval, Round, share};
+use super::bounds::{Cut, Fold, Interval, Round, share};
 use super::lines::Line;
 use super::rounding::{down, up};
 use super::rows::{Coefficients, LANES, Lanes, is_live, lanes, split};
@@ -90,6 +90,27 @@ pub fn bound_by<'a>(
     }
     let end = walk.lower();
     lanes(|i| best[i].max(end[i]))
+}
+
+/// What targets over the logits are at least, as forms of the input: at least `form . x + constant`, wherever in the input of
+/// the state. Their lines are `lines`.
+pub fn forms<'a>(state: &'a State<'_>, lines: [&'a Lines; LANES], targets: &[Target]) -> Vec<Cut> {
+    let from = state.model.output();
+    let mut walk = Walk::new(state, lines, from, targets);
+    for value in (1..=from).rev() {
+        if let Some(c) = walk.at[value].take() {
+            walk.step(value - 1, c);
+        }
+    }
+    let input = &state.values[0];
+    let mut c = walk.at[0].take().unwrap_or_else(|| Coefficients::full(state.model.input));
+    c = match &input.cut {
+        Some(cut) => walk.lean(c, input, cut),
+        None => c.spread_whole(),
+    };
+    let lower = walk.lower();
+    let form = |lane: usize| Cut { form: c.a.iter().map(|a| a[lane]).collect(), constant: lower[lane] };
+    (0..targets.len()).map(form).collect()
 }
 
 fn seed(shape: Shape, targets: &[Target]) -> Coefficients {
@@ -250,8 +271,38 @@ impl<'a> Walk<'a> {
         below
     }
 
+    /// Adds to every row as much of a form that is at most zero wherever it counts as makes it about the largest where it is
+    /// least: any multiple from zero up will do.
+    fn lean(&mut self, c: Coefficients, bounds: &Interval, cut: &Cut) -> Coefficients {
+        let mut c = c.spread_whole();
+        let weights = weights(&c, bounds, cut);
+        let (mut sum, mut size) = ([0.0; LANES], [0.0; LANES]);
+        for (k, a) in c.a.iter_mut().enumerate() {
+            let largest = bounds.size(k);
+            for i in 0..LANES {
+                let more = weights[i] * cut.form[k];
+                a[i] += more;
+                size[i] += (a[i].abs() + more.abs()) * largest;
+            }
+        }
+        for i in 0..LANES {
+            sum[i] = weights[i] * cut.constant;
+            size[i] += sum[i].abs();
+        }
+        self.settle(&sum, &size);
+        c
+    }
+
     /// Exchanges a value for its bounds.
     fn concretize(&mut self, c: &Coefficients, bounds: &Interval) {
+        if let Some(cut) = &bounds.cut {
+            let c = self.lean(c.clone(), bounds, cut);
+            return self.exchange(&c, bounds);
+        }
+        self.exchange(c, bounds);
+    }
+
+    fn exchange(&mut self, c: &Coefficients, bounds: &Interval) {
         let (mut sum, mut size) = ([0.0; LANES], [0.0; LANES]);
         for (k, a) in c.live() {
             let (lower, upper, weight) = (bounds.lower[k], bounds.upper[k], bounds.size(k));
@@ -294,6 +345,39 @@ impl<'a> Walk<'a> {
         self.settle(&[0.0; LANES], &size);
         self.at[value] = Some(sum);
     }
+}
+
+/// Steps on the way to a weight: from a first guess up or between those that are too small and too large.
+const STEPS: usize = 24;
+
+/// How much of a form rows want: where the sum of both, at its least, begins to fall. Nothing rests on it.
+fn weights(c: &Coefficients, bounds: &Interval, cut: &Cut) -> Lanes {
+    let spread = |k: usize| bounds.upper[k] - bounds.lower[k];
+    let fall: f64 = cut.form.iter().enumerate().map(|(k, h)| h.abs() * spread(k)).sum();
+    let mut own = [0.0; LANES];
+    for (k, a) in c.a.iter().enumerate() {
+        (0..LANES).for_each(|i| own[i] += a[i].abs() * spread(k));
+    }
+    let (mut low, mut high): (Lanes, Lanes) = ([0.0; LANES], [f64::INFINITY; LANES]);
+    for _ in 0..STEPS {
+        let next = |i: usize| match (low[i], high[i]) {
+            (low, high) if high.is_finite() => 0.5 * (low + high),
+            (0.0, _) => own[i] / fall / 64.0,
+            (low, _) => 4.0 * low,
+        };
+        let try_: Lanes = lanes(next);
+        // The form where the sum of both is least.
+        let mut there = [cut.constant; LANES];
+        for (k, (a, h)) in c.a.iter().zip(&cut.form).enumerate() {
+            for i in 0..LANES {
+                there[i] += h * if a[i] + try_[i] * h > 0.0 { bounds.lower[k] } else { bounds.upper[k] };
+            }
+        }
+        for i in 0..LANES {
+            if there[i] > 0.0 { low[i] = try_[i] } else { high[i] = try_[i] }
+        }
+    }
+    lanes(|i| if low[i].is_finite() { low[i] } else { 0.0 })
 }
 
 /// Rows as forms of the input.

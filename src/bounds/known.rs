@@ -31,8 +31,7 @@ struct Interval {
     radius: Buffer,
 }
 
-/// Ends of one value for all lanes, `[element][lane]`, as rows of neurons move them before the interval itself is narrowed.
-/// Zero in lanes of which nothing is known.
+/// Ends of one value, `[element][lane]`, as rows of neurons move them; zero in lanes of which nothing is known.
 pub(super) struct Ends {
     pub lower: Buffer,
     pub upper: Buffer,
@@ -327,6 +326,8 @@ impl<'a> Known<'a> {
     pub fn provable_by(&self, verdicts: &[Vec<u32>]) -> Result<Vec<bool>> {
         match verdicts[0][0] {
             0 => {}
+            // Of a set of which nothing is left, whatever is said holds.
+            targets::CROSSED if self.region.is_cut() => {}
             targets::CROSSED => return Err(Error::device("a lower bound came back above its upper bound")),
             _ => return Err(not_finite()),
         }

@@ -2,6 +2,7 @@
 //! unstable neuron by a row of its own, before the layer that rectifies it.
 
 use super::known::Known;
+use super::limits::Limits;
 use super::region::Region;
 use super::relaxation::Relaxations;
 use super::walk::Walk;
@@ -26,11 +27,23 @@ impl<'a> Linearised<'a> {
         Ok(Self::whole(bounder, region, look)?.0)
     }
 
+    /// The network over regions of which limits are known. Where something is cut off, only what rows of the whole input say
+    /// is bounded anew.
+    pub fn within(bounder: &'a Bounder, region: &'a Region, limits: &[&Limits]) -> Result<Self> {
+        loop {
+            let state = Self::make(bounder, region, limits)?;
+            state.known.provable()?;
+            if state.known.is_whole() {
+                return Ok(state);
+            }
+        }
+    }
+
     /// The network, and what `look` sees in it, which reads the verdicts on it. It is made again until there was room for the
     /// rows of all neurons.
     pub fn whole<T>(bounder: &'a Bounder, region: &'a Region, look: impl Fn(&Self) -> Result<T>) -> Result<(Self, T)> {
         loop {
-            let state = Self::make(bounder, region)?;
+            let state = Self::make(bounder, region, &[])?;
             let seen = look(&state)?;
             if state.known.is_whole() {
                 return Ok((state, seen));
@@ -38,7 +51,7 @@ impl<'a> Linearised<'a> {
         }
     }
 
-    fn make(bounder: &'a Bounder, region: &'a Region) -> Result<Self> {
+    fn make(bounder: &'a Bounder, region: &'a Region, limits: &[&Limits]) -> Result<Self> {
         let net = &bounder.net;
         let nodes = net.model.nodes.len();
         let relaxes = bounder.method.relaxes();
@@ -50,8 +63,12 @@ impl<'a> Linearised<'a> {
             // The logits themselves are bounded only where no walk goes below them.
             let bounded = i + 1 < nodes || frontier == nodes;
             // The box around a round set says little of what affine layers make of it; rows of their own say all.
-            let round = region.is_round() && graph::is_affine_in_the_input(net, i + 1);
+            let cut = region.is_cut() && bounder.sees_the_input(i + 1);
+            let round = (region.is_round() || cut) && graph::is_affine_in_the_input(net, i + 1);
             known.step(i, bounded, i >= frontier || round)?;
+            if graph::feeds_relaxation(net, i + 1) {
+                known.meet(i + 1, limits)?;
+            }
             if round && bounded && graph::feeds_relaxation(net, i + 1) {
                 intermediate::refine(&mut known, &relaxations, i, !bounder.method.refines())?;
             }
@@ -67,7 +84,7 @@ impl<'a> Linearised<'a> {
                 | Placed::AvgPool(_)
                 | Placed::Add
                 | Placed::Scale { .. }
-                | Placed::Gather(_) => bounder.method.refines(),
+                | Placed::Gather(_) => bounder.method.refines() && (cut || !region.is_cut()),
             };
             if refines && !round && !graph::reads_the_input(net, i) && graph::feeds_relaxation(net, i + 1) {
                 intermediate::refine(&mut known, &relaxations, i, false)?;

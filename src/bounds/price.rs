@@ -16,11 +16,17 @@ impl Bounder {
         // Of what bends no neuron has a row of its own.
         let flat = |i: &usize| graph::bends(net, *i..i + 1) == 0;
         let nodes = (0..net.model.nodes.len()).filter(|i| bounded(i) && flat(i));
-        nodes.map(|i| 2.0 * net.model.shape(i + 1).len() as f64 * self.row_price(i + 1, depth)).sum()
+        nodes.map(|i| 2.0 * net.model.shape(i + 1).len() as f64 * self.path(i + 1, depth).0).sum()
     }
 
-    /// Of one row that starts at an element of `from`, by the windows that [`super::walk`] gives it.
-    fn row_price(&self, from: ValueId, depth: Option<usize>) -> f64 {
+    /// Whether rows that start at elements of `from` end at the whole input, rather than a patch of it or before it.
+    pub(super) fn sees_the_input(&self, from: ValueId) -> bool {
+        self.path(from, self.depth).1.is_some_and(|window| window.is_dense())
+    }
+
+    /// What one row that starts at an element of `from` costs, by the windows that [`super::walk`] gives it, and that at the
+    /// input if it gets there.
+    fn path(&self, from: ValueId, depth: Option<usize>) -> (f64, Option<Window>) {
         let net = &self.net;
         let shape = |value: ValueId| net.model.shape(value);
         let plane = [shape(from).height, shape(from).width];
@@ -59,6 +65,6 @@ impl Bounder {
                 at[input] = Some(at[input].map_or(below, both));
             }
         }
-        products
+        (products, at[0])
     }
 }

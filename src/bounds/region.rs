@@ -6,6 +6,7 @@
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::around::Around;
+use super::cut::Cut;
 use super::rows::Coefficients;
 use super::shelf;
 use super::zonotope::Frame;
@@ -14,7 +15,7 @@ use crate::device::{Buffer, Device};
 use crate::error::{Error, Result};
 use crate::norm::Norm;
 use crate::ops::linear::{self, Rows, SLICES};
-use crate::ops::{ball, ellipsoid, shared_slopes, targets};
+use crate::ops::{ball, cut, ellipsoid, shared_slopes, targets};
 use crate::rounding::{ETA, to_f32_up};
 use crate::tensor;
 
@@ -35,6 +36,8 @@ pub(crate) struct Region {
     forms: Option<Mutex<Vec<Vec<Form>>>>,
     /// Where the sets, and all values, are deviations from those at images.
     around: Option<Around>,
+    /// What no input that counts is beyond, once it is known; of boxes and balls in the maximum norm.
+    cuts: Option<cut::Forms>,
 }
 
 /// A neuron that was bounded by a form of the input, from below or, negated, from above.
@@ -95,6 +98,7 @@ impl Region {
             tables: OnceLock::new(),
             forms: None,
             around: None,
+            cuts: None,
         })
     }
 
@@ -224,7 +228,56 @@ impl Region {
         let (centre, radius) = (place(|i| &i.centre)?, place(|i| &i.radius)?);
         let size = mean(inputs.iter().map(|i| i.radius.iter().fold(0.0, |m: f32, r| m.max(*r))));
         let (count, tables) = (inputs.len(), OnceLock::new());
-        Ok(Region { count, lanes, size, centre, radius, body, tables, forms: None, around: None })
+        Ok(Region { count, lanes, size, centre, radius, body, tables, forms: None, around: None, cuts: None })
+    }
+
+    /// The sets that [`place`](Self::place) makes of these, all boxes or balls of the maximum norm, without what is cut off.
+    pub fn cut(self, bounder: &Bounder, inputs: &[&Inputs], cuts: &[Option<&Cut>]) -> Result<Region> {
+        let boxes = inputs.iter().map(|i| [&i.centre[..], &i.radius]);
+        let forms = Cut::place(bounder.device(), self.lanes, cuts.iter().copied().zip(boxes))?;
+        Ok(Region { cuts: Some(forms), ..self })
+    }
+
+    /// Whether something is cut off.
+    pub fn is_cut(&self) -> bool {
+        self.cuts.is_some()
+    }
+
+    /// Rows over whole inputs that lean on what is cut off, with their sums, where something is.
+    pub fn lean(
+        &self,
+        bounder: &Bounder,
+        c: &Coefficients,
+        rows: &Rows,
+        sums: &Buffer,
+    ) -> Result<Option<(Coefficients, Buffer)>> {
+        let Some(forms) = self.cuts.as_ref().filter(|_| c.window.is_dense()) else { return Ok(None) };
+        let d = bounder.device();
+        let [centre, radius] = self.tables(d)?;
+        let (leant, own) = (c.copy(d)?, d.alloc(sums.len())?);
+        d.copy(sums, &own)?;
+        let (least, g) =
+            (self.least(bounder, c, rows, sums, forms, 2 * rows.lanes)?, bounder.sum_error(c.window.elements()));
+        cut::lean(d, c.window.layer, &least, [centre, radius], rows, forms, [&leant.a, &own], g)?;
+        Ok(Some((leant, own)))
+    }
+
+    /// Of rows over whole inputs, in so many words: what each is at least on what the forms leave, and how much it leans on its
+    /// own.
+    fn least(
+        &self,
+        bounder: &Bounder,
+        c: &Coefficients,
+        rows: &Rows,
+        sums: &Buffer,
+        forms: &cut::Forms,
+        words: usize,
+    ) -> Result<Buffer> {
+        let d = bounder.device();
+        let [centre, radius] = self.tables(d)?;
+        let (least, g) = (d.alloc(words)?, bounder.sum_error(c.window.elements()));
+        cut::least(d, c.window.layer, &c.a, [centre, radius], rows, sums, forms, &least, g, bounder.floor())?;
+        Ok(least)
     }
 
     /// Every lane, for [`place`](Self::place).
@@ -275,6 +328,9 @@ impl Region {
         if let Some(frame) = self.body.zonotope() {
             return d.upload(&frame.concretise(bounder, c, rows, sums)?);
         }
+        if let Some(forms) = self.cuts.as_ref().filter(|_| c.window.is_dense()) {
+            return self.least(bounder, c, rows, sums, forms, rows.lanes);
+        }
         let [centre, radius] = self.tables(d)?;
         let lower = concretise(bounder, [centre, radius], c, rows, sums)?;
         if let Some(form) = self.form(bounder, c, rows, sums)? {
@@ -296,6 +352,8 @@ impl Region {
     /// do not grow by one number.
     pub fn reach(&self, bounder: &Bounder, c: &Coefficients, rows: &Rows, sums: &Buffer) -> Result<Option<Buffer>> {
         let d = bounder.device();
+        let leant = self.lean(bounder, c, rows, sums)?;
+        let (c, sums) = leant.as_ref().map_or((c, sums), |(c, sums)| (c, sums));
         match &self.body {
             Body::Box | Body::Zonotope(_) => Ok(None),
             Body::Ellipsoid { .. } => self.form(bounder, c, rows, sums),
@@ -309,9 +367,12 @@ impl Region {
         }
     }
 
-    /// Where in its set each row is least, like its coefficients; of a zonotope, in the box around it.
+    /// Where in its set each row is least, like its coefficients; of a zonotope, in the box around it, and where it leans on
+    /// what is cut off, perhaps a little beyond that.
     pub fn corner(&self, bounder: &Bounder, c: &Coefficients, rows: &Rows) -> Result<Buffer> {
         let d = bounder.device();
+        let leant = self.lean(bounder, c, rows, &d.zeros(2 * SLICES * rows.lanes)?)?;
+        let c = leant.as_ref().map_or(c, |(c, _)| c);
         let x = d.alloc(c.a.len())?;
         match self.body.ellipsoid() {
             None => {
@@ -326,6 +387,25 @@ impl Region {
             }
         }
         Ok(x)
+    }
+}
+
+impl Inputs {
+    /// The largest magnitude of every input.
+    pub fn sizes(&self) -> impl Iterator<Item = f64> + '_ {
+        self.centre.iter().zip(&self.radius).map(|(c, r)| f64::from(c.abs()) + f64::from(*r))
+    }
+
+    /// Whether something can be cut off the set, so that bounds tell of it.
+    pub fn can_be_cut(&self) -> bool {
+        match self.body {
+            Body::Box | Body::Ball { .. } => true,
+            Body::Ellipsoid { .. } | Body::Zonotope(_) => false,
+        }
+    }
+
+    pub fn bytes(&self) -> usize {
+        size_of_val(&self.centre[..]) + size_of_val(&self.radius[..])
     }
 }
 

@@ -20,6 +20,7 @@ pub mod ball;
 pub mod case;
 pub mod conv;
 pub mod conv_grad;
+pub mod cut;
 pub mod descent;
 pub mod ellipsoid;
 pub mod gather;
@@ -53,6 +54,7 @@ pub fn kernels() -> Vec<&'static Kernel> {
         ball::KERNELS,
         conv::KERNELS,
         conv_grad::KERNELS,
+        cut::KERNELS,
         descent::KERNELS,
         ellipsoid::KERNELS,
         gather::KERNELS,
@@ -85,6 +87,7 @@ pub fn cases() -> Vec<case::Case> {
         add::cases(),
         ball::cases(),
         conv::cases(),
+        cut::cases(),
         descent::cases(),
         gather::cases(),
         interval::cases(),
@@ -119,11 +122,13 @@ pub fn constants() -> Vec<(&'static str, u32)> {
         ("CAUTION", linear::CAUTION.to_bits()),
         ("EPSILON", normalise::EPSILON.to_bits()),
         ("FARTHEST", ellipsoid::FARTHEST.to_bits()),
+        ("HEAVIEST", cut::HEAVIEST.to_bits()),
         ("HALVINGS", activation::table::HALVINGS as u32),
         ("INFINITE", targets::INFINITE),
         ("INACTIVE", signs::INACTIVE),
         ("LARGEST_SUBNORMAL", rounding::LARGEST_SUBNORMAL),
         ("LEAST", descent::LEAST.to_bits()),
+        ("LIGHTEST", cut::LIGHTEST.to_bits()),
         ("LOWEST", select::LOWEST.to_bits()),
         ("MAGNITUDE", rounding::MAGNITUDE),
         ("MOST", signs::MOST.to_bits()),
@@ -134,16 +139,19 @@ pub fn constants() -> Vec<(&'static str, u32)> {
         ("NONE", signs::NONE),
         ("NOT_FINITE", targets::NOT_FINITE),
         ("NOWHERE", gather::NOWHERE),
+        ("PASSES", cut::PASSES as u32),
         ("PIECES", activation::table::PIECES as u32),
         ("RAISED_BITS", rounding::RAISED.to_bits()),
         ("SHARES", conv::SHARES as u32),
         ("SHRINK", linear::SHRINK.to_bits()),
         ("SLICES", linear::SLICES as u32),
+        ("SPREAD", cut::SPREAD.to_bits()),
         ("SQUARES_LOST", ellipsoid::SQUARES_LOST.to_bits()),
         ("STEEPEST", optimizer::STEEPEST.to_bits()),
         ("STEPS", activation::twin::STEPS as u32),
         ("TOGETHER", linear::TOGETHER as u32),
         ("TINY_BITS", rounding::TINY.to_bits()),
+        ("WAYS", cut::WAYS as u32),
     ]
 }
 

@@ -1,4 +1,4 @@
-//! What proves a radius: slopes and domains, one JSON file per radius in `certificates/`.
+//! What proves a radius: slopes and domains, one JSON file per radius in `certificates/`, zipped.
 
 use serde::{Deserialize, Serialize};
 
@@ -83,6 +83,29 @@ pub struct Branches {
     pub unstable: Vec<(usize, usize)>,
     /// In no order; the auditor shows that they cover the ball.
     pub leaves: Vec<Leaf>,
+    /// Domains on which neurons were bounded anew, each after the one that it is part of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub homes: Vec<Home>,
+    /// Nodes whose neurons were.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub renewed: Vec<usize>,
+}
+
+/// A domain on which the margin over one rival has a lower bound, so that its neurons are bounded anew where that is not above
+/// zero: nowhere else in it can the margin be lost.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Home {
+    /// The home that it is part of; none: the ball.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<usize>,
+    /// The class that the margin is over.
+    pub rival: usize,
+    /// Signs that make this part of the ball, with the multipliers of the bound.
+    pub assumed: Vec<Assumed>,
+    /// Lower slopes of the bound, of the neurons that are unstable in `within`, in steps of 1/255.
+    pub slopes: Vec<u8>,
+    /// Node and neuron of those that leaves in this home have slopes for.
+    pub unstable: Vec<(usize, usize)>,
 }
 
 /// One domain, on which the margin over one rival is to be proved.
@@ -90,9 +113,12 @@ pub struct Branches {
 pub struct Leaf {
     /// The class whose margin is proved here.
     pub rival: usize,
+    /// The home that it is part of; none: the ball.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub home: Option<usize>,
     /// Signs that make this part of the ball.
     pub assumed: Vec<Assumed>,
-    /// Lower slopes of the unstable neurons, in steps of 1/255.
+    /// Lower slopes of the neurons that are unstable in its home, in steps of 1/255.
     pub slopes: Vec<u8>,
 }
 

@@ -32,6 +32,16 @@ fn net(input: Shape, seed: u64) -> Net {
     Net::new(input, Rng::new(seed, 3)).with_bias((2.0f32 / 20.0).sqrt())
 }
 
+fn dense(seed: u64) -> Model {
+    let mut b = net(Shape::new(1, 3, 4), seed);
+    let v = b.dense(0, 14);
+    let v = b.relu(v);
+    let v = b.dense(v, 14);
+    let v = b.relu(v);
+    b.dense(v, 4);
+    b.finish()
+}
+
 /// Stem, residual block with a scale, average pooling, logits.
 fn residual(seed: u64) -> Model {
     let mut b = net(Shape::new(2, 6, 6), seed);
@@ -174,8 +184,9 @@ fn what_the_bounder_proves_is_accepted_and_half_as_much_again_is_not() {
 
 #[test]
 fn domains_prove_what_branching_proves_and_no_domain_may_be_missing() {
-    let mut proved_by_domains = 0;
-    for (model, method) in [(strided(4), Method::Crown), (residual(4), Method::Alpha), (pooled(4), Method::Crown)] {
+    let (mut proved_by_domains, mut homes) = (0, 0);
+    let models = [(strided(4), Method::Crown), (residual(4), Method::Alpha), (pooled(4), Method::Crown)];
+    for (model, method) in models.into_iter().chain((0..3).map(|seed| (dense(seed), Method::Crown))) {
         let images = images(&model, 6, 8);
         let net = Network::new(&Device::cpu(), &model).unwrap();
         let bounder = Bounder::new(&net, method).unwrap();
@@ -194,6 +205,7 @@ fn domains_prove_what_branching_proves_and_no_domain_may_be_missing() {
             let accepted = |verdict| matches!(verdict, Ok(audit::Verdict::Proved { .. }));
             assert!(accepted(ask(&certificate, found.radius)));
             assert!(!accepted(ask(&certificate, 2.0 * found.radius)));
+            homes += certificate.branches.as_ref().unwrap().homes.len();
             let leaves = &certificate.branches.as_ref().unwrap().leaves;
             proved_by_domains += usize::from(leaves.len() > model.outputs() - 1);
             for k in 0..leaves.len() {
@@ -203,7 +215,7 @@ fn domains_prove_what_branching_proves_and_no_domain_may_be_missing() {
             }
         }
     }
-    assert!(proved_by_domains >= 8, "{proved_by_domains} balls were halved");
+    assert!(proved_by_domains >= 8 && homes > 8, "{proved_by_domains} balls were halved, {homes} neurons bounded anew");
 }
 
 #[test]

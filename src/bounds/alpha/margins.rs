@@ -118,7 +118,7 @@ fn run(
 
 impl Linearised<'_> {
     /// The row `which[lane]` of every region, in their order, and its coefficients over the logits.
-    fn one_each(&self, rows: &[Row], which: &[usize]) -> Result<(Rows, Coefficients)> {
+    pub(in crate::bounds) fn one_each(&self, rows: &[Row], which: &[usize]) -> Result<(Rows, Coefficients)> {
         let (d, count, lanes) = (self.bounder().device(), self.region().count, self.region().lanes);
         let model = &self.bounder().net.model;
         let images = (0..lanes).map(|lane| if lane < count { lane as u32 } else { 0 });

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::root::Root;
+use crate::bounds::cut::Cut;
 use crate::bounds::known::Known;
 use crate::bounds::linearised::Linearised;
-use crate::bounds::region::Region;
+use crate::bounds::region::{Inputs, Region};
 use crate::bounds::relaxation::{Line, Relaxations, Signs};
 use crate::bounds::{Bounder, shelf};
 use crate::error::Result;
@@ -20,19 +21,22 @@ use crate::results::certificate::Assumed;
 pub(super) struct Domain {
     pub row: usize,
     pub assumed: Vec<Assumed>,
-    /// Lower slopes of the root's unstable neurons, in steps of 1/255.
+    /// What is known there.
+    pub home: Arc<Root>,
+    /// Lower slopes of its home's unstable neurons, in steps of 1/255.
     pub slopes: Arc<[u8]>,
 }
 
 impl Domain {
     /// The whole box.
-    pub fn whole(row: usize, root: &Root) -> Domain {
-        Domain { row, assumed: vec![], slopes: root.slopes.clone() }
+    pub fn whole(row: usize, root: &Arc<Root>) -> Domain {
+        Domain { row, assumed: vec![], home: root.clone(), slopes: root.slopes.clone() }
     }
 
     /// What it takes on the host.
     pub fn bytes(&self) -> usize {
-        size_of::<Domain>() + self.slopes.len() + self.assumed.capacity() * size_of::<Assumed>()
+        let own = size_of::<Domain>() + self.slopes.len() + self.assumed.capacity() * size_of::<Assumed>();
+        own + self.home.bytes() / Arc::strong_count(&self.home)
     }
 
     /// The two halves, by the sign of one neuron.
@@ -44,13 +48,13 @@ impl Domain {
         })
     }
 
-    /// The same signs on another ball around the image, whose root is `root`; `unstable` are the neurons that its slopes
-    /// are of. Those of others are the root's.
-    pub fn moved(self, unstable: &[(usize, usize)], root: &Root) -> Domain {
-        let mut slopes: Vec<u8> = root.slopes.to_vec();
+    /// The same signs where something else is known: on another ball around the image, or on what is left of this one. Slopes
+    /// of neurons that were stable are those to begin with.
+    pub fn moved(&self, home: &Arc<Root>) -> Domain {
+        let (mut slopes, unstable): (Vec<u8>, _) = (home.slopes.to_vec(), &self.home.unstable);
         let mut at = 0;
         // Both lists are in order.
-        for (to, place) in root.unstable.iter().enumerate() {
+        for (to, place) in home.unstable.iter().enumerate() {
             while at < unstable.len() && unstable[at] < *place {
                 at += 1;
             }
@@ -58,37 +62,35 @@ impl Domain {
                 slopes[to] = self.slopes[at];
             }
         }
-        Domain { slopes: slopes.into(), ..self }
+        Domain { row: self.row, assumed: self.assumed.clone(), home: home.clone(), slopes: slopes.into() }
     }
 
-    /// The boxes of these roots, one per lane.
-    pub fn region(bounder: &Bounder, home: &[&Root]) -> Result<Region> {
-        Region::place(bounder, &home.iter().map(|r| &r.inputs).collect::<Vec<_>>())
+    /// The sets that these domains are parts of, one per lane.
+    pub fn region(bounder: &Bounder, domains: &[Domain]) -> Result<Region> {
+        let inputs: Vec<&Inputs> = domains.iter().map(|d| &*d.home.inputs).collect();
+        let cuts: Vec<Option<&Cut>> = domains.iter().map(|d| d.home.cut.as_ref()).collect();
+        let region = Region::place(bounder, &inputs)?;
+        if cuts.iter().all(Option::is_none) { Ok(region) } else { region.cut(bounder, &inputs, &cuts) }
     }
 
     /// Domains with what is known about their boxes: domain `i` is lane `i`.
-    pub fn state<'a>(
-        bounder: &'a Bounder,
-        region: &'a Region,
-        home: &[&Root],
-        domains: &[Domain],
-    ) -> Result<Linearised<'a>> {
+    pub fn state<'a>(bounder: &'a Bounder, region: &'a Region, domains: &[Domain]) -> Result<Linearised<'a>> {
         let (d, lanes, nodes) = (bounder.device(), region.lanes, bounder.net.model.nodes.len());
-        let relaxed: Vec<_> = home.iter().map(|r| &r.relaxed).collect();
+        let relaxed: Vec<_> = domains.iter().map(|d| &d.home.relaxed).collect();
         let mut tables: Vec<Option<Vec<f32>>> = (0..nodes)
             .map(|node| {
                 let own = relaxed.iter().map(|r| r.lines[node].as_deref());
                 own.clone().any(|t| t.is_some()).then(|| shelf::by_lane(lanes, own))
             })
             .collect();
-        for (lane, (domain, root)) in domains.iter().zip(home).enumerate() {
+        for (lane, domain) in domains.iter().enumerate() {
             let mut entry = |node: usize, k: usize, change: &dyn Fn(&mut Line)| {
                 if let Some(table) = &mut tables[node] {
                     let elements = table.len() / lanes / RELAX;
                     Line::change(table, lane * elements + k, change);
                 }
             };
-            for (&(node, k), &slope) in root.unstable.iter().zip(domain.slopes.iter()) {
+            for (&(node, k), &slope) in domain.home.unstable.iter().zip(domain.slopes.iter()) {
                 entry(node, k, &|line| line.lower = f32::from(slope) / 255.0);
             }
             for a in &domain.assumed {
@@ -97,14 +99,14 @@ impl Domain {
         }
         let signs = (0..nodes).map(|node| signs(bounder, lanes, domains, node)).collect::<Result<_>>()?;
         Ok(Linearised {
-            known: Known::place(bounder, region, &home.iter().map(|r| &r.known).collect::<Vec<_>>())?,
+            known: Known::place(bounder, region, &domains.iter().map(|d| &d.home.known).collect::<Vec<_>>())?,
             relaxations: Relaxations::place(d, lanes, &relaxed, tables, signs)?,
             inner: vec![vec![]; nodes],
         })
     }
 
     /// The domains with the slopes and multipliers that `state` has now.
-    pub fn after(state: &Linearised<'_>, home: &[&Root], domains: &[Domain]) -> Result<Vec<Domain>> {
+    pub fn after(state: &Linearised<'_>, domains: &[Domain]) -> Result<Vec<Domain>> {
         let (d, lanes) = (state.bounder().device(), state.region().lanes);
         let nodes = 0..state.bounder().net.model.nodes.len();
         let tables = nodes.clone().map(|i| state.relaxations.lines(i).map(|t| d.read::<f32>(t)).transpose());
@@ -125,7 +127,8 @@ impl Domain {
             Domain {
                 row: domain.row,
                 assumed: assumed.collect(),
-                slopes: home[lane].unstable.iter().map(slope).collect(),
+                home: domain.home.clone(),
+                slopes: domain.home.unstable.iter().map(slope).collect(),
             }
         };
         Ok(domains.par_iter().enumerate().map(after).collect())

@@ -50,6 +50,9 @@ const HASTY: Effort = Effort { rounds: 1, steps: 3, rate: 0.4 };
 /// Likewise where all of one box is asked for: a few domains whose slopes are good prove what thousands of hasty ones leave open.
 const PATIENT: Effort = Effort { rounds: 1, steps: 8, rate: 0.2 };
 
+/// How often a domain that stays open is bounded again on what its bound leaves of it, where that pays.
+const RENEWALS: usize = 1;
+
 /// Domains that one thread bounds at once, and a GPU, where they fit.
 const BATCH: [usize; 2] = [32, 1024];
 
@@ -103,13 +106,12 @@ impl Bounder {
         }
         let mut radius = ball.delta;
         for part in leaves.chunks(roomy.domains_at_once()) {
-            let (home, own) = (vec![&roots[0]; part.len()], own_rows(&rows, part));
-            let region = Domain::region(&roomy, &home)?;
-            let bounds = roomy.evaluate(&Domain::state(&roomy, &region, &home, part)?, &own, false)?;
+            let (region, own) = (Domain::region(&roomy, part)?, own_rows(&rows, part));
+            let bounds = roomy.evaluate(&Domain::state(&roomy, &region, part)?, &own, false)?;
             radius = bounds.reach.iter().flatten().fold(radius, |m, r| m.min(*r));
         }
         let rival = |row: usize| rows[row].coefficients.iter().position(|c| *c < 0.0).unwrap_or(ball.class);
-        let branches = Some(roots[0].branches(&leaves, rival));
+        let branches = Some(roots[0].branches(&leaves, rival, roomy.renewed()));
         let certificate = Certificate { ball: Some(ball.delta), relu: vec![], branches, ..lines };
         Ok(Some(Proof { radius, certificate }))
     }
@@ -136,7 +138,7 @@ impl Bounder {
 
     /// Bounds domains until all boxes are decided, or budgets or the time are spent. `lower` are the rows' bounds on
     /// whole boxes.
-    fn explore(&self, roots: &[Root], rows: &[Row], lower: &[f32], progress: &mut Progress) -> Result<()> {
+    fn explore(&self, roots: &[Arc<Root>], rows: &[Row], lower: &[f32], progress: &mut Progress) -> Result<()> {
         for (r, row) in rows.iter().enumerate() {
             let whole = Domain::whole(r, &roots[row.lane]);
             if lower[r] > 0.0 { progress.keep(&whole) } else { progress.queue.push(whole) }
@@ -148,10 +150,7 @@ impl Bounder {
             if batch.is_empty() {
                 return Ok(());
             }
-            let bound = |part: &[Domain]| {
-                let home: Vec<&Root> = part.iter().map(|d| &roots[rows[d.row].lane]).collect();
-                self.bound(&home, rows, part, PATIENT)
-            };
+            let bound = |part: &[Domain]| self.bound(rows, part, PATIENT, RENEWALS);
             let parts = batch.par_chunks(share).map(bound);
             let parts: Vec<Result<Vec<Bounded>>> = parts.collect();
             let mut late = false;
@@ -168,6 +167,19 @@ impl Bounder {
         }
     }
 
+    /// Whether neurons are bounded anew on what a row leaves of its domain. That tells much of rows that see the whole input, and
+    /// nothing of those that see a patch, of which there are many: it pays where there are none.
+    fn renews(&self) -> bool {
+        let net = &self.net;
+        graph::relus(net).all(|relu| self.sees_the_input(net.model.nodes[relu].inputs[0]))
+    }
+
+    /// Nodes whose neurons are bounded anew where something is cut off.
+    fn renewed(&self) -> Vec<usize> {
+        let all = (0..self.net.model.nodes.len()).filter(|_| self.renews());
+        all.filter(|i| graph::feeds_relaxation(&self.net, i + 1) && self.sees_the_input(i + 1)).collect()
+    }
+
     /// As many as a thread's share of memory or the device's largest buffer holds.
     fn domains_at_once(&self) -> usize {
         let model = &self.net.model;
@@ -180,11 +192,11 @@ impl Bounder {
         (fit.min(buffer) / tensor::LANE_BLOCK * tensor::LANE_BLOCK).clamp(tensor::LANE_BLOCK, most)
     }
 
-    /// Bounds each domain's row; `home[i]` is the box of `domains[i]`.
-    fn bound(&self, home: &[&Root], rows: &[Row], domains: &[Domain], climb: Effort) -> Result<Vec<Bounded>> {
+    /// Bounds each domain's row, and again on what that leaves of the domain.
+    fn bound(&self, rows: &[Row], domains: &[Domain], climb: Effort, renewals: usize) -> Result<Vec<Bounded>> {
         let own = own_rows(rows, domains);
-        let region = Domain::region(self, home)?;
-        let state = Domain::state(self, &region, home, domains)?;
+        let region = Domain::region(self, domains)?;
+        let state = Domain::state(self, &region, domains)?;
         let mut bounds = self.evaluate(&state, &own, false)?;
         let at_once: Vec<bool> = bounds.lower.iter().map(|b| *b > 0.0).collect();
         if at_once.contains(&false) {
@@ -195,13 +207,31 @@ impl Bounder {
         let next = self.weakest(&state, domains, &run)?;
         let points = self.broken(&own, run)?;
         // What proved a domain is what it came with, or what it climbed to.
-        let after = Domain::after(&state, home, domains)?.into_iter().zip(domains).zip(at_once);
+        let after = Domain::after(&state, domains)?.into_iter().zip(domains).zip(at_once);
         let after = after.map(|((after, before), at_once)| if at_once { before.clone() } else { after });
         let reach = bounds.reach.unwrap_or_else(|| vec![0.0; domains.len()]);
         let bounded = bounds.lower.into_iter().zip(reach).zip(after).zip(next).zip(points);
         let bounded =
             bounded.map(|((((lower, reach), domain), next), point)| Bounded { lower, reach, domain, next, point });
-        Ok(bounded.collect())
+        let mut bounded: Vec<Bounded> = bounded.collect();
+        let open = |b: &Bounded| !(b.lower > 0.0) && b.next.is_some() && b.domain.home.inputs.can_be_cut();
+        let open: Vec<usize> = (0..bounded.len()).filter(|&i| open(&bounded[i])).collect();
+        if renewals == 0 || open.is_empty() || !self.renews() {
+            return Ok(bounded);
+        }
+        let due: Vec<Domain> = open.iter().map(|&i| bounded[i].domain.clone()).collect();
+        let left = open.into_iter().zip(Root::left(self, &own_rows(rows, &due), &due)?);
+        let left: Vec<(usize, Arc<Root>)> = left.filter_map(|(i, root)| Some((i, root?))).collect();
+        let again: Vec<Domain> = left.iter().map(|(i, root)| bounded[*i].domain.moved(root)).collect();
+        if again.is_empty() {
+            return Ok(bounded);
+        }
+        for ((i, _), next) in left.into_iter().zip(self.bound(rows, &again, climb, renewals - 1)?) {
+            let before = &mut bounded[i];
+            let (lower, reach) = (before.lower.max(next.lower), before.reach.max(next.reach));
+            *before = Bounded { lower, reach, point: before.point.take().or(next.point), ..next };
+        }
+        Ok(bounded)
     }
 
     /// For each domain the neuron whose relaxation costs most: its intercept, or, where the row takes the lower line, the
@@ -246,7 +276,7 @@ impl Bounder {
 }
 
 /// Boxes to branch on, and a bounder with room for multipliers; none where no slopes can move.
-fn roots(state: Linearised<'_>) -> Result<Option<(Bounder, Vec<Root>)>> {
+fn roots(state: Linearised<'_>) -> Result<Option<(Bounder, Vec<Arc<Root>>)>> {
     let bounder = state.bounder();
     if graph::relus(&bounder.net).next().is_none() {
         return Ok(None);

@@ -4,13 +4,14 @@
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
 use super::domain::Domain;
 use super::progress::Bounded;
 use super::root::Root;
-use super::{HASTY, Row, roots};
+use super::{HASTY, RENEWALS, Row, roots};
 use crate::bounds::region::Region;
 use crate::bounds::{Ball, Bounder};
 use crate::device::Fit;
@@ -29,7 +30,7 @@ const AT_ONCE: usize = 16;
 pub struct Tree {
     /// Radius of the ball.
     delta: f32,
-    root: Root,
+    root: Arc<Root>,
     /// Bounds its domains.
     roomy: Bounder,
     /// One for each rival.
@@ -94,8 +95,8 @@ impl Tree {
 
     /// Whether halving goes no further on this ball.
     pub fn is_stuck(&self) -> bool {
-        let one = self.open.peek().map_or(0, |b| b.domain.bytes() + size_of::<Branch>());
-        self.stuck || one * (self.open.len() + self.settled.len()) > MEMORY
+        let one = |b: Option<&Branch>| b.map_or(0, |b| b.domain.bytes() + size_of::<Branch>());
+        self.stuck || one(self.open.peek()) * self.open.len() + one(self.settled.last()) * self.settled.len() > MEMORY
     }
 
     /// Domains bounded so far.
@@ -131,7 +132,12 @@ impl Tree {
         let proved = bounded.lower > 0.0;
         let reach = if proved { self.delta } else { bounded.reach.min(self.delta).max(before.reach) };
         let branch = Branch { reach, next: bounded.next, tries: before.tries + 1, domain: bounded.domain };
-        if reach >= self.delta { self.settled.push(branch) } else { self.open.push(branch) }
+        if reach < self.delta {
+            self.open.push(branch);
+        } else {
+            // Of what is proved nobody asks again what is known there.
+            self.settled.push(Branch { domain: branch.domain.moved(&self.root), ..branch });
+        }
     }
 
     /// Goes on with another ball around the same image, on which `new` has been planted.
@@ -140,11 +146,10 @@ impl Tree {
         let open = |row: usize| new.open.iter().any(|branch| branch.domain.row == row);
         let whole: Vec<bool> = (0..new.rows.len()).map(|row| !open(row)).collect();
         let branches = std::mem::take(&mut self.open).into_iter().chain(std::mem::take(&mut self.settled));
-        let unstable = std::mem::replace(&mut self.root, new.root).unstable;
-        (self.delta, self.stuck) = (new.delta, false);
+        (self.delta, self.stuck, self.root) = (new.delta, false, new.root);
         self.domains += new.domains;
         for branch in branches {
-            let domain = branch.domain.moved(&unstable, &self.root);
+            let domain = branch.domain.moved(&self.root);
             // What was proved of a larger ball holds on a smaller one.
             if whole[domain.row] || branch.reach >= self.delta {
                 self.settled.push(Branch { domain, tries: 0, ..branch });
@@ -171,7 +176,7 @@ impl Bounder {
         let (state, bounds) = crown.bounded(&region, &rows, false)?;
         let provable = state.known.provable()?;
         let Some((roomy, roots)) = roots(state)? else { return Ok(balls.iter().map(|_| None).collect()) };
-        let tree = |(lane, (root, ball)): (usize, (Root, &Ball<'_>))| {
+        let tree = |(lane, (root, ball)): (usize, (Arc<Root>, &Ball<'_>))| {
             let own: Vec<usize> = (0..rows.len()).filter(|&r| rows[r].lane == lane).collect();
             let known = |r: usize| bounds.reach.as_ref().map_or(0.0, |reach| reach[r].min(ball.delta));
             let reach = |r: usize| if bounds.lower[r] > 0.0 { ball.delta } else { known(r) };
@@ -211,10 +216,9 @@ impl Tree {
             taken.iter().enumerate().flat_map(|(t, own)| own.iter().map(move |b| (t, b))).collect();
         let part = if gpu { share } else { batch.len().div_ceil(threads).clamp(1, share) };
         let bound = |part: &[(usize, &Branch)]| {
-            let homes: Vec<&Root> = part.iter().map(|(t, _)| &trees[*t].root).collect();
             let rows: Vec<Row> = part.iter().map(|(t, b)| trees[*t].rows[b.domain.row].clone()).collect();
             let own = |(row, (_, b)): (usize, &(usize, &Branch))| Domain { row, ..b.domain.clone() };
-            roomy.bound(&homes, &rows, &part.iter().enumerate().map(own).collect::<Vec<_>>(), HASTY)
+            roomy.bound(&rows, &part.iter().enumerate().map(own).collect::<Vec<_>>(), HASTY, RENEWALS)
         };
         let bounded = Fit::new(if gpu { share } else { batch.len() }).run(&batch, |all| {
             Ok(all.par_chunks(part).map(bound).collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())

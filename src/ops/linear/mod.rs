@@ -170,7 +170,7 @@ pub(super) struct Params {
     /// Absolute error for flushed subnormals.
     pub floor: f32,
     /// Relative error charged against the magnitudes in a relaxation table. Of a ball: what of the image a row is over, all
-    /// of it or, where it is over distances from the image, nothing.
+    /// of it or, where it is over distances from the image, nothing. Of rows over cut sets: one if weights are wanted.
     pub charge: f32,
 }
 
