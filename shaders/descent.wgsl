@@ -4,6 +4,7 @@
 //   step_in_box:  gradient, low, high -> momentum, x                          the same
 //   judge:        logits, classes[2][lane], distance[lane], slot[lane] -> seed, found[3][lane], which[lane]
 //   take:         from, which[lane] -> to                                     lanes of slot `number`
+//   resize:       which[lane], found[3][lane] -> radius[lane]
 
 struct Params {
     elements: u32,
@@ -16,6 +17,7 @@ struct Params {
 
 const NONE: u32 = 0xffffffffu;
 const LEAST: f32 = 7.888609052210118e-31; // 2^-100
+const WITHIN: f32 = 0.9998779296875; // 1 - 2^-13
 
 @group(0) @binding(0) var<uniform> params: Params;
 
@@ -51,6 +53,11 @@ const LEAST: f32 = 7.888609052210118e-31; // 2^-100
 @group(0) @binding(1) var<storage, read> taken: array<f32>;
 @group(0) @binding(2) var<storage, read> taken_which: array<u32>;
 @group(0) @binding(3) var<storage, read_write> taken_to: array<f32>;
+
+// resize
+@group(0) @binding(1) var<storage, read> resize_which: array<u32>;
+@group(0) @binding(2) var<storage, read> resize_found: array<f32>;
+@group(0) @binding(3) var<storage, read_write> resize_radius: array<f32>;
 
 var<workgroup> parts: array<f32, 256>;
 
@@ -202,4 +209,16 @@ fn take(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     if (i < params.elements * params.lanes && taken_which[i % params.lanes] == params.number) {
         taken_to[i] = taken[i];
     }
+}
+
+@compute @workgroup_size(64, 1, 1)
+fn resize(@builtin(global_invocation_id) id: vec3<u32>) {
+    let lane = id.x;
+    if (lane >= params.lanes) {
+        return;
+    }
+    let nearest = resize_found[lane];
+    let smaller = nearest * (1.0 - params.share);
+    let larger = min(resize_radius[lane] * (1.0 + params.share), nearest * WITHIN);
+    resize_radius[lane] = select(larger, smaller, resize_which[lane] != NONE);
 }

@@ -59,10 +59,10 @@ const LEAST: usize = 16;
 const PATIENCE: usize = 3;
 
 /// What the other end is brought nearer by, and the domains that a round of it costs about as much as.
-const ROUNDS: usize = 12;
+const ROUNDS: usize = 24;
 const STARTS: usize = 24;
-const STEPS: usize = 16;
-const DOMAINS_PER_ROUND: usize = 50;
+const STEPS: usize = 48;
+const DOMAINS_PER_ROUND: usize = 100;
 
 /// Share of the time that it may take.
 const TIME: f64 = 0.2;

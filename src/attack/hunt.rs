@@ -1,7 +1,9 @@
 //! Points in balls that look for another class than that of their centres, and the hits they make. All of it stays on the
 //! device: the host says how large balls are, and hears how near the nearest hits of a descent are.
 
-use super::descent::{Objective, Region, descend, read};
+use std::time::Instant;
+
+use super::descent::{Objective, Points, Region, descend, read};
 use crate::device::Buffer;
 use crate::error::Result;
 use crate::network::Network;
@@ -44,6 +46,10 @@ pub struct Hunt<'a> {
     found: Buffer,
     /// Hits `[element][lane]` by slot, as far as there was one.
     kept: Vec<Buffer>,
+    /// By which share balls change before each step ([`descent::resize`]); those after the last keep their size.
+    pub pace: Vec<f32>,
+    /// No step is taken later.
+    pub until: Option<Instant>,
 }
 
 impl<'a> Hunt<'a> {
@@ -58,7 +64,20 @@ impl<'a> Hunt<'a> {
         let word = || d.alloc(lanes);
         let (classes, found) = (d.upload(&both)?, d.alloc(3 * lanes)?);
         let [radius, distance, slot] = [word()?, word()?, word()?];
-        Ok(Hunt { net, norm, lanes, centre, radius, distance, classes, slot, found, kept: vec![] })
+        Ok(Hunt {
+            net,
+            norm,
+            lanes,
+            centre,
+            radius,
+            distance,
+            classes,
+            slot,
+            found,
+            kept: vec![],
+            pace: vec![],
+            until: None,
+        })
     }
 
     /// Where the next descent may start: from hits in the slots of some points, else from `other`, else from the centre.
@@ -132,6 +151,16 @@ impl Objective for Hunt<'_> {
         for (slot, kept) in self.kept.iter().enumerate() {
             descent::take(d, slot, x, &which, kept)?;
         }
+        if let Some(share) = self.pace.get(step) {
+            descent::resize(d, *share, [&which, &self.found], &self.radius)?;
+        }
         Ok(uphill)
+    }
+
+    fn after_step(&mut self, _points: &mut Points) -> Result<bool> {
+        let Some(until) = self.until else { return Ok(true) };
+        // The time of what was only asked for is still to come.
+        self.net.device.sync()?;
+        Ok(Instant::now() < until)
     }
 }

@@ -135,6 +135,7 @@ pub fn constants() -> Vec<(&'static str, u32)> {
         ("NEARER", activation::twin::NEARER.to_bits()),
         ("NEGATED", linear::NEGATED),
         ("NONE", descent::NONE),
+        ("WITHIN", descent::WITHIN.to_bits()),
         ("NONE", linear::NONE),
         ("NONE", signs::NONE),
         ("NOT_FINITE", targets::NOT_FINITE),

@@ -63,6 +63,10 @@ pub fn cases() -> Vec<Case> {
     cases.push(Case::new(&TAKE, "11 values", vec![from, words(&slot)], vec![to], Check::Exact, |d, r, w| {
         take(d, 2, &r[0], &r[1], &w[0])
     }));
+    let reads = vec![words(&slot), words(&found)];
+    cases.push(Case::new(&RESIZE, "32 balls", reads, vec![radii(&mut rng)], close(), |d, r, w| {
+        resize(d, 0.25, [&r[0], &r[1]], &w[0])
+    }));
     cases
 }
 
@@ -132,6 +136,19 @@ mod tests {
         }
         assert_eq!(host(&x), wanted.concat());
     }
+
+    /// A ball whose point has just hit, one whose point has not, one that would outgrow the nearest hit, one without a hit.
+    #[test]
+    fn balls_follow_what_is_found_in_them() {
+        let d = Device::cpu();
+        let lanes = |words: [u32; 4]| d.upload(&[&words[..], &[0; 12]].concat()).unwrap();
+        let floats = |values: [f32; 4]| lanes(values.map(f32::to_bits));
+        let (which, found) = (lanes([2, NONE, NONE, NONE]), floats([0.25, 1.0, 0.5, f32::MAX]));
+        let radius = floats([0.3125, 0.5, 0.5, 0.5]);
+        resize(&d, 0.25, [&which, &found], &radius).unwrap();
+        assert_eq!(d.read::<f32>(&radius).unwrap()[..4], [0.1875, 0.625, 0.5 * WITHIN, 0.625]);
+    }
+
     /// Three points of class 1: one that is right, one that is wrong and farther than what is known, and one that is nearer.
     #[test]
     fn rivals_are_raised_and_nearer_hits_kept() {

@@ -26,7 +26,7 @@ struct Params {
     euclidean: u32,
     /// Of the step, or of the slot.
     number: u32,
-    /// How far a step goes, of the size of the region.
+    /// How far a step goes, of the size of the region; of balls, by how much they change.
     share: f32,
     over: f32,
 }
@@ -50,12 +50,16 @@ pub static BOX: Kernel = summed(row("descent_box", "step_in_box", [3, 2], twin::
 pub static JUDGE: Kernel = row("descent_judge", "judge", [4, 3], twin::judge);
 /// Reads from, which; changes to.
 pub static TAKE: Kernel = row("descent_take", "take", [2, 1], twin::take);
+/// Reads which, found; changes radius.
+pub static RESIZE: Kernel = row("descent_resize", "resize", [2, 1], twin::resize);
 
-pub static KERNELS: &[&Kernel] = &[&BALL, &PULL, &BOX, &JUDGE, &TAKE];
+pub static KERNELS: &[&Kernel] = &[&BALL, &PULL, &BOX, &JUDGE, &TAKE, &RESIZE];
 
 const PARTS: usize = 16;
 /// Lengths below are none: less than the root of any number above zero (2^-100).
 pub(super) const LEAST: f32 = f32::from_bits((127 - 100) << 23);
+/// Balls stay smaller than the distance of the nearest hit times this (1 - 2^-13).
+pub(super) const WITHIN: f32 = f32::from_bits(0x3f7f_f800);
 /// No class, slot or step.
 pub const NONE: u32 = u32::MAX;
 
@@ -112,6 +116,13 @@ pub fn judge(
     let lanes = distance.len();
     let params = Params::new(logits, lanes, step, [0.0; 2]);
     device.run(&JUDGE, &params, &[logits, classes, distance, slot], &[seed, found, which], [lanes, 1, 1])
+}
+
+/// Balls of another `radius` `[lane]`, by what [`judge`] found: smaller by a `share` than the distance of a hit just made,
+/// else larger by it, and always small enough that any hit in them is the nearest (Pintor et al. 2021).
+pub fn resize(device: &Device, share: f32, [which, found]: [&Buffer; 2], radius: &Buffer) -> Result<()> {
+    let lanes = radius.len();
+    device.run(&RESIZE, &Params::new(radius, lanes, 0, [share, 1.0]), &[which, found], &[radius], [lanes, 1, 1])
 }
 
 /// Copies lanes of `from` `[element][lane]` that `which` `[lane]` says are of this slot.

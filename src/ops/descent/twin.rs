@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::{LEAST, NONE, Params};
+use super::{LEAST, NONE, Params, WITHIN};
 use crate::kernel::{Call, as_u32, as_u32_mut};
 use crate::ops::{CHUNK, chunk_of};
 use crate::rounding::to_f32_up;
@@ -249,5 +249,14 @@ fn take_body(p: Params, which: &[u32], from: &[f32], to: &mut [f32]) {
     for (to, from) in to.chunks_exact_mut(which.len()).zip(from.chunks_exact(which.len())) {
         let lanes = to.iter_mut().zip(from).zip(which);
         lanes.for_each(|((to, from), which)| *to = if *which == p.number { *from } else { *to });
+    }
+}
+
+pub(super) fn resize(call: Call<'_>) {
+    let p: Params = call.params();
+    let ([which, nearest], [radius]) = call.buffers();
+    for ((radius, which), nearest) in radius.iter_mut().zip(as_u32(which)).zip(nearest) {
+        let larger = (*radius * (1.0 + p.share)).min(nearest * WITHIN);
+        *radius = if *which == NONE { larger } else { nearest * (1.0 - p.share) };
     }
 }
