@@ -82,11 +82,12 @@ impl Tree<'_> {
         let inner: Vec<&Home> = homes.iter().filter(|h| h.within == home).collect();
         let inside = |h: &&Home| homes.iter().position(|other| std::ptr::eq(other, *h));
         inner.par_iter().try_for_each(|h| {
-            // Where nothing is left all leaves are proved.
             match left(state, self.class, unstable, h, renewed)? {
-                Some(left) => self.descend(&left, inside(h)),
-                None => Ok(()),
+                Some(left) => self.descend(&left, inside(h))?,
+                // All of its leaves are proved, by whatever margin.
+                None => (self.note)(h.rival, f64::MAX),
             }
+            Ok(())
         })
     }
 }

@@ -73,7 +73,9 @@ fn a_point_that_is_lost_is_in_what_is_left() {
                     }
                     assert!(bound <= margin + 1e-12, "{bound} of a margin of {margin}");
                 }
-                empty += usize::from(first.is_none() || second.is_some_and(|second| second.is_none()));
+                let nothing = first.is_none() || second.as_ref().is_some_and(Option::is_none);
+                assert!(!nothing || bound > 0.0 && bound.is_finite(), "{bound} of nothing");
+                empty += usize::from(nothing);
             }
         }
     }
