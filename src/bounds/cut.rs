@@ -142,7 +142,7 @@ mod tests {
             let limits = whole.known.limits().unwrap().remove(0);
             let inputs = region.inputs(&network.device).unwrap().remove(0);
             for row in bounder.margins([class].into_iter()).0 {
-                let Some(cut) = whole.cuts(&[row.clone()], &[&inputs]).unwrap().remove(0) else { continue };
+                let Some(cut) = whole.cuts(std::slice::from_ref(&row), &[&inputs]).unwrap().remove(0) else { continue };
                 let cut_region = Region::place(&bounder, &[&inputs]).unwrap();
                 let cut_region = cut_region.cut(&bounder, &[&inputs], &[Some(&cut)]).unwrap();
                 let left = Linearised::within(&bounder, &cut_region, &[&limits]).unwrap();
