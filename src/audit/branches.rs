@@ -39,7 +39,8 @@ pub fn leasts(state: &State<'_>, class: usize, input: &Interval, branches: &Bran
         // A bound that is no number proves nothing.
         *least = if bound.is_nan() { f64::NEG_INFINITY } else { least.min(bound) };
     };
-    Tree { class, input, branches, note: &note }.descend(state, None)?;
+    let failed = || least.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|least| !(*least > 0.0));
+    Tree { class, input, branches, note: &note, failed: &failed }.descend(state, None)?;
     Ok(least.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
@@ -55,7 +56,7 @@ pub fn left<'a>(
     let lines = bent(whole(state), state, unstable, &home.slopes, &home.assumed);
     let target = vec![(class, 1.0), (home.rival, -1.0)];
     let cut = walk::forms(state, [&lines; LANES], &[target]).remove(0);
-    state.left(cut, &home.assumed, renewed)
+    state.left(cut, home, renewed)
 }
 
 /// Homes and leaves on their way to bounds.
@@ -65,11 +66,17 @@ struct Tree<'a> {
     branches: &'a Branches,
     /// Takes the bound of a leaf of a rival.
     note: &'a (dyn Fn(usize, f64) + Sync),
+    /// Whether one is not above zero.
+    failed: &'a (dyn Fn() -> bool + Sync),
 }
 
 impl Tree<'_> {
     /// Bounds all leaves in a home, or the ball, that `state` is about.
     fn descend(&self, state: &State<'_>, home: Option<usize>) -> Result<()> {
+        // One leaf that is not proved says enough.
+        if (self.failed)() {
+            return Ok(());
+        }
         let Branches { homes, leaves, renewed, .. } = self.branches;
         let is_rival = |rival: usize| rival != self.class && rival < state.model.outputs();
         let own: Vec<&Leaf> = leaves.iter().filter(|l| l.home == home && is_rival(l.rival)).collect();

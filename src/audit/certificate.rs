@@ -64,6 +64,10 @@ fn check_branches(branches: &Branches, model: &Model) -> Result<()> {
             return fail(format!("{name} is over no class, or in one that does not come before it"));
         }
         check_neurons(&home.unstable, model)?;
+        if home.standard.len() != home.unstable.len() {
+            let (have, want) = (home.standard.len(), home.unstable.len());
+            return fail(format!("{name} has {have} standard slopes, needs {want}"));
+        }
         check_domain(branches, model, &name, home.within, home.rival, &home.assumed, &home.slopes)?;
     }
     for (at, leaf) in branches.leaves.iter().enumerate() {

@@ -9,7 +9,7 @@ use super::rows::LANES;
 use super::walk::{self, Stop, Target};
 use crate::error::Result;
 use crate::model::{Layer, Model, ValueId};
-use crate::results::certificate::{Assumed, Certificate, LowerSlopes, NeuronRows, NeuronSlopes, NoiseCertificate};
+use crate::results::certificate::{Certificate, Home, LowerSlopes, NeuronRows, NeuronSlopes, NoiseCertificate};
 use crate::tensor::Shape;
 
 /// Bounds of every value and relaxations of every nonlinear layer.
@@ -132,12 +132,12 @@ impl<'a> State<'a> {
         self.peaks.push(peak);
     }
 
-    /// The part of the box on which a row may not be positive, where `cut` says that, and where neurons have the signs that are
-    /// assumed; neurons of the listed nodes are bounded anew. None where nothing is left.
+    /// The part of the box on which a row may not be positive, where `cut` says that, and where neurons have the signs that a home
+    /// assumes; neurons of the listed nodes are bounded anew. None where nothing is left.
     ///
     /// # Errors
     /// As [`new`](Self::new).
-    pub fn left(&self, cut: Cut, assumed: &[Assumed], renewed: &[usize]) -> Result<Option<State<'a>>> {
+    pub fn left(&self, cut: Cut, home: &Home, renewed: &[usize]) -> Result<Option<State<'a>>> {
         let model = self.model;
         let input = Interval { cut: Some(cut), ..self.values[0].clone() };
         let (sizes, lines, peaks) = (Vec::new(), Vec::new(), Vec::new());
@@ -145,7 +145,7 @@ impl<'a> State<'a> {
         for (i, known) in self.values[1..].iter().enumerate() {
             let (mut value, sizes) = bounds::step(model, i, &state.values, self.charge);
             (0..value.len()).for_each(|k| value.meet(k, known.lower[k], known.upper[k]));
-            for a in assumed.iter().filter(|a| model.nodes[a.node].inputs[0] == i + 1) {
+            for a in home.assumed.iter().filter(|a| model.nodes[a.node].inputs[0] == i + 1) {
                 let (lower, upper) = if a.active { (0.0, f64::INFINITY) } else { (f64::NEG_INFINITY, 0.0) };
                 value.meet(a.neuron, lower, upper);
             }
@@ -155,6 +155,7 @@ impl<'a> State<'a> {
             state.values.push(value);
             state.sizes.push(sizes);
             state.relax(i, None);
+            state.bend(i, home);
             if renewed.contains(&i) {
                 let unstable = state.unstable(i + 1);
                 state.bound_rows(i + 1, &both_sides(&unstable));
@@ -165,6 +166,17 @@ impl<'a> State<'a> {
             state.values[i + 1].check(&model.nodes[i])?;
         }
         Ok(Some(state))
+    }
+
+    /// Gives neurons of node `i` the lower slopes that a home has for them.
+    fn bend(&mut self, i: usize, home: &Home) {
+        let (Some(Some(lines)), z) = (self.lines.get_mut(i), &self.values[self.model.nodes[i].inputs[0]]) else {
+            return;
+        };
+        for (&(_, k), &slope) in home.unstable.iter().zip(&home.standard).filter(|(at, _)| at.0 == i) {
+            let (l, u) = (z.lower[k], z.upper[k]);
+            lines[k] = Line::new(l, u, || [f64::from(slope) / 255.0, Line::chord(l, u)]);
+        }
     }
 
     /// [`refine`](Self::refine) with given slopes, or only those that are listed.

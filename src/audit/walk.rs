@@ -348,7 +348,7 @@ impl<'a> Walk<'a> {
 }
 
 /// Steps on the way to a weight: from a first guess up or between those that are too small and too large.
-const STEPS: usize = 24;
+const STEPS: usize = 12;
 
 /// How much of a form rows want: where the sum of both, at its least, begins to fall. Nothing rests on it.
 fn weights(c: &Coefficients, bounds: &Interval, cut: &Cut) -> Lanes {
@@ -362,7 +362,7 @@ fn weights(c: &Coefficients, bounds: &Interval, cut: &Cut) -> Lanes {
     for _ in 0..STEPS {
         let next = |i: usize| match (low[i], high[i]) {
             (low, high) if high.is_finite() => 0.5 * (low + high),
-            (0.0, _) => own[i] / fall / 64.0,
+            (0.0, _) => own[i] / fall / 16.0,
             (low, _) => 4.0 * low,
         };
         let try_: Lanes = lanes(next);

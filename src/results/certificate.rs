@@ -106,6 +106,9 @@ pub struct Home {
     pub slopes: Vec<u8>,
     /// Node and neuron of those that leaves in this home have slopes for.
     pub unstable: Vec<(usize, usize)>,
+    /// Their lower slopes for the bounds of neurons here, in steps of 1/255: which of two is the closer line is told by so little
+    /// that another arithmetic may choose otherwise.
+    pub standard: Vec<u8>,
 }
 
 /// One domain, on which the margin over one rival is to be proved.

@@ -36,9 +36,10 @@ fn a_point_that_is_lost_is_in_what_is_left() {
                     assumed: assumed.clone(),
                     slopes: vec![],
                     unstable: unstable.clone(),
+                    standard: vec![],
                 };
                 // One within the other.
-                let homes = [None, Some(0)].map(|within| Home { slopes: slopes(), ..home(within) });
+                let homes = [None, Some(0)].map(|within| Home { slopes: slopes(), standard: slopes(), ..home(within) });
                 let leaf = Leaf { rival, home: Some(1), assumed: assumed.clone(), slopes: slopes() };
                 let branches = Branches {
                     unstable: unstable.clone(),
@@ -90,7 +91,14 @@ fn homes_that_make_no_sense_are_refused() {
     let unstable = vec![(1, 0), (1, 2), (3, 1)];
     let sign = |node, neuron, active| Assumed { node, neuron, active, beta: 0.1 };
     let rivals = (0..model.outputs()).filter(|&j| j != class);
-    let home = |within, rival, assumed| Home { within, rival, assumed, slopes: vec![9; 3], unstable: unstable.clone() };
+    let home = |within, rival, assumed| Home {
+        within,
+        rival,
+        assumed,
+        slopes: vec![9; 3],
+        unstable: unstable.clone(),
+        standard: vec![255; 3],
+    };
     let leaf = |home, rival, assumed| Leaf { rival, home, assumed, slopes: vec![7; 3] };
     let (mut homes, mut leaves) = (vec![], vec![]);
     for rival in rivals {
@@ -117,6 +125,7 @@ fn homes_that_make_no_sense_are_refused() {
     refused(&|b| b.leaves[1].assumed[0].active = false, "is not part of its home");
     refused(&|b| b.leaves[0].home = Some(9), "a home that is not there");
     refused(&|b| _ = b.homes[1].slopes.pop(), "has 2 slopes, needs 3");
+    refused(&|b| _ = b.homes[0].standard.pop(), "has 2 standard slopes");
     refused(&|b| b.homes[1].unstable[0].1 = 99, "the neuron 99");
     refused(&|b| b.renewed[0] = 50, "no node 50");
 }

@@ -37,6 +37,7 @@ struct Origin {
     assumed: Vec<Assumed>,
     slopes: Arc<[u8]>,
     unstable: Arc<[(usize, usize)]>,
+    standard: Arc<[u8]>,
 }
 
 impl Root {
@@ -80,8 +81,8 @@ impl Root {
         let known = Root::kept(&state, sets)?.into_iter().zip(provable).zip(domains);
         let root = |((root, provable), domain): ((Root, bool), &Domain)| {
             let Domain { row, assumed, home, slopes } = domain.clone();
-            let (within, unstable) = (home.origin.clone(), root.unstable.clone());
-            let origin = Some(Arc::new(Origin { within, row, assumed, slopes, unstable }));
+            let (within, unstable, standard) = (home.origin.clone(), root.unstable.clone(), root.slopes.clone());
+            let origin = Some(Arc::new(Origin { within, row, assumed, slopes, unstable, standard }));
             (provable && root.cut.is_some()).then(|| Arc::new(Root { origin, ..root }))
         };
         Ok(known.map(root).collect())
@@ -143,6 +144,7 @@ impl<R: Fn(usize) -> usize> Homes<R> {
             assumed: origin.assumed.clone(),
             slopes: origin.slopes.to_vec(),
             unstable: origin.unstable.to_vec(),
+            standard: origin.standard.to_vec(),
         });
         self.known.insert(Arc::as_ptr(origin), self.all.len() - 1);
         self.all.len() - 1
