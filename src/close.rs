@@ -94,12 +94,12 @@ impl Track<'_> {
         settings.domains.saturating_sub(self.domains())
     }
 
-    /// How far out a ball may lie that what is left of the budget should suffice for.
-    fn affordable(&self, settings: &Settings) -> f32 {
+    /// How far out the next ball lies: as far as the budget should suffice for at most.
+    fn step(&self, settings: &Settings) -> f32 {
         let domains = self.left(settings) as f64 / self.domains() as f64;
         let seconds = settings.seconds.map_or(f64::INFINITY, |s| (s - self.seconds) / (self.seconds - self.began));
         // Neither is a number before there was anything to go by.
-        (f64::from(STEP) * domains.min(seconds).max(0.0).ln_1p() / GROWTH.ln()) as f32
+        self.step.min((f64::from(STEP) * domains.min(seconds).max(0.0).ln_1p() / GROWTH.ln()) as f32)
     }
 
     /// Whether the bracket is closed, or its budget spent.
@@ -107,8 +107,7 @@ impl Track<'_> {
         let (low, high) = (self.bracket.proved, self.high(most));
         let narrow = high <= low * (1.0 + settings.tolerance);
         let late = settings.seconds.is_some_and(|s| self.seconds >= s);
-        let step = self.step.min(self.affordable(settings));
-        low <= 0.0 || narrow || late || self.left(settings) < LEAST || step < NEAREST
+        low <= 0.0 || narrow || late || self.left(settings) < LEAST || self.step(settings) < NEAREST
     }
 
     /// No image of this distance is proved.
@@ -239,8 +238,7 @@ fn plant(bounder: &Bounder, settings: &Settings, tracks: &mut [Track<'_>], fit: 
     for (i, track) in tracks.iter_mut().enumerate().filter(|(_, t)| !t.done) {
         track.done = track.is_over(settings, most);
         if !track.done && track.planted.is_none() {
-            let step = track.step.min(track.affordable(settings));
-            asked.push((i, (track.bracket.proved * (1.0 + step)).min(track.high(most))));
+            asked.push((i, (track.bracket.proved * (1.0 + track.step(settings))).min(track.high(most))));
         }
     }
     let planted = fit.run(&asked, |asked| {

@@ -28,13 +28,7 @@ fn absolute() -> Model {
 }
 
 fn random(inputs: usize, width: usize, outputs: usize, seed: u64) -> Model {
-    let mut b = Net::new(Shape::flat(inputs), Rng::new(seed, 31)).with_bias(0.3);
-    let v = b.dense(0, width);
-    let v = b.relu(v);
-    let v = b.dense(v, width);
-    let v = b.relu(v);
-    b.dense(v, outputs);
-    b.finish()
+    Net::new(Shape::flat(inputs), Rng::new(seed, 31)).with_bias(0.3).layers(&[width, width, outputs])
 }
 
 /// A property of `inputs` values in `[low, high]` each.

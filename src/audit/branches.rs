@@ -86,13 +86,12 @@ impl Tree<'_> {
         for (leaf, bound) in own.iter().zip(bounds(state, self.class, &input, unstable, &own)) {
             (self.note)(leaf.rival, bound);
         }
-        let inner: Vec<&Home> = homes.iter().filter(|h| h.within == home).collect();
-        let inside = |h: &&Home| homes.iter().position(|other| std::ptr::eq(other, *h));
-        inner.par_iter().try_for_each(|h| {
-            match left(state, self.class, unstable, h, renewed)? {
-                Some(left) => self.descend(&left, inside(h))?,
+        let inner: Vec<(usize, &Home)> = homes.iter().enumerate().filter(|(_, h)| h.within == home).collect();
+        inner.par_iter().try_for_each(|&(at, inner)| {
+            match left(state, self.class, unstable, inner, renewed)? {
+                Some(left) => self.descend(&left, Some(at))?,
                 // All of its leaves are proved, by whatever margin.
-                None => (self.note)(h.rival, f64::MAX),
+                None => (self.note)(inner.rival, f64::MAX),
             }
             Ok(())
         })

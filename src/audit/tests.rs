@@ -43,6 +43,14 @@ fn is_proved(verdict: Verdict) -> bool {
     matches!(verdict, Verdict::Proved { .. })
 }
 
+/// A certificate whose domains are changed is refused with these words.
+fn refuses(model: &Model, x: &[f32], class: usize, sound: &Certificate, change: &dyn Fn(&mut Branches), what: &str) {
+    let mut bad = sound.clone();
+    change(bad.branches.as_mut().unwrap());
+    let error = check(model, x, class, 1e-4, Method::Crown, Some(&bad)).unwrap_err().to_string();
+    assert!(error.contains(what), "{error}");
+}
+
 /// The largest radius (to 1e-3) that the auditor proves.
 fn reach(model: &Model, x: &[f32], class: usize, method: Method) -> f64 {
     let (mut low, mut high) = (0.0, 1.0);
@@ -421,12 +429,7 @@ fn domains_with_any_multipliers_are_sound_and_others_are_rejected() {
             let branches = Some(Branches { unstable: unstable.clone(), leaves, homes: vec![], renewed: vec![] });
             let sound = Certificate { branches, ..Certificate::default() };
             check(&model, &x, class, 1e-4, Method::Crown, Some(&sound)).unwrap();
-            let refused = |change: &dyn Fn(&mut Branches), what: &str| {
-                let mut bad = sound.clone();
-                change(bad.branches.as_mut().unwrap());
-                let error = check(&model, &x, class, 1e-4, Method::Crown, Some(&bad)).unwrap_err().to_string();
-                assert!(error.contains(what), "{error}");
-            };
+            let refused = |change: &dyn Fn(&mut Branches), what: &str| refuses(&model, &x, class, &sound, change, what);
             let (last, first) = (model.outputs() - 1, usize::from(class == 0));
             refused(
                 &|b| b.leaves[last].assumed = leaf.assumed.iter().map(|a| Assumed { beta: -0.1, ..*a }).collect(),

@@ -95,16 +95,10 @@ pub fn bound_by<'a>(
 /// What targets over the logits are at least, as forms of the input: at least `form . x + constant`, wherever in the input of
 /// the state. Their lines are `lines`.
 pub fn forms<'a>(state: &'a State<'_>, lines: [&'a Lines; LANES], targets: &[Target]) -> Vec<Cut> {
-    let from = state.model.output();
-    let mut walk = Walk::new(state, lines, from, targets);
-    for value in (1..=from).rev() {
-        if let Some(c) = walk.at[value].take() {
-            walk.step(value - 1, c);
-        }
-    }
+    let mut walk = Walk::to_the_input(state, lines, targets);
     let input = &state.values[0];
-    let mut c = walk.at[0].take().unwrap_or_else(|| Coefficients::full(state.model.input));
-    c = match &input.cut {
+    let c = walk.at[0].take().unwrap_or_else(|| Coefficients::full(state.model.input));
+    let c = match &input.cut {
         Some(cut) => walk.lean(c, input, cut),
         None => c.spread_whole(),
     };
@@ -139,6 +133,18 @@ impl<'a> Walk<'a> {
         let mut at: Vec<Option<Coefficients>> = (0..=from).map(|_| None).collect();
         at[from] = Some(seed(state.model.shape(from), targets));
         Walk { state, lines, at, constant: [0.0; LANES], error: [0.0; LANES] }
+    }
+
+    /// Targets over the logits, walked down until nothing but the input is pending.
+    fn to_the_input(state: &'a State<'a>, lines: [&'a Lines; LANES], targets: &[Target]) -> Walk<'a> {
+        let from = state.model.output();
+        let mut walk = Walk::new(state, lines, from, targets);
+        for value in (1..=from).rev() {
+            if let Some(c) = walk.at[value].take() {
+                walk.step(value - 1, c);
+            }
+        }
+        walk
     }
 
     /// What the rows are proved to be once nothing is pending.
@@ -412,13 +418,7 @@ fn over_round(c: &Coefficients, round: &Round) -> Form {
 /// Of targets over the logits: by how many norms of its form of the input, at least, each is above zero at the centre of the
 /// round set that the state is about; 0 where it is not.
 pub fn reaches(state: &State<'_>, targets: &[Target]) -> Lanes {
-    let from = state.model.output();
-    let mut walk = Walk::new(state, [&state.lines; LANES], from, targets);
-    for value in (1..=from).rev() {
-        if let Some(c) = walk.at[value].take() {
-            walk.step(value - 1, c);
-        }
-    }
+    let mut walk = Walk::to_the_input(state, [&state.lines; LANES], targets);
     let (Some(c), Some(round)) = (walk.at[0].take(), &state.values[0].round) else {
         // Constants do not stray.
         return walk.lower().map(|v| if v > 0.0 { f64::INFINITY } else { 0.0 });

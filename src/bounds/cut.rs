@@ -145,7 +145,7 @@ mod tests {
                 let Some(cut) = whole.cuts(std::slice::from_ref(&row), &[&inputs]).unwrap().remove(0) else { continue };
                 let cut_region = Region::place(&bounder, &[&inputs]).unwrap();
                 let cut_region = cut_region.cut(&bounder, &[&inputs], &[Some(&cut)]).unwrap();
-                let left = Linearised::within(&bounder, &cut_region, &[&limits]).unwrap();
+                let (left, _) = Linearised::whole(&bounder, &cut_region, &[&limits], |_| Ok(())).unwrap();
                 let closer: Limits = left.known.limits().unwrap().remove(0);
                 let width = |limits: &Limits| -> f32 {
                     limits.iter().flatten().map(|[l, u]| l.iter().zip(u).map(|(l, u)| u - l).sum::<f32>()).sum()

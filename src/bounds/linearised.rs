@@ -24,26 +24,20 @@ impl<'a> Linearised<'a> {
     pub fn new(bounder: &'a Bounder, region: &'a Region) -> Result<Self> {
         // Where nothing was guessed there is nothing to wait for.
         let look = |state: &Self| if state.known.asks() { Ok(()) } else { state.known.provable().map(drop) };
-        Ok(Self::whole(bounder, region, look)?.0)
-    }
-
-    /// The network over regions of which limits are known. Where something is cut off, only what rows of the whole input say
-    /// is bounded anew.
-    pub fn within(bounder: &'a Bounder, region: &'a Region, limits: &[&Limits]) -> Result<Self> {
-        loop {
-            let state = Self::make(bounder, region, limits)?;
-            state.known.provable()?;
-            if state.known.is_whole() {
-                return Ok(state);
-            }
-        }
+        Ok(Self::whole(bounder, region, &[], look)?.0)
     }
 
     /// The network, and what `look` sees in it, which reads the verdicts on it. It is made again until there was room for the
-    /// rows of all neurons.
-    pub fn whole<T>(bounder: &'a Bounder, region: &'a Region, look: impl Fn(&Self) -> Result<T>) -> Result<(Self, T)> {
+    /// rows of all neurons. `limits` are those of the regions, if any are known. Where something is cut off, only what rows of
+    /// the whole input say is bounded anew.
+    pub fn whole<T>(
+        bounder: &'a Bounder,
+        region: &'a Region,
+        limits: &[&Limits],
+        look: impl Fn(&Self) -> Result<T>,
+    ) -> Result<(Self, T)> {
         loop {
-            let state = Self::make(bounder, region, &[])?;
+            let state = Self::make(bounder, region, limits)?;
             let seen = look(&state)?;
             if state.known.is_whole() {
                 return Ok((state, seen));

@@ -259,7 +259,7 @@ impl Bounder {
             Some(_) => self.evaluate(state, &rows(), false),
             None => self.evaluate_margins(state, &own),
         };
-        let (mut state, mut bounds) = Linearised::whole(self, &region, evaluate)?;
+        let (mut state, mut bounds) = Linearised::whole(self, &region, &[], evaluate)?;
         if self.method.optimises() {
             alpha::optimise(&mut state, &rows(), &mut bounds, false, |_, _| Ok(()))?;
         }
@@ -307,7 +307,7 @@ impl Bounder {
 
     /// What is known about regions, and [`lower_bounds`](Self::lower_bounds) of rows over them.
     fn bounded<'a>(&'a self, region: &'a Region, rows: &[Row], slopes: bool) -> Result<(Linearised<'a>, Bounds)> {
-        let (mut state, mut bounds) = Linearised::whole(self, region, |state| self.evaluate(state, rows, slopes))?;
+        let (mut state, mut bounds) = Linearised::whole(self, region, &[], |state| self.evaluate(state, rows, slopes))?;
         if self.method.optimises() {
             alpha::optimise(&mut state, rows, &mut bounds, slopes, |_, _| Ok(()))?;
         }

@@ -352,12 +352,12 @@ impl Region {
     /// do not grow by one number.
     pub fn reach(&self, bounder: &Bounder, c: &Coefficients, rows: &Rows, sums: &Buffer) -> Result<Option<Buffer>> {
         let d = bounder.device();
-        let leant = self.lean(bounder, c, rows, sums)?;
-        let (c, sums) = leant.as_ref().map_or((c, sums), |(c, sums)| (c, sums));
         match &self.body {
             Body::Box | Body::Zonotope(_) => Ok(None),
             Body::Ellipsoid { .. } => self.form(bounder, c, rows, sums),
             Body::Ball { image, delta } => {
+                let leant = self.lean(bounder, c, rows, sums)?;
+                let (c, sums) = leant.as_ref().map_or((c, sums), |(c, sums)| (c, sums));
                 let g = bounder.sum_error(c.window.elements());
                 let result = d.alloc(2 * rows.lanes)?;
                 let of = linear::Ball { image, delta, is_origin: self.around.is_some() };

@@ -157,7 +157,7 @@ unsafe fn gather_lanes<L: Lanes>(
 /// The weight by which each row is about largest where it is least; `middle` and `fall` of its form.
 fn weights(own: &[Element], middle: &Block, fall: &Block) -> Block {
     let mut falls_by = [[0.0; BLOCK]; WAYS];
-    falls(own, &[[0.0; BLOCK]; WAYS], 1, &mut falls_by);
+    falls(own, &[[0.0; BLOCK]], &mut falls_by);
     let none = falls_by[0];
     let mut top: [Top; BLOCK] = each(|i| Top::at(-none[i]));
     for pass in 0..PASSES {
@@ -168,7 +168,7 @@ fn weights(own: &[Element], middle: &Block, fall: &Block) -> Block {
             _ => top[i].low.0 + (top[i].high.0 - top[i].low.0) * ((j + 1) as f32 / (WAYS + 1) as f32),
         };
         let ways: [Block; WAYS] = each(|j| each(|i| way(j, i)));
-        falls(own, &ways, WAYS, &mut falls_by);
+        falls(own, &ways, &mut falls_by);
         for (way, fallen) in ways.iter().zip(&falls_by) {
             for i in 0..BLOCK {
                 top[i].try_way((way[i], way[i] * middle[i] - fallen[i]));
@@ -177,7 +177,7 @@ fn weights(own: &[Element], middle: &Block, fall: &Block) -> Block {
     }
     // A row of few elements has kinks that no parabola follows.
     let last: Block = each(|i| if fall[i] > 0.0 { top[i].vertex() } else { 0.0 });
-    falls(own, &[last; WAYS], 1, &mut falls_by);
+    falls(own, &[last], &mut falls_by);
     each(|i| if last[i] * middle[i] - falls_by[0][i] > top[i].best.1 { last[i] } else { top[i].best.0 })
 }
 
@@ -228,26 +228,29 @@ impl Top {
 }
 
 dispatch! {
-    /// `sum |A + way form| r` of sixteen rows, for each of the first ways.
-    fn falls = falls_lanes(own: &[Element], ways: &[Block; WAYS], count: usize, total: &mut [Block; WAYS])
+    /// `sum |A + way form| r` of sixteen rows, for one way or for as many as are tried at once.
+    fn falls = falls_lanes(own: &[Element], ways: &[Block], total: &mut [Block; WAYS])
 }
 
 #[inline(always)]
-unsafe fn falls_lanes<L: Lanes>(own: &[Element], ways: &[Block; WAYS], count: usize, total: &mut [Block; WAYS]) {
+unsafe fn falls_lanes<L: Lanes>(own: &[Element], ways: &[Block], total: &mut [Block; WAYS]) {
     unsafe {
-        let ways: [L; WAYS] = each(|j| L::load(ways[j].as_ptr()));
-        let mut sums = [L::splat(0.0); WAYS];
-        if count == 1 {
-            for [a, r, h] in own {
-                let (a, r, h) = (L::load(a.as_ptr()), L::load(r.as_ptr()), L::load(h.as_ptr()));
-                sums[0] = sums[0].mul_acc(a.mul_acc(ways[0], h).abs(), r);
-            }
-        } else {
-            for [a, r, h] in own {
-                let (a, r, h) = (L::load(a.as_ptr()), L::load(r.as_ptr()), L::load(h.as_ptr()));
-                for (sum, way) in sums.iter_mut().zip(ways) {
-                    *sum = sum.mul_acc(a.mul_acc(way, h).abs(), r);
-                }
+        match ways {
+            [_] => falls_of::<L, 1>(own, ways, total),
+            _ => falls_of::<L, WAYS>(own, ways, total),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn falls_of<L: Lanes, const N: usize>(own: &[Element], ways: &[Block], total: &mut [Block; WAYS]) {
+    unsafe {
+        let ways: [L; N] = each(|j| L::load(ways[j].as_ptr()));
+        let mut sums = [L::splat(0.0); N];
+        for [a, r, h] in own {
+            let (a, r, h) = (L::load(a.as_ptr()), L::load(r.as_ptr()), L::load(h.as_ptr()));
+            for (sum, way) in sums.iter_mut().zip(ways) {
+                *sum = sum.mul_acc(a.mul_acc(way, h).abs(), r);
             }
         }
         for (total, sum) in total.iter_mut().zip(sums) {

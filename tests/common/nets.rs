@@ -86,6 +86,16 @@ impl Net {
         normal(&mut self.rng, n, self.bias)
     }
 
+    /// Dense layers of these widths, one after the other, with rectifiers between them.
+    pub fn layers(mut self, widths: &[usize]) -> Model {
+        let mut value = 0;
+        for (i, &width) in widths.iter().enumerate() {
+            value = if i > 0 { self.relu(value) } else { value };
+            value = self.dense(value, width);
+        }
+        self.finish()
+    }
+
     pub fn shape(&self, value: usize) -> Shape {
         self.model.shape(value)
     }

@@ -33,13 +33,7 @@ fn net(input: Shape, seed: u64) -> Net {
 }
 
 fn dense(seed: u64) -> Model {
-    let mut b = net(Shape::new(1, 3, 4), seed);
-    let v = b.dense(0, 14);
-    let v = b.relu(v);
-    let v = b.dense(v, 14);
-    let v = b.relu(v);
-    b.dense(v, 4);
-    b.finish()
+    net(Shape::new(1, 3, 4), seed).layers(&[14, 14, 4])
 }
 
 /// Stem, residual block with a scale, average pooling, logits.

@@ -30,13 +30,7 @@ fn conv_net(seed: u64) -> Model {
 }
 
 fn dense_net(seed: u64) -> Model {
-    let mut b = net(Shape::flat(11), seed);
-    let v = b.dense(0, 20);
-    let v = b.relu(v);
-    let v = b.dense(v, 17);
-    let v = b.relu(v);
-    b.dense(v, 3);
-    b.finish()
+    net(Shape::flat(11), seed).layers(&[20, 17, 3])
 }
 
 fn residual_net(seed: u64) -> Model {

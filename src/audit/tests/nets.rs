@@ -14,13 +14,7 @@ pub fn net(input: Shape, seed: u64) -> Net {
 }
 
 pub fn dense_net(seed: u64) -> Model {
-    let mut b = net(Shape::flat(5), seed);
-    let v = b.dense(0, 9);
-    let v = b.relu(v);
-    let v = b.dense(v, 7);
-    let v = b.relu(v);
-    b.dense(v, 3);
-    b.finish()
+    net(Shape::flat(5), seed).layers(&[9, 7, 3])
 }
 
 pub fn conv_net(seed: u64) -> Model {

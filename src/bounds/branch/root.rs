@@ -21,6 +21,7 @@ pub(super) struct Root {
     pub cut: Option<Cut>,
     pub known: KnownLane,
     pub relaxed: RelaxedLane,
+    /// Empty where nobody asks what is left of domains.
     limits: Limits,
     /// Node and neuron of everything that has a lower slope to choose.
     pub unstable: Arc<[(usize, usize)]>,
@@ -50,7 +51,8 @@ impl Root {
     fn kept(state: &Linearised<'_>, sets: Vec<(Arc<Inputs>, Option<Cut>)>) -> Result<Vec<Root>> {
         let (net, d, region) = (&state.bounder().net, state.bounder().device(), state.region());
         let relaxed = state.relaxations.lanes(d, region.lanes, region.count)?;
-        let parts = sets.into_iter().zip(state.known.lanes()?).zip(relaxed).zip(state.known.limits()?);
+        let limits = if state.bounder().renews() { state.known.limits()? } else { vec![vec![]; region.count] };
+        let parts = sets.into_iter().zip(state.known.lanes()?).zip(relaxed).zip(limits);
         let root = |((((inputs, cut), known), relaxed), limits): (((_, KnownLane), RelaxedLane), Limits)| {
             let (mut unstable, mut slopes) = (vec![], vec![]);
             for node in graph::relus(net) {
@@ -75,8 +77,8 @@ impl Root {
         let limits: Vec<Limits> = domains.iter().map(|d| d.home.limits(bounder, &d.assumed)).collect();
         let forms: Vec<Option<&Cut>> = cuts.iter().map(Option::as_ref).collect();
         let region = Region::place(bounder, &inputs)?.cut(bounder, &inputs, &forms)?;
-        let state = Linearised::within(bounder, &region, &limits.iter().collect::<Vec<_>>())?;
-        let provable = state.known.provable()?;
+        let limits: Vec<&Limits> = limits.iter().collect();
+        let (state, provable) = Linearised::whole(bounder, &region, &limits, |state| state.known.provable())?;
         let sets = domains.iter().map(|d| d.home.inputs.clone()).zip(cuts).collect();
         let known = Root::kept(&state, sets)?.into_iter().zip(provable).zip(domains);
         let root = |((root, provable), domain): ((Root, bool), &Domain)| {
