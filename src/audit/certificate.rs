@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use crate::error::{Error, Result};
-use crate::model::{Layer, Model, Node};
+use crate::model::{Model, Node};
 use crate::norm::Norm;
 use crate::results::certificate::{Assumed, Branches, Certificate, NoiseCertificate};
 
@@ -126,7 +126,7 @@ pub fn fail<T>(problem: String) -> Result<T> {
 }
 
 fn relu_node(model: &Model, node: usize) -> Option<&Node> {
-    model.nodes.get(node).filter(|n| matches!(n.layer, Layer::Relu))
+    model.nodes.get(node).filter(|n| n.layer.is_relu())
 }
 
 /// Slopes for every neuron of a ReLU node, all in [0,1].

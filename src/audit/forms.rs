@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::error::{Error, Result};
-use crate::model::{Layer, Model, Node};
+use crate::model::{Model, Node};
 use crate::results::certificate::{Certificate, NeuronRows, NoiseCertificate};
 
 /// Which node of the file's network is which of the certified one. Folding changes affine layers; the nonlinear ones are
@@ -68,11 +68,5 @@ impl Forms {
 }
 
 fn nonlinear(model: &Model) -> Vec<(usize, &Node)> {
-    let is = |n: &Node| match &n.layer {
-        Layer::Relu | Layer::Activation(_) | Layer::MaxPool(_) => true,
-        Layer::Conv(_) | Layer::Dense(_) | Layer::AvgPool(_) | Layer::Add | Layer::Scale { .. } | Layer::Gather(_) => {
-            false
-        }
-    };
-    model.nodes.iter().enumerate().filter(|(_, n)| is(n)).collect()
+    model.nodes.iter().enumerate().filter(|(_, n)| !n.layer.is_affine()).collect()
 }

@@ -65,7 +65,7 @@ pub fn bound_by<'a>(
     let mut passed = 0;
     for value in (1..=from).rev() {
         let Some(c) = walk.at[value].take() else { continue };
-        let nonlinear = matches!(model.nodes[value - 1].layer, Layer::Relu | Layer::Activation(_) | Layer::MaxPool(_));
+        let nonlinear = !model.nodes[value - 1].layer.is_affine();
         // Where every path passes here, the bounds of this value give one more lower bound; a certifier may rely on it.
         if nonlinear && stop != Stop::Nonlinear && value < from && walk.at.iter().all(Option::is_none) {
             let before = (walk.constant, walk.error);

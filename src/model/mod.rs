@@ -224,6 +224,34 @@ impl Layer {
         }
     }
 
+    /// Whether it is linear up to a constant; if not, a bound replaces it by lines.
+    pub fn is_affine(&self) -> bool {
+        match self {
+            Layer::Conv(_)
+            | Layer::Dense(_)
+            | Layer::AvgPool(_)
+            | Layer::Add
+            | Layer::Scale { .. }
+            | Layer::Gather(_) => true,
+            Layer::Relu | Layer::Activation(_) | Layer::MaxPool(_) => false,
+        }
+    }
+
+    /// Whether it is a ReLU, the one layer with slopes and signs that a certificate may name.
+    pub fn is_relu(&self) -> bool {
+        match self {
+            Layer::Relu => true,
+            Layer::Conv(_)
+            | Layer::Dense(_)
+            | Layer::Activation(_)
+            | Layer::MaxPool(_)
+            | Layer::AvgPool(_)
+            | Layer::Add
+            | Layer::Scale { .. }
+            | Layer::Gather(_) => false,
+        }
+    }
+
     /// Factors and shifts of a [`Layer::Scale`].
     pub fn scale(&self) -> Option<[&[f32]; 2]> {
         match self {
