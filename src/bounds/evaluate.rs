@@ -4,6 +4,7 @@
 use std::ops::Range as Indices;
 
 use super::linearised::Linearised;
+use super::walk::Finished;
 use super::{Bounder, Row, graph, not_finite};
 use crate::device::Buffer;
 use crate::error::Result;
@@ -82,22 +83,24 @@ impl Bounder {
 
     /// Walks all rows down with the lines that `state` has now.
     pub(super) fn evaluate(&self, state: &Linearised<'_>, rows: &[Row], slopes: bool) -> Result<Bounds> {
-        let (d, outputs) = (self.device(), self.net.model.outputs());
-        let start = |part: Indices<usize>| {
-            let (rows, lanes) = (&rows[part.clone()], tensor::lanes(part.len()));
-            let mut a = vec![0.0; outputs * lanes];
-            let mut sums = vec![0.0; 2 * linear::SLICES * lanes];
-            let mut images = vec![0u32; lanes];
-            for (i, row) in rows.iter().enumerate() {
-                row.coefficients.iter().enumerate().for_each(|(k, c)| a[k * lanes + i] = *c);
-                let constant = state.known.around().map_or(row.constant, |around| around.constant(row));
-                // Less is sound, and so large a negative one proves nothing either way.
-                sums[i] = constant.clamp(-range::LOST, range::LOST);
-                images[i] = row.lane as u32;
-            }
-            Ok((linear::Rows::whole(d, rows.len(), images)?, d.upload(&a)?, d.upload(&sums)?))
-        };
+        let start = |part: Indices<usize>| self.start(state, &rows[part]);
         self.walk_all(state, rows.iter().map(|row| row.lane), slopes, start)
+    }
+
+    /// Rows on a device, one per lane, with their coefficients over the logits and their sums.
+    pub(super) fn start(&self, state: &Linearised<'_>, rows: &[Row]) -> Result<(linear::Rows, Buffer, Buffer)> {
+        let (d, lanes) = (self.device(), tensor::lanes(rows.len()));
+        let mut a = vec![0.0; self.net.model.outputs() * lanes];
+        let mut sums = vec![0.0; 2 * linear::SLICES * lanes];
+        let mut images = vec![0u32; lanes];
+        for (i, row) in rows.iter().enumerate() {
+            row.coefficients.iter().enumerate().for_each(|(k, c)| a[k * lanes + i] = *c);
+            let constant = state.known.around().map_or(row.constant, |around| around.constant(row));
+            // Less is sound, and so large a negative one proves nothing either way.
+            sums[i] = constant.clamp(-range::LOST, range::LOST);
+            images[i] = row.lane as u32;
+        }
+        Ok((linear::Rows::whole(d, rows.len(), images)?, d.upload(&a)?, d.upload(&sums)?))
     }
 
     /// [`evaluate`](Self::evaluate) of the rows of all margins of these classes, one per lane, in the order of
@@ -125,28 +128,39 @@ impl Bounder {
         slopes: bool,
         start: impl Fn(Indices<usize>) -> Result<(linear::Rows, Buffer, Buffer)>,
     ) -> Result<Bounds> {
-        let (d, count) = (self.device(), regions.len());
+        let count = regions.len();
         let per_chunk = self.rows_per_chunk(graph::widest(&self.net, self.net.model.output()));
         let mut parts = Vec::with_capacity(count.div_ceil(per_chunk));
         for first in (0..count).step_by(per_chunk) {
             self.check_deadline()?;
             let (rows, a, sums) = start(first..count.min(first + per_chunk))?;
-            parts.push((state.walk().finish(a, &rows, &sums, slopes)?, rows));
+            parts.push(state.walk().finish(a, &rows, &sums, slopes)?);
         }
+        self.read(state, regions, &parts)
+    }
+
+    /// Reads all that there is to know of rows that were walked down, each of which speaks of one of `regions`.
+    pub(super) fn read(
+        &self,
+        state: &Linearised<'_>,
+        regions: impl Iterator<Item = usize>,
+        parts: &[Finished],
+    ) -> Result<Bounds> {
         let verdicts = state.known.verdicts();
-        let ends = parts.iter().flat_map(|(part, _)| std::iter::once(&part.lower).chain(&part.slopes));
-        let mut read = d.read_all::<u32>(&verdicts.iter().copied().chain(ends).collect::<Vec<_>>())?.into_iter();
+        let ends = parts.iter().flat_map(|part| std::iter::once(&part.lower).chain(&part.slopes));
+        let all = verdicts.iter().copied().chain(ends).collect::<Vec<_>>();
+        let mut read = self.device().read_all::<u32>(&all)?.into_iter();
         let provable = state.known.provable_by(&read.by_ref().take(verdicts.len()).collect::<Vec<_>>())?;
         let mut all = Bounds::default();
-        for (part, rows) in &parts {
+        for part in parts {
             let mut read = || bytemuck::cast_vec::<u32, f32>(read.next().unwrap_or_default());
             let lower = read();
-            all.lower.extend_from_slice(&lower[..rows.count]);
-            if let Some(reach) = lower.get(rows.lanes..).filter(|reach| !reach.is_empty()) {
-                all.reach.get_or_insert_default().extend_from_slice(&reach[..rows.count]);
+            all.lower.extend_from_slice(&lower[..part.count]);
+            if let Some(reach) = lower.get(part.lanes..).filter(|reach| !reach.is_empty()) {
+                all.reach.get_or_insert_default().extend_from_slice(&reach[..part.count]);
             }
             if part.slopes.is_some() {
-                all.slopes.extend(tensor::deinterleave(&read(), self.net.model.input.len(), rows.count));
+                all.slopes.extend(tensor::deinterleave(&read(), self.net.model.input.len(), part.count));
             }
         }
         if all.lower.iter().chain(all.reach.iter().flatten()).any(|b| !b.is_finite()) {

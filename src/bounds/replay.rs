@@ -36,11 +36,23 @@ impl Walk<'_> {
         rows: &Rows,
         sums: &Buffer,
         keep: &mut Keep,
+        bend: impl FnMut(&Bend<'_>) -> Result<()>,
+    ) -> Result<Vec<Option<Buffer>>> {
+        let end = self.walk(from, start, rows, sums, 0, Some(keep))?;
+        self.follow(from, &end, rows, keep, bend)
+    }
+
+    /// [`replay`](Self::replay) of rows that have been walked down, and `end` there.
+    pub fn follow(
+        &self,
+        from: ValueId,
+        end: &Coefficients,
+        rows: &Rows,
+        keep: &mut Keep,
         mut bend: impl FnMut(&Bend<'_>) -> Result<()>,
     ) -> Result<Vec<Option<Buffer>>> {
         let (net, d) = (self.net(), self.device());
-        let end = self.walk(from, start, rows, sums, 0, Some(keep))?;
-        let mut values = vec![Some(self.known.region.corner(self.bounder(), &end, rows)?)];
+        let mut values = vec![Some(self.known.region.corner(self.bounder(), end, rows)?)];
         keep.windows[0] = Some(end.window);
         // Values of the linearised network may lie outside the bounds of the network's own; slopes may be any, but numbers.
         let watch = Watch::new(self.bounder(), rows.lanes)?;

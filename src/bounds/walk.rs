@@ -31,6 +31,9 @@ pub(super) struct Finished {
     pub lower: Buffer,
     /// `[input][row]`.
     pub slopes: Option<Buffer>,
+    /// How many they are, and the lanes that they take.
+    pub count: usize,
+    pub lanes: usize,
 }
 
 /// What a walk leaves behind.
@@ -67,20 +70,26 @@ impl<'a> Walk<'a> {
     /// Rows over the logits where they end: least values and, for balls walked down to the input, reaches after those; also
     /// the coefficients over the input if asked for and known.
     pub fn finish(&self, a: Buffer, rows: &Rows, sums: &Buffer, slopes: bool) -> Result<Finished> {
-        let (net, d) = (self.net(), self.device());
-        let model = &net.model;
-        let stop = if self.bounder().method.relaxes() { 0 } else { graph::frontier(net) };
+        let model = &self.net().model;
+        let stop = if self.bounder().method.relaxes() { 0 } else { graph::frontier(self.net()) };
         let start = Coefficients::whole(a, model.shape(model.output()));
         let end = self.walk(model.output(), start, rows, sums, stop, None)?;
         if stop > 0 {
-            return Ok(Finished { lower: self.known.concretise(stop, &end, rows, sums)?, slopes: None });
+            let lower = self.known.concretise(stop, &end, rows, sums)?;
+            return Ok(Finished { lower, slopes: None, count: rows.count, lanes: rows.lanes });
         }
-        let end = end.densify(d, rows)?;
-        if let Some(lower) = self.known.region.reach(self.bounder(), &end, rows, sums)? {
-            return Ok(Finished { lower, slopes: None });
-        }
-        let lower = self.known.concretise(0, &end, rows, sums)?;
-        Ok(Finished { lower, slopes: slopes.then_some(end.a) })
+        let end = end.densify(self.device(), rows)?;
+        let finished = self.least(&end, rows, sums)?;
+        Ok(Finished { slopes: slopes.then_some(end.a), ..finished })
+    }
+
+    /// What rows come to that were walked down to the input, as whole layers.
+    pub fn least(&self, end: &Coefficients, rows: &Rows, sums: &Buffer) -> Result<Finished> {
+        let lower = match self.known.region.reach(self.bounder(), end, rows, sums)? {
+            Some(lower) => lower,
+            None => self.known.concretise(0, end, rows, sums)?,
+        };
+        Ok(Finished { lower, slopes: None, count: rows.count, lanes: rows.lanes })
     }
 
     /// Coefficients above a pooling layer, and room for those below it: whole layers, or patches where rows end after a few

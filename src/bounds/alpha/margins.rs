@@ -40,7 +40,7 @@ pub(in crate::bounds) struct Run {
 
 /// Moves lower slopes, and multipliers of assumed signs, up the gradient of each region's worst row, and replaces the
 /// bounds of every region whose worst row gets better. After every round `kept` is told which got better.
-pub(in crate::bounds) fn climb(
+pub(super) fn climb(
     state: &Linearised<'_>,
     rows: &[Row],
     best: &mut Bounds,
@@ -54,12 +54,9 @@ pub(in crate::bounds) fn climb(
     }
     let moments = Moments::at_rest(state)?;
     let mut worst = best.worst_rows(rows, count);
-    let all = effort.rounds as u32 * effort.steps;
-    for done in 0..all {
+    for done in 0..effort.steps() {
         bounder.check_deadline()?;
-        let share = done as f32 / all as f32;
-        let adam = Adam { rate: effort.rate * LAST.powf(share), beta2: 0.99, ..Adam::default() };
-        run(state, rows, &worst, &moments, &adam, done + 1)?;
+        run(state, rows, &worst, &moments, &effort.adam(done), done + 1)?;
         if (done + 1) % effort.steps == 0 {
             let next = bounder.evaluate(state, rows, want_slopes)?;
             worst = next.worst_rows(rows, count);
@@ -69,9 +66,54 @@ pub(in crate::bounds) fn climb(
     Ok(())
 }
 
+/// Bounds one row for each region, in their order; moves lower slopes, and multipliers of assumed signs, up its gradient, and
+/// bounds it again, with its run as it is then. Where all rows are positive at once nothing moves, and nothing is run.
+pub(in crate::bounds) fn ascend(
+    state: &Linearised<'_>,
+    rows: &[Row],
+    effort: Effort,
+) -> Result<(Bounds, Option<(Bounds, Run)>)> {
+    let bounder = state.bounder();
+    let trace = || -> Result<Trace> {
+        let (each, a, sums) = bounder.start(state, rows)?;
+        let start = Coefficients::whole(a, bounder.net.model.shape(bounder.net.model.output()));
+        Trace::new(state, each, start, sums)
+    };
+    let bounds = |trace: &Trace| {
+        let least = state.walk().least(&trace.end, &trace.each, &trace.sums)?;
+        bounder.read(state, rows.iter().map(|row| row.lane), &[least])
+    };
+    let mut at = trace()?;
+    let first = bounds(&at)?;
+    if first.lower.iter().all(|lower| *lower > 0.0) {
+        return Ok((first, None));
+    }
+    let moments = Moments::at_rest(state)?;
+    for done in 0..effort.steps() {
+        bounder.check_deadline()?;
+        at.run(state, &moments, &effort.adam(done), done + 1)?;
+        at = trace()?;
+    }
+    let last = bounds(&at)?;
+    let run = at.run(state, &moments, &Adam { rate: 0.0, ..Adam::default() }, 1)?;
+    Ok((first, Some((last, run))))
+}
+
 /// Runs the row `worst[lane]` of every region and leaves slopes and multipliers where they are.
-pub(in crate::bounds) fn run_each(state: &Linearised<'_>, rows: &[Row], worst: &[usize]) -> Result<Run> {
+pub(super) fn run_each(state: &Linearised<'_>, rows: &[Row], worst: &[usize]) -> Result<Run> {
     run(state, rows, worst, &Moments::at_rest(state)?, &Adam { rate: 0.0, ..Adam::default() }, 1)
+}
+
+impl Effort {
+    fn steps(&self) -> u32 {
+        self.rounds as u32 * self.steps
+    }
+
+    /// The step after so many.
+    fn adam(&self, done: u32) -> Adam {
+        let share = done as f32 / self.steps() as f32;
+        Adam { rate: self.rate * LAST.powf(share), beta2: 0.99, ..Adam::default() }
+    }
 }
 
 impl Moments {
@@ -97,23 +139,45 @@ fn run(
     adam: &Adam,
     step: u32,
 ) -> Result<Run> {
-    let (d, lanes) = (state.bounder().device(), state.region().lanes);
-    let model = &state.bounder().net.model;
     let (each, start) = state.one_each(rows, worst)?;
-    let mut keep = Keep::new(model);
-    let sums = d.zeros(2 * SLICES * lanes)?;
-    let values = state.walk().replay(model.output(), start, &each, &sums, &mut keep, |bend| {
+    let sums = state.bounder().device().zeros(2 * SLICES * each.lanes)?;
+    Trace::new(state, each, start, sums)?.run(state, moments, adam, step)
+}
+
+/// One row per region, walked down to it.
+struct Trace {
+    each: Rows,
+    sums: Buffer,
+    end: Coefficients,
+    keep: Keep,
+}
+
+impl Trace {
+    fn new(state: &Linearised<'_>, each: Rows, start: Coefficients, sums: Buffer) -> Result<Trace> {
+        let model = &state.bounder().net.model;
+        let mut keep = Keep::new(model);
         // Rows that start as whole layers stay so.
-        let a = &bend.above.a;
-        if let Some([m, v]) = &moments.slopes[bend.node] {
-            slopes::climb(d, a, bend.z, bend.y, bend.lines, [m, v], lanes, adam, step)?;
-        }
-        if let (Some(s), Some([m, v])) = (state.relaxations.signs(bend.node), &moments.signs[bend.node]) {
-            signs::climb(d, a, bend.z, bend.y, [&s.targets, &s.beta], [m, v], lanes, adam, step)?;
-        }
-        Ok(())
-    })?;
-    Ok(Run { above: keep.above, values })
+        let end = state.walk().walk(model.output(), start, &each, &sums, 0, Some(&mut keep))?;
+        Ok(Trace { each, sums, end, keep })
+    }
+
+    /// Runs the rows where they are least, and moves slopes and multipliers on the way.
+    fn run(self, state: &Linearised<'_>, moments: &Moments, adam: &Adam, step: u32) -> Result<Run> {
+        let (d, lanes) = (state.bounder().device(), state.region().lanes);
+        let Trace { each, end, mut keep, .. } = self;
+        let output = state.bounder().net.model.output();
+        let values = state.walk().follow(output, &end, &each, &mut keep, |bend| {
+            let a = &bend.above.a;
+            if let Some([m, v]) = &moments.slopes[bend.node] {
+                slopes::climb(d, a, bend.z, bend.y, bend.lines, [m, v], lanes, adam, step)?;
+            }
+            if let (Some(s), Some([m, v])) = (state.relaxations.signs(bend.node), &moments.signs[bend.node]) {
+                signs::climb(d, a, bend.z, bend.y, [&s.targets, &s.beta], [m, v], lanes, adam, step)?;
+            }
+            Ok(())
+        })?;
+        Ok(Run { above: keep.above, values })
+    }
 }
 
 impl Linearised<'_> {

@@ -11,7 +11,8 @@ use super::linearised::Linearised;
 use super::{Row, graph};
 use crate::error::Result;
 
-pub(super) use margins::{Effort, Run, climb, run_each};
+use margins::climb;
+pub(super) use margins::{Effort, Run, ascend};
 
 /// What is spent on the margins.
 const MARGINS: Effort = Effort { rounds: 3, steps: 7, rate: 0.3 };

@@ -197,18 +197,17 @@ impl Bounder {
         let own = own_rows(rows, domains);
         let region = Domain::region(self, domains)?;
         let state = Domain::state(self, &region, domains)?;
-        let mut bounds = self.evaluate(&state, &own, false)?;
+        let (mut bounds, climbed) = alpha::ascend(&state, &own, climb)?;
         let at_once: Vec<bool> = bounds.lower.iter().map(|b| *b > 0.0).collect();
-        if at_once.contains(&false) {
-            alpha::climb(&state, &own, &mut bounds, false, climb, |_, _| Ok(()))?;
+        let (mut next, mut points, mut after) = (vec![None; domains.len()], vec![None; domains.len()], domains.to_vec());
+        if let Some((climbed, run)) = climbed {
+            bounds.keep_better(&climbed, &own, domains.len());
+            next = self.weakest(&state, domains, &run)?;
+            points = self.broken(&own, run)?;
+            // What proved a domain is what it came with, or what it climbed to.
+            let climbed = after.iter_mut().zip(Domain::after(&state, domains)?).zip(at_once);
+            climbed.filter(|(_, at_once)| !at_once).for_each(|((domain, after), _)| *domain = after);
         }
-        let each: Vec<usize> = (0..domains.len()).collect();
-        let run = alpha::run_each(&state, &own, &each)?;
-        let next = self.weakest(&state, domains, &run)?;
-        let points = self.broken(&own, run)?;
-        // What proved a domain is what it came with, or what it climbed to.
-        let after = Domain::after(&state, domains)?.into_iter().zip(domains).zip(at_once);
-        let after = after.map(|((after, before), at_once)| if at_once { before.clone() } else { after });
         let reach = bounds.reach.unwrap_or_else(|| vec![0.0; domains.len()]);
         let bounded = bounds.lower.into_iter().zip(reach).zip(after).zip(next).zip(points);
         let bounded =
