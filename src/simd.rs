@@ -30,6 +30,13 @@ pub trait Lanes: Copy {
     unsafe fn choose(p: *const f32, _len: usize, index: &[i32; 16]) -> Self {
         unsafe { Self::gather(p, index) }
     }
+    /// Sixteen rows of sixteen words turned: word `j` of row `i` becomes word `i` of row `j`, row after row at `to`.
+    #[inline(always)]
+    unsafe fn turn(rows: &[*const f32; 16], to: *mut f32) {
+        for (i, row) in rows.iter().enumerate() {
+            (0..16).for_each(|j| unsafe { *to.add(16 * j + i) = *row.add(j) });
+        }
+    }
 }
 
 /// An array of what `of` says of each place, in order. Kernels need it inlined whatever unit of code their caller is in,
@@ -93,7 +100,7 @@ impl Lanes for Plain {
 
 #[cfg(target_arch = "x86_64")]
 pub mod x86 {
-    use super::Lanes;
+    use super::{Lanes, each};
     use std::arch::x86_64::*;
 
     #[derive(Clone, Copy)]
@@ -163,6 +170,37 @@ pub mod x86 {
                 Avx512(chosen)
             }
         }
+        #[inline(always)]
+        unsafe fn turn(rows: &[*const f32; 16], to: *mut f32) {
+            unsafe {
+                let row: [__m512; 16] = each(|i| _mm512_loadu_ps(rows[i]));
+                let both = |of: &[__m512; 16], i: usize, j: usize| (_mm512_castps_pd(of[i]), _mm512_castps_pd(of[j]));
+                let pairs: [__m512; 16] = each(|i| match i % 2 {
+                    0 => _mm512_unpacklo_ps(row[i], row[i + 1]),
+                    _ => _mm512_unpackhi_ps(row[i - 1], row[i]),
+                });
+                // A quarter of register `4g + c` has one word of rows `4g..4g + 4`, the next quarter that four words on.
+                let fours: [__m512; 16] = each(|i| {
+                    let (first, second) = both(&pairs, i / 4 * 4 + i % 4 / 2, i / 4 * 4 + i % 4 / 2 + 2);
+                    _mm512_castpd_ps(match i % 2 {
+                        0 => _mm512_unpacklo_pd(first, second),
+                        _ => _mm512_unpackhi_pd(first, second),
+                    })
+                });
+                for c in 0..4 {
+                    let [a, b, c2, d] = [fours[c], fours[4 + c], fours[8 + c], fours[12 + c]];
+                    let (low, high) = (_mm512_shuffle_f32x4::<0x44>(a, b), _mm512_shuffle_f32x4::<0xee>(a, b));
+                    let (low2, high2) = (_mm512_shuffle_f32x4::<0x44>(c2, d), _mm512_shuffle_f32x4::<0xee>(c2, d));
+                    let out = [
+                        _mm512_shuffle_f32x4::<0x88>(low, low2),
+                        _mm512_shuffle_f32x4::<0xdd>(low, low2),
+                        _mm512_shuffle_f32x4::<0x88>(high, high2),
+                        _mm512_shuffle_f32x4::<0xdd>(high, high2),
+                    ];
+                    (0..4).for_each(|j| _mm512_storeu_ps(to.add(16 * (4 * j + c)), out[j]));
+                }
+            }
+        }
     }
 
     #[derive(Clone, Copy)]
@@ -221,6 +259,33 @@ pub mod x86 {
                     _mm256_i32gather_ps::<4>(p, _mm256_loadu_si256(at)),
                     _mm256_i32gather_ps::<4>(p, _mm256_loadu_si256(at.add(1))),
                 )
+            }
+        }
+        /// By quarters of eight rows and eight words.
+        #[inline(always)]
+        unsafe fn turn(rows: &[*const f32; 16], to: *mut f32) {
+            for (first, word) in [(0, 0), (0, 8), (8, 0), (8, 8)] {
+                unsafe {
+                    let row: [__m256; 8] = each(|i| _mm256_loadu_ps(rows[first + i].add(word)));
+                    let pairs: [__m256; 8] = each(|i| match i % 2 {
+                        0 => _mm256_unpacklo_ps(row[i], row[i + 1]),
+                        _ => _mm256_unpackhi_ps(row[i - 1], row[i]),
+                    });
+                    let fours: [__m256; 8] = each(|i| {
+                        let (one, other) = (pairs[i / 4 * 4 + i % 4 / 2], pairs[i / 4 * 4 + i % 4 / 2 + 2]);
+                        let (one, other) = (_mm256_castps_pd(one), _mm256_castps_pd(other));
+                        _mm256_castpd_ps(match i % 2 {
+                            0 => _mm256_unpacklo_pd(one, other),
+                            _ => _mm256_unpackhi_pd(one, other),
+                        })
+                    });
+                    for c in 0..4 {
+                        let low = _mm256_permute2f128_ps::<0x20>(fours[c], fours[4 + c]);
+                        let high = _mm256_permute2f128_ps::<0x31>(fours[c], fours[4 + c]);
+                        _mm256_storeu_ps(to.add(16 * (word + c) + first), low);
+                        _mm256_storeu_ps(to.add(16 * (word + 4 + c) + first), high);
+                    }
+                }
             }
         }
     }
@@ -361,6 +426,26 @@ mod tests {
     #[inline(always)]
     unsafe fn chosen_lanes<L: Lanes>(row: &[f32], index: &[i32; 16], out: &mut [f32; 16]) {
         unsafe { L::choose(row.as_ptr(), row.len(), index).store(out.as_mut_ptr()) };
+    }
+
+    dispatch! {
+        fn turned = turned_lanes(rows: &[f32], to: &mut [f32; 256])
+    }
+
+    #[inline(always)]
+    unsafe fn turned_lanes<L: Lanes>(rows: &[f32], to: &mut [f32; 256]) {
+        let step = rows.len() / 16;
+        let rows = std::array::from_fn(|i| rows[i * step..][..16].as_ptr());
+        unsafe { L::turn(&rows, to.as_mut_ptr()) };
+    }
+
+    #[test]
+    fn rows_are_turned() {
+        let (rows, mut to): (Vec<f32>, _) = ((0..16 * 19).map(|i| i as f32).collect(), [-1.0; 256]);
+        turned(&rows, &mut to);
+        for (at, word) in to.iter().enumerate() {
+            assert_eq!(*word, (at % 16 * 19 + at / 16) as f32);
+        }
     }
 
     #[test]

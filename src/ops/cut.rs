@@ -143,11 +143,12 @@ unsafe fn gather_lanes<L: Lanes>(
 ) {
     let (lanes, elements) = (p.lanes as usize, (p.channels * p.height * p.width) as usize);
     own.resize(elements, [[0.0; BLOCK]; 3]);
+    let (mut radius, mut form) = (places.entries::<1>(radius), places.entries::<1>(form));
     for (at, own) in places.elements(0..elements).zip(own) {
         unsafe {
             L::load(a.as_ptr().add(at.element * lanes)).store(own[0].as_mut_ptr());
-            let [r] = places.look_up::<L, 1>(radius.as_ptr(), 1, at);
-            let [h] = places.look_up::<L, 1>(form.as_ptr(), 1, at);
+            let [r] = radius.at::<L>(at);
+            let [h] = form.at::<L>(at);
             r.store(own[1].as_mut_ptr());
             h.store(own[2].as_mut_ptr());
         }
@@ -280,10 +281,12 @@ unsafe fn leaning_sums_lanes<L: Lanes>(
     unsafe {
         let mut sums = Blocked::<L, 3>::new(p);
         let (weight, g, roundings) = (L::load(weight.as_ptr()), L::splat(p.g), L::splat(4.0 * p.unit));
+        let (mut form, mut centre, mut radius) =
+            (places.entries::<1>(form), places.entries::<1>(centre), places.entries::<1>(radius));
         for at in places.elements(0..elements) {
-            let [h] = places.look_up::<L, 1>(form.as_ptr(), 1, at);
-            let [c] = places.look_up::<L, 1>(centre.as_ptr(), 1, at);
-            let [r] = places.look_up::<L, 1>(radius.as_ptr(), 1, at);
+            let [h] = form.at::<L>(at);
+            let [c] = centre.at::<L>(at);
+            let [r] = radius.at::<L>(at);
             let more = weight.mul(h);
             let coefficient = L::load(a.as_ptr().add(at.element * lanes)).add(more);
             let off = g.mul(c.abs()).mul_acc(roundings, c.abs().add(r));
@@ -341,11 +344,13 @@ unsafe fn add_lanes<L: Lanes>(
     unsafe {
         let weight = L::load(weight[0].as_ptr());
         let mut sums = Blocked::<L, 1>::new(p);
+        let (mut form, mut centre, mut radius) =
+            (places.entries::<1>(form), places.entries::<1>(centre), places.entries::<1>(radius));
         for at in places.elements(0..elements) {
             let pointer = a.get().add(at.element * lanes + lane);
-            let [h] = places.look_up::<L, 1>(form.as_ptr(), 1, at);
-            let [c] = places.look_up::<L, 1>(centre.as_ptr(), 1, at);
-            let [r] = places.look_up::<L, 1>(radius.as_ptr(), 1, at);
+            let [h] = form.at::<L>(at);
+            let [c] = centre.at::<L>(at);
+            let [r] = radius.at::<L>(at);
             let more = weight.mul(h);
             let sum = L::load(pointer).add(more);
             sum.store(pointer);

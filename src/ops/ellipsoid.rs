@@ -122,10 +122,11 @@ unsafe fn ellipsoid_sums_lanes<L: Lanes>(
     unsafe {
         let mut sums = Blocked::<L, 3>::new(p);
         let (zero, negative) = (L::splat(0.0), L::splat(-1.0));
+        let (mut centre, mut axes) = (places.entries::<1>(centre), places.entries::<2>(axes));
         for at in places.elements(0..elements) {
             let coefficients = places.clip(L::load(a.as_ptr().add(at.element * lanes)), at);
-            let [c] = places.look_up::<L, 1>(centre.as_ptr(), 1, at);
-            let [fall, rise] = places.look_up::<L, 2>(axes.as_ptr(), 2, at);
+            let [c] = centre.at::<L>(at);
+            let [fall, rise] = axes.at::<L>(at);
             // One of the two products is zero.
             let step = coefficients.max(zero).mul(fall).mul_acc(coefficients.mul(negative).max(zero), rise);
             sums.add([(coefficients, c), (coefficients.abs(), c.abs()), (step, step)]);
@@ -167,10 +168,11 @@ unsafe fn farthest_block_lanes<L: Lanes>(
     unsafe {
         let (zero, one, negative) = (L::splat(0.0), L::splat(1.0), L::splat(-1.0));
         let share = L::load(share.as_ptr()).mul(negative);
+        let (mut centre, mut axes) = (places.entries::<1>(centre), places.entries::<2>(axes));
         for at in places.elements(0..elements) {
             let coefficients = L::load(a.as_ptr().add(at.element * lanes));
-            let [c] = places.look_up::<L, 1>(centre.as_ptr(), 1, at);
-            let [fall, rise] = places.look_up::<L, 2>(axes.as_ptr(), 2, at);
+            let [c] = centre.at::<L>(at);
+            let [fall, rise] = axes.at::<L>(at);
             let down = coefficients.max(zero).mul(fall).mul(fall);
             let up = coefficients.min(zero).mul(rise).mul(rise);
             let point = c.mul_acc(share, down.add(up)).max(zero).min(one);

@@ -189,7 +189,7 @@ impl Bounder {
         let fit = 4 * self.memory / (4 * words.max(1));
         let buffer = self.device().max_buffer() / (RELAX * sizes().max().unwrap_or(1));
         let most = BATCH[usize::from(self.device().is_gpu())];
-        (fit.min(buffer) / tensor::LANE_BLOCK * tensor::LANE_BLOCK).clamp(tensor::LANE_BLOCK, most)
+        (fit.min(buffer) / tensor::LANE_BLOCK * tensor::LANE_BLOCK).clamp(2 * tensor::LANE_BLOCK, most)
     }
 
     /// Bounds each domain's row, and again on what that leaves of the domain.
@@ -199,7 +199,8 @@ impl Bounder {
         let state = Domain::state(self, &region, domains)?;
         let (mut bounds, climbed) = alpha::ascend(&state, &own, climb)?;
         let at_once: Vec<bool> = bounds.lower.iter().map(|b| *b > 0.0).collect();
-        let (mut next, mut points, mut after) = (vec![None; domains.len()], vec![None; domains.len()], domains.to_vec());
+        let (mut next, mut points, mut after) =
+            (vec![None; domains.len()], vec![None; domains.len()], domains.to_vec());
         if let Some((climbed, run)) = climbed {
             bounds.keep_better(&climbed, &own, domains.len());
             next = self.weakest(&state, domains, &run)?;

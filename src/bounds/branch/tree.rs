@@ -104,10 +104,10 @@ impl Tree {
         self.domains
     }
 
-    /// The domains to bound next, `most` or one more: those bounded before are halved.
+    /// The domains to bound next, `most` or one less, two at least: those bounded before are halved.
     fn take(&mut self, most: usize) -> Vec<Branch> {
         let mut taken: Vec<Branch> = vec![];
-        while taken.len() < most
+        while (taken.is_empty() || taken.len() + 2 <= most)
             && let Some(branch) = self.open.pop()
         {
             match branch.next {

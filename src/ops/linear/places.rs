@@ -27,6 +27,8 @@ pub(in crate::ops) struct Places {
 enum Look {
     /// All rows see the whole layer of one image, whose first entry this is.
     Whole(usize),
+    /// Each row sees the whole layer of an image of its own.
+    Apart([usize; BLOCK]),
     Groups(Vec<Group>),
     Scattered(Scattered),
 }
@@ -71,6 +73,11 @@ impl Places {
         if dense && image.iter().all(|&i| i == image[0]) {
             return Places { look: Look::Whole((image[0] as i32 * stride) as usize), plane, window, clipped: false };
         }
+        let whole = p.offset_y == 0 && p.offset_x == 0 && window as i32 == plane;
+        if dense && whole && (1..BLOCK).filter(|&i| !image[..i].contains(&image[i])).count() >= GROUPS {
+            let first = each(|i| (image[i] as i32 * stride) as usize);
+            return Places { look: Look::Apart(first), plane, window, clipped: false };
+        }
         let place: [[u32; 2]; BLOCK] =
             each(|i| if dense { [0; 2] } else { [rows[lanes + lane + i], rows[2 * lanes + lane + i]] });
         let corner = |i: usize| -> [i32; 2] {
@@ -101,7 +108,7 @@ impl Places {
             Look::Scattered(scattered)
         };
         let clipped = match &look {
-            Look::Whole(_) => false,
+            Look::Whole(_) | Look::Apart(_) => false,
             Look::Groups(groups) => groups.iter().any(|g| g.keep.contains(&0.0)),
             Look::Scattered(s) => s.keep.iter().any(|k| k.contains(&0.0)),
         };
@@ -123,31 +130,10 @@ impl Places {
         })
     }
 
-    /// Words `0..PARTS` of the entry at `at`, of `scale` words, in each row's image's table.
-    ///
-    /// # Safety
-    /// The table holds `scale` words per element of every image.
+    /// The entries of each row's image in a table of `PARTS` words for every element.
     #[inline(always)]
-    pub(in crate::ops) unsafe fn look_up<L: Lanes, const PARTS: usize>(
-        &self,
-        table: *const f32,
-        scale: usize,
-        at: At,
-    ) -> [L; PARTS] {
-        unsafe {
-            match &self.look {
-                Look::Whole(first) => each(|part| L::splat(*table.add((first + at.element) * scale + part))),
-                Look::Groups(groups) => {
-                    let entry = |g: &Group| (g.first + *g.index.get_unchecked(at.place) + at.channel) as usize * scale;
-                    spread(groups, |g, part| *table.add(entry(g) + part))
-                }
-                Look::Scattered(s) => {
-                    let base = s.index.get_unchecked(at.place);
-                    let index: [i32; BLOCK] = each(|i| (s.first[i] + base[i] + at.channel) * scale as i32);
-                    each(|part| L::gather(table.add(part), &index))
-                }
-            }
-        }
+    pub(in crate::ops) fn entries<'a, const PARTS: usize>(&'a self, table: &'a [f32]) -> Entries<'a, PARTS> {
+        Entries { places: self, table, tile: [0.0; BLOCK * BLOCK], from: usize::MAX / 2 }
     }
 
     /// The entry at `at` of a table that all images share.
@@ -158,7 +144,7 @@ impl Places {
     pub(in crate::ops) unsafe fn look_up_shared<L: Lanes>(&self, table: *const f32, at: At) -> L {
         unsafe {
             match &self.look {
-                Look::Whole(_) => L::splat(*table.add(at.element)),
+                Look::Whole(_) | Look::Apart(_) => L::splat(*table.add(at.element)),
                 Look::Groups(groups) => {
                     let [value] =
                         spread(groups, |g, _| *table.add((g.index.get_unchecked(at.place) + at.channel) as usize));
@@ -183,7 +169,7 @@ impl Places {
         }
         unsafe {
             let keep = match &self.look {
-                Look::Whole(_) => return coefficients,
+                Look::Whole(_) | Look::Apart(_) => return coefficients,
                 Look::Groups(groups) => {
                     let [keep] = spread(groups, |g, _| *g.keep.get_unchecked(at.place));
                     keep
@@ -192,6 +178,70 @@ impl Places {
             };
             coefficients.mul(keep)
         }
+    }
+}
+
+/// Entries of a table, read element by element.
+pub(in crate::ops) struct Entries<'a, const PARTS: usize> {
+    places: &'a Places,
+    table: &'a [f32],
+    /// Sixteen words of every row, turned, where rows look at images of their own; from this element on.
+    tile: [f32; BLOCK * BLOCK],
+    from: usize,
+}
+
+impl<const PARTS: usize> Entries<'_, PARTS> {
+    /// Elements of a tile.
+    const WIDE: usize = BLOCK / PARTS;
+
+    /// The words of the entry at `at`.
+    ///
+    /// # Safety
+    /// The table holds `PARTS` words per element of every image.
+    #[inline(always)]
+    pub(in crate::ops) unsafe fn at<L: Lanes>(&mut self, at: At) -> [L; PARTS] {
+        let table = self.table.as_ptr();
+        unsafe {
+            match &self.places.look {
+                Look::Whole(first) => each(|part| L::splat(*table.add((first + at.element) * PARTS + part))),
+                Look::Apart(first) => {
+                    // Images lie far apart, often by a power of two: lines of the cache that each word of them is read from
+                    // would not stay there until the next one is.
+                    if at.element.wrapping_sub(self.from) >= Self::WIDE {
+                        self.from = at.element;
+                        self.fill::<L>(first);
+                    }
+                    let word = (at.element - self.from) * PARTS;
+                    each(|part| L::load(self.tile.as_ptr().add(BLOCK * (word + part))))
+                }
+                Look::Groups(groups) => {
+                    let entry = |g: &Group| (g.first + *g.index.get_unchecked(at.place) + at.channel) as usize * PARTS;
+                    spread(groups, |g, part| *table.add(entry(g) + part))
+                }
+                Look::Scattered(s) => {
+                    let base = s.index.get_unchecked(at.place);
+                    let index: [i32; BLOCK] = each(|i| (s.first[i] + base[i] + at.channel) * PARTS as i32);
+                    each(|part| L::gather(table.add(part), &index))
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn fill<L: Lanes>(&mut self, first: &[usize; BLOCK]) {
+        let start: [usize; BLOCK] = each(|i| (first[i] + self.from) * PARTS);
+        let mut copy = [0.0; BLOCK * BLOCK];
+        let inside = start.iter().all(|start| start + BLOCK <= self.table.len());
+        if !inside {
+            for (row, start) in copy.chunks_mut(BLOCK).zip(start) {
+                let there = &self.table[start..self.table.len().min(start + BLOCK)];
+                row[..there.len()].copy_from_slice(there);
+            }
+        }
+        let rows: [*const f32; BLOCK] =
+            each(|i| if inside { self.table[start[i]..].as_ptr() } else { copy[BLOCK * i..].as_ptr() });
+        // SAFETY: sixteen words from each of these are there.
+        unsafe { L::turn(&rows, self.tile.as_mut_ptr()) };
     }
 }
 

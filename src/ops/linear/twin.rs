@@ -178,10 +178,11 @@ unsafe fn relu_lanes<L: Lanes>(task: &Task<'_>, table: &[f32], bias: &[f32]) {
     unsafe {
         let mut sums = Blocked::<L, 4>::new(p);
         let zero = L::splat(0.0);
+        let mut table = places.entries::<RELAX>(table);
         for at in places.elements(task.elements.clone()) {
             let pointer = task.a.get().add(at.element * lanes + task.lane);
             let above = places.clip(L::load(pointer), at);
-            let [upper, intercept, lower, magnitude] = places.look_up::<L, RELAX>(table.as_ptr(), RELAX, at);
+            let [upper, intercept, lower, magnitude] = table.at::<L>(at);
             let (rise, fall) = (above.max(zero), above.min(zero));
             // One of the two products is exactly zero.
             let c = rise.mul(lower).mul_acc(fall, upper);
@@ -242,9 +243,10 @@ unsafe fn lift_sums_lanes<L: Lanes>(
     unsafe {
         let mut sums = Blocked::<L, 2>::new(p);
         let zero = L::splat(0.0);
+        let mut feet = places.entries::<1>(feet);
         for at in places.elements(slice_elements(p, slice)) {
             let above = places.clip(L::load(a.as_ptr().add(at.element * lanes)), at).max(zero);
-            let [foot] = places.look_up::<L, 1>(feet.as_ptr(), 1, at);
+            let [foot] = feet.at::<L>(at);
             sums.add([(above, foot), (above, foot.abs())]);
         }
         [*constant, *size] = sums.values();
@@ -267,11 +269,12 @@ unsafe fn affine_lanes<L: Lanes>(task: &Task<'_>, bias: &[f32], magnitude: &[f32
     let (p, lanes, places) = (task.p, task.p.lanes as usize, task.places);
     unsafe {
         let mut sums = Blocked::<L, 2>::new(p);
+        let mut magnitude = places.entries::<1>(magnitude);
         for at in places.elements(task.elements.clone()) {
             let pointer = task.a.get().add(at.element * lanes + task.lane);
             let c = places.clip(L::load(pointer), at);
             c.store(pointer);
-            let [m] = places.look_up::<L, 1>(magnitude.as_ptr(), 1, at);
+            let [m] = magnitude.at::<L>(at);
             sums.add([(c, places.look_up_shared(bias.as_ptr(), at)), (c.abs(), m)]);
         }
         let [constants, sizes] = sums.values();
@@ -337,10 +340,11 @@ unsafe fn box_sums_lanes<L: Lanes>(
     unsafe {
         let mut sums = Blocked::<L, 2>::new(p);
         let g = L::splat(p.g);
+        let (mut centre, mut radius) = (places.entries::<1>(centre), places.entries::<1>(radius));
         for at in places.elements(0..elements) {
             let coefficients = places.clip(L::load(a.as_ptr().add(at.element * lanes)), at);
-            let [c] = places.look_up::<L, 1>(centre.as_ptr(), 1, at);
-            let [r] = places.look_up::<L, 1>(radius.as_ptr(), 1, at);
+            let [c] = centre.at::<L>(at);
+            let [r] = radius.at::<L>(at);
             sums.add([(coefficients, c), (coefficients.abs(), r.mul_acc(g, c.abs()))]);
         }
         [*dot, *span] = sums.values();
