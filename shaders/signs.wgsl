@@ -1,7 +1,8 @@
 // Signs assumed for neurons, with multipliers. Lane i of the boxes is one box; see src/ops/signs.rs.
 //   assume: rows[lane], target[slot][box], beta -> a[element][lane]      what a row may ask of such neurons
-//   climb:  a[element][box], z, target[slot][box] -> y[element][box], beta[slot][box], m, v
-//           what the neurons let through, and one step of Adam on the multipliers
+//   follow: z[element][box], target[slot][box] -> y[element][box]      what the neurons let through
+//   climb:  a[element][box], z, target -> y, beta[slot][box], m, v
+//           the same, and one step of Adam on the multipliers
 
 struct Params {
     // Lanes of `a`.
@@ -38,6 +39,10 @@ const MOST: f32 = 1024.0;
 @group(0) @binding(6) var<storage, read_write> m: array<f32>;
 @group(0) @binding(7) var<storage, read_write> v: array<f32>;
 
+@group(0) @binding(1) var<storage, read> value: array<f32>;
+@group(0) @binding(2) var<storage, read> sign_of: array<u32>;
+@group(0) @binding(3) var<storage, read_write> through: array<f32>;
+
 @compute @workgroup_size(64, 1, 1)
 fn assume(@builtin(global_invocation_id) id: vec3<u32>) {
     let lane = id.x;
@@ -53,6 +58,21 @@ fn assume(@builtin(global_invocation_id) id: vec3<u32>) {
         let at = (entry & ~INACTIVE) * params.lanes + lane;
         let b = multiplier[slot * params.boxes + box];
         coefficient[at] = select(coefficient[at] - b, b, (entry & INACTIVE) != 0u);
+    }
+}
+
+@compute @workgroup_size(64, 1, 1)
+fn follow(@builtin(global_invocation_id) id: vec3<u32>) {
+    let lane = id.x;
+    if (lane >= params.boxes) {
+        return;
+    }
+    for (var slot = 0u; slot < params.slots; slot++) {
+        let entry = sign_of[slot * params.boxes + lane];
+        if (entry != NONE) {
+            let at = (entry & ~INACTIVE) * params.boxes + lane;
+            through[at] = select(value[at], 0.0, (entry & INACTIVE) != 0u);
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
+use super::linear::places::{BLOCK, Block, Places, check_tables};
 use super::linear::{RELAX, Rows, Span, Window};
 use super::optimizer::{Adam, STEEPEST, Step};
 use crate::device::{Buffer, Device};
@@ -15,8 +16,9 @@ use crate::error::Result;
 use crate::kernel::{Call, Kernel, as_u32};
 use crate::ops::case::{self, Case, Check, blank, random, words};
 use crate::rng::Rng;
+use crate::simd::{Lanes, Shared, each};
 use crate::tensor::Shape;
-use crate::vectorise;
+use crate::{dispatch, vectorise};
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -168,30 +170,43 @@ fn runs(p: &Params, rows: &[u32]) -> Vec<Run> {
 fn corner_twin(call: Call<'_>) {
     let p: Params = call.params();
     let ([a, centre, radius, rows], [x]) = call.buffers();
-    let (lanes, layer, runs) = (p.lanes as usize, p.layer(), runs(&p, as_u32(rows)));
-    let elements = x.par_chunks_mut(lanes).zip(a.par_chunks(lanes)).enumerate();
-    elements.with_min_len(super::groups_of(lanes)).for_each(|(k, (x, a))| {
-        for run in &runs {
-            let ends = p.element(run.place, k).map_or([0.0; 2], |at| {
-                let (c, r) = (centre[run.image * layer + at], radius[run.image * layer + at]);
-                [c + r, c - r]
-            });
-            let (x, a) = (&mut x[run.lanes.clone()], &a[run.lanes.clone()]);
-            if run.is_short() { choose_body(x, a, ends) } else { choose(x, a, ends) }
-        }
+    let (lanes, rows) = (p.lanes as usize, as_u32(rows));
+    check_tables(&p, rows, &[(centre.len(), 1), (radius.len(), 1)]);
+    let elements = (p.channels * p.size_y * p.size_x) as usize;
+    assert!(a.len() >= elements * lanes && x.len() >= elements * lanes);
+    let x = Shared(x.as_mut_ptr());
+    (0..lanes).into_par_iter().step_by(BLOCK).for_each(|lane| {
+        corners(&Places::new(&p, rows, lane), a, [centre, radius], [elements, lanes, lane], x);
     });
 }
 
-vectorise! {
-    /// The first end, or the second where `a` is positive.
-    fn choose = choose_body(x: &mut [f32], a: &[f32], ends: [f32; 2])
+dispatch! {
+    /// Sixteen rows from `lane` on; zero outside the layer.
+    fn corners = corners_lanes(places: &Places, a: &[f32], tables: [&[f32]; 2], sizes: [usize; 3], x: Shared)
 }
 
 #[inline(always)]
-fn choose_body(x: &mut [f32], a: &[f32], ends: [f32; 2]) {
-    let a = &a[..x.len()];
-    for i in 0..x.len() {
-        x[i] = if a[i] > 0.0 { ends[1] } else { ends[0] };
+unsafe fn corners_lanes<L: Lanes>(
+    places: &Places,
+    a: &[f32],
+    [centre, radius]: [&[f32]; 2],
+    [elements, lanes, lane]: [usize; 3],
+    x: Shared,
+) {
+    let (mut centre, mut radius) = (places.entries::<1>(centre), places.entries::<1>(radius));
+    unsafe {
+        let minus = L::splat(-1.0);
+        for at in places.elements(0..elements) {
+            let own = at.element * lanes + lane;
+            let ([c], [r]) = (centre.at::<L>(at), radius.at::<L>(at));
+            let [mut coefficients, mut low, mut high] = [[0.0f32; BLOCK]; 3];
+            L::load(a.as_ptr().add(own)).store(coefficients.as_mut_ptr());
+            places.clip(c.mul_acc(r, minus), at).store(low.as_mut_ptr());
+            places.clip(c.add(r), at).store(high.as_mut_ptr());
+            let least: Block = each(|i| if coefficients[i] > 0.0 { low[i] } else { high[i] });
+            // SAFETY: checked by the caller, and this task's lanes alone.
+            L::load(least.as_ptr()).store(x.get().add(own));
+        }
     }
 }
 

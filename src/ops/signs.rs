@@ -25,16 +25,18 @@ struct Params {
     step: Step,
 }
 
-const fn kernel(name: &'static str, entry: &'static str, writes: usize, twin: fn(Call<'_>)) -> Kernel {
-    Kernel::of::<Params>(shader!("signs", "adam"), name, entry, [3, writes], twin)
+const fn kernel(name: &'static str, entry: &'static str, [reads, writes]: [usize; 2], twin: fn(Call<'_>)) -> Kernel {
+    Kernel::of::<Params>(shader!("signs", "adam"), name, entry, [reads, writes], twin)
 }
 
 /// Reads rows, targets, multipliers; changes A.
-pub static ASSUME: Kernel = kernel("signs_assume", "assume", 1, assume_twin);
+pub static ASSUME: Kernel = kernel("signs_assume", "assume", [3, 1], assume_twin);
+/// Reads z, targets; changes y.
+pub static FOLLOW: Kernel = kernel("signs_follow", "follow", [2, 1], follow_twin);
 /// Reads A, z, targets; changes y, multipliers, moments.
-pub static CLIMB: Kernel = kernel("signs_climb", "climb", 4, climb_twin);
+pub static CLIMB: Kernel = kernel("signs_climb", "climb", [3, 4], climb_twin);
 
-pub static KERNELS: &[&Kernel] = &[&ASSUME, &CLIMB];
+pub static KERNELS: &[&Kernel] = &[&ASSUME, &FOLLOW, &CLIMB];
 
 /// Largest multiplier, so that coefficients stay in the range that is known.
 pub const MOST: f32 = 1024.0;
@@ -58,8 +60,13 @@ pub fn assume(device: &Device, rows: &Rows, [targets, beta]: [&Buffer; 2], boxes
     device.run(&ASSUME, &params, &[&rows.buffer, targets, beta], &[a], [rows.lanes, 1, 1])
 }
 
-/// Corrects `y` `[element][box]`, what the neurons let through at `z`, and moves the multipliers by one step of Adam,
-/// counted from 1, in proportion to the coefficients `a` above the ReLU. The moments are `[slot][box]`.
+/// Corrects `y` `[element][box]`, what the neurons let through at `z`.
+pub fn follow(device: &Device, z: &Buffer, y: &Buffer, targets: &Buffer, boxes: usize) -> Result<()> {
+    device.run(&FOLLOW, &Params::new(boxes, boxes, targets), &[z, targets], &[y], [boxes, 1, 1])
+}
+
+/// [`follow`], and moves the multipliers by one step of Adam, counted from 1, in proportion to the coefficients `a` above the
+/// ReLU. The moments are `[slot][box]`.
 #[allow(clippy::too_many_arguments)]
 pub fn climb(
     device: &Device,
@@ -91,13 +98,26 @@ fn assume_twin(call: Call<'_>) {
     }
 }
 
+/// Element and lane of neuron `i` of the targets, and whether it is assumed to be at most zero.
+fn neuron(target: u32, i: usize, boxes: usize) -> (usize, bool) {
+    ((target & !INACTIVE) as usize * boxes + i % boxes, target & INACTIVE != 0)
+}
+
+fn follow_twin(call: Call<'_>) {
+    let p: Params = call.params();
+    let ([z, target], [y]) = call.buffers();
+    for (i, &target) in as_u32(target).iter().enumerate().filter(|(_, t)| **t != NONE) {
+        let (at, inactive) = neuron(target, i, p.boxes as usize);
+        y[at] = if inactive { 0.0 } else { z[at] };
+    }
+}
+
 fn climb_twin(call: Call<'_>) {
     let p: Params = call.params();
     let ([a, z, target], [y, beta, m, v]) = call.buffers();
     let boxes = p.boxes as usize;
     for (i, &target) in as_u32(target).iter().enumerate().filter(|(_, t)| **t != NONE) {
-        let at = (target & !INACTIVE) as usize * boxes + i % boxes;
-        let inactive = target & INACTIVE != 0;
+        let (at, inactive) = neuron(target, i, boxes);
         y[at] = if inactive { 0.0 } else { z[at] };
         let gradient = if inactive { z[at] } else { -z[at] }.clamp(-STEEPEST, STEEPEST);
         p.step.take(&mut m[i], &mut v[i], gradient);
@@ -134,6 +154,14 @@ pub fn cases() -> Vec<Case> {
             vec![random(&mut rng, ELEMENTS * 48)],
             close(),
             move |d, r, w| assume(d, &rows(d, &r[0], 48)?, [&r[1], &r[2]], BOXES, &w[0]),
+        ),
+        Case::new(
+            &FOLLOW,
+            "32 boxes",
+            vec![random(&mut rng, n), targets.clone()],
+            vec![random(&mut rng, n)],
+            close(),
+            move |d, r, w| follow(d, &r[0], &w[0], &r[1], BOXES),
         ),
         Case::new(
             &CLIMB,

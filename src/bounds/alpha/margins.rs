@@ -56,7 +56,7 @@ pub(super) fn climb(
     let mut worst = best.worst_rows(rows, count);
     for done in 0..effort.steps() {
         bounder.check_deadline()?;
-        run(state, rows, &worst, &moments, &effort.adam(done), done + 1)?;
+        run(state, rows, &worst, Some((&moments, &effort.adam(done), done + 1)))?;
         if (done + 1) % effort.steps == 0 {
             let next = bounder.evaluate(state, rows, want_slopes)?;
             worst = next.worst_rows(rows, count);
@@ -91,17 +91,16 @@ pub(in crate::bounds) fn ascend(
     let moments = Moments::at_rest(state)?;
     for done in 0..effort.steps() {
         bounder.check_deadline()?;
-        at.run(state, &moments, &effort.adam(done), done + 1)?;
+        at.run(state, Some((&moments, &effort.adam(done), done + 1)))?;
         at = trace()?;
     }
     let last = bounds(&at)?;
-    let run = at.run(state, &moments, &Adam { rate: 0.0, ..Adam::default() }, 1)?;
-    Ok((first, Some((last, run))))
+    Ok((first, Some((last, at.run(state, None)?))))
 }
 
 /// Runs the row `worst[lane]` of every region and leaves slopes and multipliers where they are.
 pub(super) fn run_each(state: &Linearised<'_>, rows: &[Row], worst: &[usize]) -> Result<Run> {
-    run(state, rows, worst, &Moments::at_rest(state)?, &Adam { rate: 0.0, ..Adam::default() }, 1)
+    run(state, rows, worst, None)
 }
 
 impl Effort {
@@ -129,19 +128,15 @@ impl Moments {
     }
 }
 
+/// A step of Adam, counted from 1.
+type Climb<'a> = (&'a Moments, &'a Adam, u32);
+
 /// Runs the row `worst[lane]` of every region at the point of the region where it is least, and moves slopes and
-/// multipliers on the way.
-fn run(
-    state: &Linearised<'_>,
-    rows: &[Row],
-    worst: &[usize],
-    moments: &Moments,
-    adam: &Adam,
-    step: u32,
-) -> Result<Run> {
+/// multipliers on the way if asked to.
+fn run(state: &Linearised<'_>, rows: &[Row], worst: &[usize], climb: Option<Climb<'_>>) -> Result<Run> {
     let (each, start) = state.one_each(rows, worst)?;
     let sums = state.bounder().device().zeros(2 * SLICES * each.lanes)?;
-    Trace::new(state, each, start, sums)?.run(state, moments, adam, step)
+    Trace::new(state, each, start, sums)?.run(state, climb)
 }
 
 /// One row per region, walked down to it.
@@ -161,17 +156,21 @@ impl Trace {
         Ok(Trace { each, sums, end, keep })
     }
 
-    /// Runs the rows where they are least, and moves slopes and multipliers on the way.
-    fn run(self, state: &Linearised<'_>, moments: &Moments, adam: &Adam, step: u32) -> Result<Run> {
+    /// Runs the rows where they are least, and moves slopes and multipliers on the way if asked to.
+    fn run(self, state: &Linearised<'_>, climb: Option<Climb<'_>>) -> Result<Run> {
         let (d, lanes) = (state.bounder().device(), state.region().lanes);
         let Trace { each, end, mut keep, .. } = self;
         let output = state.bounder().net.model.output();
         let values = state.walk().follow(output, &end, &each, &mut keep, |bend| {
-            let a = &bend.above.a;
+            let (a, signs) = (&bend.above.a, state.relaxations.signs(bend.node));
+            let Some((moments, adam, step)) = climb else {
+                slopes::follow(d, a, bend.z, bend.lines, bend.y, lanes)?;
+                return signs.map_or(Ok(()), |s| signs::follow(d, bend.z, bend.y, &s.targets, lanes));
+            };
             if let Some([m, v]) = &moments.slopes[bend.node] {
                 slopes::climb(d, a, bend.z, bend.y, bend.lines, [m, v], lanes, adam, step)?;
             }
-            if let (Some(s), Some([m, v])) = (state.relaxations.signs(bend.node), &moments.signs[bend.node]) {
+            if let (Some(s), Some([m, v])) = (signs, &moments.signs[bend.node]) {
                 signs::climb(d, a, bend.z, bend.y, [&s.targets, &s.beta], [m, v], lanes, adam, step)?;
             }
             Ok(())

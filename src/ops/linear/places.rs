@@ -3,7 +3,7 @@
 //! Most blocks of rows hold a few groups that look at the same place of the same image: there a table entry is read once
 //! per group and spread over the lanes, which is far cheaper than sixteen separate reads.
 
-use super::Params;
+use super::Span;
 use crate::simd::{Lanes, each};
 use crate::vectorise;
 
@@ -64,7 +64,7 @@ pub(in crate::ops) struct At {
 }
 
 impl Places {
-    pub(in crate::ops) fn new(p: &Params, rows: &[u32], lane: usize) -> Self {
+    pub(in crate::ops) fn new(p: &Span, rows: &[u32], lane: usize) -> Self {
         let (lanes, plane) = (p.lanes as usize, (p.height * p.width) as i32);
         let stride = p.channels as i32 * plane;
         let window = (p.size_y * p.size_x) as usize;
@@ -267,7 +267,7 @@ unsafe fn spread<L: Lanes, const PARTS: usize>(groups: &[Group], value: impl Fn(
 }
 
 /// Where the places of the window at `corner` lie in channel 0, and which are inside the layer.
-fn inside(p: &Params, [top, left]: [i32; 2]) -> (Vec<i32>, Vec<f32>) {
+fn inside(p: &Span, [top, left]: [i32; 2]) -> (Vec<i32>, Vec<f32>) {
     let (h, w) = (p.height as i32, p.width as i32);
     let places = (p.size_y * p.size_x) as usize;
     let (mut index, mut keep) = (Vec::with_capacity(places), Vec::with_capacity(places));
@@ -282,11 +282,11 @@ fn inside(p: &Params, [top, left]: [i32; 2]) -> (Vec<i32>, Vec<f32>) {
 }
 
 vectorise! {
-    fn fill = fill_body(p: &Params, places: &mut Scattered, corners: &[[i32; 2]; BLOCK])
+    fn fill = fill_body(p: &Span, places: &mut Scattered, corners: &[[i32; 2]; BLOCK])
 }
 
 #[inline(always)]
-fn fill_body(p: &Params, places: &mut Scattered, corners: &[[i32; 2]; BLOCK]) {
+fn fill_body(p: &Span, places: &mut Scattered, corners: &[[i32; 2]; BLOCK]) {
     let (h, w) = (p.height as i32, p.width as i32);
     let top: [i32; BLOCK] = each(|i| corners[i][0]);
     let left: [i32; BLOCK] = each(|i| corners[i][1]);
@@ -305,7 +305,7 @@ fn fill_body(p: &Params, places: &mut Scattered, corners: &[[i32; 2]; BLOCK]) {
 }
 
 /// Lookups are unchecked: every table must cover every image. `words` are (table length, words per element).
-pub(in crate::ops) fn check_tables(p: &Params, rows: &[u32], words: &[(usize, usize)]) {
+pub(in crate::ops) fn check_tables(p: &Span, rows: &[u32], words: &[(usize, usize)]) {
     let images = rows[..p.lanes as usize].iter().max().map_or(0, |m| *m as usize + 1);
     let elements = images * (p.channels * p.height * p.width) as usize;
     for (len, scale) in words {

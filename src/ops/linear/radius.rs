@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::places::{BLOCK, Block, check_tables};
+use super::places::{BLOCK, Block, Places, check_tables};
 use super::twin::{Blocked, gather_sums};
 use super::{CAUTION, Params, SHRINK};
 use crate::dispatch;
@@ -14,13 +14,12 @@ use crate::simd::{Lanes, each};
 struct Ball<'a> {
     p: &'a Params,
     a: &'a [f32],
-    x: &'a [f32],
     delta: &'a [f32],
     sums: &'a [f32],
     lane: usize,
     image: [usize; BLOCK],
-    /// First pixel of each row's image.
-    index: [i32; BLOCK],
+    /// Its image for each row, `[element][row]`, for all the times that it is read.
+    pixels: Vec<Block>,
 }
 
 pub(super) fn radius(call: Call<'_>) {
@@ -35,10 +34,28 @@ pub(super) fn radius(call: Call<'_>) {
     blocks.for_each(|(block, (lowers, radii))| {
         let lane = block * BLOCK;
         let image: [usize; BLOCK] = each(|i| rows[lane + i] as usize);
-        let index = each(|i| (image[i] * stride) as i32);
-        let ball = Ball { p: &p, a, x, delta, sums, lane, image, index };
+        let places = Places::new(&p, rows, lane);
+        let mut pixels = vec![[0.0; BLOCK]; stride];
+        beside(&places, x, &mut pixels);
+        let ball = Ball { p: &p, a, delta, sums, lane, image, pixels };
         largest_radius(&ball, lowers, radii);
     });
+}
+
+dispatch! {
+    /// Entries of a table for sixteen rows, `[element][row]`.
+    fn beside = beside_lanes(places: &Places, table: &[f32], to: &mut [Block])
+}
+
+#[inline(always)]
+unsafe fn beside_lanes<L: Lanes>(places: &Places, table: &[f32], to: &mut [Block]) {
+    let mut entries = places.entries::<1>(table);
+    for (at, to) in places.elements(0..to.len()).zip(to) {
+        unsafe {
+            let [entry] = entries.at::<L>(at);
+            entry.store(to.as_mut_ptr());
+        }
+    }
 }
 
 dispatch! {
@@ -82,13 +99,13 @@ unsafe fn largest_radius_lanes<L: Lanes>(ball: &Ball<'_>, lowers: &mut [f32], ra
 /// `sum A x` and `sum |A x|`, as far as rows are over the image, and `sum |A|`.
 #[inline(always)]
 unsafe fn form_at_image<L: Lanes>(ball: &Ball<'_>) -> (Block, Block, Block) {
-    let (lanes, stride) = (ball.p.lanes as usize, (ball.p.channels * ball.p.height * ball.p.width) as usize);
+    let lanes = ball.p.lanes as usize;
     unsafe {
         let mut sums = Blocked::<L, 3>::new(ball.p);
         let one = L::splat(1.0);
-        for k in 0..stride {
+        for (k, pixels) in ball.pixels.iter().enumerate() {
             let c = L::load(ball.a.as_ptr().add(k * lanes + ball.lane));
-            let pixel = L::gather(ball.x.as_ptr().add(k), &ball.index);
+            let pixel = L::load(pixels.as_ptr());
             sums.add([(c, pixel), (c.abs(), pixel.abs()), (c.abs(), one)]);
         }
         let [dots, sizes, slopes] = sums.values();
@@ -100,16 +117,15 @@ unsafe fn form_at_image<L: Lanes>(ball: &Ball<'_>) -> (Block, Block, Block) {
 /// How much the form can fall within distance `d` of the image, rounded up, and its slope there.
 #[inline(always)]
 unsafe fn fall<L: Lanes>(ball: &Ball<'_>, d: &Block) -> (Block, Block) {
-    let (lanes, stride) = (ball.p.lanes as usize, (ball.p.channels * ball.p.height * ball.p.width) as usize);
+    let lanes = ball.p.lanes as usize;
     unsafe {
         let mut falls = Blocked::<L, 1>::new(ball.p);
         let mut active = [0.0f32; BLOCK];
         let mut rooms = [0.0f32; BLOCK];
-        let (mut pixels, mut coefficients) = ([0.0f32; BLOCK], [0.0f32; BLOCK]);
-        for k in 0..stride {
+        let mut coefficients = [0.0f32; BLOCK];
+        for (k, pixels) in ball.pixels.iter().enumerate() {
             let c = L::load(ball.a.as_ptr().add(k * lanes + ball.lane));
             c.store(coefficients.as_mut_ptr());
-            L::gather(ball.x.as_ptr().add(k), &ball.index).store(pixels.as_mut_ptr());
             for i in 0..BLOCK {
                 // A falling pixel has room down to 0, a rising one up to 1.
                 let room = if coefficients[i] > 0.0 { pixels[i] } else { up(1.0 - pixels[i]) };
