@@ -302,6 +302,18 @@ pub fn cases() -> Vec<Case> {
     let dense = Window::dense(Shape::new(2, 3, 4));
     let patch = Window { layer: Shape::new(2, 5, 4), size: [3, 2], step: [2, 1], offset: [1, 1] };
     let mut cases = Vec::new();
+    // Every row of whole layers has an image of its own.
+    let [apart, centre, radius] = [0, 1, 2].map(|_| random(&mut rng, 30 * LANES));
+    let own = words(&[(0..LANES as u32).collect(), vec![0; 2 * LANES]].concat());
+    let whole = Window::dense(Shape::new(2, 3, 5));
+    cases.push(Case::new(
+        &CORNER,
+        "whole layer, an image for every row",
+        vec![apart, centre, radius.iter().map(|r| r.abs()).collect(), own],
+        vec![blank(30 * LANES)],
+        close(),
+        move |d, r, w| corner(d, &whole, &r[0], [&r[1], &r[2]], &case::rows(d, &r[3], LANES)?, &w[0]),
+    ));
     // Neurons at the far end of a layer too wide for sixteen bits.
     let wide = Window { layer: Shape::new(1, 1, 65_540), size: [1, 3], step: [1, 1], offset: [0, 1] };
     for (label, window, first) in

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use super::Left;
 use super::root::Root;
 use crate::bounds::cut::Cut;
 use crate::bounds::known::Known;
@@ -105,22 +106,18 @@ impl Domain {
         })
     }
 
-    /// The domains with the slopes and multipliers that `state` has now.
-    pub fn after(state: &Linearised<'_>, domains: &[Domain]) -> Result<Vec<Domain>> {
-        let (d, lanes) = (state.bounder().device(), state.region().lanes);
-        let nodes = 0..state.bounder().net.model.nodes.len();
-        let tables = nodes.clone().map(|i| state.relaxations.lines(i).map(|t| d.read::<f32>(t)).transpose());
-        let tables: Vec<Option<Vec<f32>>> = tables.collect::<Result<_>>()?;
-        let betas = nodes.map(|i| state.relaxations.signs(i).map(|s| d.read::<f32>(&s.beta)).transpose());
-        let betas: Vec<Option<Vec<f32>>> = betas.collect::<Result<_>>()?;
+    /// The domains with the slopes and multipliers that are `left`.
+    pub fn after(lanes: usize, domains: &[Domain], left: &Left) -> Vec<Domain> {
         let after = |(lane, domain): (usize, &Domain)| {
-            let slope = |&(node, k): &(usize, usize)| {
-                let table = tables[node].as_deref().unwrap_or_default();
-                quantised(table[(lane * (table.len() / lanes / RELAX) + k) * RELAX + 2])
+            // Of a ReLU that no row goes through nothing moved.
+            let slope = |(&(node, k), &before): (&(usize, usize), &u8)| {
+                let lines = left.relus[node].as_ref().map(|relu| &relu.lines[..]);
+                lines.map_or(before, |l| quantised(l[(lane * (l.len() / lanes / RELAX) + k) * RELAX + 2]))
             };
-            let mut slots = vec![0; tables.len()];
+            let mut slots = vec![0; left.relus.len()];
             let assumed = domain.assumed.iter().map(|a| {
-                let beta = betas[a.node].as_ref().map_or(0.0, |b| b[slots[a.node] * lanes + lane]);
+                let beta = left.relus[a.node].as_ref().and_then(|relu| relu.beta.as_ref());
+                let beta = beta.map_or(a.beta, |b| b[slots[a.node] * lanes + lane]);
                 slots[a.node] += 1;
                 Assumed { beta, ..*a }
             });
@@ -128,10 +125,10 @@ impl Domain {
                 row: domain.row,
                 assumed: assumed.collect(),
                 home: domain.home.clone(),
-                slopes: domain.home.unstable.iter().map(slope).collect(),
+                slopes: domain.home.unstable.iter().zip(domain.slopes.iter()).map(slope).collect(),
             }
         };
-        Ok(domains.par_iter().enumerate().map(after).collect())
+        domains.par_iter().enumerate().map(after).collect()
     }
 }
 

@@ -203,10 +203,11 @@ impl Bounder {
             (vec![None; domains.len()], vec![None; domains.len()], domains.to_vec());
         if let Some((climbed, run)) = climbed {
             bounds.keep_better(&climbed, &own, domains.len());
-            next = self.weakest(&state, domains, &run)?;
+            let left = Left::read(&state, &run)?;
+            next = self.weakest(region.lanes, domains.len(), &left);
             points = self.broken(&own, run)?;
             // What proved a domain is what it came with, or what it climbed to.
-            let climbed = after.iter_mut().zip(Domain::after(&state, domains)?).zip(at_once);
+            let climbed = after.iter_mut().zip(Domain::after(region.lanes, domains, &left)).zip(at_once);
             climbed.filter(|(_, at_once)| !at_once).for_each(|((domain, after), _)| *domain = after);
         }
         let reach = bounds.reach.unwrap_or_else(|| vec![0.0; domains.len()]);
@@ -236,17 +237,13 @@ impl Bounder {
 
     /// For each domain the neuron whose relaxation costs most: its intercept, or, where the row takes the lower line, the
     /// distance from it at the point where the row is least.
-    fn weakest(&self, state: &Linearised<'_>, domains: &[Domain], run: &Run) -> Result<Vec<Option<(usize, usize)>>> {
-        let (net, d, lanes) = (&self.net, self.device(), state.region().lanes);
-        let mut best: Vec<(f32, Option<(usize, usize)>)> = vec![(0.0, None); domains.len()];
-        for i in graph::relus(net) {
-            let node = &net.model.nodes[i];
-            let (Some(above), Some(z)) = (&run.above[i], &run.values[node.inputs[0]]) else { continue };
-            let (above, z): (Vec<f32>, Vec<f32>) = (d.read(&above.a)?, d.read(z)?);
-            let table: Vec<f32> = d.read(state.relaxations.relaxed(i))?;
-            let elements = node.shape.len();
+    fn weakest(&self, lanes: usize, domains: usize, left: &Left) -> Vec<Option<(usize, usize)>> {
+        let mut best: Vec<(f32, Option<(usize, usize)>)> = vec![(0.0, None); domains];
+        for (i, relu) in left.relus.iter().enumerate() {
+            let Some(Relu { above, z, lines, .. }) = relu else { continue };
+            let elements = self.net.model.nodes[i].shape.len();
             best.par_iter_mut().enumerate().for_each(|(lane, best)| {
-                let lines = Line::all(&table[lane * elements * RELAX..][..elements * RELAX]).enumerate();
+                let lines = Line::all(&lines[lane * elements * RELAX..][..elements * RELAX]).enumerate();
                 for (k, line) in lines.filter(|(_, line)| line.is_unstable()) {
                     let (a, z) = (above[k * lanes + lane], z[k * lanes + lane]);
                     let loss = if a < 0.0 { -a * line.intercept } else { a * (z.max(0.0) - line.lower * z) };
@@ -256,7 +253,7 @@ impl Bounder {
                 }
             });
         }
-        Ok(best.into_iter().map(|(_, at)| at).collect())
+        best.into_iter().map(|(_, at)| at).collect()
     }
 
     /// For each row the point where its linear bound is least, if the row itself is not positive there.
@@ -272,6 +269,41 @@ impl Bounder {
         };
         let points = points.chunks(elements).zip(rows);
         Ok(points.map(|(point, row)| (value(row) <= 0.0).then(|| point.to_vec())).collect())
+    }
+}
+
+/// What a climb leaves on the device of every ReLU that rows went through, by node.
+struct Left {
+    relus: Vec<Option<Relu>>,
+}
+
+struct Relu {
+    /// Coefficients above it and values before it, `[element][lane]`.
+    above: Vec<f32>,
+    z: Vec<f32>,
+    /// `[lane][element][RELAX]`.
+    lines: Vec<f32>,
+    /// Multipliers of assumed signs, `[slot][lane]`, if there are any.
+    beta: Option<Vec<f32>>,
+}
+
+impl Left {
+    /// In one go: a device is waited for once.
+    fn read(state: &Linearised<'_>, run: &Run) -> Result<Left> {
+        let net = &state.bounder().net;
+        let buffers = |i: usize| {
+            let (above, z) = (run.above[i].as_ref()?, run.values[net.model.nodes[i].inputs[0]].as_ref()?);
+            Some((i, [&above.a, z, state.relaxations.relaxed(i)], state.relaxations.signs(i).map(|s| &s.beta)))
+        };
+        let there: Vec<_> = graph::relus(net).filter_map(buffers).collect();
+        let all: Vec<_> = there.iter().flat_map(|(_, own, beta)| own.iter().copied().chain(*beta)).collect();
+        let mut read = state.bounder().device().read_all::<f32>(&all)?.into_iter();
+        let mut next = || read.next().unwrap_or_default();
+        let mut relus: Vec<Option<Relu>> = net.model.nodes.iter().map(|_| None).collect();
+        for (i, _, beta) in &there {
+            relus[*i] = Some(Relu { above: next(), z: next(), lines: next(), beta: beta.map(|_| next()) });
+        }
+        Ok(Left { relus })
     }
 }
 

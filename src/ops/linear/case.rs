@@ -8,7 +8,6 @@ use crate::rng::Rng;
 use crate::rounding::sum_error;
 use crate::tensor::Shape;
 
-const IMAGES: usize = 3;
 const LANES: usize = 48;
 
 /// A window with its rows, and the layer element behind every element of every row's window.
@@ -16,20 +15,22 @@ const LANES: usize = 48;
 struct Setting {
     label: &'static str,
     window: Window,
+    /// How many there are, in the order of the rows.
+    images: usize,
     rows: Vec<u32>,
 }
 
 impl Setting {
-    /// Rows for neurons from `first` on.
-    fn new(label: &'static str, window: Window, first: [usize; 2], rng: &mut Rng) -> Setting {
-        let images = (0..LANES).map(|lane| (lane * IMAGES / LANES) as u32);
+    /// Rows for neurons from `first` on, over so many images.
+    fn new(label: &'static str, images: usize, window: Window, first: [usize; 2], rng: &mut Rng) -> Setting {
+        let image = (0..LANES).map(|lane| (lane * images / LANES) as u32);
         let mut place = || first.map(|at| (at + rng.below(3)) as u32);
         // The last sixteen rows look at two places only.
         let shared = [place(), place()];
         let places: Vec<[u32; 2]> =
             (0..LANES).map(|l| if l < LANES - 16 { place() } else { shared[l / 5 % 2] }).collect();
-        let rows = images.chain(places.iter().map(|p| p[0])).chain(places.iter().map(|p| p[1])).collect();
-        Setting { label, window, rows }
+        let rows = image.chain(places.iter().map(|p| p[0])).chain(places.iter().map(|p| p[1])).collect();
+        Setting { label, window, images, rows }
     }
 
     /// `(element of the window, element of the layer)` for everything inside the layer.
@@ -67,13 +68,14 @@ pub(in crate::ops) fn cases() -> Vec<Case> {
     let wide = Window { layer: Shape::new(1, 2, 65_540), size: [2, 3], step: [1, 1], offset: [1, 1] };
     let tall = Window { layer: Shape::new(1, 65_540, 1), size: [3, 1], step: [1, 1], offset: [1, 0] };
     let settings = [
-        ("whole layer", small, [0, 0]),
-        ("whole layer, many blocks", long, [0, 0]),
-        ("patch over the edge", patch, [0, 0]),
-        ("patch of a wide layer", wide, [0, 65_538]),
-        ("patch of a tall layer", tall, [65_538, 0]),
+        ("whole layer", 3, small, [0, 0]),
+        ("whole layer, many blocks", 3, long, [0, 0]),
+        ("patch over the edge", 3, patch, [0, 0]),
+        ("patch of a wide layer", 3, wide, [0, 65_538]),
+        ("patch of a tall layer", 3, tall, [65_538, 0]),
+        ("whole layer, an image for every row", LANES, small, [0, 0]),
     ]
-    .map(|(label, window, first)| Setting::new(label, window, first, &mut rng));
+    .map(|(label, images, window, first)| Setting::new(label, images, window, first, &mut rng));
     let mut cases: Vec<Case> = settings.iter().flat_map(|s| setting_cases(s, &mut rng)).collect();
     // Part of a larger patch, the same for every row.
     let larger = Window { size: [4, 3], offset: [2, 0], ..patch };
@@ -99,8 +101,8 @@ fn setting_cases(s: &Setting, rng: &mut Rng) -> Vec<Case> {
     let sums: Vec<f32> = (0..2 * SLICES * LANES)
         .map(|i| if (i / LANES).is_multiple_of(2) { rng.range(-1.0, 1.0) } else { 1e-5 * rng.uniform() })
         .collect();
-    let table: Vec<f32> = (0..IMAGES * layer * RELAX).map(|_| rng.uniform()).collect();
-    let magnitude: Vec<f32> = (0..IMAGES * layer).map(|_| rng.uniform()).collect();
+    let table: Vec<f32> = (0..s.images * layer * RELAX).map(|_| rng.uniform()).collect();
+    let magnitude: Vec<f32> = (0..s.images * layer).map(|_| rng.uniform()).collect();
     // Errors differ between devices by their unit roundoff; soundness is checked at the end of the walk.
     let close = || Check::Value { abs: 1e-3, rel: 1e-5 };
     let mut cases = vec![
@@ -126,7 +128,7 @@ fn setting_cases(s: &Setting, rng: &mut Rng) -> Vec<Case> {
         Case::new(
             &LIFT,
             s.label,
-            vec![random(rng, IMAGES * layer), s.rows_word(), a.clone()],
+            vec![random(rng, s.images * layer), s.rows_word(), a.clone()],
             vec![sums.clone()],
             close(),
             move |d, r, w| lift(d, &window, &r[0], &rows(d, &r[1], LANES)?, &r[2], &w[0], sum_error(n)),
@@ -176,8 +178,8 @@ fn offset(sums: &[f32], lane: usize) -> f64 {
 
 fn concretize_case(s: &Setting, rng: &mut Rng, a: Vec<f32>, sums: Vec<f32>) -> Case {
     let (window, n, layer) = (s.window, s.window.elements(), s.window.layer.len());
-    let centre = random(rng, IMAGES * layer);
-    let radius: Vec<f32> = (0..IMAGES * layer).map(|_| 0.1 * rng.uniform()).collect();
+    let centre = random(rng, s.images * layer);
+    let radius: Vec<f32> = (0..s.images * layer).map(|_| 0.1 * rng.uniform()).collect();
     let exact: Vec<f64> = (0..LANES)
         .map(|lane| {
             let term = |(k, i): (usize, usize)| {
@@ -214,8 +216,8 @@ fn radius_case(s: &Setting, rng: &mut Rng, a: Vec<f32>, mut sums: Vec<f32>, is_o
     let n = layer.len();
     // Most rows start positive, so that there is a radius to find.
     sums[..LANES].iter_mut().for_each(|c| *c += 0.3 * n as f32 * rng.uniform());
-    let x: Vec<f32> = (0..IMAGES * n).map(|_| rng.uniform()).collect();
-    let delta: Vec<f32> = (0..IMAGES).map(|_| 0.1 * rng.uniform()).collect();
+    let x: Vec<f32> = (0..s.images * n).map(|_| rng.uniform()).collect();
+    let delta: Vec<f32> = (0..s.images).map(|_| 0.1 * rng.uniform()).collect();
     let (form, goal) = (s.clone(), delta.clone());
     let (fa, fx, fs) = (a.clone(), x.clone(), sums.clone());
     // The row's exact least value within distance d of its image.
@@ -268,11 +270,11 @@ fn radius_case(s: &Setting, rng: &mut Rng, a: Vec<f32>, mut sums: Vec<f32>, is_o
 fn ellipsoid_cases(s: &Setting, rng: &mut Rng, a: &[f32], mut sums: Vec<f32>) -> [Case; 2] {
     let (window, n, layer) = (s.window, s.window.elements(), s.window.layer.len());
     sums[..LANES].iter_mut().for_each(|c| *c += (n as f32).sqrt() * rng.uniform());
-    let centre: Vec<f32> = (0..IMAGES * layer).map(|_| rng.uniform()).collect();
+    let centre: Vec<f32> = (0..s.images * layer).map(|_| rng.uniform()).collect();
     // An image at the edge of what pixels can be falls no further.
     let axes: Vec<f32> =
-        (0..2 * IMAGES * layer).map(|_| if rng.below(4) == 0 { 0.0 } else { 0.1 * rng.uniform() }).collect();
-    let radius: Vec<f32> = (0..IMAGES).map(|_| 3.0 * rng.uniform()).collect();
+        (0..2 * s.images * layer).map(|_| if rng.below(4) == 0 { 0.0 } else { 0.1 * rng.uniform() }).collect();
+    let radius: Vec<f32> = (0..s.images).map(|_| 3.0 * rng.uniform()).collect();
     let half = |at: usize, a: f32| if a > 0.0 { axes[2 * at] } else { axes[2 * at + 1] };
     // Exact value at the centre, and norm.
     let form = |lane: usize| -> [f64; 2] {
