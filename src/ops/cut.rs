@@ -281,8 +281,7 @@ unsafe fn leaning_sums_lanes<L: Lanes>(
     unsafe {
         let mut sums = Blocked::<L, 3>::new(p);
         let (weight, g, roundings) = (L::load(weight.as_ptr()), L::splat(p.g), L::splat(4.0 * p.unit));
-        let (mut form, mut centre, mut radius) =
-            (places.entries::<1>(form), places.entries::<1>(centre), places.entries::<1>(radius));
+        let [mut form, mut centre, mut radius] = [form, centre, radius].map(|table| places.entries::<1>(table));
         for at in places.elements(0..elements) {
             let [h] = form.at::<L>(at);
             let [c] = centre.at::<L>(at);
@@ -344,8 +343,7 @@ unsafe fn add_lanes<L: Lanes>(
     unsafe {
         let weight = L::load(weight[0].as_ptr());
         let mut sums = Blocked::<L, 1>::new(p);
-        let (mut form, mut centre, mut radius) =
-            (places.entries::<1>(form), places.entries::<1>(centre), places.entries::<1>(radius));
+        let [mut form, mut centre, mut radius] = [form, centre, radius].map(|table| places.entries::<1>(table));
         for at in places.elements(0..elements) {
             let pointer = a.get().add(at.element * lanes + lane);
             let [h] = form.at::<L>(at);
