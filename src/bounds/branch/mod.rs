@@ -56,6 +56,9 @@ const RENEWALS: usize = 1;
 /// Domains that one thread bounds at once, and a GPU, where they fit.
 const BATCH: [usize; 2] = [32, 1024];
 
+/// Products of fewer read every weight for too little, whatever the memory.
+const LEAST: usize = 2 * tensor::LANE_BLOCK;
+
 /// Multipliers are elementwise at most [`signs::MOST`] where rows start with at most one: coefficients may be larger than
 /// elsewhere by this factor.
 const GROWTH: f32 = 2.0 * signs::MOST;
@@ -186,10 +189,10 @@ impl Bounder {
         let sizes = || (0..=model.output()).map(|v| model.shape(v).len());
         // Tables, coefficients and values of every layer; four shares, since there are no other rows beside them.
         let words = 10 * sizes().sum::<usize>();
-        let fit = 4 * self.memory / (4 * words.max(1));
+        let fit = (4 * self.memory / (4 * words.max(1))).max(LEAST);
         let buffer = self.device().max_buffer() / (RELAX * sizes().max().unwrap_or(1));
         let most = BATCH[usize::from(self.device().is_gpu())];
-        (fit.min(buffer) / tensor::LANE_BLOCK * tensor::LANE_BLOCK).clamp(2 * tensor::LANE_BLOCK, most)
+        (fit.min(buffer) / tensor::LANE_BLOCK * tensor::LANE_BLOCK).clamp(tensor::LANE_BLOCK, most)
     }
 
     /// Bounds each domain's row, and again on what that leaves of the domain.
