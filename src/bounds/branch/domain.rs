@@ -1,10 +1,9 @@
 //! Domains: parts of a box, and the batches in which they are bounded.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use rayon::prelude::*;
-
-use super::Left;
+use super::climbed::Climbed;
 use super::root::Root;
 use crate::bounds::cut::Cut;
 use crate::bounds::known::Known;
@@ -106,29 +105,22 @@ impl Domain {
         })
     }
 
-    /// The domains with the slopes and multipliers that are `left`.
-    pub fn after(lanes: usize, domains: &[Domain], left: &Left) -> Vec<Domain> {
-        let after = |(lane, domain): (usize, &Domain)| {
-            // Of a ReLU that no row goes through nothing moved.
-            let slope = |(&(node, k), &before): (&(usize, usize), &u8)| {
-                let lines = left.relus[node].as_ref().map(|relu| &relu.lines[..]);
-                lines.map_or(before, |l| quantised(l[(lane * (l.len() / lanes / RELAX) + k) * RELAX + 2]))
-            };
-            let mut slots = vec![0; left.relus.len()];
-            let assumed = domain.assumed.iter().map(|a| {
-                let beta = left.relus[a.node].as_ref().and_then(|relu| relu.beta.as_ref());
-                let beta = beta.map_or(a.beta, |b| b[slots[a.node] * lanes + lane]);
-                slots[a.node] += 1;
-                Assumed { beta, ..*a }
-            });
-            Domain {
-                row: domain.row,
-                assumed: assumed.collect(),
-                home: domain.home.clone(),
-                slopes: domain.home.unstable.iter().zip(domain.slopes.iter()).map(slope).collect(),
-            }
-        };
-        domains.par_iter().enumerate().map(after).collect()
+    /// The domain with the slopes and multipliers that its climb ended with.
+    pub fn after(&self, lane: usize, climbed: &Climbed) -> Domain {
+        let slope = |(&at, &before): (&(usize, usize), &u8)| climbed.slope(lane, at).map_or(before, quantised);
+        let mut slots = HashMap::new();
+        let assumed = self.assumed.iter().map(|a| {
+            let slot: &mut usize = slots.entry(a.node).or_default();
+            let beta = climbed.beta(lane, a.node, *slot).unwrap_or(a.beta);
+            *slot += 1;
+            Assumed { beta, ..*a }
+        });
+        Domain {
+            row: self.row,
+            assumed: assumed.collect(),
+            home: self.home.clone(),
+            slopes: self.home.unstable.iter().zip(self.slopes.iter()).map(slope).collect(),
+        }
     }
 }
 

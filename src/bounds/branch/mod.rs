@@ -6,6 +6,7 @@
 //! that stays open is halved at the neuron whose relaxation costs most where the row is least. Every point of the box
 //! lies in one of the two halves, so that a row holds on a box if it holds on all domains that are left.
 
+mod climbed;
 mod domain;
 mod progress;
 mod root;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use climbed::Climbed;
 use domain::Domain;
 use progress::{Bounded, Progress};
 use root::Root;
@@ -24,7 +26,6 @@ use super::alpha::{self, Effort, Run};
 use super::certified::Proof;
 use super::linearised::Linearised;
 use super::region::Region;
-use super::relaxation::Line;
 use super::{Ball, Bounder, Method, Row, graph};
 use crate::error::{Error, Result};
 use crate::ops::linear::RELAX;
@@ -202,17 +203,20 @@ impl Bounder {
         let state = Domain::state(self, &region, domains)?;
         let (mut bounds, climbed) = alpha::ascend(&state, &own, climb)?;
         let at_once: Vec<bool> = bounds.lower.iter().map(|b| *b > 0.0).collect();
-        let (mut next, mut points, mut after) =
-            (vec![None; domains.len()], vec![None; domains.len()], domains.to_vec());
-        if let Some((climbed, run)) = climbed {
-            bounds.keep_better(&climbed, &own, domains.len());
-            let left = Left::read(&state, &run)?;
-            next = self.weakest(region.lanes, domains.len(), &left);
+        let (mut next, mut points, mut after) = (vec![None; domains.len()], vec![None; domains.len()], None);
+        if let Some((better, run)) = climbed {
+            bounds.keep_better(&better, &own, domains.len());
+            let climbed = Climbed::read(&state, &run)?;
+            next = climbed.weakest(domains.len());
             points = self.broken(&own, run)?;
-            // What proved a domain is what it came with, or what it climbed to.
-            let climbed = after.iter_mut().zip(Domain::after(region.lanes, domains, &left)).zip(at_once);
-            climbed.filter(|(_, at_once)| !at_once).for_each(|((domain, after), _)| *domain = after);
+            after = Some(climbed);
         }
+        // What proved a domain is what it came with, or what it climbed to.
+        let after = |(lane, domain): (usize, &Domain)| match &after {
+            Some(climbed) if !at_once[lane] => domain.after(lane, climbed),
+            Some(_) | None => domain.clone(),
+        };
+        let after: Vec<Domain> = domains.par_iter().enumerate().map(after).collect();
         let reach = bounds.reach.unwrap_or_else(|| vec![0.0; domains.len()]);
         let bounded = bounds.lower.into_iter().zip(reach).zip(after).zip(next).zip(points);
         let bounded =
@@ -238,27 +242,6 @@ impl Bounder {
         Ok(bounded)
     }
 
-    /// For each domain the neuron whose relaxation costs most: its intercept, or, where the row takes the lower line, the
-    /// distance from it at the point where the row is least.
-    fn weakest(&self, lanes: usize, domains: usize, left: &Left) -> Vec<Option<(usize, usize)>> {
-        let mut best: Vec<(f32, Option<(usize, usize)>)> = vec![(0.0, None); domains];
-        for (i, relu) in left.relus.iter().enumerate() {
-            let Some(Relu { above, z, lines, .. }) = relu else { continue };
-            let elements = self.net.model.nodes[i].shape.len();
-            best.par_iter_mut().enumerate().for_each(|(lane, best)| {
-                let lines = Line::all(&lines[lane * elements * RELAX..][..elements * RELAX]).enumerate();
-                for (k, line) in lines.filter(|(_, line)| line.is_unstable()) {
-                    let (a, z) = (above[k * lanes + lane], z[k * lanes + lane]);
-                    let loss = if a < 0.0 { -a * line.intercept } else { a * (z.max(0.0) - line.lower * z) };
-                    if loss > best.0 || best.1.is_none() {
-                        *best = (loss, Some((i, k)));
-                    }
-                }
-            });
-        }
-        best.into_iter().map(|(_, at)| at).collect()
-    }
-
     /// For each row the point where its linear bound is least, if the row itself is not positive there.
     fn broken(&self, rows: &[Row], run: Run) -> Result<Vec<Option<Vec<f32>>>> {
         let Some(x) = run.values.into_iter().next().flatten() else { return Ok(vec![]) };
@@ -272,41 +255,6 @@ impl Bounder {
         };
         let points = points.chunks(elements).zip(rows);
         Ok(points.map(|(point, row)| (value(row) <= 0.0).then(|| point.to_vec())).collect())
-    }
-}
-
-/// What a climb leaves on the device of every ReLU that rows went through, by node.
-struct Left {
-    relus: Vec<Option<Relu>>,
-}
-
-struct Relu {
-    /// Coefficients above it and values before it, `[element][lane]`.
-    above: Vec<f32>,
-    z: Vec<f32>,
-    /// `[lane][element][RELAX]`.
-    lines: Vec<f32>,
-    /// Multipliers of assumed signs, `[slot][lane]`, if there are any.
-    beta: Option<Vec<f32>>,
-}
-
-impl Left {
-    /// In one go: a device is waited for once.
-    fn read(state: &Linearised<'_>, run: &Run) -> Result<Left> {
-        let net = &state.bounder().net;
-        let buffers = |i: usize| {
-            let (above, z) = (run.above[i].as_ref()?, run.values[net.model.nodes[i].inputs[0]].as_ref()?);
-            Some((i, [&above.a, z, state.relaxations.relaxed(i)], state.relaxations.signs(i).map(|s| &s.beta)))
-        };
-        let there: Vec<_> = graph::relus(net).filter_map(buffers).collect();
-        let all: Vec<_> = there.iter().flat_map(|(_, own, beta)| own.iter().copied().chain(*beta)).collect();
-        let mut read = state.bounder().device().read_all::<f32>(&all)?.into_iter();
-        let mut next = || read.next().unwrap_or_default();
-        let mut relus: Vec<Option<Relu>> = net.model.nodes.iter().map(|_| None).collect();
-        for (i, _, beta) in &there {
-            relus[*i] = Some(Relu { above: next(), z: next(), lines: next(), beta: beta.map(|_| next()) });
-        }
-        Ok(Left { relus })
     }
 }
 
