@@ -172,7 +172,16 @@ pub fn words(line: &str) -> Vec<String> {
 
 /// Ends a process of ours without a chance to tidy up.
 pub fn kill(process: &str) -> Result<(), String> {
-    let status = Command::new("kill").args(["-KILL", process]).stderr(Stdio::null()).status();
+    signal("-KILL", process)
+}
+
+/// Holds a process of ours where it is. Slurm lets it go on before it ends it.
+pub fn stop(process: &str) -> Result<(), String> {
+    signal("-STOP", process)
+}
+
+fn signal(name: &str, process: &str) -> Result<(), String> {
+    let status = Command::new("kill").args([name, process]).stderr(Stdio::null()).status();
     if status.is_ok_and(|s| s.success()) { Ok(()) } else { Err(format!("no process {process}")) }
 }
 

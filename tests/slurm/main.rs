@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
-use cluster::{Cluster, kill, words};
+use cluster::{Cluster, kill, stop, words};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -17,8 +17,9 @@ const BINARY: &str = env!("CARGO_BIN_EXE_deltamax");
 
 /// Rows that come one at a time, for long enough that a task can be met in the middle. Brackets are closed one by one, since
 /// those closed side by side share the device.
-const CERTIFY: &str = "certify --model model.onnx --data shoes --method crown --branch 1000 --no-attack --batch 1 --limit 120 --device cpu";
+const CERTIFY: &str = "certify --model model.onnx --data shoes --method crown --branch 1000 --no-attack --batch 1 --device cpu";
 
+/// Of the images made, this many are the test part of the model's split, which is what is certified.
 const IMAGES: usize = 120;
 const SHARDS: usize = 4;
 
@@ -63,7 +64,7 @@ impl World {
         let work = dir.path().join("my work");
         fs::create_dir(&work).map_err(|e| e.to_string())?;
         let world = World { cluster: Cluster::start(dir.path())?, dir };
-        world.run("shoes --out shoes --count 150 --size 16")?;
+        world.run(&format!("shoes --out shoes --count {} --size 16", 5 * IMAGES))?;
         world.run("train --data shoes --epochs 1 --channels 8,16 --hidden 32 --device cpu --out model.onnx")?;
         world.run(&format!("{CERTIFY} --shard 0/1 --out whole"))?;
         Ok(world)
@@ -97,14 +98,15 @@ impl World {
         said["array"].as_u64().ok_or_else(|| format!("no array in {said}"))
     }
 
-    /// Waits until a task has written some rows, and not all.
+    /// Waits until a task has written some rows, and not all, and holds it there: it cannot end before what is to happen to it.
     fn meet(&self, out: &str, task: usize) -> Result<u32, String> {
         let table = self.path(&format!("{out}/part{task}/delta_max.csv"));
         self.cluster.wait(&format!("rows of task {task}"), |_| {
             fs::read_to_string(&table).is_ok_and(|text| text.lines().count() > 2)
         })?;
-        let rows = fs::read_to_string(&table).map_err(|e| e.to_string())?.lines().count() - 1;
         let process = process(&table).ok_or_else(|| format!("task {task} was over before it could be met"))?;
+        stop(&process.to_string())?;
+        let rows = fs::read_to_string(&table).map_err(|e| e.to_string())?.lines().count() - 1;
         if rows >= IMAGES / SHARDS { Err(format!("task {task} had all of its rows")) } else { Ok(process) }
     }
 
