@@ -13,9 +13,9 @@ use crate::kernel::{Call, Kernel};
 #[repr(C, align(64))]
 struct Line([f32; 16]);
 
-/// A block of the pool. Large ones come from the system page by page, all with the same last bits of their address: the
-/// same places of two of them would share a set of a cache, which a kernel that reads both (centres and radii) would
-/// keep overwriting. So they start at different lines of their first page.
+/// A block of the pool. Large ones, wherever the allocator puts them, start at different lines of a page: the same places
+/// of two that began at the same line would share a set of a cache, which a kernel that reads both (centres and radii)
+/// would keep overwriting.
 #[derive(Default)]
 struct Memory {
     lines: Vec<Line>,
@@ -37,10 +37,13 @@ pub(super) struct Cpu {
 impl Memory {
     /// `lines` cleared, the `number`-th block. Fresh pages come cleared, and only when they are touched.
     fn new(lines: usize, number: usize) -> Option<Memory> {
+        let spare = if lines < 4 * PAGE { 0 } else { PAGE };
+        let mut block: Vec<Line> = bytemuck::allocation::try_zeroed_slice_box(lines + spare).ok()?.into_vec();
         // A step prime to the page, far enough from its neighbours.
-        let skip = if lines < 4 * PAGE { 0 } else { number.wrapping_mul(13) % PAGE };
-        let lines = bytemuck::allocation::try_zeroed_slice_box(lines + skip).ok()?.into_vec();
-        Some(Memory { lines, skip })
+        let wanted = number.wrapping_mul(13);
+        let skip = if spare == 0 { 0 } else { wanted.wrapping_sub(block.as_ptr().addr() / size_of::<Line>()) % PAGE };
+        block.truncate(skip + lines);
+        Some(Memory { lines: block, skip })
     }
 
     fn len(&self) -> usize {

@@ -136,10 +136,10 @@ fn conv<N: Number>(c: &Conv, input: &[N], x: Shape, y: Shape) -> Vec<N> {
                 for (&tap, &(first, from, count)) in taps[ky * kw..].iter().zip(&columns) {
                     // Most are zeros where kernels are dilated.
                     if tap != 0.0 && count > 0 {
-                        let mut at = from;
-                        for sum in &mut sums[first..first + count] {
-                            sum.add(&values[at], tap);
-                            at += stride;
+                        let (sums, read) = (&mut sums[first..first + count], &values[from..]);
+                        match stride {
+                            1 => sums.iter_mut().zip(read).for_each(|(sum, value)| sum.add(value, tap)),
+                            _ => sums.iter_mut().zip(read.iter().step_by(stride)).for_each(|(sum, v)| sum.add(v, tap)),
                         }
                     }
                 }

@@ -227,10 +227,10 @@ fn channel_backward_body(
     number: f32,
     gx: &mut [f32],
 ) {
-    let rows = gx.chunks_exact_mut(lanes).zip(gy.chunks_exact(lanes).zip(x.chunks_exact(lanes)));
-    for (gx, (gy, x)) in rows {
-        let (gy, x) = (&gy[..gx.len()], &x[..gx.len()]);
-        for i in 0..gx.len() {
+    for k in 0..gx.len() / lanes {
+        let gx = &mut gx[k * lanes..][..lanes];
+        let (gy, x) = (&gy[k * lanes..][..lanes], &x[k * lanes..][..lanes]);
+        for i in 0..lanes {
             let through = (by_beta + steep * (x[i] - mean) * by_gamma) / number;
             gx[i] = if i < count { steep * gamma * (gy[i] - through) } else { 0.0 };
         }

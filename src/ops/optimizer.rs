@@ -124,9 +124,13 @@ vectorise!(fn adam_chunk = adam_body(p: Params, grad: &[f32], param: &mut [f32],
 
 #[inline(always)]
 fn adam_body(p: Params, grad: &[f32], param: &mut [f32], m: &mut [f32], v: &mut [f32]) {
-    for ((&g, param), (m, v)) in grad.iter().zip(param).zip(m.iter_mut().zip(v)) {
-        p.step.take(m, v, g);
-        *param = p.remains * *param - p.step.length(p.step.rate, *m, *v);
+    let n = param.len();
+    let (grad, m, v) = (&grad[..n], &mut m[..n], &mut v[..n]);
+    for i in 0..n {
+        let (mut mean, mut square) = (m[i], v[i]);
+        p.step.take(&mut mean, &mut square, grad[i]);
+        (m[i], v[i]) = (mean, square);
+        param[i] = p.remains * param[i] - p.step.length(p.step.rate, mean, square);
     }
 }
 

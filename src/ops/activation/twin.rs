@@ -210,13 +210,15 @@ const BLOCK: usize = 16;
 
 /// Anchor, value and slope of the segment of each `x`.
 #[inline(always)]
-fn few(curve: &Curve<'_>, x: &[f32]) -> [[f32; BLOCK]; 3] {
+fn few(curve: &Curve<'_>, x: &[f32; BLOCK]) -> [[f32; BLOCK]; 3] {
     let first = curve.segment(0);
-    let mut found = [first.anchor, first.value, first.slope].map(|word| [word; BLOCK]);
+    let mut found = [[first.anchor; BLOCK], [first.value; BLOCK], [first.slope; BLOCK]];
     for j in 1..curve.count {
         let s = curve.segment(j);
-        for (found, word) in found.iter_mut().zip([s.anchor, s.value, s.slope]) {
-            found.iter_mut().zip(x).for_each(|(found, x)| *found = if s.start <= *x { word } else { *found });
+        for (part, word) in [s.anchor, s.value, s.slope].into_iter().enumerate() {
+            for i in 0..BLOCK {
+                found[part][i] = if s.start <= x[i] { word } else { found[part][i] };
+            }
         }
     }
     found
@@ -226,9 +228,12 @@ vectorise!(fn values = values_body(curve: &Curve<'_>, x: &[f32], y: &mut [f32]))
 
 #[inline(always)]
 fn values_body(curve: &Curve<'_>, x: &[f32], y: &mut [f32]) {
-    for (y, x) in y.chunks_exact_mut(BLOCK).zip(x.chunks_exact(BLOCK)) {
-        let [anchor, value, slope] = few(curve, x);
-        (0..BLOCK).for_each(|i| y[i] = value[i] + slope[i] * (x[i] - anchor[i]));
+    let (y, x) = (y.as_chunks_mut::<BLOCK>().0, x.as_chunks::<BLOCK>().0);
+    for k in 0..y.len() {
+        let ([anchor, value, slope], x) = (few(curve, &x[k]), &x[k]);
+        for i in 0..BLOCK {
+            y[k][i] = value[i] + slope[i] * (x[i] - anchor[i]);
+        }
     }
 }
 
@@ -236,9 +241,13 @@ vectorise!(fn gradients = gradients_body(curve: &Curve<'_>, x: &[f32], gy: &[f32
 
 #[inline(always)]
 fn gradients_body(curve: &Curve<'_>, x: &[f32], gy: &[f32], gx: &mut [f32]) {
-    for ((gx, gy), x) in gx.chunks_exact_mut(BLOCK).zip(gy.chunks_exact(BLOCK)).zip(x.chunks_exact(BLOCK)) {
-        let [_, _, slope] = few(curve, x);
-        (0..BLOCK).for_each(|i| gx[i] = gy[i] * slope[i]);
+    let (x, gy) = (x.as_chunks::<BLOCK>().0, gy.as_chunks::<BLOCK>().0);
+    let gx = gx.as_chunks_mut::<BLOCK>().0;
+    for k in 0..gx.len() {
+        let [_, _, slope] = few(curve, &x[k]);
+        for i in 0..BLOCK {
+            gx[k][i] = gy[k][i] * slope[i];
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! CPU twins. Sums of a point's values are taken in their order, so that a point does what it would do alone.
+//! CPU twins. Sums of a point's values are taken in their order, so that a point does what it would do alone. Loops over
+//! lanes count them: iterators that walk side by side begin with a call for every row, which costs more than the row.
 
 use std::ops::Range;
 
@@ -8,7 +9,7 @@ use super::{LEAST, NONE, Params, WITHIN};
 use crate::kernel::{Call, as_u32, as_u32_mut};
 use crate::ops::{CHUNK, chunk_of};
 use crate::rounding::to_f32_up;
-use crate::simd::Shared;
+use crate::simd::{Shared, each};
 use crate::tensor::LANE_BLOCK;
 use crate::vectorise;
 
@@ -22,12 +23,14 @@ impl Params {
     }
 
     /// Some lanes of an element.
+    #[inline(always)]
     fn row<'a>(&self, values: &'a [f32], element: usize, lanes: &Range<usize>) -> &'a [f32] {
         &values[element * self.lanes as usize..][lanes.clone()]
     }
 
     /// # Safety
     /// `values` is `[element][lane]`, and no other task has these lanes.
+    #[inline(always)]
     #[allow(clippy::mut_from_ref)]
     unsafe fn row_mut(&self, values: &Shared, element: usize, lanes: &Range<usize>) -> &mut [f32] {
         let first = element * self.lanes as usize + lanes.start;
@@ -72,31 +75,45 @@ vectorise!(fn ball_lanes = ball_body(
 
 #[inline(always)]
 fn ball_body(p: Params, lanes: Range<usize>, gradient: &[f32], radius: &[f32], momentum: Shared, x: Shared) {
-    let mut size = vec![0.0f32; lanes.len()];
+    let n = lanes.len();
+    let [size, length, square] = &mut [vec![0.0f32; n], vec![0.0f32; n], vec![0.0f32; n]];
+    let (size, length, square) = (&mut size[..n], &mut length[..n], &mut square[..n]);
     for k in 0..p.elements as usize {
-        size.iter_mut().zip(p.row(gradient, k, &lanes)).for_each(|(size, g)| *size += g.abs());
+        let g = &p.row(gradient, k, &lanes)[..n];
+        for i in 0..n {
+            size[i] += g[i].abs();
+        }
     }
-    size.iter_mut().for_each(|size| *size = size.max(f32::MIN_POSITIVE));
-    let length: Vec<f32> = radius[lanes.clone()].iter().map(|r| r * p.share / p.over).collect();
-    let mut square = vec![0.0f32; lanes.len()];
+    for (i, r) in radius[lanes.clone()].iter().enumerate() {
+        (size[i], length[i]) = (size[i].max(f32::MIN_POSITIVE), r * p.share / p.over);
+    }
     for k in 0..p.elements as usize {
         // SAFETY: these lanes are this task's.
-        let (momentum, x) = unsafe { (p.row_mut(&momentum, k, &lanes), p.row_mut(&x, k, &lanes)) };
-        for ((m, g), size) in momentum.iter_mut().zip(p.row(gradient, k, &lanes)).zip(&size) {
-            *m = 0.75 * *m + g / size;
+        let (m, x) = unsafe { (&mut p.row_mut(&momentum, k, &lanes)[..n], &mut p.row_mut(&x, k, &lanes)[..n]) };
+        let g = &p.row(gradient, k, &lanes)[..n];
+        for i in 0..n {
+            m[i] = 0.75 * m[i] + g[i] / size[i];
         }
         if p.euclidean == 0 {
-            x.iter_mut().zip(&*momentum).zip(&length).for_each(|((x, m), length)| *x += length * direction(*m));
+            for i in 0..n {
+                x[i] += length[i] * direction(m[i]);
+            }
         } else {
-            square.iter_mut().zip(&*x).zip(&*momentum).for_each(|((s, x), m)| *s += free(*x, *m) * free(*x, *m));
+            for i in 0..n {
+                square[i] += free(x[i], m[i]) * free(x[i], m[i]);
+            }
         }
     }
     if p.euclidean == 1 {
-        let share: Vec<f32> = length.iter().zip(&square).map(|(l, s)| l / s.sqrt().max(LEAST)).collect();
+        for i in 0..n {
+            length[i] /= square[i].sqrt().max(LEAST);
+        }
         for k in 0..p.elements as usize {
             // SAFETY: as above.
-            let (momentum, x) = unsafe { (p.row_mut(&momentum, k, &lanes), p.row_mut(&x, k, &lanes)) };
-            x.iter_mut().zip(&*momentum).zip(&share).for_each(|((x, m), share)| *x += share * free(*x, *m));
+            let (m, x) = unsafe { (&p.row_mut(&momentum, k, &lanes)[..n], &mut p.row_mut(&x, k, &lanes)[..n]) };
+            for i in 0..n {
+                x[i] += length[i] * free(x[i], m[i]);
+            }
         }
     }
 }
@@ -115,38 +132,42 @@ vectorise!(fn pull_lanes = pull_body(
 
 #[inline(always)]
 fn pull_body(p: Params, lanes: Range<usize>, centre: &[f32], radius: &[f32], x: Shared, distance: Shared) {
-    let radius = &radius[lanes.clone()];
-    let mut far = vec![0.0f64; lanes.len()];
-    let mut share = vec![1.0f32; lanes.len()];
+    let n = lanes.len();
+    let radius = &radius[lanes.clone()][..n];
+    let (far, share) = (&mut vec![0.0f64; n][..n], &mut vec![1.0f32; n][..n]);
     if p.euclidean == 1 {
         for k in 0..p.elements as usize {
             // SAFETY: these lanes are this task's.
-            let x = unsafe { p.row_mut(&x, k, &lanes) };
-            far.iter_mut().zip(&*x).zip(p.row(centre, k, &lanes)).for_each(|((far, x), c)| *far += square(*x, *c));
+            let (x, c) = (unsafe { &p.row_mut(&x, k, &lanes)[..n] }, &p.row(centre, k, &lanes)[..n]);
+            for i in 0..n {
+                far[i] += square(x[i], c[i]);
+            }
         }
-        for ((share, far), radius) in share.iter_mut().zip(&mut far).zip(radius) {
-            *share = (radius / euclidean(*far).max(f32::MIN_POSITIVE)).min(1.0);
-            *far = 0.0;
+        for i in 0..n {
+            share[i] = (radius[i] / euclidean(far[i]).max(f32::MIN_POSITIVE)).min(1.0);
+            far[i] = 0.0;
         }
     }
     for k in 0..p.elements as usize {
         // SAFETY: as above.
-        let (x, c) = (unsafe { p.row_mut(&x, k, &lanes) }, p.row(centre, k, &lanes));
+        let (x, c) = (unsafe { &mut p.row_mut(&x, k, &lanes)[..n] }, &p.row(centre, k, &lanes)[..n]);
         if p.euclidean == 0 {
-            x.iter_mut().zip(c).zip(radius).for_each(|((x, c), r)| *x = between(between(*x, c - r, c + r), 0.0, 1.0));
-            for ((far, x), c) in far.iter_mut().zip(&*x).zip(c) {
-                let change = (f64::from(*x) - f64::from(*c)).abs();
-                *far = if change > *far { change } else { *far };
+            for i in 0..n {
+                x[i] = between(between(x[i], c[i] - radius[i], c[i] + radius[i]), 0.0, 1.0);
+                let change = (f64::from(x[i]) - f64::from(c[i])).abs();
+                far[i] = if change > far[i] { change } else { far[i] };
             }
         } else {
-            x.iter_mut().zip(c).zip(&share).for_each(|((x, c), share)| *x = between(c + share * (*x - c), 0.0, 1.0));
-            far.iter_mut().zip(&*x).zip(c).for_each(|((far, x), c)| *far += square(*x, *c));
+            for i in 0..n {
+                x[i] = between(c[i] + share[i] * (x[i] - c[i]), 0.0, 1.0);
+                far[i] += square(x[i], c[i]);
+            }
         }
     }
     // SAFETY: as above.
-    let distance = unsafe { p.row_mut(&distance, 0, &lanes) };
-    for (distance, far) in distance.iter_mut().zip(far) {
-        *distance = if p.euclidean == 1 { euclidean(far) } else { to_f32_up(far) };
+    let distance = unsafe { &mut p.row_mut(&distance, 0, &lanes)[..n] };
+    for i in 0..n {
+        distance[i] = if p.euclidean == 1 { euclidean(far[i]) } else { to_f32_up(far[i]) };
     }
 }
 
@@ -184,22 +205,25 @@ fn within_body(
     momentum: Shared,
     x: Shared,
 ) {
-    let mut size = vec![0.0f32; lanes.len()];
+    let n = lanes.len();
+    let size = &mut vec![0.0f32; n][..n];
     for k in 0..p.elements as usize {
-        let ends = p.row(low, k, &lanes).iter().zip(p.row(high, k, &lanes));
-        let terms = p.row(gradient, k, &lanes).iter().zip(ends);
-        size.iter_mut().zip(terms).for_each(|(size, (g, (l, h)))| *size += g.abs() * (0.5 * (h - l)));
+        let [g, l, h]: [&[f32]; 3] = each(|i| &p.row([gradient, low, high][i], k, &lanes)[..n]);
+        for i in 0..n {
+            size[i] += g[i].abs() * (0.5 * (h[i] - l[i]));
+        }
     }
-    size.iter_mut().for_each(|size| *size = size.max(f32::MIN_POSITIVE));
+    for size in &mut *size {
+        *size = size.max(f32::MIN_POSITIVE);
+    }
     for k in 0..p.elements as usize {
         // SAFETY: these lanes are this task's.
-        let (momentum, x) = unsafe { (p.row_mut(&momentum, k, &lanes), p.row_mut(&x, k, &lanes)) };
-        let ends = p.row(low, k, &lanes).iter().zip(p.row(high, k, &lanes));
-        let terms = p.row(gradient, k, &lanes).iter().zip(&size).zip(ends);
-        for ((m, x), ((g, size), (l, h))) in momentum.iter_mut().zip(x).zip(terms) {
-            let half = 0.5 * (h - l);
-            *m = 0.75 * *m + g * half / size;
-            *x = between(*x + half * p.share / p.over * direction(*m), *l, *h);
+        let (m, x) = unsafe { (&mut p.row_mut(&momentum, k, &lanes)[..n], &mut p.row_mut(&x, k, &lanes)[..n]) };
+        let [g, l, h]: [&[f32]; 3] = each(|i| &p.row([gradient, low, high][i], k, &lanes)[..n]);
+        for i in 0..n {
+            let half = 0.5 * (h[i] - l[i]);
+            m[i] = 0.75 * m[i] + g[i] * half / size[i];
+            x[i] = between(x[i] + half * p.share / p.over * direction(m[i]), l[i], h[i]);
         }
     }
 }
@@ -246,9 +270,12 @@ vectorise!(fn take_chunk = take_body(p: Params, which: &[u32], from: &[f32], to:
 
 #[inline(always)]
 fn take_body(p: Params, which: &[u32], from: &[f32], to: &mut [f32]) {
-    for (to, from) in to.chunks_exact_mut(which.len()).zip(from.chunks_exact(which.len())) {
-        let lanes = to.iter_mut().zip(from).zip(which);
-        lanes.for_each(|((to, from), which)| *to = if *which == p.number { *from } else { *to });
+    let lanes = which.len();
+    for row in 0..to.len() / lanes {
+        let (to, from) = (&mut to[row * lanes..][..lanes], &from[row * lanes..][..lanes]);
+        for i in 0..lanes {
+            to[i] = if which[i] == p.number { from[i] } else { to[i] };
+        }
     }
 }
 

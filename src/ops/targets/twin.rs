@@ -64,9 +64,9 @@ vectorise!(fn ends_chunk = ends_body(known: &[f32], c: &[f32], r: &[f32], lower:
 #[inline(always)]
 fn ends_body(known: &[f32], c: &[f32], r: &[f32], lower: &mut [f32], upper: &mut [f32]) {
     let lanes = known.len();
-    let reads = c.chunks_exact(lanes).zip(r.chunks_exact(lanes));
-    let writes = lower.chunks_exact_mut(lanes).zip(upper.chunks_exact_mut(lanes));
-    for ((lower, upper), (c, r)) in writes.zip(reads) {
+    for k in 0..lower.len() / lanes {
+        let (lower, upper) = (&mut lower[k * lanes..][..lanes], &mut upper[k * lanes..][..lanes]);
+        let (c, r) = (&c[k * lanes..][..lanes], &r[k * lanes..][..lanes]);
         for lane in 0..lanes {
             lower[lane] = if known[lane] > 0.0 { down(c[lane] - r[lane]) } else { 0.0 };
             upper[lane] = if known[lane] > 0.0 { up(c[lane] + r[lane]) } else { 0.0 };
