@@ -8,7 +8,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use super::around::Around;
 use super::cut::Cut;
 use super::rows::Coefficients;
-use super::shelf;
+use super::shelf::{self, Copies};
 use super::zonotope::Frame;
 use super::{Ball, Bounder, Cloud, Zonotope};
 use crate::device::{Buffer, Device};
@@ -229,6 +229,35 @@ impl Region {
         let size = mean(inputs.iter().map(|i| i.radius.iter().fold(0.0, |m: f32, r| m.max(*r))));
         let (count, tables) = (inputs.len(), OnceLock::new());
         Ok(Region { count, lanes, size, centre, radius, body, tables, forms: None, around: None, cuts: None })
+    }
+
+    /// Copies of sets, so many.
+    pub fn copied(&self, d: &Device, copies: &Copies, count: usize) -> Result<Region> {
+        let table = |from: &Buffer| copies.table(d, from);
+        let body = match &self.body {
+            Body::Box => Body::Box,
+            Body::Ball { image, delta } => Body::Ball { image: table(image)?, delta: table(delta)? },
+            Body::Ellipsoid { centre, axes, radius } => {
+                Body::Ellipsoid { centre: table(centre)?, axes: table(axes)?, radius: table(radius)? }
+            }
+            Body::Zonotope(frame) => Body::Zonotope(frame.each(|_, part| table(part))?),
+        };
+        let cuts = self
+            .cuts
+            .as_ref()
+            .map(|c| -> Result<_> { Ok(cut::Forms { form: table(&c.form)?, words: table(&c.words)? }) });
+        Ok(Region {
+            count,
+            lanes: copies.lanes(),
+            size: self.size,
+            centre: copies.columns(d, &self.centre)?,
+            radius: copies.columns(d, &self.radius)?,
+            body,
+            tables: OnceLock::new(),
+            forms: None,
+            around: None,
+            cuts: cuts.transpose()?,
+        })
     }
 
     /// The sets that [`place`](Self::place) makes of these, all boxes or balls of the maximum norm, without what is cut off.

@@ -2,12 +2,12 @@
 
 use super::around::Around;
 use super::known::{FOLDING_UNIT, Known};
-use super::shelf::{self, Tables};
+use super::shelf::{self, Copies, Tables};
 use crate::device::{Buffer, Device};
 use crate::error::Result;
 use crate::network::Placed;
 use crate::ops::linear::RELAX;
-use crate::ops::{activation, relax, select};
+use crate::ops::{activation, domains, relax, select};
 use crate::rounding::up;
 
 /// Lines of one entry of a table of relaxations, in the order of the kernels that make and read them.
@@ -88,21 +88,43 @@ impl Relaxations {
         }
     }
 
-    /// Those of these lanes, with other `lines` and signs.
-    pub fn place(
+    /// `width` lanes, of which these are the first.
+    pub fn place(d: &Device, width: usize, lanes: &[&RelaxedLane]) -> Result<Relaxations> {
+        let nodes = lanes.first().map_or(0, |l| l.lines.len());
+        Ok(Relaxations {
+            lines: shelf::place(d, width, lanes.iter().map(|l| &l.lines))?,
+            feet: shelf::place(d, width, lanes.iter().map(|l| &l.feet))?,
+            picks: shelf::place(d, width, lanes.iter().map(|l| &l.picks))?,
+            ..Relaxations::none(nodes)
+        })
+    }
+
+    /// Copies of these with signs assumed in them; of node `i`, if its lower slopes can be chosen, `slopes(i)` are those, as
+    /// in [`domains::lines`].
+    pub fn copied(
+        &self,
         d: &Device,
-        width: usize,
-        lanes: &[&RelaxedLane],
-        lines: Vec<Option<Vec<f32>>>,
+        copies: &Copies,
+        slopes: impl Fn(usize) -> Option<Vec<u32>>,
         signs: Vec<Option<Signs>>,
     ) -> Result<Relaxations> {
-        let lines = lines.into_iter().map(|table| table.map(|t| d.upload(&t)).transpose());
+        let lanes = copies.lanes();
+        let lines = |(i, from): (usize, &Option<Buffer>)| -> Result<Option<Buffer>> {
+            let Some(from) = from else { return Ok(None) };
+            let Some(slopes) = slopes(i) else { return copies.table(d, from).map(Some) };
+            let to = d.alloc(copies.words(from))?;
+            domains::lines(d, from, [&copies.home, &d.upload(&slopes)?], &to)?;
+            if let Some(signs) = &signs[i] {
+                domains::assume(d, &signs.targets, &to, lanes)?;
+            }
+            Ok(Some(to))
+        };
         Ok(Relaxations {
-            lines: lines.collect::<Result<_>>()?,
-            feet: shelf::place(d, width, lanes.iter().map(|l| &l.feet))?,
-            gaps: (0..signs.len()).map(|_| None).collect(),
-            picks: shelf::place(d, width, lanes.iter().map(|l| &l.picks))?,
+            lines: self.lines.iter().enumerate().map(lines).collect::<Result<_>>()?,
+            feet: copies.tables(d, &self.feet)?,
+            picks: copies.tables(d, &self.picks)?,
             signs,
+            ..Relaxations::none(self.lines.len())
         })
     }
 

@@ -6,7 +6,8 @@ use bytemuck::Pod;
 
 use crate::device::{Buffer, Device};
 use crate::error::Result;
-use crate::ops::relax;
+use crate::ops::linear::{self, NONE};
+use crate::ops::{domains, relax};
 use crate::tensor;
 
 /// What a lane has by node, or by value; none where there is nothing.
@@ -66,6 +67,51 @@ pub(super) fn place<'a, T: Pod>(
         if own.clone().all(|t| t.is_none()) { Ok(None) } else { d.upload(&by_lane(lanes, own)).map(Some) }
     };
     (0..nodes).map(one).collect()
+}
+
+/// Lanes that are copies of lanes of other buffers, their homes: of which each is. The copies are made on the device.
+pub(super) struct Copies {
+    /// Lanes of the buffers that are copied from.
+    width: usize,
+    /// By lane; [`NONE`] beyond the last that is used.
+    pub home: Buffer,
+}
+
+impl Copies {
+    /// `homes` by lane, each one of the first `width` lanes.
+    pub fn new(d: &Device, width: usize, mut homes: Vec<u32>) -> Result<Copies> {
+        homes.resize(tensor::lanes(homes.len()), NONE);
+        Ok(Copies { width, home: d.upload(&homes)? })
+    }
+
+    /// Lanes of the copies.
+    pub fn lanes(&self) -> usize {
+        self.home.len()
+    }
+
+    /// Words that the copies of a buffer take.
+    pub fn words(&self, from: &Buffer) -> usize {
+        from.len() / self.width * self.lanes()
+    }
+
+    /// Of `[home][word]`.
+    pub fn table(&self, d: &Device, from: &Buffer) -> Result<Buffer> {
+        let to = d.alloc(self.words(from))?;
+        domains::spread(d, from, &self.home, &to)?;
+        Ok(to)
+    }
+
+    /// [`table`](Self::table) of all there are, by node.
+    pub fn tables(&self, d: &Device, from: &[Option<Buffer>]) -> Result<Vec<Option<Buffer>>> {
+        from.iter().map(|table| table.as_ref().map(|t| self.table(d, t)).transpose()).collect()
+    }
+
+    /// Of `[element][home]`.
+    pub fn columns(&self, d: &Device, from: &Buffer) -> Result<Buffer> {
+        let to = d.zeros(self.words(from))?;
+        linear::pick(d, from, &self.home, &to, [self.width, self.lanes()])?;
+        Ok(to)
+    }
 }
 
 /// `[lane][element]` of two buffers `[element][lane]`, made when first asked for.

@@ -22,6 +22,7 @@ pub mod conv;
 pub mod conv_grad;
 pub mod cut;
 pub mod descent;
+pub mod domains;
 pub mod ellipsoid;
 pub mod gather;
 pub mod interval;
@@ -56,6 +57,7 @@ pub fn kernels() -> Vec<&'static Kernel> {
         conv_grad::KERNELS,
         cut::KERNELS,
         descent::KERNELS,
+        domains::KERNELS,
         ellipsoid::KERNELS,
         gather::KERNELS,
         interval::KERNELS,
@@ -89,6 +91,7 @@ pub fn cases() -> Vec<case::Case> {
         conv::cases(),
         cut::cases(),
         descent::cases(),
+        domains::cases(),
         gather::cases(),
         interval::cases(),
         linear::cases(),

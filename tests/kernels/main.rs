@@ -70,6 +70,7 @@ fn main() {
     trials.push(on_gpu(&missing, "traffic::search".into(), whole::search_traffic));
     trials.push(Trial::test("traffic::attack_twin", || Ok(whole::attack_traffic(&Device::cpu())?)));
     trials.push(on_gpu(&missing, "traffic::attack".into(), whole::attack_traffic));
+    trials.push(on_gpu(&missing, "traffic::growth".into(), whole::growth_traffic));
     trials.push(on_gpu(&missing, "whole::room".into(), whole::room));
     trials.push(on_gpu(&missing, "flight::in_flight".into(), whole::in_flight));
     trials.push(on_gpu(&missing, "flight::search".into(), whole::flights));

@@ -4,12 +4,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use deltamax::attack;
-use deltamax::bounds::{Ball, Bounder, Decision, Method};
+use deltamax::bounds::{Ball, Bounder, Decision, Method, Tree};
 use deltamax::dataset::Dataset;
 use deltamax::device::{Device, Traffic};
 use deltamax::error::Result;
-use deltamax::model::Model;
 use deltamax::model::cnn::{self, Architecture};
+use deltamax::model::{Layer, Model};
 use deltamax::network::{Network, largest};
 use deltamax::norm::Norm;
 use deltamax::ops::peak;
@@ -231,6 +231,45 @@ pub fn attack_traffic(device: &Device) -> std::result::Result<(), String> {
         let most = settings.rounds + 4;
         if !(each <= 8.0) || t.waits > most as u64 || broken < data.len() / 2 {
             return Err(format!("{norm}: {each:.1} bytes per image and step, {broken} broken, {t:?}"));
+        }
+    }
+    Ok(())
+}
+
+/// Of a domain little more passes between host and device than a byte for each of its neurons, either way, once what is known
+/// of the ball is there; a batch of them waits five times at most.
+pub fn growth_traffic(device: &Device) -> std::result::Result<(), String> {
+    let data = data(20);
+    for model in [model, pooled] {
+        let run = || -> Result<(Traffic, usize, usize)> {
+            let model = model()?;
+            let shapes = model.nodes.iter().filter(|node| node.layer == Layer::Relu).map(|node| node.shape.len());
+            let (neurons, net) = (shapes.sum::<usize>(), Network::new(device, &model)?);
+            let bounder = Bounder::new(&net, Method::Crown)?;
+            let images: Vec<&[f32]> = (0..data.len()).map(|i| data.image(i)).collect();
+            let balls: Vec<Ball<'_>> = Subject::classify(&net, &images)?
+                .iter()
+                .zip(&images)
+                .map(|(subject, image)| Ball { image, class: subject.class, delta: 0.05 })
+                .collect();
+            let mut trees: Vec<Tree> = bounder.plant(&balls)?.into_iter().flatten().collect();
+            let grow = |trees: &mut Vec<Tree>| -> Result<usize> {
+                let mut open: Vec<&mut Tree> = trees.iter_mut().filter(|t| !t.is_proved() && !t.is_stuck()).collect();
+                let most = vec![16; open.len()];
+                Tree::grow(&mut open, &most)?;
+                Ok(trees.iter().map(Tree::domains).sum())
+            };
+            // Each has rivals enough that its domains share a home; the next time it is there.
+            let planted = grow(&mut trees).and_then(|_| grow(&mut trees))?;
+            let before = device.traffic();
+            let all = grow(&mut trees)?;
+            Ok((device.traffic().since(&before), all - planted, neurons))
+        };
+        let (t, domains, neurons) = run().map_err(|e| e.to_string())?;
+        let each = (t.uploaded + t.downloaded) as f64 / domains as f64;
+        // What is known of a domain's home takes some twenty bytes for each of its neurons, and as many of what it climbs to.
+        if !(each <= 2.0 * neurons as f64 + 768.0) || t.waits > 5 {
+            return Err(format!("{each:.0} bytes for each of {domains} domains of {neurons} neurons, {t:?}"));
         }
     }
     Ok(())

@@ -17,7 +17,8 @@ const BINARY: &str = env!("CARGO_BIN_EXE_deltamax");
 
 /// Rows that come one at a time, for long enough that a task can be met in the middle. Brackets are closed one by one, since
 /// those closed side by side share the device.
-const CERTIFY: &str = "certify --model model.onnx --data shoes --method crown --branch 1000 --no-attack --batch 1 --device cpu";
+const CERTIFY: &str =
+    "certify --model model.onnx --data shoes --method crown --branch 1000 --no-attack --batch 1 --device cpu";
 
 /// Of the images made, this many are the test part of the model's split, which is what is certified.
 const IMAGES: usize = 120;

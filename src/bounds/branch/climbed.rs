@@ -1,13 +1,11 @@
-//! What the climb of a batch of domains leaves on the device: slopes and multipliers, and where to halve the domains.
-
-use rayon::prelude::*;
+//! What the climb of a batch of domains leaves: slopes and multipliers, and where to halve the domains.
 
 use crate::bounds::alpha::Run;
 use crate::bounds::graph;
 use crate::bounds::linearised::Linearised;
-use crate::bounds::relaxation::Line;
 use crate::error::Result;
-use crate::ops::linear::RELAX;
+use crate::ops::domains::{self, steps};
+use crate::ops::signs::NONE;
 
 /// A batch after its climb: domain `i` is lane `i`.
 pub(super) struct Climbed {
@@ -17,71 +15,62 @@ pub(super) struct Climbed {
 }
 
 struct Relu {
-    /// Coefficients above it and values before it, `[element][lane]`.
-    above: Vec<f32>,
-    z: Vec<f32>,
-    /// `[lane][element][RELAX]`.
-    lines: Vec<f32>,
+    /// Lower slopes `[lane][neuron]`, a byte each, every lane a whole number of words.
+    slopes: Vec<u32>,
+    /// What the dearest relaxation of each lane costs, and of which neuron it is.
+    weakest: Vec<u32>,
     /// Multipliers of assumed signs, `[slot][lane]`, if there are any.
-    beta: Option<Vec<f32>>,
+    beta: Option<Vec<u32>>,
 }
 
 impl Climbed {
     /// In one go: a device is waited for once.
     pub fn read(state: &Linearised<'_>, run: &Run) -> Result<Climbed> {
-        let net = &state.bounder().net;
-        let buffers = |i: usize| {
-            let (above, z) = (run.above[i].as_ref()?, run.values[net.model.nodes[i].inputs[0]].as_ref()?);
-            Some((i, [&above.a, z, state.relaxations.relaxed(i)], state.relaxations.signs(i).map(|s| &s.beta)))
-        };
-        let there: Vec<_> = graph::relus(net).filter_map(buffers).collect();
-        let all: Vec<_> = there.iter().flat_map(|(_, own, beta)| own.iter().copied().chain(*beta)).collect();
-        let mut read = state.bounder().device().read_all::<f32>(&all)?.into_iter();
+        let (net, d, lanes) = (&state.bounder().net, state.bounder().device(), state.region().lanes);
+        let mut there = vec![];
+        for i in graph::relus(net) {
+            let (Some(above), Some(z)) = (&run.above[i], &run.values[net.model.nodes[i].inputs[0]]) else { continue };
+            let lines = state.relaxations.relaxed(i);
+            let slopes = d.alloc(steps(net.model.nodes[i].shape.len()) * lanes)?;
+            let weakest = d.alloc(2 * lanes)?;
+            domains::slopes(d, lines, &slopes, lanes)?;
+            domains::weakest(d, lines, [&above.a, z], &weakest, lanes)?;
+            there.push((i, [slopes, weakest], state.relaxations.signs(i).map(|s| &s.beta)));
+        }
+        let all: Vec<_> = there.iter().flat_map(|(_, own, beta)| own.iter().chain(*beta)).collect();
+        let mut read = d.read_all::<u32>(&all)?.into_iter();
         let mut next = || read.next().unwrap_or_default();
         let mut relus: Vec<Option<Relu>> = net.model.nodes.iter().map(|_| None).collect();
         for (i, _, beta) in &there {
-            relus[*i] = Some(Relu { above: next(), z: next(), lines: next(), beta: beta.map(|_| next()) });
+            relus[*i] = Some(Relu { slopes: next(), weakest: next(), beta: beta.map(|_| next()) });
         }
-        Ok(Climbed { lanes: state.region().lanes, relus })
+        Ok(Climbed { lanes, relus })
     }
 
-    /// The lower slope of a neuron; none of a ReLU that no row goes through, where nothing moved.
-    pub fn slope(&self, lane: usize, (node, neuron): (usize, usize)) -> Option<f32> {
-        let relu = self.relus[node].as_ref()?;
-        Some(relu.lines(lane, self.lanes)[neuron * RELAX + 2])
+    /// The lower slope of a neuron in steps; none of a ReLU that no row goes through, where nothing moved.
+    pub fn slope(&self, lane: usize, (node, neuron): (usize, usize)) -> Option<u8> {
+        let slopes: &[u8] = bytemuck::cast_slice(&self.relus[node].as_ref()?.slopes);
+        Some(slopes[slopes.len() / self.lanes * lane + neuron])
     }
 
     /// The multiplier in a slot of a node; none where nothing moved.
     pub fn beta(&self, lane: usize, node: usize, slot: usize) -> Option<f32> {
-        Some(self.relus[node].as_ref()?.beta.as_ref()?[slot * self.lanes + lane])
+        Some(f32::from_bits(self.relus[node].as_ref()?.beta.as_ref()?[slot * self.lanes + lane]))
     }
 
-    /// For each domain the neuron whose relaxation costs most: its intercept, or, where the row takes the lower line, the
-    /// distance from it at the point where the row is least.
+    /// For each domain the neuron whose relaxation costs most.
     pub fn weakest(&self, domains: usize) -> Vec<Option<(usize, usize)>> {
-        let lanes = self.lanes;
-        let mut best: Vec<(f32, Option<(usize, usize)>)> = vec![(0.0, None); domains];
-        for (i, relu) in self.relus.iter().enumerate() {
-            let Some(relu) = relu else { continue };
-            best.par_iter_mut().enumerate().for_each(|(lane, best)| {
-                let lines = Line::all(relu.lines(lane, lanes)).enumerate();
-                for (k, line) in lines.filter(|(_, line)| line.is_unstable()) {
-                    let (a, z) = (relu.above[k * lanes + lane], relu.z[k * lanes + lane]);
-                    let loss = if a < 0.0 { -a * line.intercept } else { a * (z.max(0.0) - line.lower * z) };
-                    if loss > best.0 || best.1.is_none() {
-                        *best = (loss, Some((i, k)));
-                    }
+        let weakest = |lane: usize| {
+            let (mut most, mut at) = (0.0f32, None);
+            for (i, relu) in self.relus.iter().enumerate() {
+                let Some(relu) = relu else { continue };
+                let (loss, neuron) = (f32::from_bits(relu.weakest[lane]), relu.weakest[self.lanes + lane]);
+                if neuron != NONE && (loss > most || at.is_none()) {
+                    (most, at) = (loss, Some((i, neuron as usize)));
                 }
-            });
-        }
-        best.into_iter().map(|(_, at)| at).collect()
-    }
-}
-
-impl Relu {
-    /// Those of one lane.
-    fn lines(&self, lane: usize, lanes: usize) -> &[f32] {
-        let words = self.lines.len() / lanes;
-        &self.lines[lane * words..][..words]
+            }
+            at
+        };
+        (0..domains).map(weakest).collect()
     }
 }

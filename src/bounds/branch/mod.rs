@@ -6,6 +6,7 @@
 //! that stays open is halved at the neuron whose relaxation costs most where the row is least. Every point of the box
 //! lies in one of the two halves, so that a row holds on a box if it holds on all domains that are left.
 
+mod batch;
 mod climbed;
 mod domain;
 mod progress;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use batch::Batch;
 use climbed::Climbed;
 use domain::Domain;
 use progress::{Bounded, Progress};
@@ -26,6 +28,7 @@ use super::alpha::{self, Effort, Run};
 use super::certified::Proof;
 use super::linearised::Linearised;
 use super::region::Region;
+use super::shelf::Copies;
 use super::{Ball, Bounder, Method, Row, graph};
 use crate::error::{Error, Result};
 use crate::ops::linear::RELAX;
@@ -110,8 +113,8 @@ impl Bounder {
         }
         let mut radius = ball.delta;
         for part in leaves.chunks(roomy.domains_at_once()) {
-            let (region, own) = (Domain::region(&roomy, part)?, own_rows(&rows, part));
-            let bounds = roomy.evaluate(&Domain::state(&roomy, &region, part)?, &own, false)?;
+            let (batch, own) = (Batch::new(&roomy, part)?, own_rows(&rows, part));
+            let bounds = roomy.evaluate(&batch.state(&roomy)?, &own, false)?;
             radius = bounds.reach.iter().flatten().fold(radius, |m, r| m.min(*r));
         }
         let rival = |row: usize| rows[row].coefficients.iter().position(|c| *c < 0.0).unwrap_or(ball.class);
@@ -199,8 +202,8 @@ impl Bounder {
     /// Bounds each domain's row, and again on what that leaves of the domain.
     fn bound(&self, rows: &[Row], domains: &[Domain], climb: Effort, renewals: usize) -> Result<Vec<Bounded>> {
         let own = own_rows(rows, domains);
-        let region = Domain::region(self, domains)?;
-        let state = Domain::state(self, &region, domains)?;
+        let batch = Batch::new(self, domains)?;
+        let state = batch.state(self)?;
         let (mut bounds, climbed) = alpha::ascend(&state, &own, climb)?;
         let at_once: Vec<bool> = bounds.lower.iter().map(|b| *b > 0.0).collect();
         let (mut next, mut points, mut after) = (vec![None; domains.len()], vec![None; domains.len()], None);
@@ -245,16 +248,24 @@ impl Bounder {
     /// For each row the point where its linear bound is least, if the row itself is not positive there.
     fn broken(&self, rows: &[Row], run: Run) -> Result<Vec<Option<Vec<f32>>>> {
         let Some(x) = run.values.into_iter().next().flatten() else { return Ok(vec![]) };
-        let lanes = tensor::lanes(rows.len());
-        let elements = self.net.model.input.len();
-        let points = tensor::deinterleave(&self.device().read::<f32>(&x)?, elements, rows.len());
-        let logits: Vec<f32> = self.device().read(&self.net.logits(x, lanes)?)?;
+        let d = self.device();
+        let (lanes, elements) = (tensor::lanes(rows.len()), self.net.model.input.len());
+        let points = d.copied(&x)?;
+        let logits: Vec<f32> = d.read(&self.net.logits(x, lanes)?)?;
         let value = |row: &Row| {
             let terms = row.coefficients.iter().enumerate().filter(|(_, c)| **c != 0.0);
             terms.fold(row.constant, |sum, (k, c)| sum + c * logits[k * lanes + row.lane])
         };
-        let points = points.chunks(elements).zip(rows);
-        Ok(points.map(|(point, row)| (value(row) <= 0.0).then(|| point.to_vec())).collect())
+        // Hardly ever is any, and of those alone the points are read.
+        let broken: Vec<usize> = (0..rows.len()).filter(|&r| value(&rows[r]) <= 0.0).collect();
+        let mut all = vec![None; rows.len()];
+        if !broken.is_empty() {
+            let copies = Copies::new(d, lanes, broken.iter().map(|&r| r as u32).collect())?;
+            let few: Vec<f32> = d.read(&copies.columns(d, &points)?)?;
+            let few = tensor::deinterleave(&few, elements, broken.len());
+            few.chunks(elements).zip(broken).for_each(|(point, r)| all[r] = Some(point.to_vec()));
+        }
+        Ok(all)
     }
 }
 

@@ -1,9 +1,11 @@
 //! What is known on a box, or on what a domain leaves of it, kept on the host: where domains begin.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
-use super::domain::{Domain, quantised};
+use super::batch::{Batch, Planted};
+use super::domain::Domain;
 use crate::bounds::cut::Cut;
 use crate::bounds::graph;
 use crate::bounds::known::KnownLane;
@@ -13,10 +15,13 @@ use crate::bounds::region::{Inputs, Region};
 use crate::bounds::relaxation::{Line, RelaxedLane};
 use crate::bounds::{Bounder, Row};
 use crate::error::Result;
+use crate::ops::domains::step_of;
 use crate::results::certificate::{Assumed, Branches, Home, Leaf};
 
 /// A box, or the part of it that counts for one row on one domain, and what is known there.
 pub(super) struct Root {
+    /// No other has it.
+    pub number: u64,
     pub inputs: Arc<Inputs>,
     pub cut: Option<Cut>,
     pub known: KnownLane,
@@ -29,7 +34,12 @@ pub(super) struct Root {
     pub slopes: Arc<[u8]>,
     /// The domain that this is left of; none of whole boxes.
     origin: Option<Arc<Origin>>,
+    /// Where all this is on the device, once domains of this home were bounded there.
+    pub planted: Mutex<Option<Arc<Planted>>>,
 }
+
+/// The number of the next root.
+static NEXT: AtomicU64 = AtomicU64::new(0);
 
 /// A domain of which something is left, for whoever is to show it again.
 struct Origin {
@@ -59,11 +69,13 @@ impl Root {
                 let lines = relaxed.lines[node].iter().flat_map(|table| Line::all(table)).enumerate();
                 for (k, line) in lines.filter(|(_, line)| line.is_unstable()) {
                     unstable.push((node, k));
-                    slopes.push(quantised(line.lower));
+                    slopes.push(step_of(line.lower));
                 }
             }
             let (unstable, slopes) = (unstable.into(), slopes.into());
-            Root { inputs, cut, known, relaxed, limits, unstable, slopes, origin: None }
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let planted = Mutex::default();
+            Root { number, inputs, cut, known, relaxed, limits, unstable, slopes, origin: None, planted }
         };
         Ok(parts.map(root).collect())
     }
@@ -72,8 +84,7 @@ impl Root {
     /// none where nothing is known of that.
     pub fn left(bounder: &Bounder, rows: &[Row], domains: &[Domain]) -> Result<Vec<Option<Arc<Root>>>> {
         let inputs: Vec<&Inputs> = domains.iter().map(|d| &*d.home.inputs).collect();
-        let whole = Domain::region(bounder, domains)?;
-        let cuts = Domain::state(bounder, &whole, domains)?.cuts(rows, &inputs)?;
+        let cuts = Batch::new(bounder, domains)?.state(bounder)?.cuts(rows, &inputs)?;
         let limits: Vec<Limits> = domains.iter().map(|d| d.home.limits(bounder, &d.assumed)).collect();
         let forms: Vec<Option<&Cut>> = cuts.iter().map(Option::as_ref).collect();
         let region = Region::place(bounder, &inputs)?.cut(bounder, &inputs, &forms)?;

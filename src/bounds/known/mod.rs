@@ -1,13 +1,15 @@
 //! What is known about the values of a batch of regions: bounds of each, the magnitudes that walks are charged against,
 //! and the lanes of which nothing is known, since their numbers left the range in which sums cannot overflow.
 
+mod lanes;
+
 use std::sync::{Arc, OnceLock};
 
 use super::around::{Around, Deviations};
 use super::graph;
 use super::region::{self, Region};
 use super::rows::Coefficients;
-use super::shelf::{self, Tables};
+use super::shelf;
 use super::sizes::Ledger;
 use super::watch::Watch;
 use super::{Bounder, not_finite};
@@ -20,7 +22,8 @@ use crate::ops::linear::{Rows, SLICES};
 use crate::ops::targets::{self, List};
 use crate::ops::{activation, add, gather, pool, range, relax, relu, scale};
 use crate::rounding::{to_f32_up, up};
-use crate::tensor;
+
+pub(super) use lanes::{KnownLane, KnownLanes};
 
 /// Unit of the table of folding charges: walks inflate a charge by twice its factor, which had better be small.
 pub(super) const FOLDING_UNIT: f32 = 1.0 / 1024.0;
@@ -82,14 +85,6 @@ pub(super) struct Known<'a> {
     sizes: Vec<OnceLock<Buffer>>,
 }
 
-/// What walks from the logits read of one lane, on the host.
-pub(super) struct KnownLane {
-    magnitudes: Tables,
-    foldings: Tables,
-    /// Bounds of values that several nodes read, where walks charge for joining, and of sums, where runtimes round.
-    joins: Vec<Option<[Vec<f32>; 2]>>,
-}
-
 impl<'a> Known<'a> {
     /// Nothing beyond the region.
     pub fn new(bounder: &'a Bounder, region: &'a Region) -> Result<Self> {
@@ -106,54 +101,6 @@ impl<'a> Known<'a> {
             tables: (0..=nodes).map(|_| OnceLock::new()).collect(),
             sizes: (0..=nodes).map(|_| OnceLock::new()).collect(),
         })
-    }
-
-    /// What was known about these lanes; nothing is watched, since lanes that were marked are not kept.
-    pub fn place(bounder: &'a Bounder, region: &'a Region, lanes: &[&KnownLane]) -> Result<Self> {
-        let (d, width) = (bounder.device(), region.lanes);
-        let nodes = bounder.net.model.nodes.len();
-        let interval = |value: ValueId| -> Result<Option<Interval>> {
-            if lanes.iter().all(|l| l.joins[value].is_none()) {
-                return Ok(None);
-            }
-            let elements = bounder.net.model.shape(value).len();
-            let join = |side: usize| lanes.iter().map(move |l| l.joins[value].as_ref().map_or(&[][..], |j| &j[side]));
-            let side = |side: usize| d.upload(&tensor::interleave(join(side), elements));
-            Ok(Some(Interval { centre: side(0)?, radius: side(1)? }))
-        };
-        Ok(Known {
-            bounder,
-            region,
-            intervals: (0..=nodes).map(interval).collect::<Result<_>>()?,
-            magnitudes: shelf::place(d, width, lanes.iter().map(|l| &l.magnitudes))?,
-            foldings: shelf::place(d, width, lanes.iter().map(|l| &l.foldings))?,
-            watch: Watch::default(),
-            ledger: Ledger::new(&bounder.sizes, region.count, region.size),
-            faults: d.zeros(1)?,
-            tables: (0..=nodes).map(|_| OnceLock::new()).collect(),
-            sizes: (0..=nodes).map(|_| OnceLock::new()).collect(),
-        })
-    }
-
-    /// Every lane, for [`place`](Self::place).
-    pub fn lanes(&self) -> Result<Vec<KnownLane>> {
-        let (net, d) = (&self.bounder.net, self.bounder.device());
-        let (lanes, count) = (self.region.lanes, self.region.count);
-        let is_sum = |v: ValueId| v > 0 && net.layer(v - 1).is_sum();
-        let mut joins: Vec<Vec<Option<[Vec<f32>; 2]>>> = (0..count).map(|_| vec![]).collect();
-        for (value, interval) in self.intervals.iter().enumerate() {
-            match interval {
-                Some(i) if graph::readers(net, value) > 1 || is_sum(value) => {
-                    let (c, r) =
-                        (shelf::columns(d, &i.centre, lanes, count)?, shelf::columns(d, &i.radius, lanes, count)?);
-                    joins.iter_mut().zip(c.into_iter().zip(r)).for_each(|(own, (c, r))| own.push(Some([c, r])));
-                }
-                Some(_) | None => joins.iter_mut().for_each(|own| own.push(None)),
-            }
-        }
-        let tables = |of: &[Option<Buffer>]| shelf::all_lanes(d, of, lanes, count);
-        let known = tables(&self.magnitudes)?.into_iter().zip(tables(&self.foldings)?).zip(joins);
-        Ok(known.map(|((magnitudes, foldings), joins)| KnownLane { magnitudes, foldings, joins }).collect())
     }
 
     /// What all values are deviations from, if they are.
