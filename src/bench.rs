@@ -25,7 +25,7 @@ use crate::terminal::counted;
 use crate::{attack, certify};
 
 pub use against::{Against, read};
-pub use predicted::{GPUS, Gpu, Predicted};
+pub use predicted::{DISPATCH, GPUS, Gpu, Predicted};
 
 /// Images there are to search.
 pub const IMAGES: usize = 1000;

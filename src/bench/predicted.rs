@@ -23,7 +23,7 @@ pub const GPUS: [Gpu; 2] = [
 ];
 
 /// Seconds from one dispatch to the next where kernels have nothing to do.
-const DISPATCH: f64 = 5e-6;
+pub const DISPATCH: f64 = 5e-6;
 
 impl Gpu {
     /// Seconds for so many operations and what was counted meanwhile: whichever of operations and memory takes longer, and the

@@ -1,4 +1,4 @@
-//! Tables of lanes, kept on the host and placed on the device again in any selection.
+//! Tables of lanes: kept on the host and placed on the device again in any selection, and copied there.
 
 use std::sync::OnceLock;
 

@@ -139,7 +139,11 @@ pub fn run(args: BenchArgs) -> Result<()> {
         let others: Vec<String> = p.predicted.iter().map(|s| milliseconds(*s)).collect();
         args.run.say(format!("{:44}  {}  {}", p.what, milliseconds(p.seconds), others.join("  ")));
     }
-    args.run.say("of GPUs, predicted: the longer of operations at the peak and bytes at the bandwidth of the data sheet, and 5 us for every\ndispatch of this run, whose batches a GPU may take larger.");
+    args.run.say(format!(
+        "of GPUs, predicted: the longer of operations at the peak and bytes at the bandwidth of the data sheet, and {:.0} us for every\n\
+         dispatch of this run, whose batches a GPU may take larger.",
+        1e6 * bench::DISPATCH
+    ));
     report.against = earlier.map(|earlier| report.beside(&earlier));
     if let Some(against) = &report.against {
         args.run.say(format!("\nnow/then, then on {}", against.device));

@@ -96,10 +96,8 @@ fn climb_neurons(state: &mut Linearised<'_>, i: usize, targets: &[Target], weigh
     let bounder = state.bounder();
     let d = bounder.device();
     let relus: Vec<usize> = graph::relus(&bounder.net).take_while(|&j| j < i).collect();
-    let tables = |state: &Linearised<'_>| -> Result<Vec<Vec<f32>>> {
-        relus.iter().map(|&j| d.read(state.relaxations.relaxed(j))).collect()
-    };
-    let before = tables(state)?;
+    let before: Vec<Buffer> =
+        relus.iter().map(|&j| d.copied(state.relaxations.relaxed(j))).collect::<Result<_>>()?;
     let zeros = || -> Result<Vec<Buffer>> { before.iter().map(|t| d.zeros(t.len() / RELAX)).collect() };
     let (m, v) = (zeros()?, zeros()?);
     let whole = !graph::is_chain(&bounder.net, i);
@@ -123,10 +121,11 @@ fn climb_neurons(state: &mut Linearised<'_>, i: usize, targets: &[Target], weigh
     let (list, ends) = (Target::list(d, targets)?, state.known.ends(i + 1)?);
     state.walk().bound_neurons(i, &list, false, true, &ends)?;
     state.known.narrow(i + 1, &list, &ends, true)?;
+    let climbed: Vec<&Buffer> = relus.iter().map(|&j| state.relaxations.relaxed(j)).collect();
     let lower_slopes = |table: &Vec<f32>| Line::all(table).map(|line| line.lower).collect();
-    state.inner[i] = relus.iter().zip(&tables(state)?).map(|(&j, table)| (j, lower_slopes(table))).collect();
+    state.inner[i] = relus.iter().zip(&d.read_all::<f32>(&climbed)?).map(|(&j, t)| (j, lower_slopes(t))).collect();
     for (&j, before) in relus.iter().zip(&before) {
-        d.write(state.relaxations.relaxed(j), before)?;
+        d.copy(before, state.relaxations.relaxed(j))?;
     }
     Ok(())
 }
