@@ -96,8 +96,7 @@ fn climb_neurons(state: &mut Linearised<'_>, i: usize, targets: &[Target], weigh
     let bounder = state.bounder();
     let d = bounder.device();
     let relus: Vec<usize> = graph::relus(&bounder.net).take_while(|&j| j < i).collect();
-    let before: Vec<Buffer> =
-        relus.iter().map(|&j| d.copied(state.relaxations.relaxed(j))).collect::<Result<_>>()?;
+    let before: Vec<Buffer> = relus.iter().map(|&j| d.copied(state.relaxations.relaxed(j))).collect::<Result<_>>()?;
     let zeros = || -> Result<Vec<Buffer>> { before.iter().map(|t| d.zeros(t.len() / RELAX)).collect() };
     let (m, v) = (zeros()?, zeros()?);
     let whole = !graph::is_chain(&bounder.net, i);
