@@ -370,6 +370,9 @@ macro_rules! dispatch {
 
 /// Defines `fn $name(args)` that runs the plain Rust function `$body(args)` compiled for the machine's level: simple
 /// loops then use its widest registers. `$body` must be `#[inline(always)]`. Results are the same at every level.
+///
+/// Bodies count rows and lanes: iterators that walk side by side are made by a call for every row, and some advanced by
+/// one, which costs more than a short row.
 #[macro_export]
 macro_rules! vectorise {
     ($(#[$doc:meta])* fn $name:ident = $body:ident($($arg:ident: $ty:ty),* $(,)?)) => {

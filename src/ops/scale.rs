@@ -87,7 +87,6 @@ vectorise!(fn forward_chunk = forward_body(lanes: usize, constants: [&[f32]; 2],
 
 #[inline(always)]
 fn forward_body(lanes: usize, [scale, shift]: [&[f32]; 2], x: &[f32], y: &mut [f32]) {
-    // Rows are counted: iterators that walk side by side make a call for each, which costs as much as the row.
     for k in 0..y.len() / lanes {
         let (y, x, scale, shift) = (&mut y[k * lanes..][..lanes], &x[k * lanes..][..lanes], scale[k], shift[k]);
         for i in 0..lanes {

@@ -260,7 +260,8 @@ pub fn growth_traffic(device: &Device) -> std::result::Result<(), String> {
                 Ok(trees.iter().map(Tree::domains).sum())
             };
             // Each has rivals enough that its domains share a home; the next time it is there.
-            let planted = grow(&mut trees).and_then(|_| grow(&mut trees))?;
+            grow(&mut trees)?;
+            let planted = grow(&mut trees)?;
             let before = device.traffic();
             let all = grow(&mut trees)?;
             Ok((device.traffic().since(&before), all - planted, neurons))

@@ -250,8 +250,10 @@ impl Bounder {
         let Some(x) = run.values.into_iter().next().flatten() else { return Ok(vec![]) };
         let d = self.device();
         let (lanes, elements) = (tensor::lanes(rows.len()), self.net.model.input.len());
-        let points = d.copied(&x)?;
-        let logits: Vec<f32> = d.read(&self.net.logits(x, lanes)?)?;
+        // All values are kept, so that the points are there still.
+        let values = self.net.forward(x, lanes, true)?;
+        let [Some(points), .., Some(logits)] = &values[..] else { return Ok(vec![None; rows.len()]) };
+        let logits: Vec<f32> = d.read(logits)?;
         let value = |row: &Row| {
             let terms = row.coefficients.iter().enumerate().filter(|(_, c)| **c != 0.0);
             terms.fold(row.constant, |sum, (k, c)| sum + c * logits[k * lanes + row.lane])
@@ -261,7 +263,7 @@ impl Bounder {
         let mut all = vec![None; rows.len()];
         if !broken.is_empty() {
             let copies = Copies::new(d, lanes, broken.iter().map(|&r| r as u32).collect())?;
-            let few: Vec<f32> = d.read(&copies.columns(d, &points)?)?;
+            let few: Vec<f32> = d.read(&copies.columns(d, points)?)?;
             let few = tensor::deinterleave(&few, elements, broken.len());
             few.chunks(elements).zip(broken).for_each(|(point, r)| all[r] = Some(point.to_vec()));
         }

@@ -1,5 +1,4 @@
-//! CPU twins. Sums of a point's values are taken in their order, so that a point does what it would do alone. Loops over
-//! lanes count them: iterators that walk side by side begin with a call for every row, which costs more than the row.
+//! CPU twins. Sums of a point's values are taken in their order, so that a point does what it would do alone.
 
 use std::ops::Range;
 
