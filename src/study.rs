@@ -91,6 +91,11 @@ pub struct Given {
     pub file: String,
 }
 
+/// How many trainings a study on these images has.
+pub fn trainings(train: &Dataset, settings: &Settings) -> usize {
+    settings.repeats * recipes(train, settings).len()
+}
+
 /// Trains and measures those models that belong to the shard; their files go to `dir` as they are made. [`part::whole`] makes
 /// one study of all shards.
 ///

@@ -50,7 +50,7 @@ impl SayArgs {
 #[derive(Args, Clone, Debug)]
 pub struct RunArgs {
     /// Where to compute: auto (a real GPU, else the CPU), gpu, cpu, or an index of `deltamax devices`; several, as in 0,1,2,
-    /// share the images of certify and sweep and the list of verify
+    /// share the images of certify and sweep, the trainings of study and the list of verify
     #[arg(long, value_delimiter = ',', default_value = "auto")]
     pub device: Vec<Choice>,
     /// Seed of everything random
@@ -71,7 +71,9 @@ impl std::ops::Deref for RunArgs {
 impl RunArgs {
     pub fn open(&self) -> Result<Device> {
         let [device] = &self.device[..] else {
-            bail!(Error::usage("this computes on one --device; certify, sweep and verify --batch share several"));
+            bail!(Error::usage(
+                "this computes on one --device; certify, sweep, study and verify --batch share several"
+            ));
         };
         let device = Device::open(device)?;
         tracing::info!(device = device.describe(), "opened");
@@ -98,13 +100,19 @@ pub fn say_notes(path: &Path, notes: &[String], say: &SayArgs) {
     }
 }
 
-/// The command line of this process, as one pastes it into a shell.
+/// The environment variable by which a command tells the processes that do its parts what it was called with.
+pub const CALLED: &str = "DELTAMAX_CALLED";
+
+/// The command line of this process, or of the command whose part it does, as one pastes it into a shell.
 pub fn command_line() -> String {
     command_without(&[])
 }
 
 /// The same without these flags, which have values.
 pub fn command_without(flags: &[&str]) -> String {
+    if let Ok(called) = std::env::var(CALLED) {
+        return called;
+    }
     let words = without(std::env::args_os().skip(1), flags, &[]);
     let words = words.iter().map(|w| terminal::shell_word(&w.to_string_lossy()));
     std::iter::once("deltamax".to_string()).chain(words).collect::<Vec<_>>().join(" ")

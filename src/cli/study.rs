@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::common::{self, RunArgs, SayArgs};
 use super::inputs::{DataArgs, ModelArgs};
+use super::several::{self, Job};
 use super::shard;
 use crate::bounds::Method;
 use crate::dataset::{self, Dataset, Fit, Source, Split, Splits, shoes};
@@ -19,7 +20,7 @@ use crate::reading::NetworkFile;
 use crate::report;
 use crate::results::{self, Requirements, Study, write_json};
 use crate::shard::Shard;
-use crate::study::{Given, Settings, part, study, study_given};
+use crate::study::{Given, Settings, part, study, study_given, trainings};
 use crate::terminal::counted;
 use crate::{explain, sweep, tensor, train};
 
@@ -135,7 +136,6 @@ pub fn run(args: StudyArgs) -> Result<()> {
         args.run.say(format!("train  {}", splits.train.counts_line()));
     }
     args.run.say(format!("test   {}", splits.test.counts_line()));
-    let device = args.run.open()?;
     let usual = train::Settings {
         epochs: args.epochs.unwrap_or(if quick { 5 } else { 12 }),
         seed: args.run.seed,
@@ -169,6 +169,15 @@ pub fn run(args: StudyArgs) -> Result<()> {
         command: common::command_without(&["--shard"]),
         verbosity: args.run.verbosity(),
     };
+    if args.run.device.len() > 1 {
+        let items = if given.is_empty() { trainings(&splits.train, &settings) } else { given.len() };
+        // Every part but the one with the first model works for the choice of examples once more.
+        let each = 1;
+        let (run, out, shard) = (&args.run, &*args.out, args.shard);
+        let job = Job { run, out, ending: "", items, each, shard, resume: None, goes_on: false };
+        return several::run(&job, |parts| page(part::join(parts, folder.path())?, folder, out, run));
+    }
+    let device = args.run.open()?;
     let shard = args.shard.unwrap_or(Shard::WHOLE);
     let found = match &given[..] {
         [] => study(&device, &splits, &settings, shard, folder.path())?,

@@ -48,6 +48,8 @@ fn shards_of_certify_join_to_the_same_bytes() {
     for name in ["delta_max.csv", "summary.json"] {
         assert_eq!(read(at.join("whole").join(name)), read(at.join("shared").join(name)), "{name}");
     }
+    let said = several.replace("MODEL", &World::path("model.onnx")).replace("SHOES", &World::path("shoes"));
+    assert_eq!(json(&at.join("shared/manifest.json"))["command"], format!("deltamax {said} --out shared --json"));
     refused(at, &format!("{several} --out shared"), &["shared/delta_max.csv", "another --out"]);
     refused(at, &format!("{several} --out shared --resume"), &["one --device goes on"]);
     misused(at, &format!("{several} --out x --shard 0/2"), &["--shard"]);
@@ -94,6 +96,12 @@ fn shards_of_a_study_join_to_the_same_results() {
         assert!(whole.is_ok() && whole.ok() == joined.ok(), "{name}");
     }
     assert!(read(at.join("joined/report.html")).contains("<svg"));
+    let several = format!("{study},cpu --out shared");
+    done(at, &several);
+    assert!(found(&at.join("whole")) == found(&at.join("shared")), "results differ");
+    assert_eq!(json(&at.join("shared/results.json"))["command"], format!("deltamax {several}"));
+    assert!(at.join("shared/all-DA-2.onnx").exists() && !at.join("shared.parts").exists());
+    misused(at, &format!("{several} --shard 0/2 --quiet"), &["--shard"]);
 
     misused(at, "merge part0 part1 part3 --out gap", &["shard 2/4 is missing"]);
     refused(at, "merge part0 part1 part1 part3 --out twice", &["shard 1/4 is given twice"]);
