@@ -73,19 +73,12 @@ pub fn interval(
 fn forward_twin(call: Call<'_>) {
     let ([a, b], [y]) = call.buffers();
     let reads = a.par_chunks(CHUNK).zip(b.par_chunks(CHUNK));
+    // Memory is what takes time; wider registers take an eighth more of it.
     y.par_chunks_mut(CHUNK).zip(reads).for_each(|(y, (a, b))| {
-        forward_chunk(a, b, y);
+        for ((y, a), b) in y.iter_mut().zip(a).zip(b) {
+            *y = a + b;
+        }
     });
-}
-
-vectorise!(fn forward_chunk = forward_body(a: &[f32], b: &[f32], y: &mut [f32]));
-
-#[inline(always)]
-fn forward_body(a: &[f32], b: &[f32], y: &mut [f32]) {
-    let (a, b) = (&a[..y.len()], &b[..y.len()]);
-    for i in 0..y.len() {
-        y[i] = a[i] + b[i];
-    }
 }
 
 fn accumulate_twin(call: Call<'_>) {

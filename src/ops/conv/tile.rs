@@ -43,7 +43,7 @@ pub unsafe fn product<L: Lanes, const M: usize, const N: usize>(
             for taps in sum.taps.chunks(sum.block) {
                 let mut acc = zero;
                 for tap in taps {
-                    multiply(&mut acc, w.add(tap.w), sum.w_output, x.add(tap.x * sum.lanes));
+                    multiply(&mut acc, (w, tap.w), sum.w_output, (x, tap.x * sum.lanes));
                 }
                 add_into(&mut total, &acc);
             }
@@ -58,7 +58,7 @@ pub unsafe fn product<L: Lanes, const M: usize, const N: usize>(
                 let mut xo = tap.x * sum.lanes + channel * x_step;
                 let mut wo = tap.w + channel * sum.w_channel;
                 for _ in 0..take {
-                    multiply(&mut acc, w.add(wo), sum.w_output, x.add(xo));
+                    multiply(&mut acc, (w, wo), sum.w_output, (x, xo));
                     xo += x_step;
                     wo += sum.w_channel;
                 }
@@ -76,18 +76,19 @@ pub unsafe fn product<L: Lanes, const M: usize, const N: usize>(
     }
 }
 
-/// Adds products of one weight per output with lanes of one place.
+/// Adds products of one weight per output with lanes of one place. Both are offsets, so that a turn of the loop moves two
+/// numbers on and not a pointer for every output.
 #[inline(always)]
 unsafe fn multiply<L: Lanes, const M: usize, const N: usize>(
     acc: &mut [[L; N]; M],
-    w: *const f32,
+    (w, wo): (*const f32, usize),
     w_output: usize,
-    x: *const f32,
+    (x, xo): (*const f32, usize),
 ) {
     unsafe {
-        let xs: [L; N] = each(|n| L::load(x.add(16 * n)));
+        let xs: [L; N] = each(|n| L::load(x.add(xo + 16 * n)));
         for m in 0..M {
-            let weight = L::splat(*w.add(m * w_output));
+            let weight = L::splat(*w.add(wo + m * w_output));
             for n in 0..N {
                 acc[m][n] = acc[m][n].mul_acc(weight, xs[n]);
             }
