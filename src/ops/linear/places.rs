@@ -5,7 +5,7 @@
 
 use super::Span;
 use crate::simd::{Lanes, each};
-use crate::vectorise;
+use crate::{dispatch, vectorise};
 
 pub(in crate::ops) const BLOCK: usize = 16;
 pub(in crate::ops) type Block = [f32; BLOCK];
@@ -209,7 +209,7 @@ impl<const PARTS: usize> Entries<'_, PARTS> {
                     // would not stay there until the next one is.
                     if at.element.wrapping_sub(self.from) >= Self::WIDE {
                         self.from = at.element;
-                        self.fill::<L>(first);
+                        turn(self.table, &each(|i| (first[i] + at.element) * PARTS), &mut self.tile);
                     }
                     let word = (at.element - self.from) * PARTS;
                     each(|part| L::load(self.tile.as_ptr().add(BLOCK * (word + part))))
@@ -226,23 +226,28 @@ impl<const PARTS: usize> Entries<'_, PARTS> {
             }
         }
     }
+}
 
-    #[inline(always)]
-    unsafe fn fill<L: Lanes>(&mut self, first: &[usize; BLOCK]) {
-        let start: [usize; BLOCK] = each(|i| (first[i] + self.from) * PARTS);
-        let mut copy = [0.0; BLOCK * BLOCK];
-        let inside = start.iter().all(|start| start + BLOCK <= self.table.len());
-        if !inside {
-            for (row, start) in copy.chunks_mut(BLOCK).zip(start) {
-                let there = &self.table[start..self.table.len().min(start + BLOCK)];
-                row[..there.len()].copy_from_slice(there);
-            }
+dispatch! {
+    /// Sixteen words of a table from each of these on, turned: word `w` of all of them stands at `[w]`. A function by itself, so
+    /// that loops over entries stay short: most rows share the places that they look at, and never come here.
+    fn turn = turn_lanes(table: &[f32], start: &[usize; BLOCK], tile: &mut [f32; BLOCK * BLOCK])
+}
+
+#[inline(always)]
+unsafe fn turn_lanes<L: Lanes>(table: &[f32], start: &[usize; BLOCK], tile: &mut [f32; BLOCK * BLOCK]) {
+    let mut copy = [0.0; BLOCK * BLOCK];
+    let inside = start.iter().all(|start| start + BLOCK <= table.len());
+    if !inside {
+        for (row, start) in copy.chunks_mut(BLOCK).zip(start) {
+            let there = &table[*start..table.len().min(start + BLOCK)];
+            row[..there.len()].copy_from_slice(there);
         }
-        let rows: [*const f32; BLOCK] =
-            each(|i| if inside { self.table[start[i]..].as_ptr() } else { copy[BLOCK * i..].as_ptr() });
-        // SAFETY: sixteen words from each of these are there.
-        unsafe { L::turn(&rows, self.tile.as_mut_ptr()) };
     }
+    let rows: [*const f32; BLOCK] =
+        each(|i| if inside { table[start[i]..].as_ptr() } else { copy[BLOCK * i..].as_ptr() });
+    // SAFETY: sixteen words from each of these are there.
+    unsafe { L::turn(&rows, tile.as_mut_ptr()) };
 }
 
 /// Values of each group, in its rows; exact, because all but one of the products are zero.
