@@ -264,23 +264,23 @@ fn forward_taps(p: &Params, position: usize, taps: &mut Vec<Tap>) {
 
 /// Taps of the input position `(y, x)` in the output plane: every kernel tap that reads it.
 fn input_taps(p: &Params, position: usize, taps: &mut Vec<Tap>) {
-    let (y, x) = (position / p.in_width as usize, position % p.in_width as usize);
-    let along_y = readers(y + p.pad_y as usize, [p.kernel_height, p.stride_y, p.out_height]);
-    let along_x = readers(x + p.pad_x as usize, [p.kernel_width, p.stride_x, p.out_width]);
-    for (ky, oy) in along_y {
-        for (kx, ox) in along_x.clone() {
-            let tap = ky * p.kernel_width as usize + kx;
+    let (y, x) = (position / p.in_width as usize + p.pad_y as usize, position % p.in_width as usize + p.pad_x as usize);
+    let along_y = readers(y, [p.kernel_height, p.stride_y, p.out_height]);
+    let along_x = readers(x, [p.kernel_width, p.stride_x, p.out_width]);
+    // From the last output on, so that taps rise.
+    for oy in along_y.rev() {
+        let first = (y - oy * p.stride_y as usize) * p.kernel_width as usize;
+        for ox in along_x.clone().rev() {
+            let tap = first + x - ox * p.stride_x as usize;
             taps.push(Tap { x: oy * p.out_width as usize + ox, w: tap * p.out_channels as usize });
         }
     }
 }
 
-/// Along one axis, taps of the kernel that read padded place `at`, rising, each with the output that it is of.
-fn readers(at: usize, [kernel, stride, outputs]: [u32; 3]) -> impl Iterator<Item = (usize, usize)> + Clone {
+/// Along one axis, the outputs that read padded place `at`.
+fn readers(at: usize, [kernel, stride, outputs]: [u32; 3]) -> Range<usize> {
     let (kernel, stride) = (kernel as usize, stride as usize);
-    let last = (at / stride).min(outputs as usize - 1);
-    let places = (0..=last).rev().map(move |output| (at - output * stride, output));
-    places.take_while(move |(tap, _)| *tap < kernel)
+    (at + 1).saturating_sub(kernel).div_ceil(stride)..(at / stride + 1).min(outputs as usize)
 }
 
 fn forward_job<'a>(p: &'a Params, x: &'a [f32], w: &'a [f32], y: &mut [f32]) -> Job<'a> {
