@@ -109,7 +109,7 @@ pub fn study(device: &Device, splits: &Splits, settings: &Settings, shard: Shard
         let (recipe, place) = (&recipes[k], [k, recipes.len()]);
         Training { device, splits, settings, dir, recipe, place, nth }
     };
-    let mine = dealt(shard, settings.repeats * recipes.len(), "trainings")?;
+    let mine = dealt(shard, trainings(&splits.train, settings), "trainings")?;
     // Chosen by the first model, the same for all.
     let mut examples = if mine[0] > 0 { training(0, 0).examples()? } else { vec![] };
     let (mut models, mut repeats) = (Vec::new(), Vec::new());

@@ -196,7 +196,6 @@ impl CertifyArgs {
             out: &self.out,
             ending: "",
             items: data.len(),
-            each: several::EACH,
             shard: self.shard,
             resume: Some(self.resume),
             goes_on: false,

@@ -18,8 +18,8 @@ use crate::progress::Progress;
 use crate::shard::Shard;
 use crate::{interrupt, terminal};
 
-/// Parts for each device, of what is cut as finely as one likes: so many that none waits long for the others at the end.
-pub const EACH: usize = 4;
+/// Parts for each device: so many that none waits long for the others at the end.
+const EACH: usize = 4;
 
 /// How the line begins that says why a process failed.
 const NAME: &str = "deltamax: ";
@@ -34,10 +34,8 @@ pub struct Job<'a> {
     pub out: &'a Path,
     /// Ending of the parts' names, of those that are files.
     pub ending: &'a str,
-    /// Images, properties or trainings.
+    /// Images or properties, or as many parts as are to be made at most.
     pub items: usize,
-    /// Parts for each device.
-    pub each: usize,
     pub shard: Option<Shard>,
     /// Whether the command was told to go on with a run that was stopped, if it can.
     pub resume: Option<bool>,
@@ -50,7 +48,7 @@ pub fn run(job: &Job<'_>, join: impl FnOnce(&[PathBuf]) -> Result<()>) -> Result
     // Before anything is written.
     job.run.device.iter().try_for_each(|device| Device::open(device).map(drop))?;
     let folder = parts_beside(job)?;
-    let of = (job.each * job.run.device.len()).min(job.items).max(1);
+    let of = (EACH * job.run.device.len()).min(job.items).max(1);
     let paths: Vec<PathBuf> = (0..of).map(|i| folder.join(format!("part{i}{}", job.ending))).collect();
     let kept = match job.resume {
         Some(_) => format!("parts are kept in {}; add --resume to continue", folder.display()),

@@ -170,11 +170,11 @@ pub fn run(args: StudyArgs) -> Result<()> {
         verbosity: args.run.verbosity(),
     };
     if args.run.device.len() > 1 {
-        let items = if given.is_empty() { trainings(&splits.train, &settings) } else { given.len() };
-        // Every part but the one with the first model works for the choice of examples once more.
-        let each = 1;
+        let all = if given.is_empty() { trainings(&splits.train, &settings) } else { given.len() };
+        // Every part but the one with the first model works for the choice of examples once more: one for each device.
+        let items = all.min(args.run.device.len());
         let (run, out, shard) = (&args.run, &*args.out, args.shard);
-        let job = Job { run, out, ending: "", items, each, shard, resume: None, goes_on: false };
+        let job = Job { run, out, ending: "", items, shard, resume: None, goes_on: false };
         return several::run(&job, |parts| page(part::join(parts, folder.path())?, folder, out, run));
     }
     let device = args.run.open()?;

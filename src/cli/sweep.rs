@@ -64,9 +64,9 @@ pub fn run(args: SweepArgs) -> Result<()> {
     let folder = Folder::open(&args.out, "sweep", &FILES, args.force)?;
     let (file, data) = args.data.load_with(&args.model, args.split, args.limit, &args.run)?;
     if args.run.device.len() > 1 {
-        let (items, each) = (data.len(), several::EACH);
-        let (run, out, shard) = (&args.run, &*args.out, args.shard);
-        let job = Job { run, out, ending: "", items, each, shard, resume: None, goes_on: false };
+        let items = data.len();
+        let job =
+            Job { run: &args.run, out: &args.out, ending: "", items, shard: args.shard, resume: None, goes_on: false };
         return several::run(&job, |parts| {
             let (levels, classes) = part::join(parts)?;
             write(folder.path(), &levels, &classes)?;

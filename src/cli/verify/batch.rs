@@ -105,8 +105,8 @@ fn on_several(args: &VerifyArgs, list: &Path, items: usize) -> Result<()> {
         bail!(Error::input(out, problem));
     }
     let target = Target::choose(out, |_| false, args.force)?;
-    let (run, shard, resume) = (&args.run, args.shard, Some(args.resume));
-    let job = Job { run, out, ending: ".csv", items, each: several::EACH, shard, resume, goes_on: true };
+    let job =
+        Job { run: &args.run, out, ending: ".csv", items, shard: args.shard, resume: Some(args.resume), goes_on: true };
     several::run(&job, |parts| {
         let (rows, text) = batch::join(list, parts)?;
         target.write(&text)?;
