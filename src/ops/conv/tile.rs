@@ -36,6 +36,17 @@ pub unsafe fn product<L: Lanes, const M: usize, const N: usize>(
     x: *const f32,
 ) -> [[L; N]; M] {
     unsafe {
+        // Weights that lie side by side are read at distances that need no register each.
+        match sum.w_output {
+            1 if M > 1 => summed(&Sum { w_output: 1, ..*sum }, w, x),
+            _ => summed(sum, w, x),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn summed<L: Lanes, const M: usize, const N: usize>(sum: &Sum<'_>, w: *const f32, x: *const f32) -> [[L; N]; M] {
+    unsafe {
         let zero = [[L::splat(0.0); N]; M];
         let mut total = zero;
         // Of one channel every tap is one product, too few for loops within loops.
