@@ -331,7 +331,7 @@ pub fn closing(domains: usize) -> close::Settings {
 /// Searches delta max for `count` images of `data` by one method, with and without rounding charges.
 pub fn method(net: &Network, data: &Dataset, method: Method, count: usize, peak: f64) -> Result<MethodRate> {
     let bounder = Bounder::new(net, method)?;
-    let images: Vec<&[f32]> = (0..count.min(data.len())).map(|i| data.image(i)).collect();
+    let images: Vec<_> = (0..count.min(data.len())).map(|i| data.image(i)).collect();
     let subjects = || -> Result<Vec<Subject>> {
         Ok(images.chunks(256).map(|c| Subject::classify(net, c)).collect::<Result<Vec<_>>>()?.concat())
     };
@@ -385,7 +385,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 /// Closes the brackets of `count` images of `data` with `domains` each, after crown, whose time does not count.
 pub fn branch(net: &Network, data: &Dataset, count: usize, domains: usize, peak: f64) -> Result<BranchRate> {
     let bounder = Bounder::new(net, Method::Crown)?;
-    let images: Vec<&[f32]> = (0..count.min(data.len())).map(|i| data.image(i)).collect();
+    let images: Vec<_> = (0..count.min(data.len())).map(|i| data.image(i)).collect();
     let subjects = Subject::classify(net, &images)?;
     let bracket = |proved| Bracket { proved, attacked: None };
     let brackets: Vec<Bracket> = radii(&bounder, subjects.clone())?.0.into_iter().map(bracket).collect();
@@ -413,7 +413,7 @@ pub fn branch(net: &Network, data: &Dataset, count: usize, domains: usize, peak:
 pub fn attack(net: &Network, data: &Dataset, count: usize, peak: f64) -> Result<AttackRate> {
     let bounder = Bounder::new(net, Method::CrownIbp)?;
     let settings = attack::Settings::default();
-    let images: Vec<&[f32]> = (0..count.min(data.len())).map(|i| data.image(i)).collect();
+    let images: Vec<_> = (0..count.min(data.len())).map(|i| data.image(i)).collect();
     let subjects = Subject::classify(net, &images)?;
     let before = net.device.traffic();
     let start = Instant::now();

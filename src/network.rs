@@ -112,10 +112,10 @@ impl Network {
     }
 
     /// Logits of every image, `images[i]` `[channel][row][column]`.
-    pub fn scores(&self, images: &[&[f32]]) -> Result<Vec<Vec<f32>>> {
+    pub fn scores(&self, images: &[impl AsRef<[f32]> + Sync]) -> Result<Vec<Vec<f32>>> {
         let elements = self.model.input.len();
         let lanes = tensor::lanes(images.len());
-        let x = self.device.upload(&tensor::interleave(images.iter().copied(), elements))?;
+        let x = self.device.upload(&tensor::interleave(images.iter(), elements))?;
         let logits: Vec<f32> = self.device.read(&self.logits(x, lanes)?)?;
         let classes = self.model.outputs();
         Ok(tensor::deinterleave(&logits, classes, images.len()).chunks(classes).map(<[f32]>::to_vec).collect())

@@ -113,11 +113,11 @@ pub struct Subject {
 
 impl Subject {
     /// The images with the classes the network gives them.
-    pub fn classify(net: &Network, images: &[&[f32]]) -> Result<Vec<Subject>> {
-        let subject = |(image, scores): (&&[f32], Vec<f32>)| {
+    pub fn classify<T: AsRef<[f32]> + Sync>(net: &Network, images: &[T]) -> Result<Vec<Subject>> {
+        let subject = |(image, scores): (&T, Vec<f32>)| {
             let class = largest(&scores);
             let rivals = scores.iter().enumerate().filter(|(j, _)| *j != class).map(|(_, s)| scores[class] - s);
-            Subject { image: image.to_vec(), class, margin: rivals.fold(f32::INFINITY, f32::min) }
+            Subject { image: image.as_ref().to_vec(), class, margin: rivals.fold(f32::INFINITY, f32::min) }
         };
         Ok(images.iter().zip(net.scores(images)?).map(subject).collect())
     }

@@ -203,7 +203,7 @@ fn framed(
         ..Study::default()
     };
     let shown: BTreeSet<usize> = study.extremes(8);
-    let picture = |i: usize| (i, Picture::from_chw(splits.test.shape, splits.test.image(i)));
+    let picture = |i: usize| (i, Picture::from_chw(splits.test.shape, &splits.test.image(i)));
     study.dataset.pictures = shown.into_iter().map(picture).collect();
     study.seconds = Some(clock.started.elapsed().as_secs_f64());
     study

@@ -57,12 +57,12 @@ pub fn noisy(
     seed: u64,
     draw: u32,
 ) -> Result<Vec<f32>> {
-    let elements = data.shape.len();
+    let (elements, images) = (data.shape.len(), data.images(first..first + count));
     if variance == 0.0 {
-        return Ok(data.pixels[first * elements..(first + count) * elements].to_vec());
+        return Ok(images.into_owned());
     }
     let lanes = tensor::lanes(count);
-    let x = device.upload(&tensor::interleave((first..first + count).map(|i| data.image(i)), elements))?;
+    let x = device.upload(&tensor::interleave(images.chunks(elements), elements))?;
     let ids: Vec<u32> = (0..lanes).map(|i| (first + i) as u32).collect();
     let y = device.alloc(x.len())?;
     let noise = Noise { seed, draw, sigma: variance.sqrt() as f32, clip: true };

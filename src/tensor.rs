@@ -60,19 +60,19 @@ pub fn check_room(numbers: u64) -> std::result::Result<(), f64> {
 const LINE: usize = 16;
 
 /// Interleaves `items` (each `elements` values long) into `[element][lane]` order, unused lanes zero.
-pub fn interleave<'a>(items: impl ExactSizeIterator<Item = &'a [f32]>, elements: usize) -> Vec<f32> {
-    let items: Vec<&[f32]> = items.collect();
+pub fn interleave<T: AsRef<[f32]> + Sync>(items: impl ExactSizeIterator<Item = T>, elements: usize) -> Vec<f32> {
+    let items: Vec<T> = items.collect();
     interleave_in(&items, elements, lanes(items.len()))
 }
 
 /// [`interleave`] with so many lanes.
-pub fn interleave_in(items: &[&[f32]], elements: usize, lanes: usize) -> Vec<f32> {
-    assert!(items.iter().all(|i| i.len() == elements), "every item has the same number of values");
+pub fn interleave_in(items: &[impl AsRef<[f32]> + Sync], elements: usize, lanes: usize) -> Vec<f32> {
+    assert!(items.iter().all(|i| i.as_ref().len() == elements), "every item has the same number of values");
     let mut out = vec![0.0; elements * lanes];
     out.par_chunks_mut((LINE * lanes).max(1)).with_min_len(TASK.div_ceil(LINE * lanes)).enumerate().for_each(
         |(c, out)| {
             for (lane, item) in items.iter().enumerate() {
-                let values = item[c * LINE..].iter().take(LINE);
+                let values = item.as_ref()[c * LINE..].iter().take(LINE);
                 values.enumerate().for_each(|(k, &v)| out[k * lanes + lane] = v);
             }
         },

@@ -257,7 +257,7 @@ pub fn accuracy(net: &Network, data: &Dataset) -> Result<f64> {
     let mut right = 0;
     for start in (0..data.len()).step_by(256) {
         let end = (start + 256).min(data.len());
-        let images: Vec<&[f32]> = (start..end).map(|i| data.image(i)).collect();
+        let images: Vec<_> = (start..end).map(|i| data.image(i)).collect();
         let scores = net.scores(&images)?;
         right += scores.iter().zip(&data.labels[start..end]).filter(|(s, l)| crate::network::largest(s) == **l).count();
     }

@@ -79,7 +79,7 @@ impl Placed {
             }
         };
         let names = (0..count).map(|i| i.to_string()).collect();
-        Ok(Dataset { shape, classes, names, labels, pixels: images.pixels })
+        Ok(Dataset { shape, classes, names, labels, pixels: images.pixels.into() })
     }
 }
 

@@ -104,7 +104,7 @@ impl Options {
         if data.is_empty() || !search::is_deep(bounder) {
             return Ok(None);
         }
-        let subject = Subject::classify(&bounder.net, &[data.image(0)])?.remove(0);
+        let subject = Subject::classify(&bounder.net, &[&data.image(0)])?.remove(0);
         bounder.around = depth::calls_for_around(bounder, &subject)?;
         if self.depth.is_some() {
             return Ok(None);

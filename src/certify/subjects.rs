@@ -35,7 +35,7 @@ pub(super) fn subjects(
 
 /// The images with the classes that the file's network gives them over real numbers; with those of f32 where an enclosure
 /// in f64 leaves that open.
-pub(crate) fn classify(bounder: &Bounder, images: &[&[f32]]) -> Result<Vec<Subject>> {
+pub(crate) fn classify(bounder: &Bounder, images: &[impl AsRef<[f32]> + Sync]) -> Result<Vec<Subject>> {
     let mut subjects = Subject::classify(&bounder.net, images)?;
     // Bounds at the image alone settle nearly all at the price of a pass or two.
     let mut points = bounder.clone();

@@ -57,7 +57,7 @@ pub fn check(out: &Path, variances: &[f64]) -> Result<()> {
 
 /// Writes the page of a result folder that is whole, with pictures of these images.
 pub fn write(out: &Path, data: &Dataset) -> Result<PathBuf> {
-    draw(out, |i| Some(Picture::from_chw(data.shape, data.image(i))))
+    draw(out, |i| Some(Picture::from_chw(data.shape, &data.image(i))))
 }
 
 /// The same later, when the images have to be read again. Without them the page has no pictures.

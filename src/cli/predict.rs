@@ -56,7 +56,7 @@ pub fn run(args: PredictArgs) -> Result<()> {
     let mut progress = Progress::start(args.run.verbosity(), "predicting", data.len());
     let mut scores = Vec::with_capacity(data.len());
     for first in (0..data.len()).step_by(BATCH) {
-        let images: Vec<&[f32]> = (first..data.len().min(first + BATCH)).map(|i| data.image(i)).collect();
+        let images: Vec<_> = (first..data.len().min(first + BATCH)).map(|i| data.image(i)).collect();
         scores.extend(net.scores(&images)?);
         progress.advance(images.len());
     }

@@ -202,7 +202,7 @@ pub fn augment(data: &Dataset, policy: &Policy, seed: u64) -> Dataset {
     }
     let originals: Vec<usize> = (0..data.len()).filter(|&i| kept[i]).collect();
     let mut out = data.subset(&originals);
-    let copies: Vec<Vec<f32>> = plan.par_iter().map(|&(i, view)| view.apply(data.image(i), data.shape)).collect();
+    let copies: Vec<Vec<f32>> = plan.par_iter().map(|&(i, view)| view.apply(&data.image(i), data.shape)).collect();
     for ((i, view), pixels) in plan.iter().zip(&copies) {
         out.push(format!("{} {}", data.names[*i], view.describe()), data.labels[*i], pixels);
     }
@@ -229,7 +229,7 @@ pub fn examples(data: &Dataset, seed: u64) -> Vec<(String, Vec<f32>)> {
         ];
         for (k, view) in views.iter().enumerate() {
             let caption = if k == 0 { name.clone() } else { view.describe() };
-            out.push((caption, view.apply(data.image(i), data.shape)));
+            out.push((caption, view.apply(&data.image(i), data.shape)));
         }
     }
     out

@@ -67,9 +67,7 @@ pub(super) fn read(folder: &Path, entries: &[Entry], source: &Source) -> Result<
             }
             there[class] += 1;
             if let Some(label) = choice.label(class) {
-                part.names.push(format!("{stem}-{i:05}"));
-                part.labels.push(label);
-                part.pixels.extend(record[label_bytes..].iter().map(|&v| f32::from(v) / 255.0));
+                part.push_bytes(format!("{stem}-{i:05}"), label, record[label_bytes..].iter().copied());
             }
         }
     }

@@ -85,7 +85,8 @@ pub(super) fn read_pictures<const N: usize>(
     let natural = [expected.1 as usize, expected.0 as usize];
     let target = source.target(natural);
     let [height, width] = target.unwrap_or(natural);
-    source::check_room(root, files.len(), Shape::new(3, height, width))?;
+    // Decoded, as pixels, and once more while they are split.
+    source::check_room(root, files.len(), Shape::new(3, height, width), 3)?;
     let decoded: Vec<Result<RgbImage>> = files
         .par_iter()
         .map(|item| {
@@ -110,9 +111,9 @@ pub(super) fn read_pictures<const N: usize>(
     notes.extend(source::recoloured(own, channels));
     Ok(listings.map(|listing| {
         let mut data = Dataset::empty(shape, classes.to_vec());
-        data.pixels.reserve_exact(listing.len() * shape.len());
+        data.pixels.reserve(listing.len() * shape.len());
         for (item, picture) in listing.into_iter().zip(pictures.by_ref()) {
-            data.push(item.name(), item.label, &picture::values(&picture, channels));
+            data.push_bytes(item.name(), item.label, picture::bytes(&picture, channels));
         }
         data
     }))

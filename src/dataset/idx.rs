@@ -91,9 +91,7 @@ impl Part {
         let mut data = Dataset::empty(shape, choice.names.clone());
         for (i, (bytes, &class)) in self.pixels.chunks(shape.len()).zip(&self.labels).enumerate() {
             if let Some(label) = choice.label(usize::from(class)) {
-                data.names.push(format!("{}{i:05}", self.prefix));
-                data.labels.push(label);
-                data.pixels.extend(bytes.iter().map(|&v| f32::from(v) / 255.0));
+                data.push_bytes(format!("{}{i:05}", self.prefix), label, bytes.iter().copied());
             }
         }
         data

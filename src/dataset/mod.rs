@@ -9,6 +9,7 @@ mod labels;
 mod npz;
 mod part;
 mod picture;
+mod pixels;
 mod rest;
 #[cfg(feature = "study")]
 pub mod shoes;
@@ -18,10 +19,14 @@ pub mod split;
 mod testing;
 mod tree;
 
+use std::borrow::Cow;
+use std::ops::Range;
+
 use sha2::{Digest, Sha256};
 
 pub use self::part::Split;
 pub use self::picture::load_image;
+pub use self::pixels::Pixels;
 pub use self::source::{Fit, MAX_SIZE, Network, Source, Splits, class_count, load, natural_size, reads};
 use crate::tensor::Shape;
 
@@ -37,13 +42,13 @@ pub struct Dataset {
     /// One per image, below the number of classes.
     pub labels: Vec<usize>,
     /// `[image][channel][row][column]`.
-    pub pixels: Vec<f32>,
+    pub pixels: Pixels,
 }
 
 impl Dataset {
     /// No images yet.
     pub fn empty(shape: Shape, classes: Vec<String>) -> Self {
-        Dataset { shape, classes, names: Vec::new(), labels: Vec::new(), pixels: Vec::new() }
+        Dataset { shape, classes, names: Vec::new(), labels: Vec::new(), pixels: Pixels::new() }
     }
 
     /// Number of images.
@@ -57,18 +62,33 @@ impl Dataset {
     }
 
     /// Pixels of image `i`, `[channel][row][column]`.
-    pub fn image(&self, i: usize) -> &[f32] {
+    pub fn image(&self, i: usize) -> Cow<'_, [f32]> {
+        self.images(i..i + 1)
+    }
+
+    /// Pixels of a range of images, one after another.
+    pub fn images(&self, range: Range<usize>) -> Cow<'_, [f32]> {
         let n = self.shape.len();
-        &self.pixels[i * n..(i + 1) * n]
+        self.pixels.range(range.start * n..range.end * n)
     }
 
     /// Appends one image; `pixels` has `shape.len()` values in `[0,1]`, `label` indexes into `classes`.
     pub fn push(&mut self, name: String, label: usize, pixels: &[f32]) {
-        assert_eq!(pixels.len(), self.shape.len(), "an image of shape {}", self.shape);
+        self.pixels.extend(pixels);
+        self.entered(name, label);
+    }
+
+    /// Appends one image of bytes, as files of photos have them: 255 is 1.
+    pub(crate) fn push_bytes(&mut self, name: String, label: usize, pixels: impl IntoIterator<Item = u8>) {
+        self.pixels.extend_bytes(pixels);
+        self.entered(name, label);
+    }
+
+    fn entered(&mut self, name: String, label: usize) {
         assert!(label < self.classes.len(), "label {label} of {} classes", self.classes.len());
         self.names.push(name);
         self.labels.push(label);
-        self.pixels.extend_from_slice(pixels);
+        assert_eq!(self.pixels.len(), self.len() * self.shape.len(), "images of shape {}", self.shape);
     }
 
     /// Images per class.
@@ -93,20 +113,22 @@ impl Dataset {
 
     /// The first `limit` images.
     pub fn take(&self, limit: usize) -> Dataset {
-        let n = limit.min(self.len());
+        let (n, mut pixels) = (limit.min(self.len()), Pixels::new());
+        pixels.extend_from(&self.pixels, 0..n * self.shape.len());
         Dataset {
             shape: self.shape,
             classes: self.classes.clone(),
             names: self.names[..n].to_vec(),
             labels: self.labels[..n].to_vec(),
-            pixels: self.pixels[..n * self.shape.len()].to_vec(),
+            pixels,
         }
     }
 
     /// The images at `indices`, in that order; an index may repeat.
     pub fn subset(&self, indices: &[usize]) -> Dataset {
-        let mut pixels = Vec::with_capacity(indices.len() * self.shape.len());
-        indices.iter().for_each(|&i| pixels.extend_from_slice(self.image(i)));
+        let (n, mut pixels) = (self.shape.len(), Pixels::new());
+        pixels.reserve(indices.len() * n);
+        indices.iter().for_each(|&i| pixels.extend_from(&self.pixels, i * n..(i + 1) * n));
         Dataset {
             shape: self.shape,
             classes: self.classes.clone(),
@@ -126,10 +148,10 @@ impl Dataset {
         text(&format!("{} {} {}", self.shape, self.classes.len(), self.len()));
         self.classes.iter().chain(&self.names).for_each(|s| text(s));
         self.labels.iter().for_each(|&l| sha.update((l as u64).to_le_bytes()));
-        let mut bytes = Vec::with_capacity(4 << 12);
-        for chunk in self.pixels.chunks(1 << 12) {
+        let mut bytes = Vec::with_capacity(4 * self.shape.len());
+        for i in 0..self.len() {
             bytes.clear();
-            chunk.iter().for_each(|v| bytes.extend_from_slice(&v.to_le_bytes()));
+            self.image(i).iter().for_each(|v| bytes.extend_from_slice(&v.to_le_bytes()));
             sha.update(&bytes);
         }
         crate::input::hex(sha)
@@ -158,14 +180,14 @@ mod tests {
         assert_eq!(data.take(2).names, ["x", "y"]);
         assert_eq!(data.take(9).len(), 3);
         let back = data.subset(&[2, 0]);
-        assert_eq!((back.names[0].as_str(), back.image(0), back.labels[1]), ("z", &[1.0, 0.0][..], 0));
+        assert_eq!((back.names[0].as_str(), back.image(0), back.labels[1]), ("z", Cow::from(vec![1.0, 0.0]), 0));
     }
 
     #[test]
     fn the_hash_sees_every_part() {
         let base = three();
         let mut others = vec![base.clone(); 5];
-        others[0].pixels[3] = 0.76;
+        others[0].pixels = vec![0.0, 0.25, 0.5, 0.76, 1.0, 0.0].into();
         others[1].labels[0] = 1;
         others[2].names[0] = "w".into();
         others[3].classes[0] = "c".into();

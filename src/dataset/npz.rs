@@ -473,7 +473,7 @@ mod tests {
         let big: Vec<u8> = values.iter().flat_map(|v| f64::from(*v * 100.0).to_be_bytes()).collect();
         npz(&path, &[("X", npy(">f8", "(4, 2, 2)", &big)), ("Y", labels)]);
         let splits = load(&Source { test_share: 0.0, ..Source::new(&path) }).unwrap();
-        let high = splits.train.pixels.iter().copied().fold(0.0, f32::max);
+        let high = splits.train.images(0..4).iter().copied().fold(0.0, f32::max);
         assert_eq!(high, 93.75 / 255.0);
     }
 
@@ -504,7 +504,7 @@ mod tests {
         let splits = read(bytes("|u1", [0, 1, 1, 0]), bytes("|u1", [0, 51, 0, 0])).unwrap();
         assert_eq!((splits.train.image(0)[1], splits.test.image(0)[1]), (1.0 / 255.0, 0.2));
         let splits = read(bytes("|b1", [0, 1, 1, 0]), bytes("|b1", [0, 1, 0, 0])).unwrap();
-        assert_eq!(splits.train.image(0), [0.0, 1.0], "truth values are white or black");
+        assert_eq!(splits.train.image(0)[..], [0.0, 1.0], "truth values are white or black");
     }
 
     #[test]
@@ -519,7 +519,7 @@ mod tests {
         let of = |n: usize| load(&Source { test_share: 0.0, network: network(n), ..Source::new(&path) });
         let square = of(4).unwrap().train;
         assert_eq!((square.shape, square.labels.clone()), (Shape::new(1, 2, 2), vec![0, 2]));
-        assert_eq!(square.image(1), [0.0, 0.2, 0.4, 1.0]);
+        assert_eq!(square.image(1)[..], [0.0, 0.2, 0.4, 1.0]);
         npz(&path, &[("images", npy("|u1", "(2, 3)", &[0; 6])), labels()]);
         assert_eq!(of(3).unwrap().train.shape, Shape::new(1, 1, 3));
         assert!(of(4).unwrap_err().to_string().contains("rows of square grey images"));

@@ -7,7 +7,7 @@ use image::imageops::{FilterType, crop_imm, resize};
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageBuffer, ImageDecoder, ImageReader, Limits, Luma, Pixel, Rgb, RgbImage};
 
-use super::Fit;
+use super::{Fit, pixels};
 use crate::error::{Error, Result};
 use crate::input;
 use crate::tensor::Shape;
@@ -25,7 +25,8 @@ pub fn load_image(path: impl AsRef<Path>, shape: Shape, how: Fit) -> Result<Vec<
     if ![1, 3].contains(&shape.channels) || shape.is_empty() {
         return Err(Error::usage(format!("the model takes {shape}; a picture fills one or three channels")));
     }
-    Ok(values(&fit(&decode(path.as_ref())?, shape.width, shape.height, how), shape.channels))
+    let picture = fit(&decode(path.as_ref())?, shape.width, shape.height, how);
+    Ok(bytes(&picture, shape.channels).into_iter().map(pixels::value).collect())
 }
 
 /// How the names of pictures end.
@@ -179,14 +180,14 @@ pub(super) fn is_grey(picture: &RgbImage) -> bool {
     picture.pixels().all(|p| p[0] == p[1] && p[1] == p[2])
 }
 
-/// Pixels as `[channel][row][column]` in [0,1]; one channel is the luminance (Rec. 709 weights).
-pub(super) fn values(picture: &RgbImage, channels: usize) -> Vec<f32> {
+/// Pixels as `[channel][row][column]`; one channel is the luminance (Rec. 709 weights).
+pub(super) fn bytes(picture: &RgbImage, channels: usize) -> Vec<u8> {
     if channels == 3 {
-        return (0..3).flat_map(|c| picture.pixels().map(move |p| f32::from(p[c]) / 255.0)).collect();
+        return (0..3).flat_map(|c| picture.pixels().map(move |p| p[c])).collect();
     }
     let luminance =
         |p: &Rgb<u8>| (2126 * u32::from(p[0]) + 7152 * u32::from(p[1]) + 722 * u32::from(p[2]) + 5000) / 10000;
-    picture.pixels().map(|p| luminance(p) as f32 / 255.0).collect()
+    picture.pixels().map(|p| luminance(p) as u8).collect()
 }
 
 #[cfg(test)]
@@ -202,14 +203,15 @@ mod tests {
         assert_eq!(square.get_pixel(8, 15).0, [200; 3]);
         assert_eq!(square.get_pixel(7, 8).0, [0; 3]);
         let flat = Shape::new(1, 4, 8);
-        let grey = values(&picture, 1);
+        let values = |p: &RgbImage| -> Vec<f32> { bytes(p, 1).into_iter().map(pixels::value).collect() };
+        let grey = values(&picture);
         assert_eq!(fit_values(&grey, flat, flat, Fit::Pad), grey);
         let fitted = fit_values(&grey, flat, Shape::new(1, 16, 16), Fit::Pad);
         // Cut to its middle, the bar fills four fifths; stretched, it keeps its quarter.
         let column =
             |fit_to: Fit| (0..16).filter(|&x| fit(&picture, 16, 16, fit_to).get_pixel(x, 8).0[0] < 100).count();
         assert_eq!((column(Fit::Pad), column(Fit::Stretch), column(Fit::Crop)), (4, 4, 8));
-        let close = fitted.iter().zip(values(&square, 1)).all(|(a, b)| (a - b).abs() < 0.005);
+        let close = fitted.iter().zip(values(&square)).all(|(a, b)| (a - b).abs() < 0.005);
         assert!(close, "8-bit and float resizing agree");
     }
 

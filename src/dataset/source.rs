@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::classes::Choice;
 use super::rest::Seen;
-use super::{Dataset, Split, cifar, folder, idx, labels, npz, picture, split, tree};
+use super::{Dataset, Pixels, Split, cifar, folder, idx, labels, npz, picture, split, tree};
 use crate::error::{Error, Result};
 use crate::tensor::{self, Shape};
 
@@ -196,7 +196,8 @@ pub fn load(source: &Source) -> Result<Splits> {
     let size = source.target([natural.height, natural.width]).unwrap_or([natural.height, natural.width]);
     let shape = Shape::new(source.channels(size).unwrap_or(natural.channels), size[0], size[1]);
     if shape != natural {
-        check_room(path, train.len() + test.len(), shape)?;
+        // Numbers, and for a moment the bytes that they come from.
+        check_room(path, train.len() + test.len(), shape, 5)?;
     }
     notes.extend(recoloured(natural.channels, shape.channels));
     let [train, test] = [train, test].map(|data| resized(data, shape, source.fit));
@@ -314,11 +315,10 @@ fn check(path: &Path, data: &Dataset, source: &Source) -> Result<()> {
     }
 }
 
-/// Refuses more images than there is memory for: as numbers, once more while they are split or brought to a size, and the
-/// bytes they come from.
-pub(super) fn check_room(path: &Path, images: usize, shape: Shape) -> Result<()> {
-    let numbers = images as u64 * shape.len() as u64;
-    tensor::check_room(numbers * 9 / 4).map_err(|gib| {
+/// Refuses more images than there is memory for, at so many bytes for each value.
+pub(super) fn check_room(path: &Path, images: usize, shape: Shape, bytes: u64) -> Result<()> {
+    let values = images as u64 * shape.len() as u64;
+    tensor::check_room((values * bytes).div_ceil(4)).map_err(|gib| {
         let problem = format!("{images} images of {shape} take {gib:.1} GiB, more than can be had");
         Error::input(path, problem + "; give a smaller --size, or fewer images")
     })
@@ -340,11 +340,16 @@ fn resized(data: Dataset, shape: Shape, fit: Fit) -> Dataset {
     }
     let own = Shape { channels: shape.channels, ..data.shape };
     let image = |i: usize| {
-        let pixels = picture::in_channels(data.image(i), data.shape.channels, shape.channels);
+        let pixels = picture::in_channels(&data.image(i), data.shape.channels, shape.channels);
         if own == shape { pixels } else { picture::fit_values(&pixels, own, shape, fit) }
     };
-    let images: Vec<Vec<f32>> = (0..data.len()).into_par_iter().map(image).collect();
-    Dataset { shape, pixels: images.concat(), ..data }
+    const PART: usize = 256;
+    let mut pixels = Pixels::new();
+    for from in (0..data.len()).step_by(PART) {
+        let images: Vec<Vec<f32>> = (from..data.len().min(from + PART)).into_par_iter().map(image).collect();
+        images.iter().for_each(|image| pixels.extend(image));
+    }
+    Dataset { shape, pixels, ..data }
 }
 
 #[cfg(test)]

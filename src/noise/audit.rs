@@ -109,7 +109,7 @@ fn audit(request: &Request, manifest: &Manifest, verbosity: Verbosity) -> Result
     let go_on = interrupt::checker();
     let image = |index: usize| {
         go_on()?;
-        Ok(subject.data.image(index).to_vec())
+        Ok(subject.data.image(index).into_owned())
     };
     let slack = f64::from(PIXEL_ROUNDING);
     let report = watched(total, request.sample, verbosity, |done| {

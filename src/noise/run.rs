@@ -99,7 +99,7 @@ pub fn run(
     for level in levels {
         let todo = progress.left(settings.images.iter().copied(), |i| sink.knows(i, level));
         for block in todo.chunks(settings.batch.max(1)) {
-            let images: Vec<&[f32]> = block.iter().map(|&i| data.image(i)).collect();
+            let images: Vec<_> = block.iter().map(|&i| data.image(i)).collect();
             let subjects = classify(bounder, &images)?;
             let all: Vec<&Subject> = subjects.iter().collect();
             let proved = match (level, settings.search) {

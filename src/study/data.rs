@@ -13,7 +13,7 @@ pub fn summary(splits: &Splits, settings: &Settings) -> DataSummary {
     let samples = (0..data.classes.len())
         .flat_map(|class| {
             let of_class = (0..data.len()).filter(move |&i| data.labels[i] == class).take(8);
-            of_class.map(move |i| Sample { label: class, picture: picture(data.image(i)) })
+            of_class.map(move |i| Sample { label: class, picture: picture(&data.image(i)) })
         })
         .collect();
     let examples = augment::examples(&splits.train, settings.seed);

@@ -141,7 +141,7 @@ fn photos(net: &Network, test: &Dataset, settings: &Settings, name: &str) -> Res
     }
     let bounder = settings.bounder(net)?;
     let mut progress = Progress::start(settings.verbosity, &format!("{name}: noise, light and lens"), chosen.len());
-    let images: Vec<&[f32]> = chosen.iter().map(|&i| test.image(i)).collect();
+    let images: Vec<_> = chosen.iter().map(|&i| test.image(i)).collect();
     let subjects = certify::classify(&bounder, &images)?;
     let limits = |(index, subject): &(usize, Subject)| {
         let index = *index;
@@ -294,7 +294,7 @@ fn example_of(
         let row = rows.iter().find(|r| r.index == index && r.variance == variance);
         let request = explain::Request {
             image: &image,
-            clean: test.image(index),
+            clean: &test.image(index),
             shape: test.shape,
             variance,
             delta: settings.delta,

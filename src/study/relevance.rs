@@ -43,11 +43,11 @@ pub fn summary(
         for (start, batch) in images.chunks(128).enumerate().map(|(b, c)| (b * 128, c)) {
             let classes: Vec<usize> = net.scores(batch)?.iter().map(|s| crate::network::largest(s)).collect();
             let regions: Vec<Regions> =
-                (0..batch.len()).map(|k| Regions::of(test.shape, test.image(start + k))).collect();
+                (0..batch.len()).map(|k| Regions::of(test.shape, &test.image(start + k))).collect();
             for (k, gradient) in relevance::gradients(net, batch, &classes)?.iter().enumerate() {
                 plain.push(relevance::map(RelevanceKind::Gradient, test.shape, gradient, &regions[k]));
                 if start + k < INTEGRATED {
-                    let values = relevance::integrated(net, batch[k], test.image(start + k), classes[k])?;
+                    let values = relevance::integrated(net, batch[k], &test.image(start + k), classes[k])?;
                     let kind = RelevanceKind::IntegratedGradients;
                     integrated.push(relevance::map(kind, test.shape, &values, &regions[k]));
                 }

@@ -52,7 +52,7 @@ pub fn run(
     // Which boxes are bounded side by side may change last digits: each image goes by itself, so that its rows are the same
     // in every shard.
     for block in todo.chunks(bounder.net.device.side_by_side()) {
-        let images: Vec<&[f32]> = block.iter().map(|&i| data.image(i)).collect();
+        let images: Vec<_> = block.iter().map(|&i| data.image(i)).collect();
         let subjects = classify(bounder, &images)?;
         let ask = |subject: &Subject| -> Result<Vec<(Family, Found)>> {
             let families = request.kinds.iter().flat_map(|kind| Family::of(*kind, data.shape, &subject.image));

@@ -110,7 +110,8 @@ pub fn bounds(gpu: &Device) -> std::result::Result<(), String> {
         let run = |device: &Device, sound: bool| -> Result<[Vec<f32>; 2]> {
             let bounder = Bounder::new(&Network::new(device, &model()?)?, method)?;
             let bounder = if sound { bounder } else { bounder.without_charges() };
-            let ball = |i| Ball { image: data.image(i), class: data.labels[i], delta: 0.004 * (i % 5) as f32 };
+            let images: Vec<_> = (0..data.len()).map(|i| data.image(i)).collect();
+            let ball = |i: usize| Ball { image: &images[i], class: data.labels[i], delta: 0.004 * (i % 5) as f32 };
             let outcomes = bounder.probe(&(0..data.len()).map(ball).collect::<Vec<_>>())?;
             let margins = outcomes.iter().flat_map(|o| o.margins.iter().copied().filter(|m| m.is_finite())).collect();
             Ok([margins, outcomes.iter().map(|o| o.radius).collect()])
@@ -138,7 +139,8 @@ pub fn branching(gpu: &Device) -> std::result::Result<(), String> {
     for (name, model) in [("strided", model as fn() -> Result<Model>), ("pooled", pooled)] {
         let run = |device: &Device| -> Result<Vec<(Decision, usize)>> {
             let bounder = Bounder::new(&Network::new(device, &model()?)?, Method::Crown)?;
-            let ball = |i| Ball { image: data.image(i), class: data.labels[i], delta: 0.003 * (1 + i % 6) as f32 };
+            let images: Vec<_> = (0..data.len()).map(|i| data.image(i)).collect();
+            let ball = |i: usize| Ball { image: &images[i], class: data.labels[i], delta: 0.003 * (1 + i % 6) as f32 };
             let balls: Vec<Ball<'_>> = (0..data.len()).map(ball).collect();
             bounder.branch_balls(&balls, &vec![64; balls.len()])
         };
@@ -159,9 +161,10 @@ pub fn room(gpu: &Device) -> std::result::Result<(), String> {
     let data = data(21);
     let run = |before: &[f32]| -> Result<Vec<Vec<f32>>> {
         let bounder = Bounder::new(&Network::new(gpu, &model()?)?, Method::Crown)?;
-        let probe = |delta: f32, images: std::ops::Range<usize>| {
-            let ball = |i| Ball { image: data.image(i), class: data.labels[i], delta };
-            bounder.probe(&images.map(ball).collect::<Vec<_>>())
+        let images: Vec<_> = (0..data.len()).map(|i| data.image(i)).collect();
+        let probe = |delta: f32, of: std::ops::Range<usize>| {
+            let ball = |i: usize| Ball { image: &images[i], class: data.labels[i], delta };
+            bounder.probe(&of.map(ball).collect::<Vec<_>>())
         };
         for (i, delta) in before.iter().enumerate() {
             probe(*delta, i..data.len())?;
@@ -188,7 +191,7 @@ pub fn search_traffic(gpu: &Device) -> std::result::Result<(), String> {
         let run = || -> Result<(Traffic, u32, u32)> {
             let net = Network::new(gpu, &model()?)?;
             let bounder = Bounder::new(&net, method)?;
-            let images: Vec<&[f32]> = (0..data.len()).map(|i| data.image(i)).collect();
+            let images: Vec<_> = (0..data.len()).map(|i| data.image(i)).collect();
             let subjects = Subject::classify(&net, &images)?;
             let (before, mut probes, mut rounds) = (gpu.traffic(), 0, 0);
             search(&bounder, &search::Settings::new(&bounder), subjects, |_, found| {
@@ -217,7 +220,8 @@ pub fn attack_traffic(device: &Device) -> std::result::Result<(), String> {
     {
         let run = || -> Result<(Traffic, usize)> {
             let net = Network::new(device, &model()?)?;
-            let images: Vec<&[f32]> = (0..data.len()).map(|i| data.image(i)).collect();
+            let images = data.images(0..data.len());
+            let images: Vec<&[f32]> = images.chunks(data.shape.len()).collect();
             let classes: Vec<usize> = net.scores(&images)?.iter().map(|s| largest(s)).collect();
             let before = device.traffic();
             let hits = attack::attack(&net, norm, &images, &classes, &[], &settings)?;
@@ -246,7 +250,7 @@ pub fn growth_traffic(device: &Device) -> std::result::Result<(), String> {
             let shapes = model.nodes.iter().filter(|node| node.layer == Layer::Relu).map(|node| node.shape.len());
             let (neurons, net) = (shapes.sum::<usize>(), Network::new(device, &model)?);
             let bounder = Bounder::new(&net, Method::Crown)?;
-            let images: Vec<&[f32]> = (0..data.len()).map(|i| data.image(i)).collect();
+            let images: Vec<_> = (0..data.len()).map(|i| data.image(i)).collect();
             let balls: Vec<Ball<'_>> = Subject::classify(&net, &images)?
                 .iter()
                 .zip(&images)
@@ -341,7 +345,7 @@ pub fn flights(gpu: &Device) -> std::result::Result<(), String> {
         let run = |(in_flight, learns): (usize, bool)| -> Result<Vec<f32>> {
             let net = Network::new(gpu, &model()?)?;
             let bounder = Bounder::new(&net, method)?;
-            let images: Vec<&[f32]> = (0..data.len()).map(|i| data.image(i)).collect();
+            let images: Vec<_> = (0..data.len()).map(|i| data.image(i)).collect();
             let settings = search::Settings { batch: 20, in_flight, learns, ..search::Settings::new(&bounder) };
             let mut radii = vec![];
             search(&bounder, &settings, Subject::classify(&net, &images)?, |position, found| {

@@ -179,13 +179,10 @@ fn drawn(kinds: &[Kind], first: usize, side: usize, seed: u64) -> Dataset {
     let photos: Vec<Photo> = kinds.par_iter().enumerate().map(photo).collect();
     let shape = Shape::new(3, side, side);
     let mut data = Dataset::empty(shape, Kind::ALL.map(|k| k.name().to_string()).to_vec());
-    data.pixels.reserve_exact(kinds.len() * shape.len());
+    data.pixels.reserve(kinds.len() * shape.len());
     for (i, (photo, &kind)) in photos.iter().zip(kinds).enumerate() {
-        data.names.push(name(kind, photo.subtype, first + i));
-        data.labels.push(kind as usize);
-        for c in 0..3 {
-            data.pixels.extend(photo.rgb.iter().skip(c).step_by(3).map(|&v| f32::from(v) / 255.0));
-        }
+        let planes = (0..3).flat_map(|c| photo.rgb.iter().skip(c).step_by(3).copied());
+        data.push_bytes(name(kind, photo.subtype, first + i), kind as usize, planes);
     }
     data
 }
