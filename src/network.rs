@@ -63,6 +63,11 @@ impl Network {
         Network { deadline: Some(deadline), ..self.clone() }
     }
 
+    /// The network that ends at a value, the same weights on the same device: its logits are what this one has there.
+    pub(crate) fn up_to(&self, value: ValueId) -> Network {
+        Network { model: Arc::new(self.model.up_to(value)), norms: Arc::new([]), ..self.clone() }
+    }
+
     /// Says [`Error::Timeout`] once the deadline, if any, is over.
     pub(crate) fn check(&self, deadline: Option<Instant>) -> Result<()> {
         let Some(deadline) = deadline else { return Ok(()) };

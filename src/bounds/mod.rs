@@ -44,6 +44,7 @@ use rayon::prelude::*;
 
 use evaluate::Bounds;
 use held::Held;
+use limits::Limits;
 use linearised::Linearised;
 use region::Region;
 use sizes::Sizes;
@@ -307,7 +308,19 @@ impl Bounder {
 
     /// What is known about regions, and [`lower_bounds`](Self::lower_bounds) of rows over them.
     fn bounded<'a>(&'a self, region: &'a Region, rows: &[Row], slopes: bool) -> Result<(Linearised<'a>, Bounds)> {
-        let (mut state, mut bounds) = Linearised::whole(self, region, &[], |state| self.evaluate(state, rows, slopes))?;
+        self.bounded_within(region, rows, &[], slopes)
+    }
+
+    /// [`bounded`](Self::bounded), where limits of the regions are known.
+    fn bounded_within<'a>(
+        &'a self,
+        region: &'a Region,
+        rows: &[Row],
+        limits: &[&Limits],
+        slopes: bool,
+    ) -> Result<(Linearised<'a>, Bounds)> {
+        let look = |state: &Linearised<'_>| self.evaluate(state, rows, slopes);
+        let (mut state, mut bounds) = Linearised::whole(self, region, limits, look)?;
         if self.method.optimises() {
             alpha::optimise(&mut state, rows, &mut bounds, slopes, |_, _| Ok(()))?;
         }

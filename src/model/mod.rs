@@ -284,6 +284,13 @@ impl Model {
         self.nodes.len()
     }
 
+    /// The network that ends at a value, behind at least one layer. Its outputs are classes by number.
+    pub fn up_to(&self, value: ValueId) -> Model {
+        let classes = (0..self.shape(value).len()).map(|k| k.to_string()).collect();
+        let folded = self.folded.iter().filter(|f| f.node < value).cloned().collect();
+        Model { input: self.input, nodes: self.nodes[..value].to_vec(), classes, folded }
+    }
+
     /// Number of weights and biases.
     pub fn parameters(&self) -> usize {
         self.nodes.iter().flat_map(|n| n.layer.weights()).map(<[f32]>::len).sum()

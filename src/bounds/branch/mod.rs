@@ -9,11 +9,13 @@
 mod batch;
 mod climbed;
 mod domain;
+mod neurons;
 mod progress;
 mod root;
 mod tree;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use rayon::prelude::*;
 
@@ -26,6 +28,7 @@ pub use tree::Tree;
 
 use super::alpha::{self, Effort, Run};
 use super::certified::Proof;
+use super::limits::Limits;
 use super::linearised::Linearised;
 use super::region::Region;
 use super::shelf::Copies;
@@ -56,6 +59,9 @@ const PATIENT: Effort = Effort { rounds: 1, steps: 8, rate: 0.2 };
 
 /// How often a domain that stays open is bounded again on what its bound leaves of it, where that pays.
 const RENEWALS: usize = 1;
+
+/// The share of the time that the neurons behind a row may take before the row itself is halved.
+const NEURONS: f64 = 0.4;
 
 /// Domains that one thread bounds at once, and a GPU, where they fit.
 const BATCH: [usize; 2] = [32, 1024];
@@ -126,17 +132,28 @@ impl Bounder {
     fn branch(&self, region: &Region, rows: &[Row], budgets: &[usize]) -> Result<Vec<(Decision, usize)>> {
         let crown = self.at_least_crown();
         let (state, bounds) = crown.bounded(region, rows, false)?;
-        let mut progress = Progress::new(rows, &bounds.lower, budgets);
-        for (decision, _) in
-            progress.decisions.iter_mut().zip(state.known.provable()?).filter(|(_, provable)| !provable)
-        {
-            *decision = Some(Decision::Open);
-        }
-        let undecided = (0..region.count).any(|b| progress.decisions[b].is_none());
-        if undecided && let Some((roomy, roots)) = roots(state)? {
-            roomy.explore(&roots, rows, &bounds.lower, &mut progress)?;
-        }
-        Ok(progress.finish())
+        let provable = state.known.provable()?;
+        let explore = |state: Linearised<'_>, lower: &[f32], budgets: &[usize]| {
+            let mut progress = Progress::new(rows, lower, budgets);
+            for (decision, _) in progress.decisions.iter_mut().zip(&provable).filter(|(_, provable)| !**provable) {
+                *decision = Some(Decision::Open);
+            }
+            let undecided = (0..region.count).any(|b| progress.decisions[b].is_none());
+            if undecided && let Some((roomy, roots)) = roots(state)? {
+                roomy.explore(&roots, rows, lower, &mut progress)?;
+            }
+            Ok(progress.finish())
+        };
+        // Where rows see patches, halves of their neurons tell little (docs/exact.md).
+        let Some(deadline) = self.deadline.filter(|_| self.renews() && !provable.contains(&false)) else {
+            return explore(state, &bounds.lower, budgets);
+        };
+        let now = Instant::now();
+        let until = now + deadline.saturating_duration_since(now).mul_f64(NEURONS);
+        let limits = crown.halve_neurons(&state, until)?;
+        let known: Vec<&Limits> = limits.iter().collect();
+        let (state, bounds) = crown.bounded_within(region, rows, &known, false)?;
+        explore(state, &bounds.lower, budgets)
     }
 
     fn at_least_crown(&self) -> Bounder {
@@ -201,30 +218,11 @@ impl Bounder {
 
     /// Bounds each domain's row, and again on what that leaves of the domain.
     fn bound(&self, rows: &[Row], domains: &[Domain], climb: Effort, renewals: usize) -> Result<Vec<Bounded>> {
-        let own = own_rows(rows, domains);
-        let batch = Batch::new(self, domains)?;
-        let state = batch.state(self)?;
-        let (mut bounds, climbed) = alpha::ascend(&state, &own, climb)?;
-        let at_once: Vec<bool> = bounds.lower.iter().map(|b| *b > 0.0).collect();
-        let (mut next, mut points, mut after) = (vec![None; domains.len()], vec![None; domains.len()], None);
-        if let Some((better, run)) = climbed {
-            bounds.keep_better(&better, &own, domains.len());
-            let climbed = Climbed::read(&state, &run)?;
-            next = climbed.weakest(domains.len());
-            points = self.broken(&own, run)?;
-            after = Some(climbed);
+        let (mut bounded, run) = self.climbed(rows, domains, climb)?;
+        if let Some(run) = run {
+            let points = self.broken(&own_rows(rows, domains), run)?;
+            bounded.iter_mut().zip(points).for_each(|(bounded, point)| bounded.point = point);
         }
-        // What proved a domain is what it came with, or what it climbed to.
-        let after = |(lane, domain): (usize, &Domain)| match &after {
-            Some(climbed) if !at_once[lane] => domain.after(lane, climbed),
-            Some(_) | None => domain.clone(),
-        };
-        let after: Vec<Domain> = domains.par_iter().enumerate().map(after).collect();
-        let reach = bounds.reach.unwrap_or_else(|| vec![0.0; domains.len()]);
-        let bounded = bounds.lower.into_iter().zip(reach).zip(after).zip(next).zip(points);
-        let bounded =
-            bounded.map(|((((lower, reach), domain), next), point)| Bounded { lower, reach, domain, next, point });
-        let mut bounded: Vec<Bounded> = bounded.collect();
         let open = |b: &Bounded| !(b.lower > 0.0) && b.next.is_some() && b.domain.home.inputs.can_be_cut();
         let open: Vec<usize> = (0..bounded.len()).filter(|&i| open(&bounded[i])).collect();
         if renewals == 0 || open.is_empty() || !self.renews() {
@@ -243,6 +241,34 @@ impl Bounder {
             *before = Bounded { lower, reach, point: before.point.take().or(next.point), ..next };
         }
         Ok(bounded)
+    }
+
+    /// Bounds each domain's row, and runs those rows as their slopes and multipliers are in the end, unless all are positive at
+    /// once.
+    fn climbed(&self, rows: &[Row], domains: &[Domain], climb: Effort) -> Result<(Vec<Bounded>, Option<Run>)> {
+        let own = own_rows(rows, domains);
+        let batch = Batch::new(self, domains)?;
+        let state = batch.state(self)?;
+        let (mut bounds, climbed) = alpha::ascend(&state, &own, climb)?;
+        let at_once: Vec<bool> = bounds.lower.iter().map(|b| *b > 0.0).collect();
+        let (mut next, mut after, mut run) = (vec![None; domains.len()], None, None);
+        if let Some((better, last)) = climbed {
+            bounds.keep_better(&better, &own, domains.len());
+            let climbed = Climbed::read(&state, &last)?;
+            next = climbed.weakest(domains.len());
+            (after, run) = (Some(climbed), Some(last));
+        }
+        // What proved a domain is what it came with, or what it climbed to.
+        let after = |(lane, domain): (usize, &Domain)| match &after {
+            Some(climbed) if !at_once[lane] => domain.after(lane, climbed),
+            Some(_) | None => domain.clone(),
+        };
+        let after: Vec<Domain> = domains.par_iter().enumerate().map(after).collect();
+        let reach = bounds.reach.unwrap_or_else(|| vec![0.0; domains.len()]);
+        let bounded = bounds.lower.into_iter().zip(reach).zip(after).zip(next);
+        let bounded =
+            bounded.map(|(((lower, reach), domain), next)| Bounded { lower, reach, domain, next, point: None });
+        Ok((bounded.collect(), run))
     }
 
     /// For each row the point where its linear bound is least, if the row itself is not positive there.
