@@ -394,13 +394,13 @@ pub fn branch(net: &Network, data: &Dataset, count: usize, domains: usize, peak:
     let closed = close::close(&bounder, &closing(domains), &subjects, &brackets, &vec![0.0; subjects.len()])?;
     let (seconds, traffic) = (start.elapsed().as_secs_f64(), net.device.traffic().since(&crossed));
     let operations = 2.0 * (bounder.products() - before) as f64;
-    let (n, used) = (images.len() as f64, closed.iter().map(|(_, used)| *used).sum::<usize>() as f64);
+    let (n, used) = (images.len() as f64, closed.iter().map(|c| c.domains).sum::<usize>() as f64);
     Ok(BranchRate {
         work: format!("{} of {}", counted(images.len(), "image"), data.shape),
         images_per_second: n / seconds,
         domains_per_second: used / seconds,
         domains_per_image: used / n,
-        median_radius: median(closed.iter().map(|(bracket, _)| f64::from(bracket.proved)).collect()),
+        median_radius: median(closed.iter().map(|c| f64::from(c.bracket.proved)).collect()),
         megaflop_per_image: operations / 1e6 / n,
         over_floor: seconds / (operations / peak),
         images: images.len(),

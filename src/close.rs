@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use crate::attack::nearer::{Effort, nearest};
 use crate::attack::{self, Hit};
-use crate::bounds::{Ball, Bounder, Tree};
+use crate::bounds::{Ball, Bounder, Depth, Tree};
 use crate::device::Fit;
 use crate::error::{Error, Result};
 use crate::search::Subject;
@@ -58,6 +58,15 @@ const LEAST: usize = 16;
 /// A ball on which so many times the domains before it did not suffice lies too far out: relaxations on it are loose.
 const PATIENCE: usize = 3;
 
+/// Domains for each end of the neurons behind a ball, where there is a limit of time: at first, and so many times as many
+/// whenever they did not suffice.
+const DEPTH: usize = 32;
+const DEEPER: usize = 4;
+const DEEPEST: usize = 8192;
+
+/// Share of the time left that they may take.
+const NEURONS: f64 = 0.3;
+
 /// What the other end is brought nearer by, and the domains that a round of it costs about as much as.
 const ROUNDS: usize = 24;
 const STARTS: usize = 24;
@@ -78,6 +87,11 @@ struct Track<'a> {
     tree: Option<Tree>,
     /// Domains before the ball that the tree is on; `None` where it is to get another.
     planted: Option<usize>,
+    /// Domains for each end of the neurons behind a ball.
+    depth: usize,
+    /// Seconds that those of this ball took, and seconds spent when the tree began to grow on it.
+    rooted: f64,
+    grows_since: f64,
     seconds: f64,
     /// Seconds before the first ball.
     began: f64,
@@ -133,6 +147,12 @@ impl Track<'_> {
         self.bracket.proved = self.bracket.proved.max(tree.reach());
         let spent = tree.domains() - before;
         let beyond = self.bracket.attacked.is_some_and(|(d, _)| d < tree.delta());
+        // Deeper ends cost about as much again as was spent on domains.
+        let grown = self.seconds - self.grows_since;
+        let deeper = (1..DEEPEST).contains(&self.depth) && grown > DEEPER as f64 * self.rooted;
+        if deeper {
+            self.depth *= DEEPER;
+        }
         if tree.is_proved() {
             if spent <= before / 2 {
                 self.step = (2.0 * self.step).min(MOST);
@@ -140,7 +160,9 @@ impl Track<'_> {
             self.planted = None;
         } else if tree.is_stuck() {
             (self.step, self.planted) = (0.5 * self.step, None);
-        } else if self.step > NEAR && spent > PATIENCE * before.max(LEAST) {
+        } else if deeper {
+            self.planted = None;
+        } else if self.step > NEAR && spent > PATIENCE * before.max(LEAST) && grown > self.rooted {
             (self.step, self.planted) = ((0.5 * self.step).max(NEAR), None);
         } else if beyond {
             self.planted = None;
@@ -148,8 +170,25 @@ impl Track<'_> {
     }
 }
 
-/// Closes brackets as far as the settings allow, `spent` being the seconds that each took so far; returns them with the
-/// domains that each took.
+/// A bracket as far as it was closed.
+#[derive(Clone, Debug)]
+pub struct Closed {
+    /// Its ends.
+    pub bracket: Bracket,
+    /// Domains that it took.
+    pub domains: usize,
+    /// How far the ends of neurons were halved.
+    pub depth: Depth,
+}
+
+impl Closed {
+    /// A bracket that nothing was done to.
+    pub fn untouched(bracket: &Bracket) -> Closed {
+        Closed { bracket: bracket.clone(), domains: 0, depth: Depth::NONE }
+    }
+}
+
+/// Closes brackets as far as the settings allow, `spent` being the seconds that each took so far.
 ///
 /// # Errors
 /// A fault of the device.
@@ -159,13 +198,17 @@ pub fn close(
     subjects: &[Subject],
     brackets: &[Bracket],
     spent: &[f64],
-) -> Result<Vec<(Bracket, usize)>> {
+) -> Result<Vec<Closed>> {
+    let depth = if settings.seconds.is_some() && bounder.halves_neurons() { DEPTH } else { 0 };
     let track = |((subject, bracket), &seconds): ((_, &Bracket), &f64)| Track {
         subject,
         bracket: bracket.clone(),
         step: STEP,
         tree: None,
         planted: None,
+        depth,
+        rooted: 0.0,
+        grows_since: 0.0,
         seconds,
         began: seconds,
         done: false,
@@ -176,7 +219,9 @@ pub fn close(
     let until = left.map(|left| Instant::now() + Duration::from_secs_f64(left.min(FOREVER)));
     let mut timed = bounder.clone();
     timed.deadline = until.or(bounder.deadline);
-    let closed = |tracks: Vec<Track<'_>>| Ok(tracks.into_iter().map(|t| (t.bracket.clone(), t.domains())).collect());
+    let depth = |t: &Track<'_>| Depth { domains: t.depth, until: None };
+    let one = |t: &Track<'_>| Closed { bracket: t.bracket.clone(), domains: t.domains(), depth: depth(t) };
+    let closed = |tracks: Vec<Track<'_>>| Ok(tracks.iter().map(one).collect());
     pull_in(bounder, settings, &mut tracks)?;
     tracks.iter_mut().for_each(|track| track.began = track.seconds);
     loop {
@@ -246,11 +291,22 @@ fn plant(bounder: &Bounder, settings: &Settings, tracks: &mut [Track<'_>], fit: 
             let subject = tracks[i].subject;
             Ball { image: &subject.image, class: subject.class, delta }
         };
-        bounder.plant(&asked.iter().map(ball).collect::<Vec<_>>())
+        let deep = |at: &(usize, f32)| -> Result<_> {
+            let (track, started) = (&tracks[at.0], Instant::now());
+            let share = settings.seconds.map_or(0.0, |s| NEURONS * (s - track.seconds).clamp(0.0, FOREVER));
+            let depth = Depth { domains: track.depth, until: Some(started + Duration::from_secs_f64(share)) };
+            let tree = bounder.plant_deep(&[ball(at)], depth)?.remove(0);
+            Ok((tree, started.elapsed().as_secs_f64()))
+        };
+        if asked.iter().any(|(i, _)| tracks[*i].depth > 0) {
+            return asked.iter().map(deep).collect();
+        }
+        Ok(bounder.plant(&asked.iter().map(ball).collect::<Vec<_>>())?.into_iter().map(|tree| (tree, 0.0)).collect())
     })?;
-    for ((i, _), new) in asked.into_iter().zip(planted) {
+    for ((i, _), (new, rooted)) in asked.into_iter().zip(planted) {
         let track = &mut tracks[i];
         track.planted = Some(track.domains());
+        (track.rooted, track.grows_since) = (rooted, track.seconds + rooted);
         match (&mut track.tree, new) {
             (_, None) => track.done = true,
             (Some(tree), Some(new)) => tree.replant(new),

@@ -13,7 +13,8 @@ use super::rows::LANES;
 use super::state::State;
 use super::walk::{self, Stop, Target};
 use crate::error::Result;
-use crate::results::certificate::{Assumed, Branches, Home, Leaf};
+use crate::model::ValueId;
+use crate::results::certificate::{Assumed, Branches, EndPart, HalvedEnd, HalvedNeurons, Home, Leaf};
 
 /// Lower bounds of `logit_class - logit_j`, for all j but the class itself, on a box inside that of the state: the least
 /// over the leaves of j.
@@ -23,7 +24,8 @@ use crate::results::certificate::{Assumed, Branches, Home, Leaf};
 pub fn margins(state: &State<'_>, class: usize, input: &Interval, branches: &Branches) -> Result<Vec<(usize, f64)>> {
     let rivals: Vec<usize> = (0..state.model.outputs()).filter(|&j| j != class).collect();
     for &rival in &rivals {
-        if !cover(&branches.leaves.iter().filter(|l| l.rival == rival).collect::<Vec<_>>()) {
+        let own = branches.leaves.iter().filter(|l| l.rival == rival);
+        if !cover(&own.map(|l| &l.assumed[..]).collect::<Vec<_>>()) {
             return fail(format!("the leaves of class {rival} do not cover the ball"));
         }
     }
@@ -57,6 +59,30 @@ pub fn left<'a>(
     let target = vec![(class, 1.0), (home.rival, -1.0)];
     let cut = walk::forms(state, [&lines; LANES], &[target]).remove(0);
     state.left(cut, home, renewed)
+}
+
+/// Lower bounds of outputs of a node below which all is known, or of their negations where the upper ends are meant: with neuron
+/// and side, each the least over parts of the box that `state` is about.
+///
+/// # Errors
+/// If the parts of one leave some of the box out.
+pub fn ends(state: &State<'_>, halved: &HalvedNeurons) -> Result<Vec<(usize, bool, f64)>> {
+    let least = |end: &HalvedEnd| {
+        if !cover(&end.parts.iter().map(|part| &part.assumed[..]).collect::<Vec<_>>()) {
+            let side = if end.above { "upper" } else { "lower" };
+            return fail(format!("the parts of the {side} end of neuron {} do not cover the ball", end.neuron));
+        }
+        let sign = if end.above { -1.0 } else { 1.0 };
+        let mut domains = Vec::with_capacity(end.parts.len());
+        for EndPart { assumed, slopes } in &end.parts {
+            domains.push(Domain { target: vec![(end.neuron, sign)], slopes, assumed });
+        }
+        let bounds = bounds_of(state, halved.node + 1, &state.values[0], &halved.unstable, &domains);
+        // A bound that is no number proves nothing.
+        let least = bounds.into_iter().map(|b| if b.is_nan() { f64::NEG_INFINITY } else { b });
+        Ok((end.neuron, end.above, least.fold(f64::INFINITY, f64::min)))
+    };
+    halved.ends.par_iter().map(least).collect()
 }
 
 /// Homes and leaves on their way to bounds.
@@ -106,17 +132,39 @@ pub fn bounds(
     unstable: &[(usize, usize)],
     leaves: &[&Leaf],
 ) -> Vec<f64> {
+    let mut domains = Vec::with_capacity(leaves.len());
+    for &Leaf { rival, ref slopes, ref assumed, .. } in leaves.iter().copied() {
+        domains.push(Domain { target: vec![(class, 1.0), (rival, -1.0)], slopes, assumed });
+    }
+    bounds_of(state, state.model.output(), input, unstable, &domains)
+}
+
+/// A row, and the part of a box on which it is bounded.
+struct Domain<'a> {
+    target: Target,
+    slopes: &'a [u8],
+    assumed: &'a [Assumed],
+}
+
+/// Of each row over elements of the value `from` by itself.
+fn bounds_of(
+    state: &State<'_>,
+    from: ValueId,
+    input: &Interval,
+    unstable: &[(usize, usize)],
+    domains: &[Domain<'_>],
+) -> Vec<f64> {
     let whole = whole(state);
-    let some = |leaves: &[&Leaf]| {
-        let bent = |leaf: &&Leaf| bent(whole.clone(), state, unstable, &leaf.slopes, &leaf.assumed);
-        let lines: Vec<Vec<Option<Vec<Line>>>> = leaves.iter().map(bent).collect();
-        // Unused lanes repeat the last leaf.
+    let some = |domains: &[Domain<'_>]| {
+        let bent = |domain: &Domain<'_>| bent(whole.clone(), state, unstable, domain.slopes, domain.assumed);
+        let lines: Vec<Vec<Option<Vec<Line>>>> = domains.iter().map(bent).collect();
+        // Unused lanes repeat the last domain.
         let own = std::array::from_fn(|lane| &lines[lane.min(lines.len() - 1)][..]);
-        let targets: Vec<Target> = leaves.iter().map(|leaf| vec![(class, 1.0), (leaf.rival, -1.0)]).collect();
-        let lower = walk::bound_by(state, own, state.model.output(), &targets, Stop::Input, input);
-        lower[..leaves.len()].to_vec()
+        let targets: Vec<Target> = domains.iter().map(|domain| domain.target.clone()).collect();
+        let lower = walk::bound_by(state, own, from, &targets, Stop::Input, input);
+        lower[..domains.len()].to_vec()
     };
-    leaves.par_chunks(LANES).flat_map_iter(some).collect()
+    domains.par_chunks(LANES).flat_map_iter(some).collect()
 }
 
 /// The lines of every ReLU on the whole ball: standard lower slopes, over all that is known about its inputs.
@@ -171,24 +219,24 @@ const MOST_LOOKS: usize = 1 << 26;
 /// neuron (both for zero), so that it then lies in some leaf.
 ///
 /// Leaves that came from halving are told in about twice as many steps as there are leaves; others may be refused.
-fn cover(leaves: &[&Leaf]) -> bool {
+fn cover(leaves: &[&[Assumed]]) -> bool {
     let mut looked_at = 0;
     // Signs chosen so far, and the leaves that agree with them.
-    let mut open: Vec<(HashSet<Sign>, Vec<&Leaf>)> = vec![(HashSet::new(), leaves.to_vec())];
+    let mut open: Vec<(HashSet<Sign>, Vec<&[Assumed]>)> = vec![(HashSet::new(), leaves.to_vec())];
     for _ in 0..2 * leaves.len() {
         let Some((signs, agree)) = open.pop() else { return true };
         looked_at += agree.len();
         if looked_at > MOST_LOOKS {
             return false;
         }
-        let unknown = |leaf: &Leaf| leaf.assumed.iter().map(sign).find(|s| !signs.contains(s));
+        let unknown = |leaf: &[Assumed]| leaf.iter().map(sign).find(|s| !signs.contains(s));
         if agree.iter().any(|leaf| unknown(leaf).is_none()) {
             continue;
         }
         let Some((node, neuron, _)) = agree.first().and_then(|leaf| unknown(leaf)) else { return false };
         for active in [true, false] {
             let against = (node, neuron, !active);
-            let agree = agree.iter().copied().filter(|l| l.assumed.iter().all(|a| sign(a) != against)).collect();
+            let agree = agree.iter().copied().filter(|l| l.iter().all(|a| sign(a) != against)).collect();
             open.push((signs.iter().copied().chain([(node, neuron, active)]).collect(), agree));
         }
     }
@@ -202,14 +250,8 @@ mod tests {
     /// Leaves by their signs: 3 is neuron 3 at least zero, -3 at most.
     fn covered(leaves: &[&[i32]]) -> bool {
         let assumed = |&s: &i32| Assumed { node: 1, neuron: s.unsigned_abs() as usize, active: s > 0, beta: 0.0 };
-        let leaf = |signs: &&[i32]| Leaf {
-            rival: 0,
-            home: None,
-            assumed: signs.iter().map(assumed).collect(),
-            slopes: vec![],
-        };
-        let leaves: Vec<Leaf> = leaves.iter().map(leaf).collect();
-        cover(&leaves.iter().collect::<Vec<_>>())
+        let leaves: Vec<Vec<Assumed>> = leaves.iter().map(|signs| signs.iter().map(assumed).collect()).collect();
+        cover(&leaves.iter().map(|leaf| &leaf[..]).collect::<Vec<_>>())
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use crate::error::{Error, Result};
 use crate::model::{Model, Node};
 use crate::norm::Norm;
-use crate::results::certificate::{Assumed, Branches, Certificate, NoiseCertificate};
+use crate::results::certificate::{Assumed, Branches, Certificate, HalvedNeurons, NoiseCertificate};
 
 /// # Errors
 /// Names what makes no sense: a slope that is not a number in `[0,1]`, a multiplier below zero, a node that is no ReLU
@@ -31,7 +31,48 @@ pub fn check(certificate: &Certificate, model: &Model, norm: Norm) -> Result<()>
             check_slopes(model, s.node, "lower", &s.lower)?;
         }
     }
+    certificate.halved.iter().try_for_each(|halved| check_halved(halved, model))?;
     certificate.branches.as_ref().map_or(Ok(()), |branches| check_branches(branches, model))
+}
+
+fn check_halved(halved: &HalvedNeurons, model: &Model) -> Result<()> {
+    let HalvedNeurons { node, unstable, ends } = halved;
+    let Some(outputs) = model.nodes.get(*node).map(|n| n.shape.len()) else {
+        return fail(format!("the network has no node {node}"));
+    };
+    // All that a part speaks of comes before.
+    let below = |at: usize| match at < *node {
+        true => Ok(()),
+        false => fail(format!("node {at} is none of those below node {node}, whose neurons are bounded")),
+    };
+    check_neurons(unstable, model)?;
+    unstable.iter().try_for_each(|at| below(at.0))?;
+    for end in ends {
+        let name = format!("neuron {} of node {node}", end.neuron);
+        if end.neuron >= outputs {
+            return fail(format!("{name} is not there"));
+        }
+        for part in &end.parts {
+            let (have, want) = (part.slopes.len(), unstable.len());
+            if have != want {
+                return fail(format!("a part of {name} has {have} slopes, needs {want}"));
+            }
+            check_assumed(&name, &part.assumed, model)?;
+            part.assumed.iter().try_for_each(|a| below(a.node))?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether signs are those of neurons that there are, with multipliers that make sense.
+fn check_assumed(name: &str, assumed: &[Assumed], model: &Model) -> Result<()> {
+    for a in assumed {
+        check_neurons(&[(a.node, a.neuron)], model)?;
+        if !(a.beta >= 0.0 && a.beta.is_finite()) {
+            return fail(format!("{name} has the multiplier {}, below zero or no number", a.beta));
+        }
+    }
+    Ok(())
 }
 
 /// # Errors
@@ -106,12 +147,7 @@ fn check_domain(
     if have != want {
         return fail(format!("{name} has {have} slopes, needs {want}"));
     }
-    for a in assumed {
-        check_neurons(&[(a.node, a.neuron)], model)?;
-        if !(a.beta >= 0.0 && a.beta.is_finite()) {
-            return fail(format!("{name} has the multiplier {}, below zero or no number", a.beta));
-        }
-    }
+    check_assumed(name, assumed, model)?;
     let sign = |a: &Assumed| (a.node, a.neuron, a.active);
     let own: HashSet<_> = assumed.iter().map(sign).collect();
     if home.is_some_and(|home| home.rival != rival || !home.assumed.iter().all(|a| own.contains(&sign(a)))) {

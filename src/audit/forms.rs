@@ -54,6 +54,16 @@ impl Forms {
             neurons.node = self.read.get(&neurons.node).copied().unwrap_or(self.none);
             neurons.relu.iter_mut().for_each(|s| relu(&mut s.node));
         }
+        for halved in &mut certificate.halved {
+            halved.node = self.read.get(&halved.node).copied().unwrap_or(self.none);
+            halved.unstable.iter_mut().for_each(|(node, _)| relu(node));
+            halved
+                .ends
+                .iter_mut()
+                .flat_map(|e| &mut e.parts)
+                .flat_map(|p| &mut p.assumed)
+                .for_each(|a| relu(&mut a.node));
+        }
         if let Some(branches) = &mut certificate.branches {
             branches.unstable.iter_mut().for_each(|(node, _)| relu(node));
             branches.leaves.iter_mut().flat_map(|l| &mut l.assumed).for_each(|a| relu(&mut a.node));

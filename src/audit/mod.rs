@@ -27,7 +27,8 @@ mod window;
 mod tests;
 
 pub use crate::results::certificate::{
-    Assumed, Branches, Certificate, Home, Leaf, LowerSlopes, NeuronRows, NeuronSlopes, NodeSlopes, NoiseCertificate,
+    Assumed, Branches, Certificate, EndPart, HalvedEnd, HalvedNeurons, Home, Leaf, LowerSlopes, NeuronRows,
+    NeuronSlopes, NodeSlopes, NoiseCertificate,
 };
 pub use deployed::any_f32;
 pub use folder::{Claim, Failure, NoiseClaim, Report, Sample, folder, noise_folder};

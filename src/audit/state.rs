@@ -3,6 +3,7 @@
 use super::Method;
 use super::activation;
 use super::bounds::{self, Cut, Interval};
+use super::branches;
 use super::lines::{self, Given, Line, Peak};
 use super::rounding::Charge;
 use super::rows::LANES;
@@ -89,6 +90,13 @@ impl<'a> State<'a> {
                 state.refine_some(i + 1, &all)?;
             } else if rows.is_some() && node.inputs.iter().any(|&v| v != 0) {
                 state.refine(i + 1)?;
+            }
+            for halved in choice.certificate.iter().flat_map(|c| &c.halved).filter(|h| h.node == i && rows.is_some()) {
+                for (neuron, above, end) in branches::ends(&state, halved)? {
+                    let (lower, upper) = if above { (f64::NEG_INFINITY, -end) } else { (end, f64::INFINITY) };
+                    state.values[i + 1].meet(neuron, lower, upper);
+                }
+                state.values[i + 1].check(node)?;
             }
         }
         // Beside the bounds so far, never in their place: tighter inputs may flip a standard slope for the worse.

@@ -100,28 +100,10 @@ mod tests {
     use super::super::region::Region;
     use super::super::{Ball, Bounder, Method};
     use super::*;
+    use crate::model::dense;
     use crate::model::reference::forward;
-    use crate::model::{Dense, Layer, Model, Node};
     use crate::network::Network;
     use crate::rng::Rng;
-    use crate::tensor::Shape;
-
-    /// Eight inputs, two hidden layers of twelve neurons, three classes.
-    fn dense(seed: u64) -> Model {
-        let mut rng = Rng::new(seed, 42);
-        let mut random = |n: usize, scale: f32| -> Vec<f32> { (0..n).map(|_| scale * rng.normal()).collect() };
-        let mut layers = vec![];
-        for (from, to) in [(8, 12), (12, 12), (12, 3)] {
-            let weight = random(from * to, (2.0 / from as f32).sqrt());
-            layers.push((Layer::Dense(Dense { weight, bias: random(to, 0.3) }), to));
-            layers.push((Layer::Relu, to));
-        }
-        layers.pop();
-        let node = |(i, (layer, n))| Node { name: format!("n{i}"), layer, inputs: vec![i], shape: Shape::flat(n) };
-        let nodes = layers.into_iter().enumerate().map(node).collect();
-        let classes = vec!["a".into(), "b".into(), "c".into()];
-        Model { input: Shape::flat(8), nodes, classes, folded: vec![] }
-    }
 
     /// A ball too large to be proved: neurons are bounded more closely on what a row leaves of it, and every image of the ball
     /// at which the row is not positive is in there.

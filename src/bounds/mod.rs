@@ -30,7 +30,7 @@ mod walk;
 mod watch;
 mod zonotope;
 
-pub use branch::{Decision, Tree};
+pub use branch::{Decision, Depth, Tree};
 pub use certified::Proof;
 pub use cloud::{Cloud, CloudBound};
 pub use method::{Method, Runtime};

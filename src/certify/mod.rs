@@ -19,7 +19,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::attack::{self, Hit};
 use crate::bounds::{Ball, Bounder, Method, Proof};
-use crate::close::{self, Bracket};
+use crate::close::{self, Bracket, Closed};
 use crate::dataset::Dataset;
 use crate::device::Fit;
 use crate::error::{Error, Result};
@@ -174,29 +174,30 @@ impl Run<'_> {
                 let spent: Vec<f64> = open.iter().map(|o| o.found.seconds).collect();
                 close::close(self.bounder, close, &subjects, &brackets, &spent)?
             }
-            None => open.iter().map(|o| (o.bracket.clone(), 0)).collect(),
+            None => open.iter().map(|o| Closed::untouched(&o.bracket)).collect(),
         };
-        for (open, (bracket, domains)) in open.into_iter().zip(closed) {
+        for (open, closed) in open.into_iter().zip(closed) {
+            let Closed { bracket, domains, .. } = &closed;
             let mut radius = bracket.proved;
             if radius > 0.0 && sink.wants_proof(open.index) {
-                let proof = self.prove_again(&open, radius, domains)?;
+                let proof = self.prove_again(&open, radius, &closed)?;
                 sink.proof(open.index, self.variance, &proof.certificate)?;
                 // What it proves may be a hair less than what the search found.
                 radius = radius.min(proof.radius);
             }
             progress.advance(1);
-            sink.row(self.row(&open, &bracket, radius, domains)?)?;
+            sink.row(self.row(&open, bracket, radius, *domains)?)?;
         }
         Ok(())
     }
 
     /// The lines, and where brackets were closed the domains, behind a radius.
-    fn prove_again(&self, open: &Open, radius: f32, domains: usize) -> Result<Proof> {
+    fn prove_again(&self, open: &Open, radius: f32, closed: &Closed) -> Result<Proof> {
         let found = &open.found;
         let ball = |delta| Ball { image: &open.subject.image, class: open.subject.class, delta };
         // From the beginning on one ball, where the search went from ball to ball.
         if radius > found.proved
-            && let Some(proof) = self.bounder.branch_proof(&ball(radius), 2 * domains + 256)?
+            && let Some(proof) = self.bounder.branch_proof(&ball(radius), 2 * closed.domains + 256, closed.depth)?
             && proof.radius > found.proved
         {
             return Ok(proof);

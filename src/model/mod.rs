@@ -364,6 +364,24 @@ fn identity(f: &Activation) -> Vec<usize> {
     name.chain(constants.iter().map(|c| c.to_bits() as usize)).collect()
 }
 
+/// Eight inputs, two hidden layers of twelve neurons, three classes.
+#[cfg(test)]
+pub(crate) fn dense(seed: u64) -> Model {
+    let mut rng = crate::rng::Rng::new(seed, 42);
+    let mut random = |n: usize, scale: f32| -> Vec<f32> { (0..n).map(|_| scale * rng.normal()).collect() };
+    let mut layers = vec![];
+    for (from, to) in [(8, 12), (12, 12), (12, 3)] {
+        let weight = random(from * to, (2.0 / from as f32).sqrt());
+        layers.push((Layer::Dense(Dense { weight, bias: random(to, 0.3) }), to));
+        layers.push((Layer::Relu, to));
+    }
+    layers.pop();
+    let node = |(i, (layer, n))| Node { name: format!("n{i}"), layer, inputs: vec![i], shape: Shape::flat(n) };
+    let nodes = layers.into_iter().enumerate().map(node).collect();
+    let classes = vec!["a".into(), "b".into(), "c".into()];
+    Model { input: Shape::flat(8), nodes, classes, folded: vec![] }
+}
+
 /// Of two classes the first, whose logit is 1, beats `max(x, 0) - 0.3` at every x of [0,1]: but the 1 is summed between two
 /// numbers as large as `size * x`, where rounding loses it.
 #[cfg(test)]

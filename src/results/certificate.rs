@@ -14,6 +14,9 @@ pub struct Certificate {
     /// For the neurons behind them.
     #[serde(default)]
     pub inner: Vec<NeuronSlopes>,
+    /// For neurons whose ends are bounded by halving, in the order of their nodes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub halved: Vec<HalvedNeurons>,
     /// For the margins of a ball that is halved, in place of `relu`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub branches: Option<Branches>,
@@ -74,6 +77,37 @@ pub struct NeuronRows {
     pub below: Vec<usize>,
     /// and from above.
     pub above: Vec<usize>,
+}
+
+/// Ends of outputs of one node, each the least over parts that cover the ball.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HalvedNeurons {
+    /// Index into the model's nodes.
+    pub node: usize,
+    /// Node and neuron of those that parts have slopes for, all below `node`.
+    pub unstable: Vec<(usize, usize)>,
+    /// In no order.
+    pub ends: Vec<HalvedEnd>,
+}
+
+/// One of them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HalvedEnd {
+    /// Flat `[channel][row][column]` index.
+    pub neuron: usize,
+    /// The upper end, rather than the lower.
+    pub above: bool,
+    /// In no order; the auditor shows that they cover the ball.
+    pub parts: Vec<EndPart>,
+}
+
+/// A part of the ball, on which the end is bounded.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EndPart {
+    /// Signs that make this part of the ball.
+    pub assumed: Vec<Assumed>,
+    /// Lower slopes of the unstable neurons, in steps of 1/255.
+    pub slopes: Vec<u8>,
 }
 
 /// Domains of a ball, which for each rival of the class together are to cover it.

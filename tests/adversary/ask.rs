@@ -177,14 +177,17 @@ impl<'a> Judge<'a> {
     }
 
     fn branch(&mut self, bounder: &Bounder, subjects: &[Subject], brackets: &[Bracket], losses: &[Option<Place>]) {
-        let settings = close::Settings { domains: 48, seconds: None, tolerance: 0.01 };
-        let closed =
-            self.ask("branch", |_| close::close(bounder, &settings, subjects, brackets, &vec![0.0; subjects.len()]));
-        for (i, (bracket, _)) in closed.into_iter().flatten().enumerate() {
-            self.claim("branch", i, losses[i].as_ref(), bracket.proved);
-            self.reached("branch", i, losses[i].as_ref(), bracket.attacked.map(|(d, _)| d));
-            if bracket.proved > brackets[i].proved {
-                self.tally.count("branch proved more");
+        // Where time is what limits, the ends of neurons are halved as well.
+        for (by, seconds) in [("branch", None), ("branch deep", Some(1e6))] {
+            let settings = close::Settings { domains: 48, seconds, tolerance: 0.01 };
+            let spent = vec![0.0; subjects.len()];
+            let closed = self.ask(by, |_| close::close(bounder, &settings, subjects, brackets, &spent));
+            for (i, close::Closed { bracket, .. }) in closed.into_iter().flatten().enumerate() {
+                self.claim(by, i, losses[i].as_ref(), bracket.proved);
+                self.reached(by, i, losses[i].as_ref(), bracket.attacked.map(|(d, _)| d));
+                if bracket.proved > brackets[i].proved {
+                    self.tally.count(&format!("{by} proved more"));
+                }
             }
         }
         let balls: Vec<Ball<'_>> = subjects

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use deltamax::audit;
-use deltamax::bounds::{Ball, Bounder, Method};
+use deltamax::bounds::{Ball, Bounder, Depth, Method};
 use deltamax::device::Device;
 use deltamax::model::{Conv, Layer, Model, Pool, Source, onnx};
 use deltamax::network::Network;
@@ -352,7 +352,7 @@ fn certificates_of_rectified_rectifiers_are_accepted() {
         .unwrap();
         for factor in [1.01, 1.06, 1.12, 1.5, 2.0] {
             let ball = Ball { image: &image, class: subject.class, delta: (found[0] * factor).min(1.0) };
-            let Ok(Some(found)) = bounder.branch_proof(&ball, 64) else { continue };
+            let Ok(Some(found)) = bounder.branch_proof(&ball, 64, Depth::NONE) else { continue };
             seen += 1;
             let text = serde_json::to_string(&found.certificate).unwrap();
             let read: audit::Certificate = serde_json::from_str(&text).unwrap();

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use deltamax::audit::{self, Claim, Sample};
-use deltamax::bounds::{Ball, Bounder, Method};
+use deltamax::bounds::{Ball, Bounder, Depth, Method};
 use deltamax::device::Device;
 use deltamax::model::cnn::{Architecture, cnn};
 use deltamax::model::{Layer, Model, onnx};
@@ -187,7 +187,7 @@ fn domains_prove_what_branching_proves_and_no_domain_may_be_missing() {
         for claim in proved(&model, &images, method).iter().filter(|c| c.radius > 0.0 && c.radius < 0.8) {
             let (image, delta) = (&images[claim.index], 1.1 * claim.radius as f32);
             let ball = Ball { image, class: claim.class, delta };
-            let Some(found) = bounder.branch_proof(&ball, 200).unwrap() else { continue };
+            let Some(found) = bounder.branch_proof(&ball, 200, Depth::NONE).unwrap() else { continue };
             let decided = bounder.branch_balls(&[ball], &[200]).unwrap().remove(0).0;
             assert_eq!(decided, deltamax::bounds::Decision::Proved);
             assert!(found.radius > 0.99 * delta, "{} of {delta}", found.radius);
@@ -213,6 +213,44 @@ fn domains_prove_what_branching_proves_and_no_domain_may_be_missing() {
 }
 
 #[test]
+fn ends_of_neurons_that_were_halved_are_proved_again_and_no_part_may_be_missing() {
+    let (mut halved, mut farther) = (0, 0);
+    for seed in 0..8 {
+        let model = dense(seed);
+        let images = images(&model, 6, 8);
+        let net = Network::new(&Device::cpu(), &model).unwrap();
+        let bounder = Bounder::new(&net, Method::Crown).unwrap();
+        for claim in proved(&model, &images, Method::Crown).iter().filter(|c| c.radius > 0.0 && c.radius < 0.7) {
+            let ball = Ball { image: &images[claim.index], class: claim.class, delta: 1.25 * claim.radius as f32 };
+            let depth = Depth { domains: 24, until: None };
+            let plain = bounder.branch_proof(&ball, 6, Depth::NONE).unwrap();
+            let Some(found) = bounder.branch_proof(&ball, 6, depth).unwrap() else { continue };
+            farther += usize::from(plain.is_none());
+            let text = serde_json::to_string(&found.certificate).unwrap();
+            let certificate: audit::Certificate = serde_json::from_str(&text).unwrap();
+            let ask = |certificate: &audit::Certificate, radius: f32| {
+                audit::check(&model, ball.image, claim.class, radius.into(), claim.method, Some(certificate))
+            };
+            assert!(matches!(ask(&certificate, found.radius), Ok(audit::Verdict::Proved { .. })), "seed {seed}");
+            assert!(!matches!(ask(&certificate, 2.0 * found.radius), Ok(audit::Verdict::Proved { .. })));
+            for (at, neurons) in certificate.halved.iter().enumerate() {
+                for (which, end) in neurons.ends.iter().enumerate().filter(|(_, end)| end.parts.len() > 1) {
+                    halved += 1;
+                    let mut less = certificate.clone();
+                    less.halved[at].ends[which].parts.remove(end.parts.len() / 2);
+                    let refused = ask(&less, found.radius).unwrap_err().to_string();
+                    assert!(refused.contains("do not cover"), "{refused}");
+                    let mut odd = certificate.clone();
+                    odd.halved[at].ends[which].parts[0].assumed[0].node = neurons.node + 1;
+                    assert!(ask(&odd, found.radius).is_err(), "a part speaks of what is above it");
+                }
+            }
+        }
+    }
+    assert!(halved > 40 && farther > 2, "{halved} ends were halved, {farther} balls proved by that alone");
+}
+
+#[test]
 fn slopes_of_neurons_that_only_the_auditor_finds_stable_are_tried() {
     let mut halved = 0;
     for (seed, between) in (0..4).flat_map(|seed| (0..3).map(move |between| (seed, between))) {
@@ -230,7 +268,7 @@ fn slopes_of_neurons_that_only_the_auditor_finds_stable_are_tried() {
                 assert!(matches!(verdict, audit::Verdict::Proved { .. }), "{seed} {between} {method}: {verdict:?}");
                 for grown in [1.06, 1.12, 1.25] {
                     let ball = Ball { image, class: claim.class, delta: grown * claim.radius as f32 };
-                    let Some(found) = bounder.branch_proof(&ball, 300).unwrap() else { break };
+                    let Some(found) = bounder.branch_proof(&ball, 300, Depth::NONE).unwrap() else { break };
                     let text = serde_json::to_string(&found.certificate).unwrap();
                     let certificate: audit::Certificate = serde_json::from_str(&text).unwrap();
                     let verdict = ask(Some(&certificate), f64::from(found.radius));

@@ -142,7 +142,7 @@ fn branching_goes_on_from_there() {
     let closed = close::close(&bounder, &settings, &subjects, &before, &vec![0.0; subjects.len()]).unwrap();
     let mut rng = Rng::new(3, 7);
     let mut gained = 0;
-    for ((subject, old), (new, _)) in subjects.iter().zip(&before).zip(&closed) {
+    for ((subject, old), close::Closed { bracket: new, .. }) in subjects.iter().zip(&before).zip(&closed) {
         gained += usize::from(new.proved > 1.05 * old.proved);
         assert!(new.proved >= old.proved && new.attacked.is_none_or(|(distance, _)| distance > new.proved));
         for _ in 0..500 {

@@ -22,13 +22,14 @@ use rayon::prelude::*;
 use batch::Batch;
 use climbed::Climbed;
 use domain::Domain;
+pub use neurons::Depth;
 use progress::{Bounded, Progress};
 use root::Root;
 pub use tree::Tree;
 
 use super::alpha::{self, Effort, Run};
 use super::certified::Proof;
-use super::limits::Limits;
+use super::evaluate::Bounds;
 use super::linearised::Linearised;
 use super::region::Region;
 use super::shelf::Copies;
@@ -36,7 +37,7 @@ use super::{Ball, Bounder, Method, Row, graph};
 use crate::error::{Error, Result};
 use crate::ops::linear::RELAX;
 use crate::ops::signs;
-use crate::results::certificate::Certificate;
+use crate::results::certificate::{Certificate, HalvedNeurons};
 use crate::tensor;
 
 /// What is known about a box of which some rows are to be positive.
@@ -63,6 +64,9 @@ const RENEWALS: usize = 1;
 /// The share of the time that the neurons behind a row may take before the row itself is halved.
 const NEURONS: f64 = 0.4;
 
+/// And the domains that each end of theirs may take then.
+const DEEP: usize = 256;
+
 /// Domains that one thread bounds at once, and a GPU, where they fit.
 const BATCH: [usize; 2] = [32, 1024];
 
@@ -72,6 +76,13 @@ const LEAST: usize = 2 * tensor::LANE_BLOCK;
 /// Multipliers are elementwise at most [`signs::MOST`] where rows start with at most one: coefficients may be larger than
 /// elsewhere by this factor.
 const GROWTH: f32 = 2.0 * signs::MOST;
+
+/// What is known of regions, and bounds of rows over them.
+struct Deepened<'a> {
+    state: Linearised<'a>,
+    bounds: Bounds,
+    halved: Vec<HalvedNeurons>,
+}
 
 impl Bounder {
     /// Whether each class dominates on its ball, and the domains it took to tell: no more for each ball than its budget.
@@ -97,15 +108,15 @@ impl Bounder {
     }
 
     /// The domains by which [`branch_balls`](Self::branch_balls) proves a ball within a budget, if it does, with the
-    /// radius that they prove: the ball's, or a hair less.
+    /// radius that they prove: the ball's, or a hair less. The ends of neurons are halved as deep as said.
     ///
     /// # Errors
     /// A fault of the device.
-    pub fn branch_proof(&self, ball: &Ball<'_>, budget: usize) -> Result<Option<Proof>> {
+    pub fn branch_proof(&self, ball: &Ball<'_>, budget: usize, depth: Depth) -> Result<Option<Proof>> {
         let balls = std::slice::from_ref(ball);
         let (region, (rows, _)) = (Region::balls(self, balls)?, self.margins(balls.iter().map(|b| b.class)));
-        let crown = self.at_least_crown();
-        let (state, bounds) = crown.bounded(&region, &rows, false)?;
+        let crown = self.for_domains(depth);
+        let Deepened { state, bounds, halved } = crown.deepened(&region, &rows, depth, true)?;
         if state.known.provable()?.contains(&false) {
             return Ok(None);
         }
@@ -125,35 +136,48 @@ impl Bounder {
         }
         let rival = |row: usize| rows[row].coefficients.iter().position(|c| *c < 0.0).unwrap_or(ball.class);
         let branches = Some(roots[0].branches(&leaves, rival, roomy.renewed()));
-        let certificate = Certificate { ball: Some(ball.delta), relu: vec![], branches, ..lines };
+        let certificate = Certificate { ball: Some(ball.delta), relu: vec![], halved, branches, ..lines };
         Ok(Some(Proof { radius, certificate }))
     }
 
     fn branch(&self, region: &Region, rows: &[Row], budgets: &[usize]) -> Result<Vec<(Decision, usize)>> {
         let crown = self.at_least_crown();
-        let (state, bounds) = crown.bounded(region, rows, false)?;
-        let provable = state.known.provable()?;
-        let explore = |state: Linearised<'_>, lower: &[f32], budgets: &[usize]| {
-            let mut progress = Progress::new(rows, lower, budgets);
-            for (decision, _) in progress.decisions.iter_mut().zip(&provable).filter(|(_, provable)| !**provable) {
-                *decision = Some(Decision::Open);
-            }
-            let undecided = (0..region.count).any(|b| progress.decisions[b].is_none());
-            if undecided && let Some((roomy, roots)) = roots(state)? {
-                roomy.explore(&roots, rows, lower, &mut progress)?;
-            }
-            Ok(progress.finish())
-        };
-        // Where rows see patches, halves of their neurons tell little (docs/exact.md).
-        let Some(deadline) = self.deadline.filter(|_| self.renews() && !provable.contains(&false)) else {
-            return explore(state, &bounds.lower, budgets);
-        };
         let now = Instant::now();
-        let until = now + deadline.saturating_duration_since(now).mul_f64(NEURONS);
-        let limits = crown.halve_neurons(&state, until)?;
-        let known: Vec<&Limits> = limits.iter().collect();
-        let (state, bounds) = crown.bounded_within(region, rows, &known, false)?;
-        explore(state, &bounds.lower, budgets)
+        let until = self.deadline.map(|deadline| now + deadline.saturating_duration_since(now).mul_f64(NEURONS));
+        // Without a limit of time it is domains that count.
+        let depth = Depth { domains: until.map_or(0, |_| DEEP), until };
+        let Deepened { state, bounds, .. } = crown.deepened(region, rows, depth, false)?;
+        let mut progress = Progress::new(rows, &bounds.lower, budgets);
+        for (decision, _) in
+            progress.decisions.iter_mut().zip(state.known.provable()?).filter(|(_, provable)| !provable)
+        {
+            *decision = Some(Decision::Open);
+        }
+        let undecided = (0..region.count).any(|b| progress.decisions[b].is_none());
+        if undecided && let Some((roomy, roots)) = roots(state)? {
+            roomy.explore(&roots, rows, &bounds.lower, &mut progress)?;
+        }
+        Ok(progress.finish())
+    }
+
+    /// What is known of regions, and bounds of rows over them, the ends of neurons halved as deep as said where that pays; and what
+    /// proves those, if it is to be kept of a single region.
+    fn deepened<'a>(&'a self, region: &'a Region, rows: &[Row], depth: Depth, keep: bool) -> Result<Deepened<'a>> {
+        let (state, bounds) = self.bounded(region, rows, false)?;
+        // Where rows see patches, halves of their neurons tell little.
+        let pays = depth.domains > 1 && self.renews() && bounds.lower.iter().any(|lower| !(*lower > 0.0));
+        if !pays || state.known.provable()?.contains(&false) {
+            return Ok(Deepened { state, bounds, halved: vec![] });
+        }
+        let (limits, halved) = self.halve_neurons(&state, depth, keep)?;
+        let (state, bounds) = self.bounded_within(region, rows, &limits.iter().collect::<Vec<_>>(), false)?;
+        Ok(Deepened { state, bounds, halved })
+    }
+
+    /// Where the ends of neurons are halved, slopes that climb before tell little more.
+    fn for_domains(&self, depth: Depth) -> Bounder {
+        let crown = self.at_least_crown();
+        if depth.domains > 1 && self.renews() { Bounder { method: Method::Crown, ..crown } } else { crown }
     }
 
     fn at_least_crown(&self) -> Bounder {
@@ -189,6 +213,11 @@ impl Bounder {
                 return Ok(());
             }
         }
+    }
+
+    /// Whether the ends of neurons are worth halving: not where their rows see patches, of which that tells little.
+    pub fn halves_neurons(&self) -> bool {
+        self.renews() && !self.goes_around()
     }
 
     /// Whether neurons are bounded anew on what a row leaves of its domain. That tells much of rows that see the whole input, and

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use super::domain::Domain;
 use super::progress::Bounded;
 use super::root::Root;
-use super::{HASTY, RENEWALS, Row, roots};
+use super::{Deepened, Depth, HASTY, RENEWALS, Row, roots};
 use crate::bounds::region::Region;
 use crate::bounds::{Ball, Bounder};
 use crate::device::Fit;
@@ -167,13 +167,21 @@ impl Bounder {
     /// # Errors
     /// A fault of the device.
     pub fn plant(&self, balls: &[Ball<'_>]) -> Result<Vec<Option<Tree>>> {
+        self.plant_deep(balls, Depth::NONE)
+    }
+
+    /// The same, the ends of neurons halved as deep as said.
+    ///
+    /// # Errors
+    /// A fault of the device.
+    pub fn plant_deep(&self, balls: &[Ball<'_>], depth: Depth) -> Result<Vec<Option<Tree>>> {
         if self.goes_around() {
             return Ok(balls.iter().map(|_| None).collect());
         }
-        let crown = self.at_least_crown();
+        let crown = self.for_domains(depth);
         let region = Region::balls(&crown, balls)?;
         let (rows, _) = crown.margins(balls.iter().map(|b| b.class));
-        let (state, bounds) = crown.bounded(&region, &rows, false)?;
+        let Deepened { state, bounds, .. } = crown.deepened(&region, &rows, depth, false)?;
         let provable = state.known.provable()?;
         let Some((roomy, roots)) = roots(state)? else { return Ok(balls.iter().map(|_| None).collect()) };
         let tree = |(lane, (root, ball)): (usize, (Arc<Root>, &Ball<'_>))| {

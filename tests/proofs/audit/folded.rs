@@ -142,7 +142,7 @@ fn folded_networks_are_audited_as_their_files_have_them() {
         {
             let delta = 1.1 * claim.radius as f32;
             let ball = Ball { image: &images[claim.index], class: claim.class, delta };
-            let Some(found) = bounder.branch_proof(&ball, 100).unwrap() else { continue };
+            let Some(found) = bounder.branch_proof(&ball, 100, Depth::NONE).unwrap() else { continue };
             claim.radius = found.radius.into();
             claim.certificate =
                 Some(serde_json::from_str(&serde_json::to_string(&found.certificate).unwrap()).unwrap());
