@@ -143,7 +143,7 @@ fn finish(net: &Network, queries: &mut Queries<'_>, open: Vec<Part>, method: Met
         if method.relaxes() && parts.iter().all(|p| varying(p) <= SPLITTABLE) {
             let Some(bounder) = bounder(net, queries, parts, method)? else { continue };
             split::split(&bounder, queries, parts.to_vec())?;
-            queries.give_up(&[parts[0].query])?;
+            queries.give_up(&[parts[0].query], false)?;
         } else {
             match rest.last_mut() {
                 // A GPU takes the points of all at once; a CPU gains nothing by it, and answers sooner one by one.
@@ -154,16 +154,17 @@ fn finish(net: &Network, queries: &mut Queries<'_>, open: Vec<Part>, method: Met
     }
     for mut parts in rest {
         let few = method.relaxes() && parts.iter().all(|p| varying(p) <= FEW);
+        let mut late = false;
         if method.refines()
             && let Some(bounder) = bounder(net, queries, &parts, Method::Alpha)?
         {
-            parts = signs::branch(&bounder, queries, parts, SIGNS[usize::from(few)])?;
+            (parts, late) = signs::branch(&bounder, queries, parts, SIGNS[usize::from(few)])?;
         }
         match bounder(net, queries, &parts, method)? {
             Some(bounder) if few => split::split(&bounder, queries, parts.clone())?,
             Some(_) | None => attack::run(net, queries, &parts, Effort::Thorough)?,
         }
-        queries.give_up(&members(parts.iter().map(|p| p.query)))?;
+        queries.give_up(&members(parts.iter().map(|p| p.query)), late)?;
     }
     Ok(())
 }

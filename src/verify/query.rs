@@ -225,11 +225,11 @@ impl<'a> Queries<'a> {
         if who.is_empty() { Ok(()) } else { self.charge(&who) }
     }
 
-    /// Nothing is left to try for `who`.
-    pub fn give_up(&mut self, who: &[usize]) -> Result<()> {
+    /// Nothing is left to try for `who`; where they are `late`, for want of time.
+    pub fn give_up(&mut self, who: &[usize], late: bool) -> Result<()> {
         for &i in who {
             if self.is_open(i) {
-                self.all[i].verdict = Some(Verdict::Unknown);
+                self.all[i].verdict = Some(if late { Verdict::Timeout } else { Verdict::Unknown });
             }
         }
         self.charge(who)

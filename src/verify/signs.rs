@@ -11,10 +11,15 @@ use crate::error::{Error, Result};
 /// Domains that one box may take.
 const DOMAINS: usize = 1 << 24;
 
-/// Splits the parts until they are refuted, a counterexample turns up, or a share of the time left is over; what is left of
-/// them.
-pub(super) fn branch(bounder: &Bounder, queries: &mut Queries<'_>, parts: Vec<Part>, share: f64) -> Result<Vec<Part>> {
-    let mut rest = vec![];
+/// Splits the parts until they are refuted, a counterexample turns up, or a share of the time left is over: what is left of
+/// them, and whether it was for want of time.
+pub(super) fn branch(
+    bounder: &Bounder,
+    queries: &mut Queries<'_>,
+    parts: Vec<Part>,
+    share: f64,
+) -> Result<(Vec<Part>, bool)> {
+    let (mut rest, mut late) = (vec![], false);
     for parts in parts.chunks(batch(bounder)) {
         let parts: Vec<Part> = parts.iter().filter(|p| queries.is_open(p.query)).cloned().collect();
         let who = members(parts.iter().map(|p| p.query));
@@ -28,6 +33,7 @@ pub(super) fn branch(bounder: &Bounder, queries: &mut Queries<'_>, parts: Vec<Pa
             Err(Error::Timeout) => vec![Decision::Open; parts.len()],
             other => other?,
         };
+        late |= bounder.deadline.is_some_and(|deadline| Instant::now() >= deadline);
         let mut starts = vec![];
         for (part, decision) in parts.into_iter().zip(decisions) {
             match decision {
@@ -44,7 +50,7 @@ pub(super) fn branch(bounder: &Bounder, queries: &mut Queries<'_>, parts: Vec<Pa
         attack::points(&bounder.net, queries, starts.into_iter())?;
     }
     rest.retain(|p| queries.is_open(p.query));
-    Ok(rest)
+    Ok((rest, late))
 }
 
 fn decide(bounder: &Bounder, queries: &Queries<'_>, parts: &[Part]) -> Result<Vec<Decision>> {

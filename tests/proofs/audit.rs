@@ -215,16 +215,16 @@ fn domains_prove_what_branching_proves_and_no_domain_may_be_missing() {
 #[test]
 fn ends_of_neurons_that_were_halved_are_proved_again_and_no_part_may_be_missing() {
     let (mut halved, mut farther) = (0, 0);
-    for seed in 0..8 {
+    for seed in 0..20 {
         let model = dense(seed);
         let images = images(&model, 6, 8);
         let net = Network::new(&Device::cpu(), &model).unwrap();
         let bounder = Bounder::new(&net, Method::Crown).unwrap();
         for claim in proved(&model, &images, Method::Crown).iter().filter(|c| c.radius > 0.0 && c.radius < 0.7) {
-            let ball = Ball { image: &images[claim.index], class: claim.class, delta: 1.25 * claim.radius as f32 };
+            let ball = Ball { image: &images[claim.index], class: claim.class, delta: 1.4 * claim.radius as f32 };
             let depth = Depth { domains: 24, until: None };
-            let plain = bounder.branch_proof(&ball, 6, Depth::NONE).unwrap();
-            let Some(found) = bounder.branch_proof(&ball, 6, depth).unwrap() else { continue };
+            let plain = bounder.branch_proof(&ball, 9, Depth::NONE).unwrap();
+            let Some(found) = bounder.branch_proof(&ball, 9, depth).unwrap() else { continue };
             farther += usize::from(plain.is_none());
             let text = serde_json::to_string(&found.certificate).unwrap();
             let certificate: audit::Certificate = serde_json::from_str(&text).unwrap();
@@ -247,7 +247,7 @@ fn ends_of_neurons_that_were_halved_are_proved_again_and_no_part_may_be_missing(
             }
         }
     }
-    assert!(halved > 40 && farther > 2, "{halved} ends were halved, {farther} balls proved by that alone");
+    assert!(halved > 40 && farther > 1, "{halved} ends were halved, {farther} balls proved by that alone");
 }
 
 #[test]
