@@ -8,6 +8,7 @@ mod fixed;
 mod layout;
 pub mod onnx;
 pub mod pixels;
+mod prefix;
 pub mod reference;
 mod transform;
 
@@ -282,13 +283,6 @@ impl Model {
     /// The value that holds the logits.
     pub fn output(&self) -> ValueId {
         self.nodes.len()
-    }
-
-    /// The network that ends at a value, behind at least one layer. Its outputs are classes by number.
-    pub fn up_to(&self, value: ValueId) -> Model {
-        let classes = (0..self.shape(value).len()).map(|k| k.to_string()).collect();
-        let folded = self.folded.iter().filter(|f| f.node < value).cloned().collect();
-        Model { input: self.input, nodes: self.nodes[..value].to_vec(), classes, folded }
     }
 
     /// Number of weights and biases.

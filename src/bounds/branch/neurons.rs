@@ -12,7 +12,6 @@ use rayon::prelude::*;
 
 use super::batch::Batch;
 use super::domain::Domain;
-use super::progress::Bounded;
 use super::root::Root;
 use super::{Bounder, GROWTH, HASTY, Row, own_rows, roots};
 use crate::bounds::graph;
@@ -184,13 +183,12 @@ impl Bounder {
         let whole = |(r, end): (usize, &End)| (r, Domain::whole(r, &roots[end.lane]), end.least);
         let mut due: Vec<(usize, Domain, f32)> = ends.iter().enumerate().map(whole).collect();
         while !due.is_empty() {
-            let share = self.domains_at_once().min(due.len().div_ceil(rayon::current_num_threads()));
             let bound = |part: &[(usize, Domain, f32)]| {
                 let domains: Vec<Domain> = part.iter().map(|(_, domain, _)| domain.clone()).collect();
                 self.climbed(rows, &domains, HASTY).map(|(bounded, _)| bounded)
             };
-            let bounded: Vec<Vec<Bounded>> = due.par_chunks(share).map(bound).collect::<Result<_>>()?;
-            for ((r, _, least), bounded) in due.drain(..).zip(bounded.into_iter().flatten()) {
+            let bounded = self.by_parts(&due, bound)?;
+            for ((r, _, least), bounded) in due.drain(..).zip(bounded) {
                 let (end, least) = (&mut ends[r], bounded.lower.max(least));
                 end.domains += 1;
                 if least >= 0.0 && !keep {
@@ -212,6 +210,22 @@ impl Bounder {
         Ok(())
     }
 
+    /// What `bound` says of all, of as many at once as there is room for: of a GPU nobody waits in several threads.
+    fn by_parts<T: Sync, B: Send>(
+        &self,
+        all: &[T],
+        bound: impl Fn(&[T]) -> Result<Vec<B>> + Sync + Send,
+    ) -> Result<Vec<B>> {
+        let share = self.domains_at_once();
+        let parts: Vec<Vec<B>> = if self.device().is_gpu() {
+            all.chunks(share).map(bound).collect::<Result<_>>()?
+        } else {
+            let share = share.min(all.len().div_ceil(rayon::current_num_threads())).max(1);
+            all.par_chunks(share).map(bound).collect::<Result<_>>()?
+        };
+        Ok(parts.into_iter().flatten().collect())
+    }
+
     /// What ends are at least by their parts as these are kept, their slopes in steps, and by what was known before.
     fn bound_parts(&self, rows: &[Row], known: &[f32], ends: &mut [End]) -> Result<()> {
         let parts: Vec<Domain> = ends.iter().flat_map(|end| &end.parts).map(|part| part.domain.clone()).collect();
@@ -219,9 +233,9 @@ impl Bounder {
             let batch = Batch::new(self, parts)?;
             Ok(self.evaluate(&batch.state(self)?, &own_rows(rows, parts), false)?.lower)
         };
-        let bounds: Vec<Vec<f32>> = parts.par_chunks(self.domains_at_once()).map(bound).collect::<Result<_>>()?;
+        let bounds = self.by_parts(&parts, bound)?;
         ends.iter_mut().for_each(|end| end.least = f32::INFINITY);
-        for (part, bound) in parts.iter().zip(bounds.into_iter().flatten()) {
+        for (part, bound) in parts.iter().zip(bounds) {
             ends[part.row].least = ends[part.row].least.min(bound);
         }
         ends.iter_mut().zip(known).for_each(|(end, known)| end.least = end.least.max(*known));
