@@ -164,12 +164,8 @@ impl Bounder {
             above: end.above,
             parts: end.parts.into_iter().map(|part| part.domain.into()).collect(),
         };
-        let unstable = || roots[0].unstable.to_vec();
-        Ok(keep.then(|| HalvedNeurons {
-            node: value - 1,
-            unstable: unstable(),
-            ends: ends.into_iter().map(kept).collect(),
-        }))
+        let (node, unstable) = (value - 1, roots[0].unstable.to_vec());
+        Ok(keep.then(|| HalvedNeurons { node, unstable, ends: ends.into_iter().map(kept).collect() }))
     }
 
     /// Halves the part of every end where its row is least, until its sign is known.
