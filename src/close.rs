@@ -219,8 +219,11 @@ pub fn close(
     let until = left.map(|left| Instant::now() + Duration::from_secs_f64(left.min(FOREVER)));
     let mut timed = bounder.clone();
     timed.deadline = until.or(bounder.deadline);
-    let depth = |t: &Track<'_>| Depth { domains: t.depth, until: None };
-    let one = |t: &Track<'_>| Closed { bracket: t.bracket.clone(), domains: t.domains(), depth: depth(t) };
+    let one = |t: &Track<'_>| Closed {
+        bracket: t.bracket.clone(),
+        domains: t.domains(),
+        depth: Depth { domains: t.depth, until: None },
+    };
     let closed = |tracks: Vec<Track<'_>>| Ok(tracks.iter().map(one).collect());
     pull_in(bounder, settings, &mut tracks)?;
     tracks.iter_mut().for_each(|track| track.began = track.seconds);

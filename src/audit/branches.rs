@@ -67,22 +67,26 @@ pub fn left<'a>(
 /// # Errors
 /// If the parts of one leave some of the box out.
 pub fn ends(state: &State<'_>, halved: &HalvedNeurons) -> Result<Vec<(usize, bool, f64)>> {
-    let least = |end: &HalvedEnd| {
-        if !cover(&end.parts.iter().map(|part| &part.assumed[..]).collect::<Vec<_>>()) {
-            let side = if end.above { "upper" } else { "lower" };
-            return fail(format!("the parts of the {side} end of neuron {} do not cover the ball", end.neuron));
+    halved.ends.par_iter().try_for_each(|end: &HalvedEnd| {
+        if cover(&end.parts.iter().map(|part| &part.assumed[..]).collect::<Vec<_>>()) {
+            return Ok(());
         }
+        let side = if end.above { "upper" } else { "lower" };
+        fail(format!("the parts of the {side} end of neuron {} do not cover the ball", end.neuron))
+    })?;
+    let mut domains = vec![];
+    for end in &halved.ends {
         let sign = if end.above { -1.0 } else { 1.0 };
-        let mut domains = Vec::with_capacity(end.parts.len());
         for EndPart { assumed, slopes } in &end.parts {
             domains.push(Domain { target: vec![(end.neuron, sign)], slopes, assumed });
         }
-        let bounds = bounds_of(state, halved.node + 1, &state.values[0], &halved.unstable, &domains);
-        // A bound that is no number proves nothing.
-        let least = bounds.into_iter().map(|b| if b.is_nan() { f64::NEG_INFINITY } else { b });
-        Ok((end.neuron, end.above, least.fold(f64::INFINITY, f64::min)))
-    };
-    halved.ends.par_iter().map(least).collect()
+    }
+    // A bound that is no number proves nothing.
+    let known = |bound: f64| if bound.is_nan() { f64::NEG_INFINITY } else { bound };
+    let bounds = bounds_of(state, halved.node + 1, &state.values[0], &halved.unstable, &domains);
+    let mut bounds = bounds.into_iter().map(known);
+    let mut least = |end: &HalvedEnd| bounds.by_ref().take(end.parts.len()).fold(f64::INFINITY, f64::min);
+    Ok(halved.ends.iter().map(|end| (end.neuron, end.above, least(end))).collect())
 }
 
 /// Homes and leaves on their way to bounds.
@@ -133,8 +137,9 @@ pub fn bounds(
     leaves: &[&Leaf],
 ) -> Vec<f64> {
     let mut domains = Vec::with_capacity(leaves.len());
-    for &Leaf { rival, ref slopes, ref assumed, .. } in leaves.iter().copied() {
-        domains.push(Domain { target: vec![(class, 1.0), (rival, -1.0)], slopes, assumed });
+    for leaf in leaves {
+        let target = vec![(class, 1.0), (leaf.rival, -1.0)];
+        domains.push(Domain { target, slopes: &leaf.slopes, assumed: &leaf.assumed });
     }
     bounds_of(state, state.model.output(), input, unstable, &domains)
 }
