@@ -23,6 +23,8 @@ pub trait Lanes: Copy {
     unsafe fn max(self, o: Self) -> Self;
     unsafe fn min(self, o: Self) -> Self;
     unsafe fn abs(self) -> Self;
+    /// With the sign turned where `by` is negative.
+    unsafe fn flip(self, by: Self) -> Self;
     /// Lane `i` is `p[index[i]]`; every index must be valid.
     unsafe fn gather(p: *const f32, index: &[i32; 16]) -> Self;
     /// The same of a row of `len` words, which may be read whole.
@@ -38,6 +40,9 @@ pub trait Lanes: Copy {
         }
     }
 }
+
+/// The sign bit.
+const SIGN: u32 = 1 << 31;
 
 /// An array of what `of` says of each place, in order. Kernels need it inlined whatever unit of code their caller is in,
 /// which `std::array::from_fn` and `map` are not.
@@ -93,6 +98,10 @@ impl Lanes for Plain {
         Plain(self.0.map(f32::abs))
     }
     #[inline(always)]
+    unsafe fn flip(self, by: Self) -> Self {
+        Plain(each(|i| f32::from_bits(self.0[i].to_bits() ^ (by.0[i].to_bits() & SIGN))))
+    }
+    #[inline(always)]
     unsafe fn gather(p: *const f32, index: &[i32; 16]) -> Self {
         Plain(each(|i| unsafe { *p.add(index[i] as usize) }))
     }
@@ -100,7 +109,7 @@ impl Lanes for Plain {
 
 #[cfg(target_arch = "x86_64")]
 pub mod x86 {
-    use super::{Lanes, each};
+    use super::{Lanes, SIGN, each};
     use std::arch::x86_64::*;
 
     #[derive(Clone, Copy)]
@@ -143,6 +152,15 @@ pub mod x86 {
         #[inline(always)]
         unsafe fn abs(self) -> Self {
             Avx512(unsafe { _mm512_abs_ps(self.0) })
+        }
+        #[inline(always)]
+        unsafe fn flip(self, by: Self) -> Self {
+            unsafe {
+                let (own, by) = (_mm512_castps_si512(self.0), _mm512_castps_si512(by.0));
+                // own ^ (by & sign)
+                let sign = _mm512_set1_epi32(SIGN as i32);
+                Avx512(_mm512_castsi512_ps(_mm512_ternarylogic_epi32::<0x78>(own, by, sign)))
+            }
         }
         #[inline(always)]
         unsafe fn gather(p: *const f32, index: &[i32; 16]) -> Self {
@@ -249,6 +267,14 @@ pub mod x86 {
             unsafe {
                 let sign = _mm256_set1_ps(-0.0);
                 Avx2(_mm256_andnot_ps(sign, self.0), _mm256_andnot_ps(sign, self.1))
+            }
+        }
+        #[inline(always)]
+        unsafe fn flip(self, by: Self) -> Self {
+            unsafe {
+                let sign = _mm256_set1_ps(-0.0);
+                let turn = |own, by| _mm256_xor_ps(own, _mm256_and_ps(by, sign));
+                Avx2(turn(self.0, by.0), turn(self.1, by.1))
             }
         }
         #[inline(always)]

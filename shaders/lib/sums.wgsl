@@ -23,18 +23,6 @@ struct Params {
 // Keeps candidates on the safe side of the root; any candidate is checked before it counts.
 const CAUTION: f32 = 0.99999;
 
-fn opaque_one(x: f32) -> f32 {
-    return opaque(vec4<f32>(x)).x;
-}
-
-fn up(x: f32) -> f32 {
-    return raise_one(x, 3u);
-}
-
-fn down(x: f32) -> f32 {
-    return lower_one(x, 3u);
-}
-
 // Sum of a row's constants, and a bound on all its errors so far, that of this sum included.
 fn gathered(lane: u32) -> vec2<f32> {
     var constant = 0.0;

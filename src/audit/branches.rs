@@ -57,7 +57,7 @@ pub fn left<'a>(
 ) -> Result<Option<State<'a>>> {
     let lines = bent(whole(state), state, unstable, &home.slopes, &home.assumed);
     let target = vec![(class, 1.0), (home.rival, -1.0)];
-    let cut = walk::forms(state, [&lines; LANES], &[target]).remove(0);
+    let cut = walk::forms(state, [&lines; LANES], &home.anchor, &[target]).remove(0);
     state.left(cut, home, renewed)
 }
 
@@ -77,8 +77,8 @@ pub fn ends(state: &State<'_>, halved: &HalvedNeurons) -> Result<Vec<(usize, boo
     let mut domains = vec![];
     for end in &halved.ends {
         let sign = if end.above { -1.0 } else { 1.0 };
-        for EndPart { assumed, slopes } in &end.parts {
-            domains.push(Domain { target: vec![(end.neuron, sign)], slopes, assumed });
+        for EndPart { assumed, slopes, anchor } in &end.parts {
+            domains.push(Domain { target: vec![(end.neuron, sign)], slopes, anchor, assumed });
         }
     }
     // A bound that is no number proves nothing.
@@ -139,7 +139,7 @@ pub fn bounds(
     let mut domains = Vec::with_capacity(leaves.len());
     for leaf in leaves {
         let target = vec![(class, 1.0), (leaf.rival, -1.0)];
-        domains.push(Domain { target, slopes: &leaf.slopes, assumed: &leaf.assumed });
+        domains.push(Domain { target, slopes: &leaf.slopes, anchor: &leaf.anchor, assumed: &leaf.assumed });
     }
     bounds_of(state, state.model.output(), input, unstable, &domains)
 }
@@ -148,6 +148,7 @@ pub fn bounds(
 struct Domain<'a> {
     target: Target,
     slopes: &'a [u8],
+    anchor: &'a [i8],
     assumed: &'a [Assumed],
 }
 
@@ -166,7 +167,8 @@ fn bounds_of(
         // Unused lanes repeat the last domain.
         let own = std::array::from_fn(|lane| &lines[lane.min(lines.len() - 1)][..]);
         let targets: Vec<Target> = domains.iter().map(|domain| domain.target.clone()).collect();
-        let lower = walk::bound_by(state, own, from, &targets, Stop::Input, input);
+        let anchors = std::array::from_fn(|lane| domains[lane.min(domains.len() - 1)].anchor);
+        let lower = walk::bound_by(state, (own, anchors), from, &targets, Stop::Input, input);
         lower[..domains.len()].to_vec()
     };
     domains.par_chunks(LANES).flat_map_iter(some).collect()

@@ -57,9 +57,19 @@ fn check_halved(halved: &HalvedNeurons, model: &Model) -> Result<()> {
             if have != want {
                 return fail(format!("a part of {name} has {have} slopes, needs {want}"));
             }
+            check_anchor(&name, &part.anchor, model)?;
             check_assumed(&name, &part.assumed, model)?;
             part.assumed.iter().try_for_each(|a| below(a.node))?;
         }
+    }
+    Ok(())
+}
+
+/// Whether an anchor, if there is one, has a number for every input.
+fn check_anchor(name: &str, anchor: &[i8], model: &Model) -> Result<()> {
+    let (have, want) = (anchor.len(), model.input.len());
+    if have != 0 && have != want {
+        return fail(format!("{name} has an anchor of {have} inputs, the network has {want}"));
     }
     Ok(())
 }
@@ -109,6 +119,7 @@ fn check_branches(branches: &Branches, model: &Model) -> Result<()> {
             let (have, want) = (home.standard.len(), home.unstable.len());
             return fail(format!("{name} has {have} standard slopes, needs {want}"));
         }
+        check_anchor(&name, &home.anchor, model)?;
         check_domain(branches, model, &name, home.within, home.rival, &home.assumed, &home.slopes)?;
     }
     for (at, leaf) in branches.leaves.iter().enumerate() {
@@ -116,6 +127,7 @@ fn check_branches(branches: &Branches, model: &Model) -> Result<()> {
         if leaf.home.is_some_and(|home| home >= branches.homes.len()) {
             return fail(format!("{name} is in a home that is not there"));
         }
+        check_anchor(&name, &leaf.anchor, model)?;
         check_domain(branches, model, &name, leaf.home, leaf.rival, &leaf.assumed, &leaf.slopes)?;
     }
     match branches.renewed.iter().find(|node| **node >= model.nodes.len()) {

@@ -12,6 +12,7 @@ mod bounds;
 mod branches;
 mod certificate;
 mod deployed;
+mod envelope;
 mod folder;
 mod forms;
 mod lines;
@@ -20,6 +21,7 @@ mod pixel;
 mod rounding;
 mod rows;
 mod state;
+mod transposed;
 mod walk;
 mod window;
 

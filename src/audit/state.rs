@@ -4,6 +4,7 @@ use super::Method;
 use super::activation;
 use super::bounds::{self, Cut, Interval};
 use super::branches;
+use super::envelope;
 use super::lines::{self, Given, Line, Peak};
 use super::rounding::Charge;
 use super::rows::LANES;
@@ -33,6 +34,8 @@ pub struct State<'a> {
     pub forms: usize,
     /// As [`Choice::lean`].
     lean: f64,
+    /// The first ReLU over the box.
+    pub first: envelope::Asked,
 }
 
 /// What the slopes of a relaxation are.
@@ -65,7 +68,8 @@ impl<'a> State<'a> {
         };
         let (sizes, lines, peaks) = (Vec::new(), Vec::new(), Vec::new());
         let lean = choice.lean;
-        let mut state = State { model, charge, values, sizes, lines, peaks, keep, rows, forms: 0, lean };
+        let first = envelope::Asked::new();
+        let mut state = State { model, charge, values, sizes, lines, peaks, keep, rows, forms: 0, lean, first };
         let standard = |node: usize| choice.noise.and_then(|n| n.standard.iter().find(|s| s.node == node));
         // By value: whether every path from the input is affine.
         let mut straight = vec![true];
@@ -149,7 +153,8 @@ impl<'a> State<'a> {
         let model = self.model;
         let input = Interval { cut: Some(cut), ..self.values[0].clone() };
         let (sizes, lines, peaks) = (Vec::new(), Vec::new(), Vec::new());
-        let mut state = State { values: vec![input], sizes, lines, peaks, ..*self };
+        let first = self.first.clone();
+        let mut state = State { values: vec![input], sizes, lines, peaks, first, ..*self };
         for (i, known) in self.values[1..].iter().enumerate() {
             let (mut value, sizes) = bounds::step(model, i, &state.values, self.charge);
             (0..value.len()).for_each(|k| value.meet(k, known.lower[k], known.upper[k]));

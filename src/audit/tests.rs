@@ -382,6 +382,12 @@ fn any_slopes_in_range_are_sound_and_others_are_rejected() {
 }
 
 /// Whatever the slopes and multipliers, the bound of a domain holds at every point of the ball that lies in it.
+/// None, or any numbers.
+fn anchor(model: &Model, rng: &mut Rng) -> Vec<i8> {
+    let inputs = if rng.below(3) == 0 { 0 } else { model.input.len() };
+    (0..inputs).map(|_| rng.below(256) as u8 as i8).collect()
+}
+
 #[test]
 fn domains_with_any_multipliers_are_sound_and_others_are_rejected() {
     let radius = 0.15;
@@ -409,7 +415,8 @@ fn domains_with_any_multipliers_are_sound_and_others_are_rejected() {
             });
             let assumed: Vec<Assumed> = assumed.collect();
             let slopes = unstable.iter().map(|_| rng.below(256) as u8).collect();
-            let leaf = Leaf { rival: (class + 1) % model.outputs(), home: None, assumed, slopes };
+            let rival = (class + 1) % model.outputs();
+            let leaf = Leaf { rival, home: None, assumed, slopes, anchor: anchor(&model, &mut rng) };
             let bound = branches::bounds(&state, class, &ball, &unstable, &[&leaf])[0];
             assert!(bound.is_finite());
             for _ in 0..60 {
@@ -424,7 +431,7 @@ fn domains_with_any_multipliers_are_sound_and_others_are_rejected() {
                     assert!(bound <= y[class] - y[leaf.rival]);
                 }
             }
-            let whole = |rival| Leaf { rival, home: None, assumed: vec![], slopes: leaf.slopes.clone() };
+            let whole = |rival| Leaf { rival, assumed: vec![], ..leaf.clone() };
             let leaves = (0..model.outputs()).map(whole).collect();
             let branches = Some(Branches { unstable: unstable.clone(), leaves, homes: vec![], renewed: vec![] });
             let sound = Certificate { branches, ..Certificate::default() };
@@ -438,6 +445,7 @@ fn domains_with_any_multipliers_are_sound_and_others_are_rejected() {
             refused(&|b| b.leaves[first].assumed.push(leaf.assumed[0]), &format!("class {first} do not cover"));
             refused(&|b| _ = b.leaves.remove(first), &format!("class {first} do not cover"));
             refused(&|b| _ = b.leaves[last].slopes.pop(), "slopes, needs");
+            refused(&|b| b.leaves[last].anchor = vec![1], "an anchor of 1 inputs");
             refused(&|b| b.unstable[0].0 = 0, "no ReLU has the node 0");
         }
     }

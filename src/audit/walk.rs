@@ -8,13 +8,14 @@
 //! [`super::bounds::step`]. A layer whose weights were folded is charged `sum_j |a_j| d_j` more, `d_j` being how far its
 //! output may be from that of the file.
 
-use super::bounds::{Cut, Fold, Interval, Round, share};
+use super::bounds::{Cut, Fold, Interval, Round};
+use super::envelope::First;
 use super::lines::Line;
 use super::rounding::{down, up};
 use super::rows::{Coefficients, LANES, Lanes, is_live, lanes, split};
 use super::state::State;
-use super::window::axes;
-use crate::model::{Conv, Dense, Layer, Pool, ValueId};
+use super::transposed::{averaged, through_conv, through_dense};
+use crate::model::{Layer, ValueId};
 use crate::tensor::Shape;
 
 /// Where a walk exchanges a value for its bounds.
@@ -34,10 +35,12 @@ pub type Target = Vec<(usize, f64)>;
 /// Lines of the ReLUs and activations that a row walks through, by node.
 pub type Lines = [Option<Vec<Line>>];
 
-struct Walk<'a> {
+pub(super) struct Walk<'a> {
     state: &'a State<'a>,
     /// By row.
     lines: [&'a Lines; LANES],
+    /// Of upper lines of the first ReLU, by row; none where it has only those.
+    anchors: [&'a [i8]; LANES],
     /// Pending coefficients by value.
     at: Vec<Option<Coefficients>>,
     constant: Lanes,
@@ -47,20 +50,20 @@ struct Walk<'a> {
 /// Lower bounds of targets over `from`, at most [`LANES`] of them, on the box `input` (inside the box of `state`).
 /// A bound may be infinite if numbers overflow.
 pub fn bound(state: &State<'_>, from: ValueId, targets: &[Target], stop: Stop, input: &Interval) -> Lanes {
-    bound_by(state, [&state.lines; LANES], from, targets, stop, input)
+    bound_by(state, ([&state.lines; LANES], [&[]; LANES]), from, targets, stop, input)
 }
 
-/// The same by lines of each row's own.
+/// The same by lines of each row's own, and anchors.
 pub fn bound_by<'a>(
     state: &'a State<'_>,
-    lines: [&'a Lines; LANES],
+    (lines, anchors): ([&'a Lines; LANES], [&'a [i8]; LANES]),
     from: ValueId,
     targets: &[Target],
     stop: Stop,
     input: &Interval,
 ) -> Lanes {
     let model = state.model;
-    let mut walk = Walk::new(state, lines, from, targets);
+    let mut walk = Walk { anchors, ..Walk::new(state, lines, from, targets) };
     let mut best = [f64::NEG_INFINITY; LANES];
     let mut passed = 0;
     for value in (1..=from).rev() {
@@ -93,9 +96,10 @@ pub fn bound_by<'a>(
 }
 
 /// What targets over the logits are at least, as forms of the input: at least `form . x + constant`, wherever in the input of
-/// the state. Their lines are `lines`.
-pub fn forms<'a>(state: &'a State<'_>, lines: [&'a Lines; LANES], targets: &[Target]) -> Vec<Cut> {
-    let mut walk = Walk::to_the_input(state, lines, targets);
+/// the state. Their lines are `lines`, and by `anchor`.
+pub fn forms<'a>(state: &'a State<'_>, lines: [&'a Lines; LANES], anchor: &'a [i8], targets: &[Target]) -> Vec<Cut> {
+    let start = Walk { anchors: [anchor; LANES], ..Walk::new(state, lines, state.model.output(), targets) };
+    let mut walk = start.down();
     let input = &state.values[0];
     let c = walk.at[0].take().unwrap_or_else(|| Coefficients::full(state.model.input));
     let c = match &input.cut {
@@ -132,19 +136,32 @@ impl<'a> Walk<'a> {
     fn new(state: &'a State<'a>, lines: [&'a Lines; LANES], from: ValueId, targets: &[Target]) -> Walk<'a> {
         let mut at: Vec<Option<Coefficients>> = (0..=from).map(|_| None).collect();
         at[from] = Some(seed(state.model.shape(from), targets));
-        Walk { state, lines, at, constant: [0.0; LANES], error: [0.0; LANES] }
+        Walk { state, lines, anchors: [&[]; LANES], at, constant: [0.0; LANES], error: [0.0; LANES] }
     }
 
-    /// Targets over the logits, walked down until nothing but the input is pending.
-    fn to_the_input(state: &'a State<'a>, lines: [&'a Lines; LANES], targets: &[Target]) -> Walk<'a> {
-        let from = state.model.output();
-        let mut walk = Walk::new(state, lines, from, targets);
-        for value in (1..=from).rev() {
-            if let Some(c) = walk.at[value].take() {
-                walk.step(value - 1, c);
+    /// Targets walked down until nothing but the input is pending.
+    pub fn to_the_input(
+        state: &'a State<'a>,
+        lines: [&'a Lines; LANES],
+        from: ValueId,
+        targets: &[Target],
+    ) -> Walk<'a> {
+        Walk::new(state, lines, from, targets).down()
+    }
+
+    fn down(mut self) -> Walk<'a> {
+        for value in (1..self.at.len()).rev() {
+            if let Some(c) = self.at[value].take() {
+                self.step(value - 1, c);
             }
         }
-        walk
+        self
+    }
+
+    /// Rows of which nothing but the input is pending: their coefficients, and what else they are at least.
+    pub fn form(mut self) -> (Coefficients, Lanes) {
+        let c = self.at[0].take().unwrap_or_else(|| Coefficients::full(self.state.model.input));
+        (c.spread_whole(), self.lower())
     }
 
     /// What the rows are proved to be once nothing is pending.
@@ -160,7 +177,7 @@ impl<'a> Walk<'a> {
         match &node.layer {
             Layer::Conv(conv) => {
                 self.affine(i, &c, |k| f64::from(conv.bias[k / (c.shape.height * c.shape.width)]));
-                self.deposit(inputs[0], transposed(conv, from, &c));
+                self.deposit(inputs[0], through_conv(conv, from, &c));
             }
             Layer::Dense(dense) => {
                 self.affine(i, &c, |k| f64::from(dense.bias[k]));
@@ -233,6 +250,7 @@ impl<'a> Walk<'a> {
 
     fn relu(&mut self, i: usize, mut c: Coefficients) -> Coefficients {
         let lines = self.lines.map(|lines| lines[i].as_deref().expect("relaxed before it is walked through"));
+        self.envelop(i, &lines, &mut c);
         let z = &self.state.values[self.state.model.nodes[i].inputs[0]];
         let (mut sum, mut size) = ([0.0; LANES], [0.0; LANES]);
         for at in 0..c.a.len() {
@@ -252,6 +270,18 @@ impl<'a> Walk<'a> {
         }
         self.settle(&sum, &size);
         c
+    }
+
+    /// Takes to the input what has closer lines there by the rows' anchors.
+    fn envelop(&mut self, i: usize, lines: &[&[Line]; LANES], c: &mut Coefficients) {
+        if self.anchors.iter().all(|anchor| anchor.is_empty()) {
+            return;
+        }
+        let taken = First::of(self.state).and_then(|first| first.take(self.state, i, &self.anchors, lines, c));
+        if let Some((own, sum, size)) = taken {
+            self.settle(&sum, &size);
+            self.deposit(0, own);
+        }
     }
 
     fn max_pool(&mut self, i: usize, from: Shape, c: &Coefficients) -> Coefficients {
@@ -418,7 +448,7 @@ fn over_round(c: &Coefficients, round: &Round) -> Form {
 /// Of targets over the logits: by how many norms of its form of the input, at least, each is above zero at the centre of the
 /// round set that the state is about; 0 where it is not.
 pub fn reaches(state: &State<'_>, targets: &[Target]) -> Lanes {
-    let mut walk = Walk::to_the_input(state, [&state.lines; LANES], targets);
+    let mut walk = Walk::to_the_input(state, [&state.lines; LANES], state.model.output(), targets);
     let (Some(c), Some(round)) = (walk.at[0].take(), &state.values[0].round) else {
         // Constants do not stray.
         return walk.lower().map(|v| if v > 0.0 { f64::INFINITY } else { 0.0 });
@@ -429,70 +459,4 @@ pub fn reaches(state: &State<'_>, targets: &[Target]) -> Lanes {
     // Norms err by no more than sums of as many terms as the charge is made for.
     let longest = |i: usize| up(norm[i] + state.charge.of(norm[i]));
     lanes(|i| if lower[i] > 0.0 { down(lower[i] / longest(i)) } else { 0.0 })
-}
-
-/// `sum_j a_j W_jk` for every input of a convolution: one gathered sum per input.
-fn transposed(conv: &Conv, from: Shape, c: &Coefficients) -> Coefficients {
-    let [rows, columns] = axes(conv.kernel, conv.stride, conv.pad, from, c.shape);
-    let [kh, kw] = conv.kernel;
-    let groups = conv.groups(from.channels);
-    let of = |channels: usize, group: usize| channels / groups * group..channels / groups * (group + 1);
-    let live: Vec<bool> = c.a.iter().map(is_live).collect();
-    let mut below = Coefficients::zeros(from, rows.below(&c.rows), columns.below(&c.columns));
-    let inside = |r: std::ops::Range<usize>, w: &std::ops::Range<usize>| r.start.max(w.start)..r.end.min(w.end);
-    let mut products: Vec<(usize, usize)> = Vec::new();
-    for row in below.rows.clone() {
-        for (column, group) in below.columns.clone().flat_map(|column| (0..groups).map(move |group| (column, group))) {
-            products.clear();
-            for y in inside(rows.readers(row), &c.rows) {
-                for x in inside(columns.readers(column), &c.columns) {
-                    let (ky, kx) = (row + conv.pad[0] - y * conv.stride[0], column + conv.pad[1] - x * conv.stride[1]);
-                    for filter in of(c.shape.channels, group) {
-                        let place = c.place(filter, y, x);
-                        if live[place] {
-                            products.push((place, (filter * from.channels * kh + ky) * kw + kx));
-                        }
-                    }
-                }
-            }
-            for channel in of(from.channels, group) {
-                let mut sum = [0.0; LANES];
-                for &(place, weight) in &products {
-                    let (a, w) = (&c.a[place], f64::from(conv.weight[weight + channel * kh * kw]));
-                    (0..LANES).for_each(|i| sum[i] += a[i] * w);
-                }
-                let place = below.place(channel, row, column);
-                below.a[place] = sum;
-            }
-        }
-    }
-    below
-}
-
-fn through_dense(dense: &Dense, from: Shape, c: &Coefficients) -> Coefficients {
-    let mut below = Coefficients::full(from);
-    let live: Vec<(usize, &Lanes)> = c.live().collect();
-    for (k, sum) in below.a.iter_mut().enumerate() {
-        for (j, a) in &live {
-            let w = f64::from(dense.weight[j * from.len() + k]);
-            (0..LANES).for_each(|i| sum[i] += a[i] * w);
-        }
-    }
-    below
-}
-
-fn averaged(p: &Pool, from: Shape, c: &Coefficients) -> Coefficients {
-    let [rows, columns] = axes(p.kernel, p.stride, p.pad, from, c.shape);
-    let mut below = Coefficients::zeros(from, rows.below(&c.rows), columns.below(&c.columns));
-    for (k, a) in c.live() {
-        let [channel, y, x] = split(c.shape, k);
-        let share = share(p, rows.taps(y).len() * columns.taps(x).len());
-        for row in rows.taps(y).map(|t| rows.at(y, t)) {
-            for column in columns.taps(x).map(|t| columns.at(x, t)) {
-                let place = below.place(channel, row, column);
-                (0..LANES).for_each(|i| below.a[place][i] += a[i] * share);
-            }
-        }
-    }
-    below
 }

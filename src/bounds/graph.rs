@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::walk::is_dense_layer;
 use crate::model::ValueId;
 use crate::network::{Affine, Bend, Network, Placed};
 use crate::tensor::Shape;
@@ -38,6 +39,15 @@ pub(super) fn is_relu(net: &Network, i: usize) -> bool {
 pub(super) fn affine_behind(net: &Network, value: ValueId) -> Option<(usize, &Affine)> {
     let i = value.checked_sub(1)?;
     net.layer(i).affine().map(|a| (i, a))
+}
+
+/// The first ReLU, if it stands behind a dense layer over the whole input, and that layer: its neurons have closer lines than
+/// their intervals tell (`ops::envelope`).
+pub(super) fn enveloped(net: &Network) -> Option<(usize, usize, &Affine)> {
+    let relu = relus(net).next()?;
+    let (i, affine) = affine_behind(net, net.model.nodes[relu].inputs[0])?;
+    let whole = reads_the_input(net, i) && is_dense_layer(&affine.geometry) && charged_above(net, i);
+    whole.then_some((relu, i, affine))
 }
 
 /// How many times nodes read `value`.

@@ -10,6 +10,7 @@ mod certified;
 mod charge;
 mod cloud;
 mod cut;
+mod envelope;
 mod evaluate;
 mod gradient;
 mod graph;

@@ -1,6 +1,7 @@
 //! What stands in place of every nonlinear layer: lines between the bounds of its inputs, and signs assumed for neurons.
 
 use super::around::Around;
+use super::envelope::Envelope;
 use super::known::{FOLDING_UNIT, Known};
 use super::shelf::{self, Copies, Tables};
 use crate::device::{Buffer, Device};
@@ -66,6 +67,8 @@ pub(super) struct Relaxations {
     picks: Vec<Option<Buffer>>,
     /// Signs assumed of neurons before ReLUs.
     signs: Vec<Option<Signs>>,
+    /// Where every lane has a row of its own.
+    pub envelope: Option<Envelope>,
 }
 
 /// The relaxations of one lane, on the host.
@@ -85,6 +88,7 @@ impl Relaxations {
             gaps: empty(),
             picks: empty(),
             signs: (0..nodes).map(|_| None).collect(),
+            envelope: None,
         }
     }
 

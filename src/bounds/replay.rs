@@ -39,7 +39,8 @@ impl Walk<'_> {
         bend: impl FnMut(&Bend<'_>) -> Result<()>,
     ) -> Result<Vec<Option<Buffer>>> {
         let end = self.walk(from, start, rows, sums, 0, Some(keep))?;
-        self.follow(from, &end, rows, keep, bend)
+        let corner = self.known.region.corner(self.bounder(), &end, rows)?;
+        self.follow(from, &end, corner, rows, keep, bend)
     }
 
     /// [`replay`](Self::replay) of rows that have been walked down, and `end` there.
@@ -47,12 +48,13 @@ impl Walk<'_> {
         &self,
         from: ValueId,
         end: &Coefficients,
+        x: Buffer,
         rows: &Rows,
         keep: &mut Keep,
         mut bend: impl FnMut(&Bend<'_>) -> Result<()>,
     ) -> Result<Vec<Option<Buffer>>> {
         let (net, d) = (self.net(), self.device());
-        let mut values = vec![Some(self.known.region.corner(self.bounder(), end, rows)?)];
+        let mut values = vec![Some(x)];
         keep.windows[0] = Some(end.window);
         // Values of the linearised network may lie outside the bounds of the network's own; slopes may be any, but numbers.
         let watch = Watch::new(self.bounder(), rows.lanes)?;

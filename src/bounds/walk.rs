@@ -123,6 +123,7 @@ impl<'a> Walk<'a> {
         let (net, d) = (self.net(), self.device());
         let mut at: Vec<Option<Coefficients>> = (0..=from).map(|_| None).collect();
         at[from] = Some(start);
+        let mut own = None;
         for value in (stop + 1..=from).rev() {
             let Some(c) = at[value].take() else { continue };
             if c.window.layer != net.model.shape(value) {
@@ -151,6 +152,9 @@ impl<'a> Walk<'a> {
                     if let Some(s) = self.relaxations.signs(i) {
                         // Only rows over the logits are walked under assumptions, and those are whole layers.
                         signs::assume(d, rows, [&s.targets, &s.beta], self.known.region.lanes, &c.a)?;
+                    }
+                    if stop == 0 {
+                        own = self.envelop(i, &c, rows, sums)?.or(own);
                     }
                     self.lift(i, &c, rows, sums)?;
                     let c = self.through_relu(i, c, rows, sums)?;
@@ -219,10 +223,14 @@ impl<'a> Walk<'a> {
                 }
             }
         }
-        match at[stop].take() {
-            Some(c) => Ok(c),
+        let end = match at[stop].take() {
+            Some(c) => c,
             // No path reaches the input: the rows are constants.
-            None => Coefficients::zero(d, net.model.shape(stop), rows),
+            None => Coefficients::zero(d, net.model.shape(stop), rows)?,
+        };
+        match own {
+            Some(own) => self.join(own, end, rows, sums),
+            None => Ok(end),
         }
     }
 
@@ -301,7 +309,7 @@ impl<'a> Walk<'a> {
 
     /// Charges coefficients over the output of node `i`, whatever its kind, for the distance of its layer from that of the
     /// file.
-    fn charge_folding(&self, i: usize, c: &Coefficients, rows: &Rows, sums: &Buffer) -> Result<()> {
+    pub(super) fn charge_folding(&self, i: usize, c: &Coefficients, rows: &Rows, sums: &Buffer) -> Result<()> {
         let Some(folding) = self.known.folding_table(i) else { return Ok(()) };
         let d = self.device();
         let zero = d.zeros(c.window.layer.len())?;
@@ -361,7 +369,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Rows whose coefficients over `value` leave the range in which sums cannot overflow prove nothing.
-    fn watch_rows(&self, value: ValueId, c: &Coefficients, rows: &Rows, sums: &Buffer) -> Result<()> {
+    pub(super) fn watch_rows(&self, value: ValueId, c: &Coefficients, rows: &Rows, sums: &Buffer) -> Result<()> {
         if self.bounder().range.watches_coefficients(value) {
             range::rows(self.device(), &c.a, sums, rows.lanes)?;
         }

@@ -19,7 +19,7 @@ use crate::tensor::Shape;
 
 const fn row(name: &'static str, entry: &'static str, counts: [usize; 2], twin: fn(Call<'_>)) -> Kernel {
     Kernel::of::<Params>(
-        shader!("cut", "flat", "opaque", "rounding", "slices", "sums", "window"),
+        shader!("cut", "flat", "opaque", "rounding", "scalars", "slices", "sums", "window"),
         name,
         entry,
         counts,

@@ -15,7 +15,7 @@ use crate::simd::{Lanes, each};
 
 const fn row(name: &'static str, entry: &'static str, twin: fn(Call<'_>)) -> Kernel {
     Kernel::of::<Params>(
-        shader!("ellipsoid", "flat", "opaque", "rounding", "slices", "sums", "window"),
+        shader!("ellipsoid", "flat", "opaque", "rounding", "scalars", "slices", "sums", "window"),
         name,
         entry,
         [6, 1],

@@ -24,6 +24,7 @@ pub mod cut;
 pub mod descent;
 pub mod domains;
 pub mod ellipsoid;
+pub mod envelope;
 pub mod gather;
 pub mod interval;
 pub mod linear;
@@ -59,6 +60,7 @@ pub fn kernels() -> Vec<&'static Kernel> {
         descent::KERNELS,
         domains::KERNELS,
         ellipsoid::KERNELS,
+        envelope::KERNELS,
         gather::KERNELS,
         interval::KERNELS,
         linear::KERNELS,
@@ -92,6 +94,7 @@ pub fn cases() -> Vec<case::Case> {
         cut::cases(),
         descent::cases(),
         domains::cases(),
+        envelope::cases(),
         gather::cases(),
         interval::cases(),
         linear::cases(),
@@ -121,10 +124,14 @@ pub fn cases() -> Vec<case::Case> {
 /// proof (`UNIT`, `ETA`, limits, lengths of blocks) reach shaders as parameters.
 pub fn constants() -> Vec<(&'static str, u32)> {
     vec![
+        ("ARRIVED", envelope::ARRIVED.to_bits()),
+        ("BETWEEN", envelope::BETWEEN.to_bits()),
         ("CROSSED", targets::CROSSED),
         ("CAUTION", linear::CAUTION.to_bits()),
         ("EPSILON", normalise::EPSILON.to_bits()),
         ("FARTHEST", ellipsoid::FARTHEST.to_bits()),
+        ("FARTHEST_ANCHOR", envelope::FARTHEST_ANCHOR.to_bits()),
+        ("FLATTEST", envelope::FLATTEST.to_bits()),
         ("HEAVIEST", cut::HEAVIEST.to_bits()),
         ("HALVINGS", activation::table::HALVINGS as u32),
         ("INFINITE", targets::INFINITE),
@@ -151,6 +158,7 @@ pub fn constants() -> Vec<(&'static str, u32)> {
         ("SLICES", linear::SLICES as u32),
         ("SPREAD", cut::SPREAD.to_bits()),
         ("SQUARES_LOST", ellipsoid::SQUARES_LOST.to_bits()),
+        ("STEADY", envelope::STEADY.to_bits()),
         ("STEEPEST", optimizer::STEEPEST.to_bits()),
         ("STEPS", activation::twin::STEPS as u32),
         ("TOGETHER", linear::TOGETHER as u32),

@@ -108,6 +108,10 @@ pub struct EndPart {
     pub assumed: Vec<Assumed>,
     /// Lower slopes of the unstable neurons, in steps of 1/255.
     pub slopes: Vec<u8>,
+    /// Of the upper lines of the first ReLU, by input, in steps of 1/64: how much less of a share each takes that already stands
+    /// where the row is least. None: these are the triangles.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub anchor: Vec<i8>,
 }
 
 /// Domains of a ball, which for each rival of the class together are to cover it.
@@ -138,6 +142,9 @@ pub struct Home {
     pub assumed: Vec<Assumed>,
     /// Lower slopes of the bound, of the neurons that are unstable in `within`, in steps of 1/255.
     pub slopes: Vec<u8>,
+    /// As in [`EndPart`]: of the upper lines of the first ReLU.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub anchor: Vec<i8>,
     /// Node and neuron of those that leaves in this home have slopes for.
     pub unstable: Vec<(usize, usize)>,
     /// Their lower slopes for the bounds of neurons here, in steps of 1/255: which of two is the closer line is told by so little
@@ -157,6 +164,9 @@ pub struct Leaf {
     pub assumed: Vec<Assumed>,
     /// Lower slopes of the neurons that are unstable in its home, in steps of 1/255.
     pub slopes: Vec<u8>,
+    /// As in [`EndPart`]: of the upper lines of the first ReLU.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub anchor: Vec<i8>,
 }
 
 /// A neuron whose sign is assumed.

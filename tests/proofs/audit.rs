@@ -180,7 +180,7 @@ fn what_the_bounder_proves_is_accepted_and_half_as_much_again_is_not() {
 fn domains_prove_what_branching_proves_and_no_domain_may_be_missing() {
     let (mut proved_by_domains, mut homes) = (0, 0);
     let models = [(strided(4), Method::Crown), (residual(4), Method::Alpha), (pooled(4), Method::Crown)];
-    for (model, method) in models.into_iter().chain((0..3).map(|seed| (dense(seed), Method::Crown))) {
+    for (model, method) in models.into_iter().chain((0..6).map(|seed| (dense(seed), Method::Crown))) {
         let images = images(&model, 6, 8);
         let net = Network::new(&Device::cpu(), &model).unwrap();
         let bounder = Bounder::new(&net, method).unwrap();

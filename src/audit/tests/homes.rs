@@ -29,18 +29,26 @@ fn a_point_that_is_lost_is_in_what_is_left() {
                     Assumed { node, neuron, active: rng.below(2) == 0, beta }
                 });
                 let assumed: Vec<Assumed> = assumed.collect();
+                let anchors = [(); 3].map(|()| anchor(&model, &mut rng));
+                let [leaf_anchor, home_anchors @ ..] = anchors;
+                let mut home_anchors = home_anchors.into_iter();
                 let mut slopes = || -> Vec<u8> { unstable.iter().map(|_| rng.below(256) as u8).collect() };
                 let home = |within| Home {
                     within,
                     rival,
                     assumed: assumed.clone(),
                     slopes: vec![],
+                    anchor: vec![],
                     unstable: unstable.clone(),
                     standard: vec![],
                 };
                 // One within the other.
-                let homes = [None, Some(0)].map(|within| Home { slopes: slopes(), standard: slopes(), ..home(within) });
-                let leaf = Leaf { rival, home: Some(1), assumed: assumed.clone(), slopes: slopes() };
+                let homes = [None, Some(0)].map(|within| {
+                    let anchor = home_anchors.next().unwrap();
+                    Home { slopes: slopes(), standard: slopes(), anchor, ..home(within) }
+                });
+                let own = (assumed.clone(), slopes());
+                let leaf = Leaf { rival, home: Some(1), assumed: own.0, slopes: own.1, anchor: leaf_anchor };
                 let branches = Branches {
                     unstable: unstable.clone(),
                     leaves: vec![leaf],
@@ -96,10 +104,11 @@ fn homes_that_make_no_sense_are_refused() {
         rival,
         assumed,
         slopes: vec![9; 3],
+        anchor: vec![],
         unstable: unstable.clone(),
         standard: vec![255; 3],
     };
-    let leaf = |home, rival, assumed| Leaf { rival, home, assumed, slopes: vec![7; 3] };
+    let leaf = |home, rival, assumed| Leaf { rival, home, assumed, slopes: vec![7; 3], anchor: vec![] };
     let (mut homes, mut leaves) = (vec![], vec![]);
     for rival in rivals {
         let at = homes.len();

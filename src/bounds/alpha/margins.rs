@@ -24,6 +24,11 @@ pub(in crate::bounds) struct Effort {
 
 const LAST: f32 = 0.1;
 
+/// How far anchors move in the first step where they are at rest, where they are not, and each time after that as a share of
+/// the time before.
+const ANCHORS: [f32; 2] = [0.4, 0.2];
+const SLOWER: f32 = 0.5;
+
 /// First and second moments of Adam by node, for slopes and for multipliers.
 struct Moments {
     slopes: Vec<Option<[Buffer; 2]>>,
@@ -36,6 +41,8 @@ pub(in crate::bounds) struct Run {
     pub above: Vec<Option<Coefficients>>,
     /// Every value it was walked through; 0 is the point.
     pub values: Vec<Option<Buffer>>,
+    /// The corner of the region where it is least, if the point is another.
+    pub corner: Option<Buffer>,
 }
 
 /// Moves lower slopes, and multipliers of assumed signs, up the gradient of each region's worst row, and replaces the
@@ -89,8 +96,10 @@ pub(in crate::bounds) fn ascend(
         return Ok((first, None));
     }
     let moments = Moments::at_rest(state)?;
+    let far = ANCHORS[usize::from(state.relaxations.envelope.as_ref().is_some_and(|envelope| envelope.moved))];
     for done in 0..effort.steps() {
         bounder.check_deadline()?;
+        state.walk().move_anchors(&at.end, &at.each, far * SLOWER.powi(done as i32))?;
         at.run(state, Some((&moments, &effort.adam(done), done + 1)))?;
         at = trace()?;
     }
@@ -161,7 +170,14 @@ impl Trace {
         let (d, lanes) = (state.bounder().device(), state.region().lanes);
         let Trace { each, end, mut keep, .. } = self;
         let output = state.bounder().net.model.output();
-        let values = state.walk().follow(output, &end, &each, &mut keep, |bend| {
+        let corner = state.region().corner(state.bounder(), &end, &each)?;
+        // A gradient is that of a corner; what lines cost is told by where the row is about least between corners.
+        let between = if climb.is_none() { state.walk().point(&each)? } else { None };
+        let (x, corner) = match between {
+            Some(x) => (x, Some(corner)),
+            None => (corner, None),
+        };
+        let values = state.walk().follow(output, &end, x, &each, &mut keep, |bend| {
             let (a, signs) = (&bend.above.a, state.relaxations.signs(bend.node));
             let Some((moments, adam, step)) = climb else {
                 slopes::follow(d, a, bend.z, bend.lines, bend.y, lanes)?;
@@ -175,7 +191,7 @@ impl Trace {
             }
             Ok(())
         })?;
-        Ok(Run { above: keep.above, values })
+        Ok(Run { above: keep.above, values, corner })
     }
 }
 

@@ -4,15 +4,17 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
 
-use super::domain::Domain;
+use super::domain::{ANCHOR_STEPS, Domain};
 use super::root::Root;
 use crate::bounds::cut::Cut;
+use crate::bounds::envelope::Envelope;
 use crate::bounds::known::{Known, KnownLanes};
 use crate::bounds::linearised::Linearised;
 use crate::bounds::region::{Inputs, Region};
 use crate::bounds::relaxation::{Relaxations, Signs};
 use crate::bounds::shelf::Copies;
 use crate::bounds::{Bounder, graph};
+use crate::device::Buffer;
 use crate::error::Result;
 use crate::ops::domains::steps;
 use crate::ops::signs::{INACTIVE, NONE};
@@ -26,6 +28,8 @@ pub(super) struct Planted {
     region: Region,
     known: KnownLanes,
     relaxations: Relaxations,
+    /// What the boxes make of the first ReLU's neurons, as in `ops::envelope`.
+    ends: Option<Buffer>,
 }
 
 impl Planted {
@@ -49,9 +53,11 @@ impl Planted {
         let region = Region::place(bounder, &inputs)?;
         let known: Vec<_> = distinct.iter().map(|home| &home.known).collect();
         let relaxed: Vec<_> = distinct.iter().map(|home| &home.relaxed).collect();
+        let region = if cuts.iter().all(Option::is_none) { region } else { region.cut(bounder, &inputs, &cuts)? };
         let planted = Arc::new(Planted {
             homes,
-            region: if cuts.iter().all(Option::is_none) { region } else { region.cut(bounder, &inputs, &cuts)? },
+            ends: if inputs.iter().all(|i| i.can_be_cut()) { region.first_ends(bounder)? } else { None },
+            region,
             known: KnownLanes::upload(bounder, lanes, &known)?,
             relaxations: Relaxations::place(d, lanes, &relaxed)?,
         });
@@ -89,11 +95,13 @@ impl<'a> Batch<'a> {
         let signs: Vec<Option<Signs>> = (0..nodes).map(|node| self.signs(bounder, node)).collect::<Result<_>>()?;
         let known = self.planted.known.copied(d, &self.copies)?;
         let slopes = |node: usize| graph::is_relu(&bounder.net, node).then(|| self.slopes(bounder, node));
-        Ok(Linearised {
-            known: Known::place(bounder, &self.region, known)?,
-            relaxations: self.planted.relaxations.copied(d, &self.copies, slopes, signs)?,
-            inner: vec![vec![]; nodes],
-        })
+        let envelope = self.planted.ends.as_ref().map(|ends| -> Result<_> {
+            let moved = self.domains.iter().any(|domain| !domain.anchor.is_empty());
+            Ok(Envelope { anchor: d.upload(&self.anchors(bounder))?, ends: self.copies.table(d, ends)?, moved })
+        });
+        let mut relaxations = self.planted.relaxations.copied(d, &self.copies, slopes, signs)?;
+        relaxations.envelope = envelope.transpose()?;
+        Ok(Linearised { known: Known::place(bounder, &self.region, known)?, relaxations, inner: vec![vec![]; nodes] })
     }
 
     /// Lower slopes of a ReLU's neurons, a byte each, every lane a whole number of words.
@@ -105,6 +113,16 @@ impl<'a> Batch<'a> {
             let own = &domain.home.unstable;
             let (from, to) = (own.partition_point(|at| at.0 < node), own.partition_point(|at| at.0 <= node));
             own[from..to].iter().zip(&domain.slopes[from..to]).for_each(|((_, k), step)| bytes[*k] = *step);
+        }
+        all
+    }
+
+    /// `[lane][input]`.
+    fn anchors(&self, bounder: &Bounder) -> Vec<f32> {
+        let inputs = bounder.net.model.input.len();
+        let mut all = vec![0.0; inputs * self.copies.lanes()];
+        for (domain, own) in self.domains.iter().zip(all.chunks_exact_mut(inputs)) {
+            own.iter_mut().zip(domain.anchor.iter()).for_each(|(own, step)| *own = f32::from(*step) / ANCHOR_STEPS);
         }
         all
     }

@@ -1,5 +1,8 @@
 //! What the climb of a batch of domains leaves: slopes and multipliers, and where to halve the domains.
 
+use std::sync::Arc;
+
+use super::domain::ANCHOR_STEPS;
 use crate::bounds::alpha::Run;
 use crate::bounds::graph;
 use crate::bounds::linearised::Linearised;
@@ -12,6 +15,8 @@ pub(super) struct Climbed {
     lanes: usize,
     /// By node, for those that rows went through.
     relus: Vec<Option<Relu>>,
+    /// Anchors `[lane][input]`, if there are any.
+    anchors: Option<Vec<f32>>,
 }
 
 struct Relu {
@@ -37,14 +42,24 @@ impl Climbed {
             domains::weakest(d, lines, [&above.a, z], &weakest, lanes)?;
             there.push((i, [slopes, weakest], state.relaxations.signs(i).map(|s| &s.beta)));
         }
-        let all: Vec<_> = there.iter().flat_map(|(_, own, beta)| own.iter().chain(*beta)).collect();
+        let anchors = state.relaxations.envelope.as_ref().map(|envelope| &envelope.anchor);
+        let all: Vec<_> = there.iter().flat_map(|(_, own, beta)| own.iter().chain(*beta)).chain(anchors).collect();
         let mut read = d.read_all::<u32>(&all)?.into_iter();
         let mut next = || read.next().unwrap_or_default();
         let mut relus: Vec<Option<Relu>> = net.model.nodes.iter().map(|_| None).collect();
         for (i, _, beta) in &there {
             relus[*i] = Some(Relu { slopes: next(), weakest: next(), beta: beta.map(|_| next()) });
         }
-        Ok(Climbed { lanes, relus })
+        let anchors = anchors.map(|_| bytemuck::cast_vec(next()));
+        Ok(Climbed { lanes, relus, anchors })
+    }
+
+    /// The anchor of a lane, in steps.
+    pub fn anchor(&self, lane: usize) -> Arc<[i8]> {
+        let Some(anchors) = &self.anchors else { return Arc::default() };
+        let inputs = anchors.len() / self.lanes;
+        // Casts saturate.
+        anchors[lane * inputs..][..inputs].iter().map(|w| (w * ANCHOR_STEPS).round() as i8).collect()
     }
 
     /// The lower slope of a neuron in steps; none of a ReLU that no row goes through, where nothing moved.

@@ -16,17 +16,25 @@ pub(super) struct Domain {
     pub home: Arc<Root>,
     /// Lower slopes of its home's unstable neurons, in steps of 1/255.
     pub slopes: Arc<[u8]>,
+    /// Of the lines of the first ReLU, in steps of 1/[`ANCHOR_STEPS`]; none where it is zero.
+    pub anchor: Arc<[i8]>,
 }
+
+/// Steps of anchors from zero to one.
+pub(super) const ANCHOR_STEPS: f32 = 64.0;
 
 impl Domain {
     /// The whole box.
     pub fn whole(row: usize, root: &Arc<Root>) -> Domain {
-        Domain { row, assumed: vec![], home: root.clone(), slopes: root.slopes.clone() }
+        Domain { row, assumed: vec![], home: root.clone(), slopes: root.slopes.clone(), anchor: Arc::default() }
     }
 
     /// What it takes on the host.
     pub fn bytes(&self) -> usize {
-        let own = size_of::<Domain>() + self.slopes.len() + self.assumed.capacity() * size_of::<Assumed>();
+        let own = size_of::<Domain>()
+            + self.slopes.len()
+            + self.anchor.len()
+            + self.assumed.capacity() * size_of::<Assumed>();
         own + self.home.bytes() / Arc::strong_count(&self.home)
     }
 
@@ -53,7 +61,8 @@ impl Domain {
                 slopes[to] = self.slopes[at];
             }
         }
-        Domain { row: self.row, assumed: self.assumed.clone(), home: home.clone(), slopes: slopes.into() }
+        let (assumed, anchor) = (self.assumed.clone(), self.anchor.clone());
+        Domain { row: self.row, assumed, home: home.clone(), slopes: slopes.into(), anchor }
     }
 
     /// The domain with the slopes and multipliers that its climb ended with.
@@ -71,6 +80,7 @@ impl Domain {
             assumed: assumed.collect(),
             home: self.home.clone(),
             slopes: self.home.unstable.iter().zip(self.slopes.iter()).map(slope).collect(),
+            anchor: climbed.anchor(lane),
         }
     }
 }

@@ -302,7 +302,7 @@ impl Bounder {
 
     /// For each row the point where its linear bound is least, if the row itself is not positive there.
     fn broken(&self, rows: &[Row], run: Run) -> Result<Vec<Option<Vec<f32>>>> {
-        let Some(x) = run.values.into_iter().next().flatten() else { return Ok(vec![]) };
+        let Some(x) = run.corner.or(run.values.into_iter().next().flatten()) else { return Ok(vec![]) };
         let d = self.device();
         let (lanes, elements) = (tensor::lanes(rows.len()), self.net.model.input.len());
         // All values are kept, so that the points are there still.

@@ -241,7 +241,7 @@ impl Bounder {
 
 impl From<Domain> for EndPart {
     fn from(domain: Domain) -> EndPart {
-        EndPart { assumed: domain.assumed, slopes: domain.slopes.to_vec() }
+        EndPart { assumed: domain.assumed, slopes: domain.slopes.to_vec(), anchor: domain.anchor.to_vec() }
     }
 }
 

@@ -47,6 +47,7 @@ struct Origin {
     row: usize,
     assumed: Vec<Assumed>,
     slopes: Arc<[u8]>,
+    anchor: Arc<[i8]>,
     unstable: Arc<[(usize, usize)]>,
     standard: Arc<[u8]>,
 }
@@ -93,9 +94,9 @@ impl Root {
         let sets = domains.iter().map(|d| d.home.inputs.clone()).zip(cuts).collect();
         let known = Root::kept(&state, sets)?.into_iter().zip(provable).zip(domains);
         let root = |((root, provable), domain): ((Root, bool), &Domain)| {
-            let Domain { row, assumed, home, slopes } = domain.clone();
+            let Domain { row, assumed, home, slopes, anchor } = domain.clone();
             let (within, unstable, standard) = (home.origin.clone(), root.unstable.clone(), root.slopes.clone());
-            let origin = Some(Arc::new(Origin { within, row, assumed, slopes, unstable, standard }));
+            let origin = Some(Arc::new(Origin { within, row, assumed, slopes, anchor, unstable, standard }));
             (provable && root.cut.is_some()).then(|| Arc::new(Root { origin, ..root }))
         };
         Ok(known.map(root).collect())
@@ -131,6 +132,7 @@ impl Root {
             home: d.home.origin.as_ref().map(|origin| homes.place(origin)),
             assumed: d.assumed.clone(),
             slopes: d.slopes.to_vec(),
+            anchor: d.anchor.to_vec(),
         };
         let leaves = leaves.iter().map(&mut leaf).collect();
         Branches { unstable: self.unstable.to_vec(), leaves, homes: homes.all, renewed }
@@ -156,6 +158,7 @@ impl<R: Fn(usize) -> usize> Homes<R> {
             rival: (self.rival)(origin.row),
             assumed: origin.assumed.clone(),
             slopes: origin.slopes.to_vec(),
+            anchor: origin.anchor.to_vec(),
             unstable: origin.unstable.to_vec(),
             standard: origin.standard.to_vec(),
         });

@@ -196,7 +196,7 @@ impl std::ops::Deref for Params {
     }
 }
 
-const SOURCE: &str = shader!("linear", "flat", "opaque", "rounding", "slices", "sums", "window");
+const SOURCE: &str = shader!("linear", "flat", "opaque", "rounding", "scalars", "slices", "sums", "window");
 
 const fn kernel(name: &'static str, entry: &'static str, reads: usize, writes: usize) -> Kernel {
     Kernel::of::<Params>(SOURCE, name, entry, [reads, writes], twin::seed)
