@@ -60,7 +60,7 @@ const PATIENCE: usize = 3;
 
 /// Domains for each end of the neurons behind a ball, where there is a limit of time: at first, and so many times as many
 /// whenever they did not suffice.
-const DEPTH: usize = 32;
+const DEPTH: usize = 2;
 const DEEPER: usize = 4;
 const DEEPEST: usize = 8192;
 

@@ -1,13 +1,14 @@
 //! Closer upper lines of the first ReLU, where that stands behind a dense layer and rows go on to boxes of inputs: a line for each
 //! row ([`crate::ops::envelope`]).
 
-use super::region::Region;
+use super::region::{Inputs, Region};
 use super::rows::Coefficients;
+use super::shelf;
 use super::walk::Walk;
 use super::{Bounder, graph};
 use crate::device::Buffer;
 use crate::error::Result;
-use crate::ops::envelope::{self, Layer};
+use crate::ops::envelope::{self, ENDS_WORDS, Layer};
 use crate::ops::linear::Rows;
 
 /// Upper lines of the first ReLU over boxes, a line for each lane's own row, as in `ops::envelope`.
@@ -34,13 +35,27 @@ impl Region {
         let neurons = affine.geometry.output.len();
         Ok(Some(Layer { input, neurons, weight: &affine.weight, bias: &affine.bias_values, centre, radius }))
     }
+}
 
-    /// What the boxes make of its neurons, as in `ops::envelope`.
-    pub fn first_ends(&self, bounder: &Bounder) -> Result<Option<Buffer>> {
-        let Some(layer) = self.first_layer(bounder)? else { return Ok(None) };
-        let ends = bounder.device().alloc(self.lanes * layer.neurons * envelope::ENDS_WORDS)?;
-        layer.ends(bounder.device(), &ends)?;
-        Ok(Some(ends))
+impl Inputs {
+    /// What the box makes of the neurons of the dense layer behind the first ReLU, as in `ops::envelope`; none where there is no such
+    /// layer. Of the box of a tree, many ask.
+    fn first_ends(&self, bounder: &Bounder) -> Result<Option<&[f32]>> {
+        let make = || -> Result<Option<Vec<f32>>> {
+            let (region, d) = (Region::place(bounder, &[self])?, bounder.device());
+            let Some(layer) = region.first_layer(bounder)? else { return Ok(None) };
+            let ends = d.alloc(region.lanes * layer.neurons * ENDS_WORDS)?;
+            layer.ends(d, &ends)?;
+            Ok(shelf::lanes(d, &ends, region.lanes, 1)?.pop())
+        };
+        Ok(shelf::once(&self.ends, make)?.as_deref())
+    }
+
+    /// Those of some boxes, by lane.
+    pub fn all_ends(bounder: &Bounder, lanes: usize, inputs: &[&Inputs]) -> Result<Option<Buffer>> {
+        let own: Vec<Option<&[f32]>> = inputs.iter().map(|inputs| inputs.first_ends(bounder)).collect::<Result<_>>()?;
+        let there = own.iter().all(Option::is_some) && inputs.iter().all(|inputs| inputs.can_be_cut());
+        there.then(|| bounder.device().upload(&shelf::by_lane(lanes, own.into_iter()))).transpose()
     }
 }
 

@@ -65,6 +65,8 @@ pub(super) struct Inputs {
     centre: Vec<f32>,
     radius: Vec<f32>,
     body: Body<Vec<f32>, f32>,
+    /// What the box makes of the first ReLU's neurons, once that was asked for.
+    pub ends: OnceLock<Option<Vec<f32>>>,
 }
 
 impl Region {
@@ -150,7 +152,7 @@ impl Region {
                 centre.push(c);
                 radius.push(r);
             }
-            inputs.push(Inputs { centre, radius, body: Body::Box });
+            inputs.push(Inputs { centre, radius, body: Body::Box, ends: OnceLock::new() });
         }
         Region::place(bounder, &inputs.iter().collect::<Vec<_>>())
     }
@@ -163,7 +165,7 @@ impl Region {
             assert!(cloud.centre.len() == elements && cloud.axes.len() == 2 * elements, "a value for every input");
             let body =
                 Body::Ellipsoid { centre: cloud.centre.to_vec(), axes: cloud.axes.to_vec(), radius: cloud.radius };
-            Inputs { centre: vec![c; elements], radius: vec![r; elements], body }
+            Inputs { centre: vec![c; elements], radius: vec![r; elements], body, ends: OnceLock::new() }
         };
         let region = Region::place(bounder, &clouds.iter().map(inputs).collect::<Vec<_>>().iter().collect::<Vec<_>>())?;
         Ok(Region { forms: Some(Mutex::new(vec![vec![]; clouds.len()])), ..region })
@@ -175,7 +177,7 @@ impl Region {
         let inputs = zonotopes.iter().map(|z| {
             let box_ = z.lower.iter().zip(&z.upper).map(|(l, u)| around(f64::from(*l), f64::from(*u), inflate));
             let (centre, radius) = box_.unzip();
-            Inputs { centre, radius, body: Body::Zonotope(Frame::new(z)) }
+            Inputs { centre, radius, body: Body::Zonotope(Frame::new(z)), ends: OnceLock::new() }
         });
         Region::place(bounder, &inputs.collect::<Vec<_>>().iter().collect::<Vec<_>>())
     }
@@ -330,7 +332,7 @@ impl Region {
         };
         let [centre, radius] = [&self.centre, &self.radius].map(|side| shelf::columns(d, side, self.lanes, self.count));
         let parts = centre?.into_iter().zip(radius?).zip(bodies);
-        Ok(parts.map(|((centre, radius), body)| Inputs { centre, radius, body }).collect())
+        Ok(parts.map(|((centre, radius), body)| Inputs { centre, radius, body, ends: OnceLock::new() }).collect())
     }
 
     /// Whether rows tell more of the values of the first layers than the boxes around the sets.

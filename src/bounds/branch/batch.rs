@@ -56,7 +56,7 @@ impl Planted {
         let region = if cuts.iter().all(Option::is_none) { region } else { region.cut(bounder, &inputs, &cuts)? };
         let planted = Arc::new(Planted {
             homes,
-            ends: if inputs.iter().all(|i| i.can_be_cut()) { region.first_ends(bounder)? } else { None },
+            ends: Inputs::all_ends(bounder, lanes, &inputs)?,
             region,
             known: KnownLanes::upload(bounder, lanes, &known)?,
             relaxations: Relaxations::place(d, lanes, &relaxed)?,

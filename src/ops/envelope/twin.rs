@@ -51,7 +51,7 @@ pub(super) fn ends(call: Call<'_>) {
     });
 }
 
-/// Anchors and radii of one input of sixteen rows.
+/// Negated anchors and radii of one input of sixteen rows.
 type Element = [Block; 2];
 
 /// Neurons that are gone through side by side.
@@ -76,46 +76,58 @@ pub(super) fn take(call: Call<'_>) {
         let word = |buffer: &Shared, plane: usize, neuron: usize| unsafe {
             &mut *buffer.get().add((plane * neurons + neuron) * lanes + lane).cast::<Block>()
         };
-        for first in (0..neurons).step_by(TILE) {
-            let tile = TILE.min(neurons - first);
+        let at = |neuron: usize, i: usize| rows[lane + i] as usize * neurons + neuron;
+        let open = |neuron: usize, i: usize| {
+            let (ends, line) = (&ends[at(neuron, i) * ENDS_WORDS..][..2], &lines[at(neuron, i) * RELAX..][..2]);
+            word(&a, 0, neuron)[i] < 0.0 && line[1] > 0.0 && ends[0] > 0.0 && ends[1] > 0.0 && moved[i]
+        };
+        for plane in 0..TAKEN {
+            (0..neurons).for_each(|neuron| word(&taken, plane, neuron).fill(0.0));
+        }
+        // Of most neurons no row asks.
+        let some: Vec<usize> = (0..neurons).filter(|&neuron| (0..BLOCK).any(|i| open(neuron, i))).collect();
+        let mut packed = Vec::new();
+        for columns in some.chunks(TILE) {
             let mut asks = Tile::default();
-            for j in 0..tile {
-                let above = word(&a, 0, first + j);
+            for (j, &neuron) in columns.iter().enumerate() {
                 for i in 0..BLOCK {
-                    let neuron = rows[lane + i] as usize * neurons + first + j;
-                    let [u, span] = [ends[neuron * ENDS_WORDS], ends[neuron * ENDS_WORDS + 1]];
-                    let line = &lines[neuron * RELAX..][..2];
-                    asks.open[j][i] = above[i] < 0.0 && line[1] > 0.0 && span > 0.0 && u > 0.0 && moved[i];
-                    (asks.most[j][i], asks.span[j][i]) = (u, span.max(f32::MIN_POSITIVE));
-                    asks.line[j][i] = [line[0], line[1]];
+                    let at = at(neuron, i);
+                    asks.most[j][i] = ends[at * ENDS_WORDS];
+                    asks.span[j][i] = ends[at * ENDS_WORDS + 1].max(f32::MIN_POSITIVE);
+                    asks.line[j][i] = [lines[at * RELAX], lines[at * RELAX + 1]];
                 }
             }
-            let any = asks.open.iter().flatten().any(|open| *open);
-            if any {
-                // A tile at the end looks at neurons that are there, and nobody at what it says of some of them again.
-                let columns = each(|j| first + j.min(tile - 1));
-                asks.solve(&own, weight, neurons, &columns, p.block as usize);
-            }
-            for j in 0..tile {
-                let above = word(&a, 0, first + j);
-                for i in 0..BLOCK {
-                    let better = any && asks.open[j][i] && asks.value[j][i] < asks.triangle[j][i];
-                    word(&taken, 0, first + j)[i] = if better { above[i] } else { 0.0 };
-                    word(&taken, 1, first + j)[i] = asks.shift[j][i];
-                    word(&taken, 2, first + j)[i] = if better { asks.constant[j][i] } else { 0.0 };
-                    if better {
-                        above[i] = 0.0;
-                    }
+            pack(weight, neurons, columns, &mut packed);
+            asks.solve(&own, &packed, p.block as usize);
+            for (j, &neuron) in columns.iter().enumerate() {
+                for i in (0..BLOCK).filter(|&i| open(neuron, i) && asks.value[j][i] < asks.triangle[j][i]) {
+                    word(&taken, 0, neuron)[i] = std::mem::take(&mut word(&a, 0, neuron)[i]);
+                    word(&taken, 1, neuron)[i] = asks.shift[j][i];
+                    word(&taken, 2, neuron)[i] = asks.constant[j][i];
                 }
             }
         }
     });
 }
 
+/// Weights of a few neurons for every input, and their magnitudes.
+type Packed = [[f32; 2]; TILE];
+
+/// A tile that is not full has zeros, and nobody looks at what it says there.
+fn pack(weight: &[f32], neurons: usize, columns: &[usize], packed: &mut Vec<Packed>) {
+    packed.clear();
+    packed.extend(weight.chunks_exact(neurons).map(|row| {
+        let mut tile = [[0.0; 2]; TILE];
+        for (to, &neuron) in tile.iter_mut().zip(columns) {
+            *to = [row[neuron], row[neuron].abs()];
+        }
+        tile
+    }));
+}
+
 /// A few neurons of sixteen rows.
 #[derive(Default)]
 struct Tile {
-    open: [[bool; BLOCK]; TILE],
     most: [Block; TILE],
     span: [Block; TILE],
     line: [[[f32; 2]; BLOCK]; TILE],
@@ -130,22 +142,22 @@ struct Tile {
 type Sums = [[Block; TILE]; 3];
 
 impl Tile {
-    fn solve(&mut self, own: &[Element], weight: &[f32], neurons: usize, columns: &[usize; TILE], block: usize) {
+    fn solve(&mut self, own: &[Element], weight: &[Packed], block: usize) {
         let mut sums = Sums::default();
-        products(own, weight, neurons, columns, &mut sums);
+        products(own, weight, &mut sums);
         for j in 0..TILE {
             for i in 0..BLOCK {
                 self.shift[j][i] = bounded(0.5 * self.most[j][i] / self.span[j][i] + sums[0][j][i] / self.span[j][i]);
             }
         }
-        slants(own, weight, neurons, columns, &self.shift, &mut sums);
+        slants(own, weight, &self.shift, &mut sums);
         for j in 0..TILE {
             for i in 0..BLOCK {
                 let by = (0.5 * self.most[j][i] - sums[0][j][i]) / sums[1][j][i].max(FLATTEST * self.span[j][i]);
                 self.shift[j][i] = bounded(self.shift[j][i] + by);
             }
         }
-        shares(own, weight, neurons, columns, &self.shift, block, &mut sums);
+        shares(own, weight, &self.shift, block, &mut sums);
         for j in 0..TILE {
             for i in 0..BLOCK {
                 let [slope, intercept] = self.line[j][i];
@@ -177,7 +189,7 @@ unsafe fn gather_lanes<L: Lanes>(p: &Params, places: &Places, [anchor, radius]: 
         unsafe {
             let [w] = anchor.at::<L>(at);
             let [r] = radius.at::<L>(at);
-            w.store(own[0].as_mut_ptr());
+            w.mul(L::splat(-1.0)).store(own[0].as_mut_ptr());
             r.store(own[1].as_mut_ptr());
         }
     }
@@ -185,24 +197,18 @@ unsafe fn gather_lanes<L: Lanes>(p: &Params, places: &Places, [anchor, radius]: 
 
 dispatch! {
     /// `sum W r anchor`.
-    fn products = products_lanes(own: &[Element], weight: &[f32], neurons: usize, columns: &[usize; TILE], sums: &mut Sums)
+    fn products = products_lanes(own: &[Element], weight: &[Packed], sums: &mut Sums)
 }
 
 #[inline(always)]
-unsafe fn products_lanes<L: Lanes>(
-    own: &[Element],
-    weight: &[f32],
-    neurons: usize,
-    columns: &[usize; TILE],
-    sums: &mut Sums,
-) {
+unsafe fn products_lanes<L: Lanes>(own: &[Element], weight: &[Packed], sums: &mut Sums) {
     unsafe {
         let mut all = [L::splat(0.0); TILE];
-        for (k, [anchor, radius]) in own.iter().enumerate() {
-            let lean = L::load(anchor.as_ptr()).mul(L::load(radius.as_ptr()));
+        for k in 0..own.len().min(weight.len()) {
+            let ([turned, radius], weight) = (own.get_unchecked(k), weight.get_unchecked(k));
+            let lean = L::load(turned.as_ptr()).mul(L::load(radius.as_ptr()));
             for j in 0..TILE {
-                let w = L::splat(*weight.get_unchecked(k * neurons + columns[j]));
-                all[j] = all[j].mul_acc(w, lean);
+                all[j] = all[j].mul_acc(L::splat(-weight[j][0]), lean);
             }
         }
         for j in 0..TILE {
@@ -211,39 +217,30 @@ unsafe fn products_lanes<L: Lanes>(
     }
 }
 
-/// The share of an input.
+/// The share of an input; `turned` is the negated anchor.
 #[inline(always)]
-unsafe fn share<L: Lanes>(shift: L, anchor: L, w: L) -> L {
-    unsafe { shift.add(anchor.flip(w).mul(L::splat(-1.0))).max(L::splat(0.0)).min(L::splat(1.0)) }
+unsafe fn share<L: Lanes>(shift: L, turned: L, w: L) -> L {
+    unsafe { shift.add(turned.flip(w)).max(L::splat(0.0)).min(L::splat(1.0)) }
 }
 
 dispatch! {
     /// `sum theta |W| r`, and how that grows with the shift.
-    fn slants = slants_lanes(
-        own: &[Element], weight: &[f32], neurons: usize, columns: &[usize; TILE], shift: &[Block; TILE], sums: &mut Sums
-    )
+    fn slants = slants_lanes(own: &[Element], weight: &[Packed], shift: &[Block; TILE], sums: &mut Sums)
 }
 
 #[inline(always)]
-unsafe fn slants_lanes<L: Lanes>(
-    own: &[Element],
-    weight: &[f32],
-    neurons: usize,
-    columns: &[usize; TILE],
-    shift: &[Block; TILE],
-    sums: &mut Sums,
-) {
+unsafe fn slants_lanes<L: Lanes>(own: &[Element], weight: &[Packed], shift: &[Block; TILE], sums: &mut Sums) {
     unsafe {
         let shift: [L; TILE] = each(|j| L::load(shift[j].as_ptr()));
         let (mut held, mut slant) = ([L::splat(0.0); TILE], [L::splat(0.0); TILE]);
-        let (zero, one) = (L::splat(0.0), L::splat(1.0));
-        for (k, [anchor, radius]) in own.iter().enumerate() {
-            let (anchor, radius) = (L::load(anchor.as_ptr()), L::load(radius.as_ptr()));
+        let (one, minus, steep) = (L::splat(1.0), L::splat(-1.0), L::splat(BETWEEN));
+        for k in 0..own.len().min(weight.len()) {
+            let ([turned, radius], weight) = (own.get_unchecked(k), weight.get_unchecked(k));
+            let (turned, radius) = (L::load(turned.as_ptr()), L::load(radius.as_ptr()));
             for j in 0..TILE {
-                let w = L::splat(*weight.get_unchecked(k * neurons + columns[j]));
-                let (theta, size) = (share(shift[j], anchor, w), w.abs().mul(radius));
-                let rest = one.add(theta.mul(L::splat(-1.0)));
-                let between = theta.min(rest).mul(L::splat(BETWEEN)).max(zero).min(one);
+                let (w, size) = (L::splat(weight[j][0]), L::splat(weight[j][1]).mul(radius));
+                let theta = share(shift[j], turned, w);
+                let between = theta.min(one.mul_acc(minus, theta)).mul(steep).min(one);
                 held[j] = held[j].mul_acc(theta, size);
                 slant[j] = slant[j].mul_acc(between, size);
             }
@@ -258,17 +255,14 @@ unsafe fn slants_lanes<L: Lanes>(
 dispatch! {
     /// `sum theta |W| r` by blocks, and `sum theta W r x` and `sum W r x` at the corner `x` that the anchor points to.
     fn shares = shares_lanes(
-        own: &[Element], weight: &[f32], neurons: usize, columns: &[usize; TILE], shift: &[Block; TILE], block: usize,
-        sums: &mut Sums
+        own: &[Element], weight: &[Packed], shift: &[Block; TILE], block: usize, sums: &mut Sums
     )
 }
 
 #[inline(always)]
 unsafe fn shares_lanes<L: Lanes>(
     own: &[Element],
-    weight: &[f32],
-    neurons: usize,
-    columns: &[usize; TILE],
+    weight: &[Packed],
     shift: &[Block; TILE],
     block: usize,
     sums: &mut Sums,
@@ -276,20 +270,20 @@ unsafe fn shares_lanes<L: Lanes>(
     unsafe {
         let shift: [L; TILE] = each(|j| L::load(shift[j].as_ptr()));
         let zero = [L::splat(0.0); TILE];
+        let (one, minus, arrived) = (L::splat(1.0), L::splat(-1.0), L::splat(-1.0 / ARRIVED));
         let (mut held, mut there, mut plain) = (zero, zero, zero);
-        let mut k = 0;
-        while k < own.len() {
-            let end = own.len().min(k + block);
+        let (mut k, inputs) = (0, own.len().min(weight.len()));
+        while k < inputs {
+            let end = inputs.min(k + block);
             let mut part = zero;
             while k < end {
-                let [anchor, radius] = own.get_unchecked(k);
-                let (anchor, radius) = (L::load(anchor.as_ptr()), L::load(radius.as_ptr()));
-                let x = anchor.mul(L::splat(1.0 / ARRIVED)).max(L::splat(-1.0)).min(L::splat(1.0)).mul(radius);
+                let ([turned, radius], weight) = (own.get_unchecked(k), weight.get_unchecked(k));
+                let (turned, radius) = (L::load(turned.as_ptr()), L::load(radius.as_ptr()));
+                let x = turned.mul(arrived).max(minus).min(one).mul(radius);
                 for j in 0..TILE {
-                    let w = L::splat(*weight.get_unchecked(k * neurons + columns[j]));
-                    let theta = share(shift[j], anchor, w);
-                    let moved = w.mul(x);
-                    part[j] = part[j].mul_acc(theta, w.abs().mul(radius));
+                    let w = L::splat(weight[j][0]);
+                    let (theta, moved) = (share(shift[j], turned, w), w.mul(x));
+                    part[j] = part[j].mul_acc(theta, L::splat(weight[j][1]).mul(radius));
                     there[j] = there[j].mul_acc(theta, moved);
                     plain[j] = plain[j].add(moved);
                 }
@@ -353,7 +347,7 @@ unsafe fn coefficients_lanes<L: Lanes>(
         let mut waiting = 0;
         for at in places.elements(0..elements) {
             let [w] = anchor.at::<L>(at);
-            tile[waiting] = w;
+            tile[waiting] = w.mul(L::splat(-1.0));
             waiting += 1;
             if waiting < TILE && at.element + 1 < elements {
                 continue;
