@@ -26,7 +26,7 @@ const LAST: f32 = 0.1;
 
 /// How far anchors move in the first step where they are at rest, where they are not, and each time after that as a share of
 /// the time before.
-const ANCHORS: [f32; 2] = [0.4, 0.2];
+const ANCHORS: [f32; 2] = [0.4, 0.1];
 const SLOWER: f32 = 0.5;
 
 /// First and second moments of Adam by node, for slopes and for multipliers.
