@@ -9,15 +9,7 @@
 //   move_anchor: a, radius, rows -> anchor                                                 one thread per row
 
 struct Params {
-    channels: u32,
-    height: u32,
-    width: u32,
-    size_y: u32,
-    size_x: u32,
-    step_y: u32,
-    step_x: u32,
-    offset_y: i32,
-    offset_x: i32,
+    elements: u32,
     lanes: u32,
     neurons: u32,
     zero: u32,
@@ -104,12 +96,12 @@ fn box_ends(@builtin(global_invocation_id) id: vec3<u32>) {
     if (neuron >= params.neurons) {
         return;
     }
-    let table = id.y * params.channels;
+    let table = id.y * params.elements;
     var middle = ends_bias[neuron];
     var span = 0.0;
     var k = 0u;
-    while (k < params.channels) {
-        let end = min(k + params.block, params.channels);
+    while (k < params.elements) {
+        let end = min(k + params.block, params.elements);
         var part = vec2<f32>(0.0);
         for (; k < end; k++) {
             let w = ends_weight[k * params.neurons + neuron];
@@ -132,7 +124,7 @@ fn take(@builtin(global_invocation_id) id: vec3<u32>) {
         return;
     }
     let image = rows[lane];
-    let table = image * params.channels;
+    let table = image * params.elements;
     let u = ends_read[2u * (image * params.neurons + neuron)];
     let span = ends_read[2u * (image * params.neurons + neuron) + 1u];
     let slope = lines[4u * (image * params.neurons + neuron)];
@@ -148,7 +140,7 @@ fn take(@builtin(global_invocation_id) id: vec3<u32>) {
     }
     var lean = 0.0;
     var farthest = 0.0;
-    for (var k = 0u; k < params.channels; k++) {
+    for (var k = 0u; k < params.elements; k++) {
         let w = anchor[table + k];
         lean += weight[k * params.neurons + neuron] * (w * radius[table + k]);
         farthest = max(farthest, abs(w));
@@ -160,7 +152,7 @@ fn take(@builtin(global_invocation_id) id: vec3<u32>) {
     var shift = bounded(0.5 * u / span + lean / span);
     var held = 0.0;
     var slant = 0.0;
-    for (var k = 0u; k < params.channels; k++) {
+    for (var k = 0u; k < params.elements; k++) {
         let w = weight[k * params.neurons + neuron];
         let theta = share(shift, anchor[table + k], w);
         let size = abs(w) * radius[table + k];
@@ -172,8 +164,8 @@ fn take(@builtin(global_invocation_id) id: vec3<u32>) {
     var there = 0.0;
     var plain = 0.0;
     var k = 0u;
-    while (k < params.channels) {
-        let end = min(k + params.block, params.channels);
+    while (k < params.elements) {
+        let end = min(k + params.block, params.elements);
         var part = 0.0;
         for (; k < end; k++) {
             let w = weight[k * params.neurons + neuron];
@@ -202,7 +194,7 @@ fn through(@builtin(global_invocation_id) id: vec3<u32>) {
     if (lane >= params.lanes) {
         return;
     }
-    let at = through_anchor[through_rows[lane] * params.channels + element];
+    let at = through_anchor[through_rows[lane] * params.elements + element];
     let plane = params.neurons * params.lanes;
     var total = 0.0;
     var neuron = 0u;
@@ -228,8 +220,8 @@ fn join(@builtin(global_invocation_id) id: vec3<u32>) {
     if (lane >= params.lanes) {
         return;
     }
-    let table = join_rows[lane] * params.channels;
-    let slice = slice_of(id.y, params.channels);
+    let table = join_rows[lane] * params.elements;
+    let slice = slice_of(id.y, params.elements);
     var constant = 0.0;
     var off = 0.0;
     var k = slice.x;
@@ -267,16 +259,16 @@ fn move_anchor(@builtin(global_invocation_id) id: vec3<u32>) {
     if (lane >= params.count) {
         return;
     }
-    let table = move_rows[lane] * params.channels;
+    let table = move_rows[lane] * params.elements;
     var sum = 0.0;
-    for (var k = 0u; k < params.channels; k++) {
+    for (var k = 0u; k < params.elements; k++) {
         sum += abs(move_a[k * params.lanes + lane] * move_radius[table + k]);
     }
-    let mean = sum / f32(params.channels);
+    let mean = sum / f32(params.elements);
     if (!(mean > 0.0)) {
         return;
     }
-    for (var k = 0u; k < params.channels; k++) {
+    for (var k = 0u; k < params.elements; k++) {
         let by = clamp(move_a[k * params.lanes + lane] * move_radius[table + k] / (STEADY * mean), -1.0, 1.0);
         moved[table + k] = clamp(moved[table + k] - params.rate * by, -FARTHEST_ANCHOR, FARTHEST_ANCHOR);
     }
@@ -288,7 +280,7 @@ fn point(@builtin(global_invocation_id) id: vec3<u32>) {
     if (lane >= params.lanes) {
         return;
     }
-    let at = point_rows[lane] * params.channels + id.y;
+    let at = point_rows[lane] * params.elements + id.y;
     let share = clamp(point_anchor[at] / ARRIVED, -1.0, 1.0);
     point_of[id.y * params.lanes + lane] = point_centre[at] + share * point_radius[at];
 }

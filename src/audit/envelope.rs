@@ -13,7 +13,7 @@ use super::rounding::up;
 use super::rows::{Coefficients, LANES, Lanes, lanes};
 use super::state::State;
 use super::walk::Walk;
-use crate::model::{Layer, Model};
+use crate::model::Model;
 
 /// Steps of anchors from zero to one.
 const STEPS: f64 = 64.0;
@@ -48,26 +48,12 @@ pub type Asked = OnceLock<Option<Arc<First>>>;
 
 /// The first ReLU, if all behind it is affine.
 fn first(model: &Model) -> Option<usize> {
-    let relu = model.nodes.iter().position(|node| is_relu(&node.layer))?;
+    let relu = model.nodes.iter().position(|node| node.layer.is_relu())?;
     let mut affine = vec![true];
     for node in &model.nodes[..relu] {
         affine.push(node.layer.is_affine() && node.inputs.iter().all(|&v| affine[v]));
     }
     affine[model.nodes[relu].inputs[0]].then_some(relu)
-}
-
-fn is_relu(layer: &Layer) -> bool {
-    match layer {
-        Layer::Relu => true,
-        Layer::Conv(_)
-        | Layer::Dense(_)
-        | Layer::AvgPool(_)
-        | Layer::MaxPool(_)
-        | Layer::Activation(_)
-        | Layer::Add
-        | Layer::Scale { .. }
-        | Layer::Gather(_) => false,
-    }
 }
 
 impl First {
@@ -111,7 +97,7 @@ impl First {
         lines: &[&[Line]; LANES],
         above: &mut Coefficients,
     ) -> Option<(Coefficients, Lanes, Lanes)> {
-        if i != self.relu || anchors.iter().all(|anchor| anchor.is_empty()) {
+        if i != self.relu {
             return None;
         }
         let at = |lane: usize, k: usize| anchors[lane].get(k).map_or(0.0, |step| f64::from(*step) / STEPS);

@@ -86,7 +86,7 @@ impl<'a> State<'a> {
             }
             // Of one layer over a box intervals say all there is to say; of affine layers over a ball rows do, which are
             // as cheap there as anything else.
-            straight.push(is_affine(&node.layer) && node.inputs.iter().all(|&v| straight[v]));
+            straight.push(node.layer.is_affine() && node.inputs.iter().all(|&v| straight[v]));
             if let Some(noise) = choice.noise {
                 noise.rows.iter().filter(|r| r.node == i).try_for_each(|r| state.refine_listed(r))?;
             } else if straight[i + 1] && state.values[0].round.is_some() {
@@ -313,13 +313,4 @@ fn both_sides(which: &[usize]) -> Vec<(usize, f64)> {
 fn place(shape: Shape, k: usize) -> (usize, usize) {
     let plane = shape.height * shape.width;
     (k % plane, k / plane)
-}
-
-fn is_affine(layer: &Layer) -> bool {
-    match layer {
-        Layer::Conv(_) | Layer::Dense(_) | Layer::AvgPool(_) | Layer::Add | Layer::Scale { .. } | Layer::Gather(_) => {
-            true
-        }
-        Layer::Relu | Layer::Activation(_) | Layer::MaxPool(_) => false,
-    }
 }

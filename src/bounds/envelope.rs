@@ -23,6 +23,9 @@ pub(super) struct Envelope {
 
 /// What closer lines of the first ReLU take from rows above it, and their coefficients over the input.
 pub(super) struct Taken {
+    /// The ReLU, and the layer behind it.
+    relu: usize,
+    below: usize,
     taken: Coefficients,
     own: Buffer,
 }
@@ -60,7 +63,7 @@ impl Inputs {
 }
 
 impl Walk<'_> {
-    /// Takes from rows above node `i` what has closer lines than those of the node, if there are any, and charges for them.
+    /// Takes from rows above node `i` what has closer lines than those of the node, if there are any.
     pub fn envelop(&self, i: usize, c: &Coefficients, rows: &Rows, sums: &Buffer) -> Result<Option<Taken>> {
         let Some(envelope) = &self.relaxations.envelope else { return Ok(None) };
         let first = graph::enveloped(self.net()).filter(|(relu, ..)| *relu == i && c.window.is_dense());
@@ -76,19 +79,18 @@ impl Walk<'_> {
         bounder.count(layer.input.len() * neurons * rows.count);
         let taken = Coefficients { a: taken, window: c.window };
         self.charge_folding(below, &taken, rows, sums)?;
-        Ok(Some(Taken { taken, own }))
+        Ok(Some(Taken { relu: i, below, taken, own }))
     }
 
     /// Rows down to the input, with what was taken from them above.
     pub fn join(&self, taken: Taken, end: Coefficients, rows: &Rows, sums: &Buffer) -> Result<Coefficients> {
-        let first = graph::enveloped(self.net()).zip(self.known.region.first_layer(self.bounder())?);
-        let Some(((relu, below, _), layer)) = first else { return Ok(end) };
+        let Some(layer) = self.known.region.first_layer(self.bounder())? else { return Ok(end) };
         let (bounder, d) = (self.bounder(), self.device());
         let end = end.densify(d, rows)?;
         // Sums over the input are those of the largest value, of its centre and of twice the shares; over neurons there are two.
         let [inputs, neurons] = [layer.input.len(), layer.neurons].map(|n| bounder.sum_error(n));
-        let charge = (6.0 * inputs + 3.0 * neurons + bounder.chain_error(16) + bounder.deployed(below)) * 1.01;
-        let lines = self.relaxations.relaxed(relu);
+        let charge = (6.0 * inputs + 3.0 * neurons + bounder.chain_error(16) + bounder.deployed(taken.below)) * 1.01;
+        let lines = self.relaxations.relaxed(taken.relu);
         layer.join(d, &taken.taken.a, &taken.own, lines, rows, [&end.a, sums], charge)?;
         self.watch_rows(0, &end, rows, sums)?;
         Ok(end)

@@ -111,6 +111,12 @@ fn compare(outputs: &[Vec<f32>], twin: &[Vec<f32>], skip: usize, abs: f32, rel: 
     }
 }
 
+/// Words of rows that see the whole layers of these images.
+pub fn whole_rows(images: &[usize]) -> Vec<f32> {
+    let images = images.iter().map(|&i| i as u32);
+    words(&images.clone().chain(std::iter::repeat_n(0, 2 * images.len())).collect::<Vec<_>>())
+}
+
 /// Random values in [-1, 1) for a case's inputs, with a few exact zeros among them.
 pub fn random(rng: &mut Rng, len: usize) -> Vec<f32> {
     (0..len).map(|_| if rng.below(16) == 0 { 0.0 } else { rng.range(-1.0, 1.0) }).collect()

@@ -279,7 +279,7 @@ unsafe fn leaning_sums_lanes<L: Lanes>(
 ) {
     let (lanes, elements) = (p.lanes as usize, (p.channels * p.height * p.width) as usize);
     unsafe {
-        let mut sums = Blocked::<L, 3>::new(p);
+        let mut sums = Blocked::<L, 3>::new(p.block);
         let (weight, g, roundings) = (L::load(weight.as_ptr()), L::splat(p.g), L::splat(4.0 * p.unit));
         let [mut form, mut centre, mut radius] = [form, centre, radius].map(|table| places.entries::<1>(table));
         for at in places.elements(0..elements) {
@@ -342,7 +342,7 @@ unsafe fn add_lanes<L: Lanes>(
     let (lanes, elements) = (p.lanes as usize, (p.channels * p.height * p.width) as usize);
     unsafe {
         let weight = L::load(weight[0].as_ptr());
-        let mut sums = Blocked::<L, 1>::new(p);
+        let mut sums = Blocked::<L, 1>::new(p.block);
         let [mut form, mut centre, mut radius] = [form, centre, radius].map(|table| places.entries::<1>(table));
         for at in places.elements(0..elements) {
             let pointer = a.get().add(at.element * lanes + lane);
@@ -365,7 +365,7 @@ pub(super) fn cases() -> Vec<super::case::Case> {
 
 mod case {
     use super::*;
-    use crate::ops::case::{Case, Check, blank, random, rows, words};
+    use crate::ops::case::{Case, Check, blank, random, rows, whole_rows};
     use crate::rng::Rng;
     use crate::rounding::sum_error;
 
@@ -402,11 +402,6 @@ mod case {
             // Of one image, of several, in order and not.
             let image = (0..LANES).map(|l| if l < 16 { 0 } else { (l / 3) % IMAGES }).collect();
             Setting { n, a, centre, radius, image, form, words }
-        }
-
-        fn row_words(&self) -> Vec<f32> {
-            let image = self.image.iter().map(|&i| i as u32);
-            words(&image.chain(std::iter::repeat_n(0, 2 * LANES)).collect::<Vec<_>>())
         }
 
         /// Coefficient of a row, and of its form.
@@ -463,7 +458,7 @@ mod case {
             Ok(Forms { form: d.upload(&d.read::<f32>(form)?)?, words: d.upload(&d.read::<f32>(words)?)? })
         };
         let (a, c, r) = (s.a.clone(), s.centre.clone(), s.radius.clone());
-        let reads = vec![a, c, r, s.row_words(), sums.clone(), s.form.clone(), s.words.clone()];
+        let reads = vec![a, c, r, whole_rows(&s.image), sums.clone(), s.form.clone(), s.words.clone()];
         let (label, g) = (format!("{} elements", s.n), sum_error(s.n));
         let least_case = Case::new(&LEAST, &label, reads, vec![blank(2 * LANES)], held, move |d, r, w| {
             let (rows, forms) = (rows(d, &r[3], LANES)?, forms(&r[5], &r[6], d)?);
@@ -488,7 +483,8 @@ mod case {
             };
             (0..LANES).filter_map(fault).collect()
         }));
-        let reads = vec![weight, s.centre.clone(), s.radius.clone(), s.row_words(), s.form.clone(), s.words.clone()];
+        let reads =
+            vec![weight, s.centre.clone(), s.radius.clone(), whole_rows(&s.image), s.form.clone(), s.words.clone()];
         let writes = vec![s.a.clone(), sums];
         let lean_case = Case::new(&LEAN, label, reads, writes, leant, move |d, r, w| {
             let rows = rows(d, &r[3], LANES)?;

@@ -120,7 +120,7 @@ unsafe fn ellipsoid_sums_lanes<L: Lanes>(
 ) {
     let (lanes, elements) = (p.lanes as usize, (p.channels * p.size_y * p.size_x) as usize);
     unsafe {
-        let mut sums = Blocked::<L, 3>::new(p);
+        let mut sums = Blocked::<L, 3>::new(p.block);
         let (zero, negative) = (L::splat(0.0), L::splat(-1.0));
         let (mut centre, mut axes) = (places.entries::<1>(centre), places.entries::<2>(axes));
         for at in places.elements(0..elements) {

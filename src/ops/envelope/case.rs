@@ -2,7 +2,7 @@
 
 use super::{ENDS, ENDS_WORDS, JOIN, Layer, MAGNITUDE, MOVE, POINT, TAKE, TAKEN, THROUGH};
 use crate::device::Buffer;
-use crate::ops::case::{Case, Check, blank, random, rows, words};
+use crate::ops::case::{Case, Check, blank, random, rows, whole_rows, words};
 use crate::ops::linear::{RELAX, SLICES};
 use crate::ops::relax::relu_lines;
 use crate::rng::Rng;
@@ -51,11 +51,6 @@ impl Setting {
         let image = (0..LANES).map(|l| if l < 16 { 1 } else { (l / 3) % IMAGES }).collect();
         let above = random(rng, NEURONS * LANES);
         Setting { inputs, weight, bias, centre, radius, anchor, ends, lines, above, image }
-    }
-
-    fn row_words(&self) -> Vec<f32> {
-        let image = self.image.iter().map(|&i| i as u32);
-        words(&image.chain(std::iter::repeat_n(0, 2 * LANES)).collect::<Vec<_>>())
     }
 
     /// The line of a neuron for a row by its shift: its slopes, and what it is at the centre at least.
@@ -130,7 +125,7 @@ fn setting_cases(s: &Setting, rng: &mut Rng) -> Vec<Case> {
         Case::new(
             &TAKE,
             &label,
-            with(&[s.anchor.clone(), s.ends.clone(), s.lines.clone(), s.row_words()]),
+            with(&[s.anchor.clone(), s.ends.clone(), s.lines.clone(), whole_rows(&s.image)]),
             vec![s.above.clone(), blank(TAKEN * NEURONS * LANES)],
             taken_well(s.clone(), points),
             move |d, r, w| layer(n, r).take(d, &r[4], &r[5], &r[6], &rows(d, &r[7], LANES)?, &w[0], &w[1]),
@@ -138,7 +133,7 @@ fn setting_cases(s: &Setting, rng: &mut Rng) -> Vec<Case> {
         Case::new(
             &THROUGH,
             &label,
-            with(&[s.anchor.clone(), taken.clone(), s.row_words()]),
+            with(&[s.anchor.clone(), taken.clone(), whole_rows(&s.image)]),
             vec![blank(n * LANES)],
             close(),
             move |d, r, w| layer(n, r).through(d, &r[5], &r[4], &rows(d, &r[6], LANES)?, &w[0]),
@@ -146,7 +141,7 @@ fn setting_cases(s: &Setting, rng: &mut Rng) -> Vec<Case> {
         Case::new(
             &JOIN,
             &label,
-            with(&[taken.clone(), own.clone(), s.lines.clone(), s.row_words()]),
+            with(&[taken.clone(), own.clone(), s.lines.clone(), whole_rows(&s.image)]),
             vec![a.clone(), sums.clone()],
             joined_well(s.clone(), [taken, own, a, sums]),
             move |d, r, w| layer(n, r).join(d, &r[4], &r[5], &r[6], &rows(d, &r[7], LANES)?, [&w[0], &w[1]], 1e-3),
@@ -162,7 +157,7 @@ fn setting_cases(s: &Setting, rng: &mut Rng) -> Vec<Case> {
         Case::new(
             &POINT,
             &label,
-            with(&[s.anchor.clone(), s.row_words()]),
+            with(&[s.anchor.clone(), whole_rows(&s.image)]),
             vec![blank(n * LANES)],
             close(),
             move |d, r, w| layer(n, r).point(d, &r[4], &rows(d, &r[5], LANES)?, &w[0]),

@@ -31,8 +31,9 @@ use crate::tensor::Shape;
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct Params {
-    /// The input.
-    span: Span,
+    /// Of the input.
+    elements: u32,
+    lanes: u32,
     neurons: u32,
     /// Always zero: makes the border between blocks of a sum opaque.
     zero: u32,
@@ -48,10 +49,10 @@ struct Params {
     count: u32,
 }
 
-impl std::ops::Deref for Params {
-    type Target = Span;
-    fn deref(&self) -> &Span {
-        &self.span
+impl Params {
+    /// The input, for whoever looks up what rows see of it: all.
+    fn span(&self) -> Span {
+        Span::new(&Window::dense(Shape::flat(self.elements as usize)), self.lanes as usize)
     }
 }
 
@@ -70,7 +71,6 @@ pub static THROUGH: Kernel = kernel("envelope_through", "through", [4, 1], twin:
 pub static JOIN: Kernel = kernel("envelope_join", "join", [6, 2], twin::join);
 /// Moves anchors. Reads A, radii, rows; changes anchors.
 pub static MOVE: Kernel = kernel("envelope_move", "move_anchor", [3, 1], twin::move_anchor);
-
 /// Where anchors point to. Reads anchors, centres, radii, rows; writes the points.
 pub static POINT: Kernel = kernel("envelope_point", "point", [4, 1], twin::point);
 
@@ -110,7 +110,8 @@ impl Layer<'_> {
     fn params(&self, lanes: usize) -> Params {
         let elements = self.input.len();
         Params {
-            span: Span::new(&Window::dense(Shape::flat(elements)), lanes),
+            elements: elements as u32,
+            lanes: lanes as u32,
             neurons: self.neurons as u32,
             zero: 0,
             block: sum_block(elements) as u32,

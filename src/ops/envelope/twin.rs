@@ -7,6 +7,7 @@ use super::{ARRIVED, BETWEEN, ENDS_WORDS, FARTHEST_ANCHOR, FLATTEST, MAGNITUDE, 
 use crate::dispatch;
 use crate::kernel::{Call, as_u32};
 use crate::ops::linear::places::{BLOCK, Block, Places, check_tables};
+use crate::ops::linear::twin::{Blocked, slice_of};
 use crate::ops::linear::{RELAX, SLICES};
 use crate::rounding::up;
 use crate::simd::{Lanes, Shared, each};
@@ -14,7 +15,7 @@ use crate::simd::{Lanes, Shared, each};
 pub(super) fn point(call: Call<'_>) {
     let p: Params = call.params();
     let ([anchor, centre, radius, rows], [x]) = call.buffers();
-    let (lanes, rows, elements) = (p.lanes as usize, as_u32(rows), p.channels as usize);
+    let (lanes, rows, elements) = (p.lanes as usize, as_u32(rows), p.elements as usize);
     for (lane, image) in rows[..lanes].iter().map(|image| *image as usize).enumerate() {
         for k in 0..elements {
             let at = image * elements + k;
@@ -26,7 +27,7 @@ pub(super) fn point(call: Call<'_>) {
 pub(super) fn ends(call: Call<'_>) {
     let p: Params = call.params();
     let ([weight, bias, centre, radius], [ends]) = call.buffers();
-    let (neurons, elements) = (p.neurons as usize, p.channels as usize);
+    let (neurons, elements) = (p.neurons as usize, p.elements as usize);
     assert!(weight.len() >= elements * neurons && bias.len() >= neurons);
     let images = ends.par_chunks_mut(neurons * ENDS_WORDS).zip(centre.par_chunks(elements));
     images.zip(radius.par_chunks(elements)).for_each(|((ends, centre), radius)| {
@@ -60,8 +61,8 @@ const TILE: usize = 4;
 pub(super) fn take(call: Call<'_>) {
     let p: Params = call.params();
     let ([weight, radius, anchor, ends, lines, rows], [a, taken]) = call.buffers();
-    let (lanes, rows, neurons, elements) = (p.lanes as usize, as_u32(rows), p.neurons as usize, p.channels as usize);
-    check_tables(&p, rows, &[(radius.len(), 1), (anchor.len(), 1)]);
+    let (lanes, rows, neurons, elements) = (p.lanes as usize, as_u32(rows), p.neurons as usize, p.elements as usize);
+    check_tables(&p.span(), rows, &[(radius.len(), 1), (anchor.len(), 1)]);
     let images = rows[..lanes].iter().max().map_or(0, |m| *m as usize + 1);
     assert!(ends.len() >= images * neurons * ENDS_WORDS && lines.len() >= images * neurons * RELAX);
     assert!(weight.len() >= elements * neurons && a.len() >= neurons * lanes && taken.len() >= TAKEN * neurons * lanes);
@@ -69,7 +70,7 @@ pub(super) fn take(call: Call<'_>) {
     (0..lanes / BLOCK).into_par_iter().for_each(|block| {
         let lane = block * BLOCK;
         let mut own = Vec::new();
-        gather(&p, &Places::new(&p, rows, lane), [anchor, radius], &mut own);
+        gather(&p, &Places::new(&p.span(), rows, lane), [anchor, radius], &mut own);
         // Where nothing has moved all shares are equal, and the line is the triangle's.
         let moved: [bool; BLOCK] = each(|i| own.iter().any(|[anchor, _]| anchor[i] != 0.0));
         // SAFETY: blocks have lanes of their own, and all places below are in the buffers.
@@ -182,7 +183,7 @@ dispatch! {
 
 #[inline(always)]
 unsafe fn gather_lanes<L: Lanes>(p: &Params, places: &Places, [anchor, radius]: [&[f32]; 2], own: &mut Vec<Element>) {
-    let elements = p.channels as usize;
+    let elements = p.elements as usize;
     own.resize(elements, [[0.0; BLOCK]; 2]);
     let (mut anchor, mut radius) = (places.entries::<1>(anchor), places.entries::<1>(radius));
     for (at, own) in places.elements(0..elements).zip(own) {
@@ -304,13 +305,13 @@ unsafe fn shares_lanes<L: Lanes>(
 pub(super) fn through(call: Call<'_>) {
     let p: Params = call.params();
     let ([taken, weight, anchor, rows], [own]) = call.buffers();
-    let (lanes, rows, neurons, elements) = (p.lanes as usize, as_u32(rows), p.neurons as usize, p.channels as usize);
-    check_tables(&p, rows, &[(anchor.len(), 1)]);
+    let (lanes, rows, neurons, elements) = (p.lanes as usize, as_u32(rows), p.neurons as usize, p.elements as usize);
+    check_tables(&p.span(), rows, &[(anchor.len(), 1)]);
     assert!(weight.len() >= elements * neurons && taken.len() >= 2 * neurons * lanes && own.len() >= elements * lanes);
     let own = Shared(own.as_mut_ptr());
     (0..lanes / BLOCK).into_par_iter().for_each(|block| {
         let lane = block * BLOCK;
-        let places = Places::new(&p, rows, lane);
+        let places = Places::new(&p.span(), rows, lane);
         let plane =
             |plane: usize, neuron: usize| -> Block { each(|i| taken[(plane * neurons + neuron) * lanes + lane + i]) };
         // Most neurons are nobody's, and their weights are not read.
@@ -318,8 +319,7 @@ pub(super) fn through(call: Call<'_>) {
             .map(|neuron| (neuron, [plane(0, neuron), plane(1, neuron)]))
             .filter(|(_, [coefficient, _])| coefficient.iter().any(|c| *c != 0.0))
             .collect();
-        let column = |neuron: usize| &weight[neuron..];
-        coefficients(&p, &places, anchor, &some, column(0), (own, lane));
+        coefficients(&p, &places, anchor, &some, weight, (own, lane));
     });
 }
 
@@ -340,7 +340,7 @@ unsafe fn coefficients_lanes<L: Lanes>(
     (own, lane): (Shared, usize),
 ) {
     let (lanes, neurons, elements, block) =
-        (p.lanes as usize, p.neurons as usize, p.channels as usize, p.neuron_block as usize);
+        (p.lanes as usize, p.neurons as usize, p.elements as usize, p.neuron_block as usize);
     unsafe {
         let mut anchor = places.entries::<1>(anchor);
         let mut tile = [L::splat(0.0); TILE];
@@ -383,21 +383,20 @@ unsafe fn coefficients_lanes<L: Lanes>(
 pub(super) fn join(call: Call<'_>) {
     let p: Params = call.params();
     let ([taken, own, centre, radius, lines, rows], [a, sums]) = call.buffers();
-    let (lanes, rows, neurons, elements) = (p.lanes as usize, as_u32(rows), p.neurons as usize, p.channels as usize);
-    check_tables(&p, rows, &[(centre.len(), 1), (radius.len(), 1)]);
+    let (lanes, rows, neurons, elements) = (p.lanes as usize, as_u32(rows), p.neurons as usize, p.elements as usize);
+    check_tables(&p.span(), rows, &[(centre.len(), 1), (radius.len(), 1)]);
     assert!(a.len() >= elements * lanes && own.len() >= elements * lanes && sums.len() >= 2 * SLICES * lanes);
     let images = rows[..lanes].iter().max().map_or(0, |m| *m as usize + 1);
     assert!(taken.len() >= TAKEN * neurons * lanes && lines.len() >= images * neurons * RELAX);
     let (a, sums) = (Shared(a.as_mut_ptr()), Shared(sums.as_mut_ptr()));
     (0..lanes / BLOCK).into_par_iter().for_each(|block| {
         let lane = block * BLOCK;
-        let places = Places::new(&p, rows, lane);
+        let places = Places::new(&p.span(), rows, lane);
         for slice in 0..SLICES {
-            let part = |n: usize| (slice * n.div_ceil(SLICES)).min(n)..((slice + 1) * n.div_ceil(SLICES)).min(n);
             let (mut constant, mut error) = ([0.0; BLOCK], [0.0; BLOCK]);
-            added(&p, &places, part(elements), own, [centre, radius], (a, lane), &mut constant, &mut error);
+            added(&p, &places, slice_of(elements, slice), own, [centre, radius], (a, lane), &mut constant, &mut error);
             let of = |plane: usize, neuron: usize| (plane * neurons + neuron) * lanes + lane;
-            for neuron in part(neurons) {
+            for neuron in slice_of(neurons, slice) {
                 for i in 0..BLOCK {
                     let coefficient = taken[of(0, neuron) + i];
                     let magnitude = lines[(rows[lane + i] as usize * neurons + neuron) * RELAX + MAGNITUDE];
@@ -441,7 +440,7 @@ unsafe fn added_lanes<L: Lanes>(
     let lanes = p.lanes as usize;
     unsafe {
         let (mut centre, mut radius) = (places.entries::<1>(centre), places.entries::<1>(radius));
-        let (mut total, mut part, mut off, mut filled) = (L::splat(0.0), L::splat(0.0), L::splat(0.0), 0);
+        let (mut sums, mut off) = (Blocked::<L, 1>::new(p.block), L::splat(0.0));
         for at in places.elements(slice) {
             let [c] = centre.at::<L>(at);
             let [r] = radius.at::<L>(at);
@@ -449,14 +448,10 @@ unsafe fn added_lanes<L: Lanes>(
             let to = a.get().add(at.element * lanes + lane);
             let sum = L::load(to).add(more);
             sum.store(to);
-            part = part.mul_acc(more.mul(L::splat(-1.0)), c);
+            sums.add([(more.mul(L::splat(-1.0)), c)]);
             off = off.mul_acc(sum.abs(), c.abs().add(r));
-            filled += 1;
-            if filled == p.block {
-                (total, part, filled) = (total.add(part), L::splat(0.0), 0);
-            }
         }
-        total.add(part).store(constant.as_mut_ptr());
+        [*constant] = sums.values();
         off.mul(L::splat(2.0 * p.unit)).store(error.as_mut_ptr());
     }
 }
@@ -464,7 +459,7 @@ unsafe fn added_lanes<L: Lanes>(
 pub(super) fn move_anchor(call: Call<'_>) {
     let p: Params = call.params();
     let ([a, radius, rows], [anchor]) = call.buffers();
-    let (lanes, rows, elements, count) = (p.lanes as usize, as_u32(rows), p.channels as usize, p.count as usize);
+    let (lanes, rows, elements, count) = (p.lanes as usize, as_u32(rows), p.elements as usize, p.count as usize);
     for (lane, image) in rows[..count].iter().map(|image| *image as usize).enumerate() {
         let (anchor, radius) = (&mut anchor[image * elements..][..elements], &radius[image * elements..][..elements]);
         let fall = |k: usize| a[k * lanes + lane] * radius[k];

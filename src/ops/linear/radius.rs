@@ -101,7 +101,7 @@ unsafe fn largest_radius_lanes<L: Lanes>(ball: &Ball<'_>, lowers: &mut [f32], ra
 unsafe fn form_at_image<L: Lanes>(ball: &Ball<'_>) -> (Block, Block, Block) {
     let lanes = ball.p.lanes as usize;
     unsafe {
-        let mut sums = Blocked::<L, 3>::new(ball.p);
+        let mut sums = Blocked::<L, 3>::new(ball.p.block);
         let one = L::splat(1.0);
         for (k, pixels) in ball.pixels.iter().enumerate() {
             let c = L::load(ball.a.as_ptr().add(k * lanes + ball.lane));
@@ -119,7 +119,7 @@ unsafe fn form_at_image<L: Lanes>(ball: &Ball<'_>) -> (Block, Block, Block) {
 unsafe fn fall<L: Lanes>(ball: &Ball<'_>, d: &Block) -> (Block, Block) {
     let lanes = ball.p.lanes as usize;
     unsafe {
-        let mut falls = Blocked::<L, 1>::new(ball.p);
+        let mut falls = Blocked::<L, 1>::new(ball.p.block);
         let mut active = [0.0f32; BLOCK];
         let mut rooms = [0.0f32; BLOCK];
         let mut coefficients = [0.0f32; BLOCK];

@@ -11,7 +11,11 @@ use crate::simd::{Lanes, Shared, each};
 
 /// Elements of slice `s`.
 fn slice_elements(p: &Params, s: usize) -> std::ops::Range<usize> {
-    let n = (p.channels * p.size_y * p.size_x) as usize;
+    slice_of((p.channels * p.size_y * p.size_x) as usize, s)
+}
+
+/// What of so many is in slice `s`.
+pub(in crate::ops) fn slice_of(n: usize, s: usize) -> std::ops::Range<usize> {
     let share = n.div_ceil(SLICES);
     (s * share).min(n)..((s + 1) * share).min(n)
 }
@@ -27,9 +31,9 @@ pub(in crate::ops) struct Blocked<L, const N: usize> {
 
 impl<L: Lanes, const N: usize> Blocked<L, N> {
     #[inline(always)]
-    pub(in crate::ops) unsafe fn new(p: &Params) -> Self {
+    pub(in crate::ops) unsafe fn new(block: u32) -> Self {
         let zero = [unsafe { L::splat(0.0) }; N];
-        Blocked { total: zero, part: zero, filled: 0, block: p.block }
+        Blocked { total: zero, part: zero, filled: 0, block }
     }
 
     /// Adds a product to each.
@@ -176,7 +180,7 @@ dispatch! {
 unsafe fn relu_lanes<L: Lanes>(task: &Task<'_>, table: &[f32], bias: &[f32]) {
     let (p, lanes, places) = (task.p, task.p.lanes as usize, task.places);
     unsafe {
-        let mut sums = Blocked::<L, 4>::new(p);
+        let mut sums = Blocked::<L, 4>::new(p.block);
         let zero = L::splat(0.0);
         let mut table = places.entries::<RELAX>(table);
         for at in places.elements(task.elements.clone()) {
@@ -241,7 +245,7 @@ unsafe fn lift_sums_lanes<L: Lanes>(
 ) {
     let lanes = p.lanes as usize;
     unsafe {
-        let mut sums = Blocked::<L, 2>::new(p);
+        let mut sums = Blocked::<L, 2>::new(p.block);
         let zero = L::splat(0.0);
         let mut feet = places.entries::<1>(feet);
         for at in places.elements(slice_elements(p, slice)) {
@@ -268,7 +272,7 @@ dispatch! {
 unsafe fn affine_lanes<L: Lanes>(task: &Task<'_>, bias: &[f32], magnitude: &[f32]) {
     let (p, lanes, places) = (task.p, task.p.lanes as usize, task.places);
     unsafe {
-        let mut sums = Blocked::<L, 2>::new(p);
+        let mut sums = Blocked::<L, 2>::new(p.block);
         let mut magnitude = places.entries::<1>(magnitude);
         for at in places.elements(task.elements.clone()) {
             let pointer = task.a.get().add(at.element * lanes + task.lane);
@@ -338,7 +342,7 @@ unsafe fn box_sums_lanes<L: Lanes>(
 ) {
     let (lanes, elements) = (p.lanes as usize, (p.channels * p.size_y * p.size_x) as usize);
     unsafe {
-        let mut sums = Blocked::<L, 2>::new(p);
+        let mut sums = Blocked::<L, 2>::new(p.block);
         let g = L::splat(p.g);
         let (mut centre, mut radius) = (places.entries::<1>(centre), places.entries::<1>(radius));
         for at in places.elements(0..elements) {
